@@ -1,0 +1,76 @@
+//! A person's facts together: what a rule, the policy gate and a page look at.
+
+use super::facts::{AppointmentFacts, CarePlanFacts, Facts, PatientFacts};
+use super::ids::{EhrId, ResourceType};
+use super::time::Timestamp;
+
+/// Where a fact came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The EHR.
+    pub ehr: EhrId,
+    /// The resource's type.
+    pub resource_type: ResourceType,
+    /// Its logical id there.
+    pub id: String,
+    /// `meta.versionId`, where sent.
+    pub version: Option<String>,
+}
+
+impl Origin {
+    /// `Appointment/12`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        format!("{}/{}", self.resource_type, self.id)
+    }
+}
+
+/// Facts with their origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<F> {
+    /// Where from.
+    pub origin: Origin,
+    /// What.
+    pub facts: F,
+}
+
+/// All that is known of one person, over all of the person's patient records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersonFacts {
+    /// The patient records; the one that outreach goes by is the first.
+    pub patients: Vec<Sourced<PatientFacts>>,
+    /// Appointments, in no order.
+    pub appointments: Vec<Sourced<AppointmentFacts>>,
+    /// Care plans, in no order.
+    pub care_plans: Vec<Sourced<CarePlanFacts>>,
+    /// What the contact ledger tells.
+    pub contact: ContactFacts,
+    /// The types that are synced at *every* EHR of this person. What is not in here is not known, rather than absent.
+    pub synced: Vec<ResourceType>,
+}
+
+/// What the contact ledger tells of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContactFacts {
+    /// When this gateway last sent something, if ever.
+    pub last_sent: Option<Timestamp>,
+    /// When the person last answered, if ever.
+    pub last_answer: Option<Timestamp>,
+}
+
+impl PersonFacts {
+    /// Adds the facts of one resource.
+    pub fn add(&mut self, origin: Origin, facts: Facts) {
+        match facts {
+            Facts::Patient(f) => self.patients.push(Sourced { origin, facts: *f }),
+            Facts::Appointment(f) => self.appointments.push(Sourced { origin, facts: *f }),
+            Facts::CarePlan(f) => self.care_plans.push(Sourced { origin, facts: *f }),
+        }
+    }
+
+    /// Whether a type is synced wherever this person has a record.
+    #[must_use]
+    pub fn knows(&self, resource_type: ResourceType) -> bool {
+        self.synced.contains(&resource_type)
+    }
+}
