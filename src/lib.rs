@@ -1,1 +1,3 @@
-//! fhir-engage
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod store;
