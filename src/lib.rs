@@ -1,1 +1,4 @@
 //! fhir-engage
+
+pub mod net;
+pub mod outreach;
