@@ -6,5 +6,8 @@
 
 pub mod channel;
 pub mod definition;
+pub mod gate;
+pub mod plan;
 pub mod program;
+pub mod reply;
 pub mod template;

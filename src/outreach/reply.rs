@@ -42,20 +42,73 @@ impl Reply {
 
 /// Words that revoke by rule when they stand first in a short answer.
 const STOP: [&str; 18] = [
-    "stop", "stopall", "quit", "end", "revoke", "optout", "cancel", "unsubscribe", "remove", "alto", "parar", "pare", "basta", "cancelar",
-    "detener", "baja", "salir", "arret",
+    "stop",
+    "stopall",
+    "quit",
+    "end",
+    "revoke",
+    "optout",
+    "cancel",
+    "unsubscribe",
+    "remove",
+    "alto",
+    "parar",
+    "pare",
+    "basta",
+    "cancelar",
+    "detener",
+    "baja",
+    "salir",
+    "arret",
 ];
 /// Phrases that say it wherever they stand in a short answer.
 const STOP_PHRASES: [&str; 16] = [
-    "opt out", "opt me out", "remove me", "take me off", "no more messages", "no more texts", "please stop", "stop texting", "stop sending",
-    "stop messaging", "do not contact", "do not text", "wrong number", "no mas mensajes", "no me escriba", "deje de",
+    "opt out",
+    "opt me out",
+    "remove me",
+    "take me off",
+    "no more messages",
+    "no more texts",
+    "please stop",
+    "stop texting",
+    "stop sending",
+    "stop messaging",
+    "do not contact",
+    "do not text",
+    "wrong number",
+    "no mas mensajes",
+    "no me escriba",
+    "deje de",
 ];
 const START: [&str; 6] = ["start", "unstop", "yes start", "resume", "empezar", "iniciar"];
 const HELP: [&str; 4] = ["help", "info", "ayuda", "informacion"];
-const CONFIRM: [&str; 12] = ["c", "confirm", "confirmed", "yes", "y", "yes confirm", "si", "confirmo", "confirmar", "confirmado", "si confirmo", "i confirm"];
+const CONFIRM: [&str; 12] = [
+    "c",
+    "confirm",
+    "confirmed",
+    "yes",
+    "y",
+    "yes confirm",
+    "si",
+    "confirmo",
+    "confirmar",
+    "confirmado",
+    "si confirmo",
+    "i confirm",
+];
 const CANCEL_VISIT: [&str; 12] = [
-    "cancel visit", "cancel my visit", "cancel the visit", "cancel appointment", "cancel my appointment", "cancel the appointment", "cancelar cita",
-    "cancelar mi cita", "cancelar la cita", "cancele mi cita", "cancela mi cita", "cancele la cita",
+    "cancel visit",
+    "cancel my visit",
+    "cancel the visit",
+    "cancel appointment",
+    "cancel my appointment",
+    "cancel the appointment",
+    "cancelar cita",
+    "cancelar mi cita",
+    "cancelar la cita",
+    "cancele mi cita",
+    "cancela mi cita",
+    "cancele la cita",
 ];
 /// Said out of courtesy; means nothing here.
 const COURTESY: [&str; 9] = ["please", "thanks", "thank", "you", "gracias", "por", "favor", "hi", "hola"];
@@ -68,7 +121,12 @@ const SHORT: usize = 6;
 pub fn classify(text: &str) -> Reply {
     let words = own_words(text);
     let all = words.join(" ");
-    let plain = words.iter().map(String::as_str).filter(|w| !COURTESY.contains(w)).collect::<Vec<_>>().join(" ");
+    let plain = words
+        .iter()
+        .map(String::as_str)
+        .filter(|w| !COURTESY.contains(w))
+        .collect::<Vec<_>>()
+        .join(" ");
     let is = |list: &[&str]| list.contains(&all.as_str()) || list.contains(&plain.as_str());
     let first = plain.split(' ').next().unwrap_or_default();
     let short = words.len() <= SHORT;
@@ -79,10 +137,12 @@ pub fn classify(text: &str) -> Reply {
         () if is(&START) => Reply::Start,
         () if is(&HELP) => Reply::Help,
         () if is(&CONFIRM) => Reply::Confirm,
-        () if short && (leads || STOP_PHRASES.iter().any(|p| holds(&all, p))) => {
-            Reply::Stop { perhaps_the_visit: matches!(first, "cancel" | "cancelar") }
-        }
-        () => Reply::FreeText { perhaps_stop: words.iter().any(|w| STOP.contains(&w.as_str())) || STOP_PHRASES.iter().any(|p| holds(&all, p)) },
+        () if short && (leads || STOP_PHRASES.iter().any(|p| holds(&all, p))) => Reply::Stop {
+            perhaps_the_visit: matches!(first, "cancel" | "cancelar"),
+        },
+        () => Reply::FreeText {
+            perhaps_stop: words.iter().any(|w| STOP.contains(&w.as_str())) || STOP_PHRASES.iter().any(|p| holds(&all, p)),
+        },
     }
 }
 
@@ -94,12 +154,21 @@ fn holds(text: &str, phrase: &str) -> bool {
 fn own_words(text: &str) -> Vec<String> {
     let quoted = |line: &str| {
         let line = line.trim();
-        line.starts_with('>') || line.starts_with("-----") || line == "--" || ((line.starts_with("On ") || line.starts_with("El ")) && line.ends_with(':'))
+        line.starts_with('>')
+            || line.starts_with("-----")
+            || line == "--"
+            || ((line.starts_with("On ") || line.starts_with("El ")) && line.ends_with(':'))
     };
     text.lines()
         .take_while(|line| !quoted(line))
         .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '-'))
-        .map(|word| word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).map(unaccented).collect::<String>())
+        .map(|word| {
+            word.chars()
+                .filter(|c| c.is_alphanumeric())
+                .flat_map(char::to_lowercase)
+                .map(unaccented)
+                .collect::<String>()
+        })
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -161,7 +230,10 @@ mod tests {
             ("YES", Reply::Confirm),
             ("Sí", Reply::Confirm),
             ("Sí, confirmo. Gracias", Reply::Confirm),
-            ("Yes\n\nOn Mon, 23 Nov 2026, Main Street Clinic wrote:\n> reply STOP", Reply::Confirm),
+            (
+                "Yes\n\nOn Mon, 23 Nov 2026, Main Street Clinic wrote:\n> reply STOP",
+                Reply::Confirm,
+            ),
             ("STOP\n> Reply C to confirm.", stop),
             ("", free),
             ("no", free),

@@ -135,7 +135,10 @@ fn an_accepted_message_is_whole_and_can_be_found_again() {
             .any(|l| l.starts_with("From: ") && l.contains("Main Street Clinic") && l.contains("<reminders@clinic.example>")),
         "{seen:#?}"
     );
-    assert!(seen.iter().any(|l| l.starts_with("Subject: ") && l.contains("=?utf-8?")), "{seen:#?}");
+    assert!(
+        seen.iter().any(|l| l.starts_with("Subject: ") && l.contains("=?utf-8?")),
+        "{seen:#?}"
+    );
     assert_eq!(
         seen.iter().filter(|l| *l == ".").count(),
         1,
