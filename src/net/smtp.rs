@@ -185,7 +185,8 @@ impl Mailer {
         format!("<{key}.fhir-engage@{}>", self.from.email.domain())
     }
 
-    /// Sends one message and waits for the server's answer.
+    /// Sends one message and waits for the server's answer, within the two time limits. A caller that drops the future has to take the
+    /// message for unclear.
     pub async fn send(&self, mail: &Mail) -> SendOutcome {
         let Ok(to) = mail.to.expose().parse::<Address>() else {
             return refused("bad-address");

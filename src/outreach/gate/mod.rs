@@ -82,7 +82,8 @@ pub struct Scope {
     pub program: Option<String>,
 }
 
-/// A choice of the patient, from the ledger of choices, which only grows.
+/// A choice of the patient, from the ledger of choices, which only grows. A welcome takes back the refusal of the very same scope and of
+/// no other: a START that answers a STOP to everything is written with the scope that the STOP had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preference {
     /// What it is about.
