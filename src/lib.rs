@@ -1,3 +1,6 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod net;
+pub mod outreach;
+pub mod segments;
 pub mod store;
