@@ -1,1 +1,8 @@
-//! fhir-engage
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod credentials;
+pub mod ehr;
+pub mod net;
+pub mod outreach;
+pub mod segments;
+pub mod store;

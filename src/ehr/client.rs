@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use domain::fhir::{outcome, peek};
 use domain::model::FhirId;
-use reqwest::header::{ACCEPT, HeaderName};
+use http::header::{ACCEPT, HeaderName};
 use url::Url;
 
 use super::auth::{Need, Ops, TokenError, Tokens};

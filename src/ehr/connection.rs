@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Clock;
-use reqwest::header::ACCEPT;
+use http::header::ACCEPT;
 use url::Url;
 
 use super::auth::tokens::Backend;

@@ -1,7 +1,7 @@
 //! What came of a create (R4 http, 3.1.0.8 and 3.1.0.8.1; standards.md D.5). The question behind it: may it be sent again?
 
 use domain::fhir::{Outcome, outcome, peek};
-use reqwest::header::{ETAG, LOCATION};
+use http::header::{ETAG, LOCATION};
 
 use super::retry::Class;
 use crate::net::Response;
@@ -121,8 +121,8 @@ fn etag_version(etag: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::StatusCode;
-    use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+    use http::StatusCode;
+    use http::header::{HeaderMap, HeaderName, HeaderValue};
     use url::Url;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Response {

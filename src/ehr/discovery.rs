@@ -47,7 +47,7 @@ impl Discovery {
         Some(Self {
             capabilities: texts(&["capabilities"]),
             algorithms: texts(&["token_endpoint_auth_signing_alg_values_supported"]),
-            // Veradigm leaves "_supported" out.
+            // Some leave "_supported" out.
             auth_methods: texts(&["token_endpoint_auth_methods_supported", "token_endpoint_auth_methods"]),
             grant_types: texts(&["grant_types_supported", "grant_types"]),
             scopes: texts(&["scopes_supported"]),

@@ -6,7 +6,7 @@ use std::fmt;
 
 use domain::Timestamp;
 use domain::fhir::{Bundle, Outcome, SearchAnswer, SearchMode, patient_id, split_bundle};
-use reqwest::header::{ACCEPT, DATE, HeaderName};
+use http::header::{ACCEPT, DATE, HeaderName};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::Clock;
 use domain::fhir::{Outcome, outcome};
-use reqwest::header::{DATE, RETRY_AFTER};
+use http::header::{DATE, RETRY_AFTER};
 
 use super::Entropy;
 use super::auth::{Access, Need, Tokens};

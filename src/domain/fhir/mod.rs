@@ -1,1 +1,183 @@
-//! A resource's bytes to facts: borrowed serde projections, lenient about all that an EHR may send.
+//! A resource's bytes to facts, and a search answer's bytes to resources.
+//!
+//! Lenient about all that an EHR may send and strict about what decides over people: what cannot be read is left out of the facts,
+//! unless it is a field that says who is meant, whether and when; then the resource is a [`Reject`]. The bytes themselves stay with the
+//! caller, who keeps them as received. Knows nothing of where bytes come from or where facts go.
+//!
+//! Whole values are never built: an object is read into the raw text of the members that are asked for (`raw.rs`), and only those are
+//! looked into. No message quotes a value: paths are made of field names and positions.
+//!
+//! # Field to fact
+//!
+//! `!` marks a field whose wrong JSON type rejects the resource; elsewhere such an element is left out. `null` and `[]` mean "absent"
+//! everywhere, one object stands for a list of one, and the last of duplicate members counts.
+//!
+//! | field | fact |
+//! |---|---|
+//! | `resourceType` ! | must be the type asked for |
+//! | `id` ! | [`Projected::id`] |
+//! | `meta.versionId`, `meta.lastUpdated` | [`Projected::version`] (a number is taken too), [`Projected::last_updated`] |
+//! | `meta.security[].code` | [`Projected::security`], `PatientFacts::security` |
+//! | **Patient** `active` ! | `active` |
+//! | `deceasedBoolean` !, `deceasedDateTime` !, `_deceasedDateTime` | `deceased`: any of them that is not `false`; `deceased_at`: a date that can be read |
+//! | `birthDate` ! | `birth_date`; absent where the text is no date that exists |
+//! | `gender` | `gender` |
+//! | `name[]` | `name`: official, else usual, else the first; never old or maiden; one that has ended only for want of others; `text` where there are no parts |
+//! | `communication[].language.coding[]`, `.preferred` | `languages`: BCP 47 coding first, lower case; the preferred first |
+//! | `telecom[]` | `telecom`: those with system and value, not `old`; `rank` also as text |
+//! | `address[]` with the `timezone` extension | `addresses`, not `old`; a zone that is not known is left out |
+//! | `link[].type` !, `link[].other.reference` ! | `links`, both needed |
+//! | `generalPractitioner[].reference` | `general_practitioner` |
+//! | extension `us-core-interpreter-needed`, `patient-interpreterRequired` | `interpreter_needed` |
+//! | **Appointment** `status` ! (needed) | `status` |
+//! | `start` !, `end`, `created` | `start`, `end` (instants), `created` |
+//! | `participant[].actor` ! | `patients` (ids), `practitioners`, `locations` (references as sent) |
+//! | `participant[].status` ! of the first patient | `patient_status` |
+//! | `serviceType`, `serviceCategory`; `appointmentType`; `cancelationReason` | `services`; `kinds`; `cancel_reasons` |
+//! | **CarePlan** `status` ! (needed), `intent` | `status`, `intent` |
+//! | `subject.reference` ! | `patient`; absent for a Group |
+//! | `category[]`, `period`, `created`, `addresses[].reference` | `categories`, `period`, `created`, `addresses` |
+//! | `activity[]` | `activities`; one marked `detail.doNotPerform` is left out: it forbids, so it can never be due |
+//! | `activity[].detail.scheduledPeriod`, `.scheduledTiming.repeat.boundsPeriod`, `.scheduledTiming.event[]` | `Activity::scheduled`, the first of them that is told |
+
+mod appointment;
+mod bundle;
+mod care_plan;
+mod elements;
+mod outcome;
+mod patient;
+mod raw;
+mod reference;
+mod reject;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use crate::model::{Facts, FhirId, ResourceType, Timestamp};
+
+pub use bundle::{Bundle, Entry, EntryResponse, Link, SearchAnswer, SearchMode, split_bundle};
+pub use outcome::{Issue, Outcome, outcome};
+pub use reference::{patient_id, reference_type};
+pub use reject::{Reject, RejectCode};
+
+use elements::{Meta, meta};
+use raw::{Raw, document, document_text};
+
+/// The largest resource that is looked into, in bytes. FHIR sets none; real patients, appointments and care plans stay below 1 MB.
+pub const MAX_RESOURCE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The deepest nesting that is taken. serde_json's own limit for typed readers is 128, so whoever reads a kept body later can.
+pub const MAX_DEPTH: usize = 127;
+
+/// What a first look at a resource tells.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Peek<'a> {
+    /// `resourceType`, as sent.
+    pub resource_type: Cow<'a, str>,
+    /// `id`, where it is a text; not checked.
+    pub id: Option<Cow<'a, str>>,
+    /// `meta.versionId`, where sent.
+    pub version: Option<Cow<'a, str>>,
+    /// `meta.lastUpdated`, where it is an instant.
+    pub last_updated: Option<Timestamp>,
+}
+
+// What was sent in these places is not checked and may be anything, a patient's data too.
+impl std::fmt::Debug for Peek<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peek")
+            .field("last_updated", &self.last_updated)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A resource with its facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projected {
+    /// The logical id.
+    pub id: FhirId,
+    /// `meta.versionId`, where sent.
+    pub version: Option<String>,
+    /// `meta.lastUpdated`, where it is an instant.
+    pub last_updated: Option<Timestamp>,
+    /// `meta.security` codes.
+    pub security: Vec<String>,
+    /// What rules and outreach look at.
+    pub facts: Facts,
+}
+
+/// Looks at any resource: which type it is, its id and version. Only the JSON's own form is checked.
+///
+/// # Errors
+/// [`Reject`] where the bytes are no JSON object (trailing bytes included), too large or too deep, or have no `resourceType`.
+pub fn peek(bytes: &[u8]) -> Result<Peek<'_>, Reject> {
+    let text = checked_text(bytes)?;
+    let [resource_type, id, meta_member] = document(text, ["resourceType", "id", "meta"])?;
+    let Meta { version, last_updated, .. } = meta(meta_member);
+    Ok(Peek {
+        resource_type: resource_type.and_then(Raw::text).ok_or(Reject::new(RejectCode::NoResourceType))?,
+        id: id.and_then(Raw::text),
+        version,
+        last_updated,
+    })
+}
+
+/// Reads the facts of a resource of a synced type.
+///
+/// # Errors
+/// [`Reject`] as [`peek`]'s, and where the type is another, the id is missing or bad, or a field that decides over people cannot be read.
+pub fn project(kind: ResourceType, bytes: &[u8]) -> Result<Projected, Reject> {
+    let text = checked_text(bytes)?;
+    match kind {
+        ResourceType::Patient => patient::project(text),
+        ResourceType::Appointment => appointment::project(text),
+        ResourceType::CarePlan => care_plan::project(text),
+    }
+}
+
+fn checked_text(bytes: &[u8]) -> Result<&str, Reject> {
+    if bytes.len() > MAX_RESOURCE_BYTES {
+        return Err(Reject::new(RejectCode::TooLarge));
+    }
+    let text = document_text(bytes)?;
+    if raw::deeper_than(text, MAX_DEPTH) {
+        Err(Reject::new(RejectCode::TooDeep))
+    } else {
+        Ok(text)
+    }
+}
+
+/// The members that every resource has.
+struct Head<'a> {
+    id: FhirId,
+    meta: Meta<'a>,
+}
+
+impl<'a> Head<'a> {
+    fn read(kind: ResourceType, resource_type: Option<Raw<'a>>, id: Option<Raw<'a>>, meta_member: Option<Raw<'a>>) -> Result<Self, Reject> {
+        let name = resource_type
+            .ok_or(Reject::new(RejectCode::NoResourceType))?
+            .must_text("resourceType", "a text")?;
+        if name != kind.as_str() {
+            return Err(Reject::wrong_type(kind.as_str()));
+        }
+        let id = id.ok_or(Reject::new(RejectCode::NoId))?.must_text("id", "a text")?;
+        let id = FhirId::parse(&id).ok_or(Reject::new(RejectCode::BadId))?;
+        Ok(Self {
+            id,
+            meta: meta(meta_member),
+        })
+    }
+
+    fn with(self, facts: Facts) -> Projected {
+        Projected {
+            id: self.id,
+            version: self.meta.version.map(Cow::into_owned),
+            last_updated: self.meta.last_updated,
+            security: self.meta.security,
+            facts,
+        }
+    }
+}

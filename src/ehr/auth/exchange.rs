@@ -16,7 +16,7 @@ use oauth2::{
     AccessToken, Client, ClientId, HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse,
     TokenType, TokenUrl,
 };
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE};
+use http::header::{ACCEPT, CONTENT_TYPE, DATE};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;

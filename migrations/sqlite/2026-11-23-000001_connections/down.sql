@@ -1,0 +1,4 @@
+DROP TABLE lease;
+DROP TABLE signing_key;
+DROP TABLE ehr;
+DROP TABLE installation;

@@ -1,0 +1,95 @@
+//! CarePlan to facts.
+
+use super::elements::{concepts, object, period, references, string, time};
+use super::raw::{Raw, document, elements};
+use super::reference::patient_id;
+use super::{Head, Projected, Reject};
+use crate::model::facts::{Activity, Period};
+use crate::model::{CarePlanFacts, Facts, FhirTime, ResourceType};
+
+const MEMBERS: [&str; 11] = [
+    "resourceType",
+    "id",
+    "meta",
+    "status",
+    "intent",
+    "subject",
+    "category",
+    "period",
+    "created",
+    "addresses",
+    "activity",
+];
+
+pub(super) fn project(text: &str) -> Result<Projected, Reject> {
+    let [
+        resource_type,
+        id,
+        meta,
+        status,
+        intent,
+        subject,
+        category,
+        when,
+        created,
+        addresses,
+        activity,
+    ] = document(text, MEMBERS)?;
+    let head = Head::read(ResourceType::CarePlan, resource_type, id, meta)?;
+    let facts = CarePlanFacts {
+        status: status
+            .ok_or_else(|| Reject::missing("status"))?
+            .must_text("status", "a code")?
+            .into_owned(),
+        intent: string(intent),
+        patient: subject_patient(subject)?,
+        categories: concepts(category),
+        period: period(when),
+        created: time(created),
+        addresses: references(addresses),
+        activities: elements(activity).filter_map(activity_facts).collect(),
+    };
+    Ok(head.with(Facts::CarePlan(Box::new(facts))))
+}
+
+fn subject_patient(subject: Option<Raw<'_>>) -> Result<Option<String>, Reject> {
+    let Some(raw) = subject else { return Ok(None) };
+    let [reference, declared] = raw.must_members("subject", ["reference", "type"])?;
+    let Some(reference) = reference else { return Ok(None) };
+    let reference = reference.must_text("subject.reference", "a reference")?;
+    let other = declared.and_then(Raw::text).is_some_and(|kind| kind != "Patient");
+    Ok(patient_id(&reference).filter(|_| !other).map(str::to_owned))
+}
+
+fn activity_facts(raw: Raw<'_>) -> Option<Activity> {
+    let [detail, reference] = raw.members(["detail", "reference"])?;
+    let [status, code, scheduled_period, timing, do_not_perform] =
+        object(detail, ["status", "code", "scheduledPeriod", "scheduledTiming", "doNotPerform"]);
+    if do_not_perform.and_then(Raw::boolean) == Some(true) {
+        return None;
+    }
+    let scheduled = Some(period(scheduled_period))
+        .filter(|p| *p != Period::default())
+        .unwrap_or_else(|| timing_bounds(timing));
+    Some(Activity {
+        status: string(status),
+        codes: concepts(code),
+        scheduled,
+        reference: string(object(reference, ["reference"])[0]),
+    })
+}
+
+/// The bounds of a Timing: those told, else from its earliest to its latest event.
+fn timing_bounds(timing: Option<Raw<'_>>) -> Period {
+    let [repeat, event] = object(timing, ["repeat", "event"]);
+    let told = period(object(repeat, ["boundsPeriod"])[0]);
+    if told != Period::default() {
+        return told;
+    }
+    let events: Vec<FhirTime> = elements(event).filter_map(|e| time(Some(e))).collect();
+    let order = |t: &FhirTime| t.span(chrono_tz::UTC);
+    Period {
+        start: events.iter().copied().min_by_key(order),
+        end: events.iter().copied().max_by_key(order),
+    }
+}

@@ -1,0 +1,499 @@
+//! Attempts to reach a person, the gate's verdicts on them, and what each finished attempt owes to the chart.
+//!
+//! `planned -> (held) -> sending -> sent -> finished`, or `refused` by the gate, or `void` because its reason went away. A row says
+//! `sending` before anything leaves the building, and the commit that says so also moves the person's contact revision from the one
+//! that the gate read; so two nodes cannot both use the last permit. What a finished attempt owes to the chart is decided in the same
+//! transaction as its end ([`finish`]).
+
+use diesel::prelude::*;
+use domain::Timestamp;
+
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::schema::{attempt, person, verdict};
+use super::{pending, writebacks};
+
+/// An attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = attempt)]
+pub struct Attempt {
+    /// Public id: in the write-back's identifier and in a message's id.
+    pub id: String,
+    /// The enrolment.
+    pub enrolment: i64,
+    /// The program.
+    pub program: String,
+    /// The version of the program that planned it.
+    pub program_version: i64,
+    /// The step.
+    pub step: String,
+    /// The rung of the ladder, from 0.
+    pub rung: i64,
+    /// Which state of its anchor it was planned for: a rescheduled appointment is another one.
+    pub anchor_revision: String,
+    /// The resource that it is about: `Appointment/12`.
+    pub about: Option<String>,
+    /// The person.
+    pub person: i64,
+    /// The patient record it belongs to, which decides the EHR that is told.
+    pub patient: i64,
+    /// `planned`, `held`, `sending`, `sent`, `finished`, `refused`, `void`.
+    pub state: String,
+    /// `delivered`, `answered`, `failed`, `unknown`, once finished.
+    pub outcome: Option<String>,
+    /// When it is due, or looked at again.
+    pub due_at: i64,
+    /// After this it is of no use.
+    pub expires_at: Option<i64>,
+    /// The channel that was chosen.
+    pub channel: Option<String>,
+    /// Hash of the contact point that was chosen.
+    pub contact_hash: Option<Vec<u8>>,
+    /// The template.
+    pub template: String,
+    /// The language that it was rendered in.
+    pub language: Option<String>,
+    /// The one thing that it asks for.
+    pub action: String,
+    /// The text that was sent, compressed.
+    pub message: Option<Vec<u8>>,
+    /// The lease token under which it was last claimed.
+    pub token: i64,
+    /// The channel's own reference.
+    pub provider_ref: Option<String>,
+    /// Why it failed or was voided, a code with words and without contact data.
+    pub failure: Option<String>,
+    /// When it left the building.
+    pub sent_at: Option<i64>,
+    /// When a missing receipt means that the outcome stays unknown.
+    pub settle_by: Option<i64>,
+    /// When it ended.
+    pub finished_at: Option<i64>,
+}
+
+/// An attempt to plan.
+#[derive(Clone, Debug)]
+pub struct Plan<'a> {
+    /// Public id to give it.
+    pub id: &'a str,
+    /// The enrolment.
+    pub enrolment: i64,
+    /// The program.
+    pub program: &'a str,
+    /// Its version.
+    pub program_version: i64,
+    /// The step.
+    pub step: &'a str,
+    /// The rung.
+    pub rung: i64,
+    /// The anchor's state.
+    pub anchor_revision: &'a str,
+    /// What it is about.
+    pub about: Option<&'a str>,
+    /// The person.
+    pub person: i64,
+    /// The record.
+    pub patient: i64,
+    /// When it is due.
+    pub due_at: Timestamp,
+    /// After this it is of no use.
+    pub expires_at: Option<Timestamp>,
+    /// The template.
+    pub template: &'a str,
+    /// What it asks for.
+    pub action: &'a str,
+}
+
+/// Plans an attempt; one that is there already for the same step, rung and state of the anchor stays as it is. A void one of that kind is
+/// planned again: its reason came back. Returns whether anything was planned.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
+    let row = (
+        (attempt::id.eq(p.id), attempt::enrolment.eq(p.enrolment), attempt::program.eq(p.program), attempt::program_version.eq(p.program_version)),
+        (attempt::step.eq(p.step), attempt::rung.eq(p.rung), attempt::anchor_revision.eq(p.anchor_revision), attempt::about.eq(p.about)),
+        (attempt::person.eq(p.person), attempt::patient.eq(p.patient), attempt::state.eq("planned"), attempt::due_at.eq(p.due_at.micros())),
+        (attempt::expires_at.eq(p.expires_at.map(Timestamp::micros)), attempt::template.eq(p.template), attempt::action.eq(p.action), attempt::token.eq(0_i64)),
+    );
+    let made = on_backend!(conn, c => diesel::insert_into(attempt::table).values(row).on_conflict_do_nothing().execute(c))?;
+    if made == 1 {
+        return Ok(true);
+    }
+    let same = attempt::table
+        .filter(attempt::enrolment.eq(p.enrolment))
+        .filter(attempt::step.eq(p.step))
+        .filter(attempt::rung.eq(p.rung))
+        .filter(attempt::anchor_revision.eq(p.anchor_revision))
+        .filter(attempt::state.eq("void"));
+    let again = on_backend!(conn, c => diesel::update(same)
+        .set((
+            attempt::state.eq("planned"),
+            attempt::due_at.eq(p.due_at.micros()),
+            attempt::expires_at.eq(p.expires_at.map(Timestamp::micros)),
+            attempt::failure.eq(None::<String>),
+            attempt::finished_at.eq(None::<i64>),
+        ))
+        .execute(c))?;
+    Ok(again == 1)
+}
+
+/// Voids the attempts of an enrolment that have not left the building; returns how many.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn void(conn: &mut Conn, enrolment: i64, why: &str, now: Timestamp) -> Result<usize, StoreError> {
+    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(["planned", "held"]));
+    Ok(on_backend!(conn, c => diesel::update(rows)
+        .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
+        .execute(c))?)
+}
+
+/// Voids one attempt that has not left the building: the person left the segment, the appointment was cancelled or moved. Returns whether
+/// there was one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn void_one(conn: &mut Conn, enrolment: i64, step: &str, rung: i64, anchor_revision: &str, why: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let row = attempt::table
+        .filter(attempt::enrolment.eq(enrolment))
+        .filter(attempt::step.eq(step))
+        .filter(attempt::rung.eq(rung))
+        .filter(attempt::anchor_revision.eq(anchor_revision))
+        .filter(attempt::state.eq_any(["planned", "held"]));
+    let hit = on_backend!(conn, c => diesel::update(row)
+        .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
+        .execute(c))?;
+    Ok(hit == 1)
+}
+
+/// A person's attempts, the first due first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn of_person(conn: &mut Conn, person: i64) -> Result<Vec<Attempt>, StoreError> {
+    Ok(on_backend!(conn, c => attempt::table
+        .filter(attempt::person.eq(person))
+        .select(Attempt::as_select())
+        .order((attempt::due_at, attempt::id))
+        .load(c))?)
+}
+
+/// One attempt.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn get(conn: &mut Conn, id: &str) -> Result<Option<Attempt>, StoreError> {
+    Ok(on_backend!(conn, c => attempt::table.find(id).select(Attempt::as_select()).first(c).optional())?)
+}
+
+/// Attempts that are due: planned or held, the first due first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+    Ok(on_backend!(conn, c => attempt::table
+        .filter(attempt::state.eq_any(["planned", "held"]))
+        .filter(attempt::due_at.le(now.micros()))
+        .select(Attempt::as_select())
+        .order((attempt::due_at, attempt::id))
+        .limit(limit)
+        .load(c))?)
+}
+
+/// The next instant at which anything is due, for a worker that wants to sleep until then.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
+    use diesel::dsl::min;
+    let at: Option<i64> = on_backend!(conn, c => attempt::table
+        .filter(attempt::state.eq_any(["planned", "held"]))
+        .select(min(attempt::due_at))
+        .first(c))?;
+    Ok(at.map(Timestamp::from_micros))
+}
+
+/// Attempts that say `sending` under an earlier lease than `token`: their worker died, or lost its lease, in the middle of the send.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn left_sending(conn: &mut Conn, token: i64, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+    Ok(on_backend!(conn, c => attempt::table
+        .filter(attempt::state.eq("sending"))
+        .filter(attempt::token.lt(token))
+        .filter(attempt::failure.is_null())
+        .select(Attempt::as_select())
+        .order(attempt::due_at)
+        .limit(limit)
+        .load(c))?)
+}
+
+/// Attempts that were sent and whose time for receipts has passed.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn unsettled(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+    Ok(on_backend!(conn, c => attempt::table
+        .filter(attempt::state.eq("sent"))
+        .filter(attempt::settle_by.le(now.micros()))
+        .select(Attempt::as_select())
+        .order(attempt::settle_by)
+        .limit(limit)
+        .load(c))?)
+}
+
+/// A verdict of the policy gate, to be kept.
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// `allow`, `hold`, `refuse`.
+    pub outcome: &'a str,
+    /// When to look again.
+    pub hold_until: Option<Timestamp>,
+    /// All data it looked at is known up to this instant.
+    pub facts_as_of: Option<Timestamp>,
+    /// Its reasons, serialised.
+    pub reasons: &'a [u8],
+}
+
+/// A stored verdict.
+#[derive(Clone, Debug, Queryable)]
+pub struct VerdictRow {
+    /// The attempt.
+    pub attempt: String,
+    /// Number within the attempt.
+    pub number: i64,
+    /// When.
+    pub judged_at: i64,
+    /// `allow`, `hold`, `refuse`.
+    pub outcome: String,
+    /// When it is looked at again.
+    pub hold_until: Option<i64>,
+    /// All data it looked at was known up to this instant.
+    pub facts_as_of: Option<i64>,
+    /// Its reasons, serialised.
+    pub reasons: Vec<u8>,
+}
+
+fn keep_verdict(conn: &mut Conn, id: &str, v: &Verdict<'_>, now: Timestamp) -> Result<(), StoreError> {
+    use diesel::dsl::max;
+    let last: Option<i64> = on_backend!(conn, c => verdict::table.filter(verdict::attempt.eq(id)).select(max(verdict::number)).first(c))?;
+    let row = (
+        verdict::attempt.eq(id),
+        verdict::number.eq(last.unwrap_or(0) + 1),
+        verdict::judged_at.eq(now.micros()),
+        verdict::outcome.eq(v.outcome),
+        verdict::hold_until.eq(v.hold_until.map(Timestamp::micros)),
+        verdict::facts_as_of.eq(v.facts_as_of.map(Timestamp::micros)),
+        verdict::reasons.eq(v.reasons),
+    );
+    on_backend!(conn, c => diesel::insert_into(verdict::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// The verdicts on an attempt, in order.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn verdicts(conn: &mut Conn, id: &str) -> Result<Vec<VerdictRow>, StoreError> {
+    Ok(on_backend!(conn, c => verdict::table.filter(verdict::attempt.eq(id)).order(verdict::number).load(c))?)
+}
+
+/// Keeps a verdict that holds an attempt back until an instant. `false` where the attempt is no longer waiting.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn hold(conn: &mut Conn, id: &str, until: Timestamp, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(["planned", "held"]));
+    let hit = on_backend!(conn, c => diesel::update(rows).set((attempt::state.eq("held"), attempt::due_at.eq(until.micros()))).execute(c))?;
+    if hit == 1 {
+        keep_verdict(conn, id, v, now)?;
+    }
+    Ok(hit == 1)
+}
+
+/// Keeps a verdict that refuses an attempt. `false` where the attempt is no longer waiting.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn refuse(conn: &mut Conn, id: &str, why: &str, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(["planned", "held"]));
+    let hit = on_backend!(conn, c => diesel::update(rows)
+        .set((attempt::state.eq("refused"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
+        .execute(c))?;
+    if hit == 1 {
+        keep_verdict(conn, id, v, now)?;
+    }
+    Ok(hit == 1)
+}
+
+/// What is fixed when an attempt starts to leave the building.
+#[derive(Clone, Debug)]
+pub struct Departure<'a> {
+    /// The channel.
+    pub channel: &'a str,
+    /// Hash of the contact point, where the channel has one.
+    pub contact_hash: Option<&'a [u8]>,
+    /// Language of the text.
+    pub language: &'a str,
+    /// The text, compressed.
+    pub message: &'a [u8],
+    /// The lease token of the sender.
+    pub token: i64,
+    /// The person's contact revision that the gate read.
+    pub contact_revision: i64,
+}
+
+/// Marks an attempt as `sending`, keeps the verdict that allowed it, and uses up the person's permit. `false` where the attempt is no
+/// longer waiting, or another send to the same person came in between: the gate must judge again.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let permit = person::table.find(a.person).filter(person::contact_revision.eq(d.contact_revision));
+    let used = on_backend!(conn, c => diesel::update(permit).set(person::contact_revision.eq(d.contact_revision + 1)).execute(c))?;
+    if used != 1 {
+        return Ok(false);
+    }
+    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(["planned", "held"]));
+    let hit = on_backend!(conn, c => diesel::update(rows)
+        .set((
+            attempt::state.eq("sending"),
+            attempt::channel.eq(d.channel),
+            attempt::contact_hash.eq(d.contact_hash),
+            attempt::language.eq(d.language),
+            attempt::message.eq(d.message),
+            attempt::token.eq(d.token),
+            attempt::sent_at.eq(now.micros()),
+        ))
+        .execute(c))?;
+    if hit != 1 {
+        // The permit goes back: this transaction wrote nothing else.
+        let back = person::table.find(a.person);
+        on_backend!(conn, c => diesel::update(back).set(person::contact_revision.eq(d.contact_revision)).execute(c))?;
+        return Ok(false);
+    }
+    keep_verdict(conn, &a.id, v, now)?;
+    Ok(true)
+}
+
+/// Puts an attempt that certainly did not leave the building back among the waiting.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn put_back(conn: &mut Conn, id: &str, due_at: Timestamp, why: Option<&str>) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(attempt::table.find(id).filter(attempt::state.eq("sending")))
+        .set((
+            attempt::state.eq("held"),
+            attempt::due_at.eq(due_at.micros()),
+            attempt::failure.eq(why),
+            attempt::sent_at.eq(None::<i64>),
+        ))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Leaves a send whose outcome cannot be told by machine to a person.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn leave_to_person(conn: &mut Conn, id: &str, why: &str) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(attempt::table.find(id).filter(attempt::state.eq("sending")))
+        .set(attempt::failure.eq(why))
+        .execute(c))?;
+    Ok(())
+}
+
+/// The channel took it; receipts may follow until `settle_by`.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn sent(conn: &mut Conn, id: &str, provider_ref: Option<&str>, settle_by: Timestamp) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(attempt::table.find(id).filter(attempt::state.eq("sending")))
+        .set((attempt::state.eq("sent"), attempt::provider_ref.eq(provider_ref), attempt::settle_by.eq(settle_by.micros())))
+        .execute(c))?;
+    Ok(())
+}
+
+/// How a finished attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It reached the person, as far as the channel can tell.
+    Delivered,
+    /// The person answered.
+    Answered,
+    /// It failed for good.
+    Failed,
+    /// No receipt came in time.
+    Unknown,
+}
+
+impl Outcome {
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Ends an attempt and, in the same transaction, writes down what it owes to the chart: one original Communication. `false` where it had
+/// ended before, and then nothing is owed anew.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn finish(conn: &mut Conn, a: &Attempt, outcome: Outcome, provider_ref: Option<&str>, failure: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
+    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(["sending", "sent"]));
+    let hit = on_backend!(conn, c => diesel::update(rows)
+        .set((
+            attempt::state.eq("finished"),
+            attempt::outcome.eq(outcome.as_str()),
+            attempt::provider_ref.eq(provider_ref.or(a.provider_ref.as_deref())),
+            attempt::failure.eq(failure),
+            attempt::finished_at.eq(now.micros()),
+        ))
+        .execute(c))?;
+    if hit != 1 {
+        return Ok(false);
+    }
+    writebacks::owe(conn, a, now)?;
+    // Rules may read when the person was last contacted.
+    pending::mark(conn, &std::iter::once(a.person).collect(), CONTACT, now)?;
+    Ok(true)
+}
+
+/// The bit of the contact ledger in a `reads` mask.
+const CONTACT: i64 = 1 << 8;
+
+/// Attempts by state and outcome.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn counts(conn: &mut Conn) -> Result<Vec<(String, Option<String>, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => attempt::table
+        .group_by((attempt::state, attempt::outcome))
+        .select((attempt::state, attempt::outcome, count_star()))
+        .load(c))?)
+}
+
+/// Attempts for a list, the latest due first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn list(conn: &mut Conn, state: Option<&str>, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+    on_backend!(conn, c => {
+        let mut q = attempt::table.select(Attempt::as_select()).into_boxed();
+        if let Some(state) = state {
+            q = q.filter(attempt::state.eq(state));
+        }
+        if let Some(program) = program {
+            q = q.filter(attempt::program.eq(program));
+        }
+        Ok(q.order((attempt::due_at.desc(), attempt::id)).limit(limit).load(c)?)
+    })
+}

@@ -1,0 +1,166 @@
+//! Connections to either engine, and the macro that type-checks one query body against both.
+//!
+//! `diesel::MultiConnection` compiles neither upserts nor batch inserts, and sync is mostly upserts. So a connection is a plain enum,
+//! and [`on_backend!`] expands to a match with the same body in each arm. The few statements that differ in dialect are in `bulk`,
+//! `leases` and `writebacks`, written twice and tested on both.
+
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection;
+#[cfg(feature = "postgres")]
+use diesel::pg::PgConnection;
+use diesel::sqlite::SqliteConnection;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::error::StoreError;
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+#[cfg(feature = "postgres")]
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// An open connection.
+#[expect(clippy::large_enum_variant, reason = "a handful exist, each lives as long as the program")]
+pub enum Conn {
+    /// The embedded engine.
+    Sqlite(SqliteConnection),
+    /// The engine for several nodes.
+    #[cfg(feature = "postgres")]
+    Postgres(PgConnection),
+}
+
+/// Runs one query body on whichever engine the connection is of.
+macro_rules! on_backend {
+    ($conn:expr, $c:ident => $body:expr) => {
+        match $conn {
+            $crate::store::connection::Conn::Sqlite($c) => $body,
+            #[cfg(feature = "postgres")]
+            $crate::store::connection::Conn::Postgres($c) => $body,
+        }
+    };
+}
+pub(super) use on_backend;
+
+/// Where the data is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// A file of the embedded engine.
+    Sqlite(PathBuf),
+    /// A PostgreSQL connection string. Its `Debug` hides it: it may hold a password.
+    Postgres(domain::model::Phi<String>),
+}
+
+impl Location {
+    /// Reads `--database`: a `postgres://` or `postgresql://` URL, `sqlite:PATH`, or a path.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            Self::Postgres(text.to_owned().into())
+        } else {
+            Self::Sqlite(PathBuf::from(text.strip_prefix("sqlite:").unwrap_or(text)))
+        }
+    }
+
+    /// The engine's name, for people.
+    #[must_use]
+    pub const fn engine(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+}
+
+/// What a connection is for; it decides the size of its page cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Write,
+}
+
+impl Conn {
+    #[expect(clippy::disallowed_methods, reason = "the one place where connections are opened")]
+    pub(super) fn open(location: &Location, purpose: Purpose) -> Result<Self, StoreError> {
+        match location {
+            Location::Sqlite(path) => {
+                use diesel::Connection as _;
+                let file = path.to_str().ok_or_else(|| StoreError::Unusable("the database path is not UTF-8".to_owned()))?;
+                let mut c = SqliteConnection::establish(file).map_err(|_| cannot_open(path))?;
+                // mmap 0: measured to cost nothing, and a file cut short by a full disk then gives an error in place of a SIGBUS.
+                let cache_kib = if purpose == Purpose::Write { 64 * 1024 } else { 4 * 1024 };
+                c.batch_execute(&format!(
+                    "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+                     PRAGMA cache_size = -{cache_kib}; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;"
+                ))
+                .map_err(|_| cannot_open(path))?;
+                Ok(Self::Sqlite(c))
+            }
+            #[cfg(feature = "postgres")]
+            Location::Postgres(url) => {
+                use diesel::Connection as _;
+                PgConnection::establish(url.expose()).map(Self::Postgres).map_err(|_| {
+                    // libpq's message can hold the connection string.
+                    StoreError::Unusable("PostgreSQL did not take the connection: check host, port, database, user and password of --database".to_owned())
+                })
+            }
+            #[cfg(not(feature = "postgres"))]
+            Location::Postgres(_) => Err(StoreError::Unusable(
+                "this build has no PostgreSQL: build it with `--features postgres` (needs the package libpq-dev), or leave out --database to use SQLite"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// Runs the migrations that are missing; returns their names.
+    pub(super) fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
+        let done = match self {
+            Self::Sqlite(c) => c.run_pending_migrations(SQLITE).map(|v| v.iter().map(ToString::to_string).collect()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => {
+                // Two nodes that start together must not both run them.
+                c.batch_execute("SELECT pg_advisory_lock(7309873)")?;
+                let done = c.run_pending_migrations(POSTGRES).map(|v| v.iter().map(ToString::to_string).collect());
+                c.batch_execute("SELECT pg_advisory_unlock(7309873)")?;
+                done
+            }
+        };
+        done.map_err(|e| StoreError::Migration(e.to_string()))
+    }
+
+    /// The migrations that are missing, by name, and whether the database has some that this program does not know.
+    pub(super) fn pending_migrations(&mut self) -> Result<(Vec<String>, bool), StoreError> {
+        fn look<DB: diesel::backend::Backend>(
+            c: &mut impl MigrationHarness<DB>,
+            known: EmbeddedMigrations,
+        ) -> Result<(Vec<String>, bool), Box<dyn std::error::Error + Send + Sync>> {
+            let all: Vec<_> = MigrationSource::<DB>::migrations(&known)?.iter().map(|m| m.name().version().as_owned()).collect();
+            let missing = c.pending_migrations(known)?.iter().map(|m| m.name().to_string()).collect();
+            let newer = c.applied_migrations()?.iter().any(|v| !all.contains(v));
+            Ok((missing, newer))
+        }
+        use diesel::migration::MigrationSource;
+        match self {
+            Self::Sqlite(c) => look(c, SQLITE),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => look(c, POSTGRES),
+        }
+        .map_err(|e| StoreError::Migration(e.to_string()))
+    }
+
+    pub(super) fn execute_batch(&mut self, sql: &str) -> Result<(), StoreError> {
+        on_backend!(self, c => c.batch_execute(sql))?;
+        Ok(())
+    }
+
+    pub(super) const fn begin(&self) -> &'static str {
+        match self {
+            // A transaction that reads first and writes later fails at once under WAL when another one wrote in between.
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "BEGIN",
+        }
+    }
+}
+
+fn cannot_open(path: &Path) -> StoreError {
+    StoreError::Unusable(format!("cannot open the database file {}: check that the folder exists, is writable, and has space", path.display()))
+}

@@ -1,0 +1,48 @@
+//! Facts about this installation as a whole: whether it may reach people, and which body of data it is.
+
+use diesel::prelude::*;
+
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::schema::installation;
+
+/// A named setting of the installation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `true` where outreach may leave the building. Absent means not.
+    Live,
+    /// The clock offset of a demo, in microseconds.
+    ClockOffset,
+}
+
+impl Setting {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::ClockOffset => "clock-offset",
+        }
+    }
+}
+
+/// Reads a setting.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn get(conn: &mut Conn, setting: Setting) -> Result<Option<String>, StoreError> {
+    Ok(on_backend!(conn, c => installation::table.find(setting.name()).select(installation::value).first(c).optional())?)
+}
+
+/// Writes a setting.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn set(conn: &mut Conn, setting: Setting, value: &str) -> Result<(), StoreError> {
+    let row = (installation::name.eq(setting.name()), installation::value.eq(value));
+    on_backend!(conn, c => diesel::insert_into(installation::table)
+        .values(row)
+        .on_conflict(installation::name)
+        .do_update()
+        .set(installation::value.eq(value))
+        .execute(c))?;
+    Ok(())
+}

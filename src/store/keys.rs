@@ -1,0 +1,53 @@
+//! Signing keys, sealed. `credentials` seals and opens them.
+
+use diesel::prelude::*;
+use domain::Timestamp;
+
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::schema::signing_key;
+
+/// A stored key.
+#[derive(Clone, Debug, Queryable)]
+pub struct SigningKey {
+    /// Key id, as in the JWKS.
+    pub kid: String,
+    /// `RS384` or `ES384`.
+    pub alg: String,
+    /// `next`, `current`, `retiring`, `retired`.
+    pub state: String,
+    /// The private key, sealed with the master key.
+    pub sealed: Vec<u8>,
+    /// The public key as a JWK.
+    pub public_jwk: String,
+    /// When it was made.
+    pub created_at: i64,
+}
+
+/// Adds a key.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn add(conn: &mut Conn, kid: &str, alg: &str, state: &str, sealed: &[u8], public_jwk: &str, now: Timestamp) -> Result<(), StoreError> {
+    let row = (
+        signing_key::kid.eq(kid),
+        signing_key::alg.eq(alg),
+        signing_key::state.eq(state),
+        signing_key::sealed.eq(sealed),
+        signing_key::public_jwk.eq(public_jwk),
+        signing_key::created_at.eq(now.micros()),
+    );
+    on_backend!(conn, c => diesel::insert_into(signing_key::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// All keys that are not retired, the oldest first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn list(conn: &mut Conn) -> Result<Vec<SigningKey>, StoreError> {
+    Ok(on_backend!(conn, c => signing_key::table
+        .filter(signing_key::state.ne("retired"))
+        .order((signing_key::created_at, signing_key::kid))
+        .load(c))?)
+}

@@ -1,0 +1,397 @@
+//! Segments, who is in them and why, and every entry and exit as an event.
+//!
+//! Not being a member is the absence of a row. Reasons are opaque bytes here: `segments` writes and reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use domain::Timestamp;
+
+use super::bulk::{self, Column, Insert};
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::pending;
+use super::schema::{membership, membership_event, segment};
+
+/// A segment as it is defined now.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Segment {
+    /// Row number, for the rows that name it.
+    pub number: i64,
+    /// Its id.
+    pub id: String,
+    /// Grows with each change of the definition.
+    pub version: i64,
+    /// The definition's text.
+    pub source: String,
+    /// Hash of the definition.
+    pub hash: String,
+    /// When this version was put in force.
+    pub changed_at: i64,
+    /// When it was taken out of use.
+    pub retired_at: Option<i64>,
+}
+
+/// A definition to put in force.
+#[derive(Clone, Debug)]
+pub struct Definition<'a> {
+    /// The segment's id.
+    pub id: &'a str,
+    /// The definition's text.
+    pub source: &'a str,
+    /// Hash of what decides about membership.
+    pub hash: &'a str,
+}
+
+/// Puts definitions in force; returns all segments in use and whether any changed, in which case everyone must be evaluated anew.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn define(conn: &mut Conn, definitions: &[Definition<'_>], now: Timestamp) -> Result<(Vec<Segment>, bool), StoreError> {
+    let stored: Vec<Segment> = on_backend!(conn, c => segment::table.order(segment::number).load(c))?;
+    let mut next = stored.last().map_or(1, |s| s.number + 1);
+    let mut changed = false;
+    for d in definitions {
+        match stored.iter().find(|s| s.id == d.id) {
+            Some(s) if s.hash == d.hash && s.retired_at.is_none() => {
+                if s.source != d.source {
+                    on_backend!(conn, c => diesel::update(segment::table.find(s.number)).set(segment::source.eq(d.source)).execute(c))?;
+                }
+            }
+            Some(s) => {
+                changed = true;
+                on_backend!(conn, c => diesel::update(segment::table.find(s.number))
+                    .set((
+                        segment::version.eq(s.version + 1),
+                        segment::source.eq(d.source),
+                        segment::hash.eq(d.hash),
+                        segment::changed_at.eq(now.micros()),
+                        segment::retired_at.eq(None::<i64>),
+                    ))
+                    .execute(c))?;
+            }
+            None => {
+                changed = true;
+                let row = (
+                    segment::number.eq(next),
+                    segment::id.eq(d.id),
+                    segment::version.eq(1_i64),
+                    segment::source.eq(d.source),
+                    segment::hash.eq(d.hash),
+                    segment::changed_at.eq(now.micros()),
+                );
+                on_backend!(conn, c => diesel::insert_into(segment::table).values(row).execute(c))?;
+                next += 1;
+            }
+        }
+    }
+    for gone in stored.iter().filter(|s| s.retired_at.is_none() && !definitions.iter().any(|d| d.id == s.id)) {
+        changed = true;
+        on_backend!(conn, c => diesel::update(segment::table.find(gone.number)).set(segment::retired_at.eq(now.micros())).execute(c))?;
+    }
+    if changed {
+        pending::mark_everyone(conn, now)?;
+    }
+    Ok((segments(conn)?, changed))
+}
+
+/// The segments in use, by number.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn segments(conn: &mut Conn) -> Result<Vec<Segment>, StoreError> {
+    Ok(on_backend!(conn, c => segment::table.filter(segment::retired_at.is_null()).order(segment::number).load(c))?)
+}
+
+/// Whether a person is in a segment, or held because the answer is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// A member.
+    In,
+    /// Neither in nor out until more is known.
+    Held,
+}
+
+impl State {
+    /// As stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Held => "held",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        match text {
+            "in" => Ok(Self::In),
+            "held" => Ok(Self::Held),
+            _ => Err(StoreError::Damaged("a membership's state")),
+        }
+    }
+}
+
+/// A person's membership in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The segment's number.
+    pub segment: i64,
+    /// The version that was evaluated.
+    pub version: i64,
+    /// In or held.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// The how-manieth entry of this person into this segment.
+    pub entry: i64,
+    /// Why, as stored.
+    pub reasons: Vec<u8>,
+}
+
+/// What is stored of one person's assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Memberships by segment number.
+    pub memberships: BTreeMap<i64, Membership>,
+    /// Events so far.
+    pub events: i64,
+    /// When the answer may change with time alone.
+    pub wake_at: Option<Timestamp>,
+}
+
+#[derive(QueryableByName)]
+struct MembershipRow {
+    #[diesel(sql_type = BigInt)]
+    person: i64,
+    #[diesel(sql_type = BigInt)]
+    segment: i64,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = BigInt)]
+    since: i64,
+    #[diesel(sql_type = BigInt)]
+    entry: i64,
+    #[diesel(sql_type = diesel::sql_types::Binary)]
+    reasons: Vec<u8>,
+}
+
+#[derive(QueryableByName)]
+struct AssignmentRow {
+    #[diesel(sql_type = BigInt)]
+    person: i64,
+    #[diesel(sql_type = diesel::sql_types::Nullable<BigInt>)]
+    wake_at: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    events: i64,
+}
+
+/// The assignments of these persons; one that was never evaluated is left out.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn assignments(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Assignment>, StoreError> {
+    let rows: Vec<AssignmentRow> = bulk::select_numbers(conn, "SELECT person, wake_at, events FROM assignment", "person", persons, "")?;
+    let mut all: BTreeMap<i64, Assignment> = rows
+        .into_iter()
+        .map(|r| (r.person, Assignment { events: r.events, wake_at: r.wake_at.map(Timestamp::from_micros), ..Assignment::default() }))
+        .collect();
+    let rows: Vec<MembershipRow> =
+        bulk::select_numbers(conn, "SELECT person, segment, version, state, since, entry, reasons FROM membership", "person", persons, "")?;
+    for r in rows {
+        let m = Membership {
+            segment: r.segment,
+            version: r.version,
+            state: State::parse(&r.state)?,
+            since: Timestamp::from_micros(r.since),
+            entry: r.entry,
+            reasons: r.reasons,
+        };
+        all.entry(r.person).or_default().memberships.insert(r.segment, m);
+    }
+    Ok(all)
+}
+
+/// How often a person entered a segment before, from its events: needed only when it enters again.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn entries_before(conn: &mut Conn, person: i64, segment: i64) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => membership_event::table
+        .filter(membership_event::person.eq(person))
+        .filter(membership_event::segment.eq(segment))
+        .filter(membership_event::after.eq("in"))
+        .count()
+        .get_result(c))?)
+}
+
+/// A change of one membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The segment's number.
+    pub segment: i64,
+    /// The version that was evaluated.
+    pub version: i64,
+    /// Before: `None` is not a member.
+    pub before: Option<State>,
+    /// After.
+    pub after: Option<State>,
+    /// The how-manieth entry, where it is in now.
+    pub entry: i64,
+    /// From when the new answer holds: the instant at which the old one ran out, or the evaluation's.
+    pub effective_at: Timestamp,
+    /// Why, as the membership keeps it: the set of tests that decide.
+    pub reasons: Vec<u8>,
+    /// Why, as the event keeps it: the tests with their values and sources, so that it can be shown when the facts have changed.
+    pub event_reasons: Vec<u8>,
+}
+
+/// What an evaluation of one person found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluated {
+    /// The person.
+    pub person: i64,
+    /// Memberships that changed.
+    pub changes: Vec<Change>,
+    /// Memberships that stay but whose reasons or version are others now.
+    pub refreshed: Vec<Change>,
+    /// Events so far, these not counted.
+    pub events: i64,
+    /// When the answer may change with time alone.
+    pub wake_at: Option<Timestamp>,
+    /// Whether the outreach stage must look at this person.
+    pub outreach: bool,
+}
+
+/// Writes what evaluations found: only differences. Persons in ascending order.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn apply(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result<(), StoreError> {
+    Insert {
+        into: "assignment (person, evaluated_at, wake_at, events)",
+        columns: vec![
+            Column::Int(evaluated.iter().map(|e| e.person).collect()),
+            Column::Int(vec![now.micros(); evaluated.len()]),
+            Column::IntOrNull(evaluated.iter().map(|e| e.wake_at.map(Timestamp::micros)).collect()),
+            Column::Int(evaluated.iter().map(|e| e.events + i64::try_from(e.changes.len()).unwrap_or(0)).collect()),
+        ],
+        conflict: "ON CONFLICT (person) DO UPDATE SET evaluated_at = excluded.evaluated_at, wake_at = excluded.wake_at, events = excluded.events",
+    }
+    .execute(conn)?;
+    write_memberships(conn, evaluated)?;
+    write_events(conn, evaluated, now)?;
+    let wake: BTreeSet<i64> = evaluated.iter().filter(|e| e.outreach).map(|e| e.person).collect();
+    pending::mark_outreach(conn, &wake, now)
+}
+
+fn write_memberships(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<(), StoreError> {
+    let left: Vec<(i64, i64)> =
+        evaluated.iter().flat_map(|e| e.changes.iter().filter(|c| c.after.is_none()).map(|c| (e.person, c.segment))).collect();
+    bulk::delete_pairs(conn, "membership", ("person", "segment"), &left)?;
+    let kept: Vec<(i64, &Change, State)> = evaluated
+        .iter()
+        .flat_map(|e| e.changes.iter().chain(&e.refreshed).filter_map(|c| c.after.map(|state| (e.person, c, state))))
+        .collect();
+    Insert {
+        into: "membership (person, segment, version, state, since, entry, reasons)",
+        columns: vec![
+            Column::Int(kept.iter().map(|k| k.0).collect()),
+            Column::Int(kept.iter().map(|k| k.1.segment).collect()),
+            Column::Int(kept.iter().map(|k| k.1.version).collect()),
+            Column::Text(kept.iter().map(|k| k.2.as_str()).collect()),
+            Column::Int(kept.iter().map(|k| k.1.effective_at.micros()).collect()),
+            Column::Int(kept.iter().map(|k| k.1.entry).collect()),
+            Column::Bytes(kept.iter().map(|k| k.1.reasons.as_slice()).collect()),
+        ],
+        // A refreshed membership keeps its beginning; `since` moves only with the state.
+        conflict: "ON CONFLICT (person, segment) DO UPDATE SET version = excluded.version, reasons = excluded.reasons, entry = excluded.entry,
+                   since = CASE WHEN membership.state = excluded.state THEN membership.since ELSE excluded.since END, state = excluded.state",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+fn write_events(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result<(), StoreError> {
+    let events: Vec<(i64, i64, &Change)> =
+        evaluated.iter().flat_map(|e| e.changes.iter().zip(e.events + 1..).map(|(c, number)| (e.person, number, c))).collect();
+    Insert {
+        into: "membership_event (person, number, segment, version, before, after, effective_at, recorded_at, reasons)",
+        columns: vec![
+            Column::Int(events.iter().map(|e| e.0).collect()),
+            Column::Int(events.iter().map(|e| e.1).collect()),
+            Column::Int(events.iter().map(|e| e.2.segment).collect()),
+            Column::Int(events.iter().map(|e| e.2.version).collect()),
+            Column::TextOrNull(events.iter().map(|e| e.2.before.map(State::as_str)).collect()),
+            Column::TextOrNull(events.iter().map(|e| e.2.after.map(State::as_str)).collect()),
+            Column::Int(events.iter().map(|e| e.2.effective_at.micros()).collect()),
+            Column::Int(vec![now.micros(); events.len()]),
+            Column::Bytes(events.iter().map(|e| e.2.event_reasons.as_slice()).collect()),
+        ],
+        conflict: "",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+/// How many persons are in and held, by segment id.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn sizes(conn: &mut Conn) -> Result<Vec<(String, i64, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    let rows: Vec<(i64, String, i64)> = on_backend!(conn, c => membership::table
+        .group_by((membership::segment, membership::state))
+        .select((membership::segment, membership::state, count_star()))
+        .load(c))?;
+    let of = |number: i64, state: &str| rows.iter().find(|r| r.0 == number && r.1 == state).map_or(0, |r| r.2);
+    Ok(segments(conn)?.into_iter().map(|s| (s.id, of(s.number, "in"), of(s.number, "held"))).collect())
+}
+
+/// Members of a segment, by number of the person, after `after`.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn members(conn: &mut Conn, segment: i64, state: State, after: i64, limit: i64) -> Result<Vec<i64>, StoreError> {
+    Ok(on_backend!(conn, c => membership::table
+        .filter(membership::segment.eq(segment))
+        .filter(membership::state.eq(state.as_str()))
+        .filter(membership::person.gt(after))
+        .select(membership::person)
+        .order(membership::person)
+        .limit(limit)
+        .load(c))?)
+}
+
+/// An entry or exit.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Event {
+    /// The person.
+    pub person: i64,
+    /// Number within the person's events.
+    pub number: i64,
+    /// The segment's number.
+    pub segment: i64,
+    /// The version that was evaluated.
+    pub version: i64,
+    /// State before.
+    pub before: Option<String>,
+    /// State after.
+    pub after: Option<String>,
+    /// From when it holds.
+    pub effective_at: i64,
+    /// When it was found.
+    pub recorded_at: i64,
+    /// Why.
+    pub reasons: Vec<u8>,
+}
+
+/// A person's events, in order.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn events(conn: &mut Conn, person: i64) -> Result<Vec<Event>, StoreError> {
+    Ok(on_backend!(conn, c => membership_event::table.filter(membership_event::person.eq(person)).order(membership_event::number).load(c))?)
+}

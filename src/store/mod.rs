@@ -1,0 +1,194 @@
+//! The store: the only user of diesel and the only place with SQL. One file per table or per group of tables that is always written
+//! together; `view` holds the reads for people.
+//!
+//! It keeps facts and opaque bytes and knows nothing of FHIR, of channels or of rules. It never holds a transaction across network
+//! I/O: a caller hands in a closure over a connection, and the closure cannot await.
+//!
+//! Contract: look-ups return `Option` (not found is no error); whatever needs time takes a [`Timestamp`]; every write that belongs to a
+//! task begins with [`leases::extend`], so a worker that lost its lease cannot write.
+
+pub mod attempts;
+mod bulk;
+pub mod codec;
+mod connection;
+pub mod ehrs;
+pub mod enrolments;
+mod error;
+pub mod installation;
+pub mod keys;
+pub mod leases;
+pub mod memberships;
+mod pool;
+pub mod people;
+pub mod pending;
+pub mod preferences;
+pub mod programs;
+pub mod quarantine;
+pub mod resources;
+mod schema;
+pub mod sync_state;
+pub mod view;
+pub mod writebacks;
+
+use std::sync::Arc;
+
+pub use connection::{Conn, Location};
+pub use error::StoreError;
+pub use pool::Lane;
+use pool::Pool;
+
+/// A handle on the database; cheap to clone.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    location: Location,
+    pool: Pool,
+    codec: codec::Codec,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.0.location.engine())
+    }
+}
+
+impl Store {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// Where it cannot be opened, or was made by a newer version.
+    pub fn open(location: Location) -> Result<Self, StoreError> {
+        let mut conn = Conn::open(&location, connection::Purpose::Write)?;
+        if conn.pending_migrations()?.1 {
+            return Err(StoreError::TooNew);
+        }
+        conn.migrate()?;
+        Self::with(location, conn)
+    }
+
+    /// Opens the database as it is; [`StoreError::NotMigrated`] where its schema is not up to date.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_without_migrating(location: Location) -> Result<Self, StoreError> {
+        let mut conn = Conn::open(&location, connection::Purpose::Write)?;
+        match conn.pending_migrations()? {
+            (_, true) => Err(StoreError::TooNew),
+            (missing, _) if !missing.is_empty() => Err(StoreError::NotMigrated),
+            _ => Self::with(location, conn),
+        }
+    }
+
+    /// Runs the migrations that are missing; returns their names.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn migrate(location: &Location) -> Result<Vec<String>, StoreError> {
+        let mut conn = Conn::open(location, connection::Purpose::Write)?;
+        if conn.pending_migrations()?.1 {
+            return Err(StoreError::TooNew);
+        }
+        conn.migrate()
+    }
+
+    /// The migrations that are missing, by name.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn missing_migrations(location: &Location) -> Result<Vec<String>, StoreError> {
+        match Conn::open(location, connection::Purpose::Read)?.pending_migrations()? {
+            (_, true) => Err(StoreError::TooNew),
+            (missing, _) => Ok(missing),
+        }
+    }
+
+    fn with(location: Location, mut first: Conn) -> Result<Self, StoreError> {
+        let codec = codec::Codec::load(&mut first)?;
+        let pool = Pool::new(location.clone(), first);
+        Ok(Self(Arc::new(Inner { location, pool, codec })))
+    }
+
+    /// Where the data is kept.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.0.location
+    }
+
+    /// Compresses and decompresses bodies.
+    #[must_use]
+    pub fn codec(&self) -> &codec::Codec {
+        &self.0.codec
+    }
+
+    /// Runs a transaction that writes, named for logs. The closure may run again after a deadlock, so it must not keep state between runs.
+    ///
+    /// # Errors
+    /// What the closure returns, or the engine's refusal; nothing was written then.
+    pub async fn write<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        f: impl FnMut(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        blocking(move || store.write_blocking(Lane::Interactive, name, f)).await
+    }
+
+    /// As [`Store::write`], for a caller that is on a thread that may block, with the lane to queue in.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn write_blocking<T>(&self, lane: Lane, name: &'static str, mut f: impl FnMut(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut tries = 0;
+        loop {
+            match self.0.pool.transaction(lane, &mut f) {
+                Err(error) if error.is_transient() && tries < 8 => {
+                    tries += 1;
+                    tracing::debug!(transaction = name, tries, "the database was busy; the transaction runs again");
+                    std::thread::sleep(std::time::Duration::from_millis(5 << tries));
+                }
+                Err(error) => {
+                    if !matches!(error, StoreError::LeaseLost(_)) {
+                        tracing::warn!(transaction = name, error = %error, "a transaction failed");
+                    }
+                    return Err(error);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Runs a read, off the async threads.
+    ///
+    /// # Errors
+    /// What the closure returns.
+    pub async fn read<T: Send + 'static>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+        let store = self.clone();
+        blocking(move || store.read_blocking(f)).await
+    }
+
+    /// As [`Store::read`], for a caller that is on a thread that may block.
+    ///
+    /// # Errors
+    /// What the closure returns.
+    pub fn read_blocking<T>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.pool.read(f)
+    }
+
+    /// How many rows one bulk transaction should hold now: many when nobody waits, few while pages are being served, so that the one
+    /// writer of SQLite is held for about 100 ms or about 10 ms (`data-model.md`, "One SQLite writer").
+    #[must_use]
+    pub fn bulk_rows(&self) -> usize {
+        self.0.pool.bulk_rows()
+    }
+}
+
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(f).await {
+        Ok(result) => result,
+        Err(join) => match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Unusable("the program is shutting down".to_owned())),
+        },
+    }
+}

@@ -1,0 +1,163 @@
+//! Who must be looked at again: persons whose facts changed (for segments), and persons whose memberships or facts changed (for
+//! outreach).
+//!
+//! A row is consumed by deleting it `WHERE generation = <the one read>`, so that a change that came in between is not lost. Never by
+//! `id > cursor`: numbers are given out of the order of commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use diesel::prelude::*;
+use domain::Timestamp;
+
+use super::bulk::{self, Column, Insert};
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::schema::{assignment, membership, pending_outreach, pending_person, person};
+
+/// A person to look at, with the generation that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The person.
+    pub person: i64,
+    /// To be handed back to [`done`]; zero where the person is due by time only.
+    pub generation: i64,
+}
+
+/// Marks persons for the segment stage. `reads` is the mask of the types that changed.
+pub(super) fn mark(conn: &mut Conn, persons: &BTreeSet<i64>, reads: i64, now: Timestamp) -> Result<(), StoreError> {
+    let n = persons.len();
+    Insert {
+        into: "pending_person (person, generation, reads, since)",
+        columns: vec![
+            Column::Int(persons.iter().copied().collect()),
+            Column::Int(vec![1; n]),
+            Column::Int(vec![reads; n]),
+            Column::Int(vec![now.micros(); n]),
+        ],
+        conflict: "ON CONFLICT (person) DO UPDATE SET generation = pending_person.generation + 1, reads = pending_person.reads | excluded.reads",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Marks everyone for the segment stage: a definition changed.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn mark_everyone(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    let mut last = i64::MIN;
+    loop {
+        let chunk: Vec<i64> = on_backend!(conn, c => person::table.filter(person::pk.gt(last)).select(person::pk).order(person::pk).limit(10_000).load(c))?;
+        let Some(end) = chunk.last() else { return Ok(()) };
+        last = *end;
+        mark(conn, &chunk.into_iter().collect(), -1, now)?;
+    }
+}
+
+/// Persons for the segment stage with numbers above `after`: those that were marked, and those whose answer may change with time alone
+/// by `now`. A pass takes them chunk by chunk in the order of their numbers; what is marked behind it waits for the next pass.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn take(conn: &mut Conn, now: Timestamp, after: i64, limit: i64) -> Result<Vec<Pending>, StoreError> {
+    let marked: Vec<(i64, i64)> = on_backend!(conn, c => pending_person::table
+        .filter(pending_person::person.gt(after))
+        .select((pending_person::person, pending_person::generation))
+        .order(pending_person::person)
+        .limit(limit)
+        .load(c))?;
+    let mut all: BTreeMap<i64, i64> = marked.into_iter().collect();
+    // The marked ones of a full chunk end before the table does: a due person beyond them belongs to a later chunk.
+    let full = i64::try_from(all.len()).is_ok_and(|n| n >= limit);
+    let end = all.last_key_value().map(|(last, _)| *last).filter(|_| full).unwrap_or(i64::MAX);
+    let due: Vec<i64> = on_backend!(conn, c => assignment::table
+        .filter(assignment::wake_at.le(now.micros()))
+        .filter(assignment::person.gt(after))
+        .filter(assignment::person.le(end))
+        .select(assignment::person)
+        .order(assignment::person)
+        .limit(limit)
+        .load(c))?;
+    for person in due {
+        all.entry(person).or_insert(0);
+    }
+    Ok(all.into_iter().take(usize::try_from(limit).unwrap_or(0)).map(|(person, generation)| Pending { person, generation }).collect())
+}
+
+/// Deletes the marks that were read; one that grew since stays.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn done(conn: &mut Conn, taken: &[Pending]) -> Result<(), StoreError> {
+    let pairs: Vec<(i64, i64)> = taken.iter().filter(|p| p.generation > 0).map(|p| (p.person, p.generation)).collect();
+    bulk::delete_pairs(conn, "pending_person", ("person", "generation"), &pairs)?;
+    Ok(())
+}
+
+/// Marks persons for the outreach stage.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn mark_outreach(conn: &mut Conn, persons: &BTreeSet<i64>, now: Timestamp) -> Result<(), StoreError> {
+    let n = persons.len();
+    Insert {
+        into: "pending_outreach (person, generation, since)",
+        columns: vec![Column::Int(persons.iter().copied().collect()), Column::Int(vec![1; n]), Column::Int(vec![now.micros(); n])],
+        conflict: "ON CONFLICT (person) DO UPDATE SET generation = pending_outreach.generation + 1",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+/// Marks every member of any segment for the outreach stage: a program changed.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn mark_members(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    let mut last = i64::MIN;
+    loop {
+        let chunk: Vec<i64> = on_backend!(conn, c => membership::table
+            .filter(membership::person.gt(last))
+            .select(membership::person)
+            .distinct()
+            .order(membership::person)
+            .limit(10_000)
+            .load(c))?;
+        let Some(end) = chunk.last() else { return Ok(()) };
+        last = *end;
+        mark_outreach(conn, &chunk.into_iter().collect(), now)?;
+    }
+}
+
+/// Persons for the outreach stage, by number.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn take_outreach(conn: &mut Conn, limit: i64) -> Result<Vec<Pending>, StoreError> {
+    let rows: Vec<(i64, i64)> = on_backend!(conn, c => pending_outreach::table
+        .select((pending_outreach::person, pending_outreach::generation))
+        .order(pending_outreach::person)
+        .limit(limit)
+        .load(c))?;
+    Ok(rows.into_iter().map(|(person, generation)| Pending { person, generation }).collect())
+}
+
+/// Deletes the marks of the outreach stage that were read.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn done_outreach(conn: &mut Conn, taken: &[Pending]) -> Result<(), StoreError> {
+    let pairs: Vec<(i64, i64)> = taken.iter().map(|p| (p.person, p.generation)).collect();
+    bulk::delete_pairs(conn, "pending_outreach", ("person", "generation"), &pairs)?;
+    Ok(())
+}
+
+/// How many persons wait for the segment stage and for the outreach stage.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn counts(conn: &mut Conn) -> Result<(i64, i64), StoreError> {
+    let segments = on_backend!(conn, c => pending_person::table.count().get_result(c))?;
+    let outreach = on_backend!(conn, c => pending_outreach::table.count().get_result(c))?;
+    Ok((segments, outreach))
+}

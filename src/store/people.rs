@@ -1,0 +1,254 @@
+//! Persons, their patient records, and all facts of a person together.
+//!
+//! A record belongs to one EHR; a person has one or more records. Records are never moved: joining or parting persons changes
+//! `patient.person` only.
+
+use std::collections::{BTreeMap, HashMap};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use domain::Timestamp;
+use domain::model::facts::Facts;
+use domain::model::person::Origin;
+use domain::model::{EhrId, PersonFacts, ResourceType};
+
+use super::bulk::{self, Column, Insert};
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::schema::{patient, person, sync_state};
+
+/// Row numbers of a patient record and of its person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PatientKey {
+    /// The record.
+    pub pk: i64,
+    /// The person.
+    pub person: i64,
+}
+
+#[derive(QueryableByName)]
+struct PatientRow {
+    #[diesel(sql_type = BigInt)]
+    pk: i64,
+    #[diesel(sql_type = Text)]
+    fhir_id: String,
+    #[diesel(sql_type = BigInt)]
+    person: i64,
+}
+
+#[derive(QueryableByName)]
+struct Pk {
+    #[diesel(sql_type = BigInt)]
+    pk: i64,
+}
+
+fn lookup(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, PatientKey>, StoreError> {
+    let rows: Vec<PatientRow> = bulk::select_texts(conn, "SELECT pk, fhir_id, person FROM patient", &[("ehr", ehr.as_str())], "fhir_id", ids)?;
+    Ok(rows.into_iter().map(|r| (r.fhir_id, PatientKey { pk: r.pk, person: r.person })).collect())
+}
+
+/// The records of these logical ids. One that was not seen yet becomes a stub with a person of its own, since an Appointment may come
+/// before its Patient. `ids` are sorted and without repeats.
+pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, PatientKey>, StoreError> {
+    let mut found = lookup(conn, ehr, ids)?;
+    let missing: Vec<&str> = ids.iter().copied().filter(|id| !found.contains_key(*id)).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let persons: Vec<Pk> = Insert { into: "person (contact_revision)", columns: vec![Column::Int(vec![0; missing.len()])], conflict: "" }.returning(conn, "pk")?;
+    let made: Vec<PatientRow> = Insert {
+        into: "patient (ehr, fhir_id, person, state)",
+        columns: vec![
+            Column::Text(vec![ehr.as_str(); missing.len()]),
+            Column::Text(missing.clone()),
+            Column::Int(persons.iter().map(|p| p.pk).collect()),
+            Column::Text(vec!["stub"; missing.len()]),
+        ],
+        // Another type's run on another node may have made the same stub; its person then stays without a record, which harms nothing.
+        conflict: "ON CONFLICT (ehr, fhir_id) DO NOTHING",
+    }
+    .returning(conn, "pk, fhir_id, person")?;
+    let complete = made.len() == missing.len();
+    found.extend(made.into_iter().map(|r| (r.fhir_id, PatientKey { pk: r.pk, person: r.person })));
+    if !complete {
+        found.extend(lookup(conn, ehr, &missing)?);
+    }
+    Ok(found)
+}
+
+/// Marks records as live: their Patient was read.
+pub(super) fn mark_live(conn: &mut Conn, patients: &HashMap<String, PatientKey>) -> Result<(), StoreError> {
+    let mut pks: Vec<i64> = patients.values().map(|p| p.pk).collect();
+    pks.sort_unstable();
+    bulk::execute_numbers(conn, "UPDATE patient SET state = 'live'", "state <> 'live' AND pk", &pks)?;
+    Ok(())
+}
+
+/// The persons of these records.
+pub(super) fn persons_of(conn: &mut Conn, patients: &[i64]) -> Result<Vec<i64>, StoreError> {
+    let rows: Vec<Pk> = bulk::select_numbers(conn, "SELECT person AS pk FROM patient", "pk", patients, "")?;
+    Ok(rows.into_iter().map(|r| r.pk).collect())
+}
+
+/// One patient record, for those who act on it.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = patient)]
+pub struct Record {
+    /// Row number.
+    pub pk: i64,
+    /// Its EHR.
+    pub ehr: String,
+    /// Its logical id there.
+    pub fhir_id: String,
+    /// Its person.
+    pub person: i64,
+    /// `stub`, `live`, `merged`, `gone`.
+    pub state: String,
+}
+
+/// A record by its EHR and logical id.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn record(conn: &mut Conn, ehr: &str, fhir_id: &str) -> Result<Option<Record>, StoreError> {
+    Ok(on_backend!(conn, c => patient::table
+        .filter(patient::ehr.eq(ehr))
+        .filter(patient::fhir_id.eq(fhir_id))
+        .select(Record::as_select())
+        .first(c)
+        .optional())?)
+}
+
+/// The records of a person, the first one made first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn records(conn: &mut Conn, person: i64) -> Result<Vec<Record>, StoreError> {
+    Ok(on_backend!(conn, c => patient::table.filter(patient::person.eq(person)).select(Record::as_select()).order(patient::pk).load(c))?)
+}
+
+/// How many persons are known.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn count(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => person::table.count().get_result(c))?)
+}
+
+/// The contact revision of a person: it grows by one with each send, so that two nodes cannot both use the last permit.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn contact_revision(conn: &mut Conn, person: i64) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => person::table.find(person).select(person::contact_revision).first(c))?)
+}
+
+#[derive(QueryableByName)]
+struct FactRow {
+    #[diesel(sql_type = BigInt)]
+    person: i64,
+    #[diesel(sql_type = Text)]
+    ehr: String,
+    #[diesel(sql_type = Text)]
+    rtype: String,
+    #[diesel(sql_type = Text)]
+    fhir_id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    version: Option<String>,
+    #[diesel(sql_type = Binary)]
+    facts: Vec<u8>,
+}
+
+#[derive(QueryableByName)]
+struct PersonEhr {
+    #[diesel(sql_type = BigInt)]
+    person: i64,
+    #[diesel(sql_type = Text)]
+    ehr: String,
+}
+
+#[derive(QueryableByName)]
+struct ContactRow {
+    #[diesel(sql_type = BigInt)]
+    person: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_sent: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last_answer: Option<i64>,
+}
+
+/// A person's facts, and since when they are known.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The facts.
+    pub facts: PersonFacts,
+    /// All types of all the person's EHRs are known up to this instant; absent where a type was never synced.
+    pub as_of: Option<Timestamp>,
+}
+
+/// All facts of these persons, in the order of their numbers.
+///
+/// # Errors
+/// The engine's refusal, or stored facts that cannot be read.
+pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, StoreError> {
+    let coverage = coverage(conn)?;
+    let rows: Vec<PersonEhr> = bulk::select_numbers(conn, "SELECT person, ehr FROM patient", "person", persons, "")?;
+    let mut ehrs: BTreeMap<i64, Vec<String>> = persons.iter().map(|p| (*p, Vec::new())).collect();
+    for row in rows {
+        ehrs.entry(row.person).or_default().push(row.ehr);
+    }
+    let mut all: BTreeMap<i64, Known> = ehrs.into_iter().map(|(person, ehrs)| (person, coverage.of(&ehrs))).collect();
+    let rows: Vec<FactRow> = bulk::select_numbers(
+        conn,
+        "SELECT p.person, p.ehr, f.rtype, f.fhir_id, f.version, f.facts FROM patient p JOIN fact f ON f.patient = p.pk",
+        "p.person",
+        persons,
+        "ORDER BY p.person, p.pk, f.resource",
+    )?;
+    for row in rows {
+        let kind = ResourceType::parse(&row.rtype).ok_or(StoreError::Damaged("facts of an unknown type"))?;
+        let facts = Facts::from_bytes(kind, &row.facts).map_err(|_| StoreError::Damaged("facts of a resource"))?;
+        let ehr = EhrId::parse(&row.ehr).map_err(|_| StoreError::Damaged("an EHR's name"))?;
+        if let Some(known) = all.get_mut(&row.person) {
+            known.facts.add(Origin { ehr, resource_type: kind, id: row.fhir_id, version: row.version }, facts);
+        }
+    }
+    let contacts: Vec<ContactRow> = bulk::select_numbers(
+        conn,
+        "SELECT person, MAX(sent_at) AS last_sent, MAX(CASE WHEN outcome = 'answered' THEN finished_at END) AS last_answer FROM attempt",
+        "sent_at IS NOT NULL AND person",
+        persons,
+        "GROUP BY person",
+    )?;
+    for row in contacts {
+        if let Some(known) = all.get_mut(&row.person) {
+            known.facts.contact.last_sent = row.last_sent.map(Timestamp::from_micros);
+            known.facts.contact.last_answer = row.last_answer.map(Timestamp::from_micros);
+        }
+    }
+    Ok(all)
+}
+
+/// Which types are known up to when, by EHR.
+struct Coverage(HashMap<String, HashMap<String, i64>>);
+
+impl Coverage {
+    fn of(&self, ehrs: &[String]) -> Known {
+        let as_of = |ehr: &String, t: ResourceType| self.0.get(ehr).and_then(|types| types.get(t.as_str())).copied();
+        let synced = ResourceType::ALL.into_iter().filter(|t| !ehrs.is_empty() && ehrs.iter().all(|e| as_of(e, *t).is_some())).collect();
+        let all = ehrs.iter().flat_map(|e| ResourceType::ALL.map(|t| as_of(e, t))).collect::<Option<Vec<i64>>>();
+        let as_of = all.and_then(|v| v.into_iter().min()).map(Timestamp::from_micros);
+        Known { facts: PersonFacts { synced, ..PersonFacts::default() }, as_of }
+    }
+}
+
+fn coverage(conn: &mut Conn) -> Result<Coverage, StoreError> {
+    let rows: Vec<(String, String, Option<i64>)> = on_backend!(conn, c => sync_state::table.select((sync_state::ehr, sync_state::rtype, sync_state::as_of)).load(c))?;
+    let mut all: HashMap<String, HashMap<String, i64>> = HashMap::new();
+    for (ehr, rtype, as_of) in rows {
+        if let Some(as_of) = as_of {
+            all.entry(ehr).or_default().insert(rtype, as_of);
+        }
+    }
+    Ok(Coverage(all))
+}

@@ -1,0 +1,154 @@
+//! What could not be taken in: kept with its bytes, its reason and where it came from, so that it can be looked at and replayed.
+
+use diesel::prelude::*;
+use domain::Timestamp;
+use domain::model::{EhrId, ResourceType};
+
+use super::codec::{Codec, content_hash};
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::schema::quarantine;
+
+/// Something to put aside.
+#[derive(Clone, Debug)]
+pub struct Aside {
+    /// Its type, where that could be told.
+    pub rtype: Option<String>,
+    /// Its logical id, where that could be told.
+    pub fhir_id: Option<String>,
+    /// Where it came from: `patients.ndjson:12`, `search Patient, page 3`. No URL, no query.
+    pub origin: String,
+    /// A stable code of the reason.
+    pub code: &'static str,
+    /// The reason in words, without any value of the resource.
+    pub reason: String,
+    /// The bytes as received.
+    pub body: Vec<u8>,
+}
+
+/// A row of the quarantine, without its bytes.
+#[derive(Clone, Debug, Queryable, Selectable)]
+#[diesel(table_name = quarantine)]
+pub struct QuarantineRow {
+    /// Number.
+    pub id: i64,
+    /// The EHR.
+    pub ehr: String,
+    /// Its type, where that could be told.
+    pub rtype: Option<String>,
+    /// Its logical id, where that could be told.
+    pub fhir_id: Option<String>,
+    /// Where it came from, the last time.
+    pub origin: String,
+    /// A stable code of the reason.
+    pub code: String,
+    /// The reason in words.
+    pub reason: String,
+    /// When it was first seen.
+    pub first_seen_at: i64,
+    /// When it was last seen.
+    pub last_seen_at: i64,
+    /// How often.
+    pub times_seen: i64,
+    /// When a replay took it in.
+    pub released_at: Option<i64>,
+}
+
+/// Puts something aside; the same bytes with the same reason are one row, seen again.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn put(conn: &mut Conn, codec: &Codec, ehr: &EhrId, aside: &Aside, now: Timestamp) -> Result<(), StoreError> {
+    let packed = codec.pack(None, &aside.body)?;
+    let hash = content_hash(&aside.body);
+    let row = (
+        quarantine::ehr.eq(ehr.as_str()),
+        quarantine::rtype.eq(aside.rtype.as_deref()),
+        quarantine::fhir_id.eq(aside.fhir_id.as_deref()),
+        quarantine::origin.eq(&aside.origin),
+        quarantine::code.eq(aside.code),
+        quarantine::reason.eq(&aside.reason),
+        (quarantine::body.eq(&packed.bytes), quarantine::body_hash.eq(&hash[..])),
+        (quarantine::first_seen_at.eq(now.micros()), quarantine::last_seen_at.eq(now.micros()), quarantine::times_seen.eq(1_i64)),
+    );
+    on_backend!(conn, c => diesel::insert_into(quarantine::table)
+        .values(row)
+        .on_conflict((quarantine::ehr, quarantine::body_hash, quarantine::code))
+        .do_update()
+        .set((
+            quarantine::origin.eq(&aside.origin),
+            quarantine::last_seen_at.eq(now.micros()),
+            quarantine::times_seen.eq(quarantine::times_seen + 1),
+            quarantine::released_at.eq(None::<i64>),
+        ))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Marks the rows of a resource as released: a good version of it came.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], now: Timestamp) -> Result<usize, StoreError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let waiting: Vec<Option<String>> = on_backend!(conn, c => quarantine::table
+        .filter(quarantine::ehr.eq(ehr.as_str()))
+        .filter(quarantine::rtype.eq(rtype.as_str()))
+        .filter(quarantine::released_at.is_null())
+        .select(quarantine::fhir_id)
+        .limit(10_000)
+        .load(c))?;
+    let mut released = 0;
+    for id in waiting.iter().flatten().filter(|id| ids.contains(&id.as_str())) {
+        let rows = quarantine::table
+            .filter(quarantine::ehr.eq(ehr.as_str()))
+            .filter(quarantine::rtype.eq(rtype.as_str()))
+            .filter(quarantine::fhir_id.eq(id))
+            .filter(quarantine::released_at.is_null());
+        released += on_backend!(conn, c => diesel::update(rows).set(quarantine::released_at.eq(now.micros())).execute(c))?;
+    }
+    Ok(released)
+}
+
+/// What waits in quarantine, the latest first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn list(conn: &mut Conn, ehr: Option<&str>, limit: i64) -> Result<Vec<QuarantineRow>, StoreError> {
+    on_backend!(conn, c => {
+        let mut q = quarantine::table.filter(quarantine::released_at.is_null()).into_boxed();
+        if let Some(ehr) = ehr {
+            q = q.filter(quarantine::ehr.eq(ehr));
+        }
+        Ok(q.select(QuarantineRow::as_select()).order(quarantine::id.desc()).limit(limit).load(c)?)
+    })
+}
+
+/// One row with its bytes.
+///
+/// # Errors
+/// The engine's refusal, or bytes that cannot be read.
+pub fn get(conn: &mut Conn, codec: &Codec, id: i64) -> Result<Option<(QuarantineRow, Vec<u8>)>, StoreError> {
+    let found: Option<(QuarantineRow, Vec<u8>)> =
+        on_backend!(conn, c => quarantine::table.find(id).select((QuarantineRow::as_select(), quarantine::body)).first(c).optional())?;
+    found.map(|(row, bytes)| Ok((row, codec.unpack(&bytes, None)?))).transpose()
+}
+
+/// Marks one row as released.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn released(conn: &mut Conn, id: i64, now: Timestamp) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(quarantine::table.find(id)).set(quarantine::released_at.eq(now.micros())).execute(c))?;
+    Ok(())
+}
+
+/// How many wait.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn count(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => quarantine::table.filter(quarantine::released_at.is_null()).count().get_result(c))?)
+}

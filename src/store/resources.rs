@@ -1,0 +1,332 @@
+//! Synced resources: the body as received, the facts of it, and who must be looked at again because of it.
+//!
+//! [`commit`] is the hot path of every sync and import. It writes a page's resources and their facts, makes stubs for patients that
+//! were not seen yet, and marks the persons whose *facts* changed; a body that differs only in its metadata wakes nobody.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use domain::Timestamp;
+use domain::model::{EhrId, ResourceType};
+
+use super::bulk::{self, Column, Insert};
+use super::codec::{Codec, Packed};
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::people;
+use super::pending;
+use super::schema::resource;
+
+/// What is stored of a resource, as far as a comparison needs it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Known {
+    /// Row number.
+    #[diesel(sql_type = BigInt)]
+    pub pk: i64,
+    /// Logical id.
+    #[diesel(sql_type = Text)]
+    pub fhir_id: String,
+    /// Hash of the body.
+    #[diesel(sql_type = Binary)]
+    pub body_hash: Vec<u8>,
+    /// Hash of the facts.
+    #[diesel(sql_type = Binary)]
+    pub facts_hash: Vec<u8>,
+    /// Row numbers of the patients concerned, joined by commas.
+    #[diesel(sql_type = Text)]
+    pub patients: String,
+    /// `meta.lastUpdated`, where sent.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub last_updated: Option<i64>,
+    /// Revision of the projection that made the facts.
+    #[diesel(sql_type = BigInt)]
+    pub projector: i64,
+}
+
+/// A resource to store.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Logical id.
+    pub fhir_id: String,
+    /// `meta.versionId`.
+    pub version: Option<String>,
+    /// `meta.lastUpdated`, microseconds.
+    pub last_updated: Option<i64>,
+    /// The body, compressed.
+    pub body: Packed,
+    /// Hash of the body as received.
+    pub body_hash: [u8; 16],
+    /// Serialised facts.
+    pub facts: Vec<u8>,
+    /// Hash of the facts.
+    pub facts_hash: [u8; 16],
+    /// Logical ids of the patients concerned, at the same EHR.
+    pub patients: Vec<String>,
+}
+
+/// Which of two versions wins where both carry `meta.lastUpdated`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// What the EHR answers now is the truth, also where its clock was set back.
+    Latest,
+    /// Files may come in any order: an older version does not replace a newer one.
+    Newest,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Row numbers of what is new or changed.
+    pub stored: Vec<i64>,
+    /// Row numbers of what was stored already.
+    pub unchanged: Vec<i64>,
+    /// How many were older than what is stored.
+    pub older: usize,
+}
+
+/// The facts of which revision of the projection are stored; a higher number makes an unchanged body be projected again.
+pub const PROJECTOR: i64 = 1;
+
+#[derive(QueryableByName)]
+struct Key {
+    #[diesel(sql_type = BigInt)]
+    pk: i64,
+    #[diesel(sql_type = Text)]
+    fhir_id: String,
+}
+
+/// What is stored of these ids.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) -> Result<HashMap<String, Known>, StoreError> {
+    let rows: Vec<Known> = bulk::select_texts(
+        conn,
+        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector FROM resource",
+        &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
+        "fhir_id",
+        ids,
+    )?;
+    Ok(rows.into_iter().map(|k| (k.fhir_id.clone(), k)).collect())
+}
+
+/// Stores a page. No id may occur twice in it.
+///
+/// # Errors
+/// The engine's refusal; nothing is written then.
+pub fn commit(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, page: &[Incoming], precedence: Precedence, now: Timestamp) -> Result<Written, StoreError> {
+    let ids: Vec<&str> = page.iter().map(|r| r.fhir_id.as_str()).collect();
+    let known = known(conn, ehr, rtype, &ids)?;
+    let mut written = Written::default();
+    let mut rows: Vec<&Incoming> = Vec::with_capacity(page.len());
+    for row in page {
+        match known.get(&row.fhir_id) {
+            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR => written.unchanged.push(k.pk),
+            Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
+            _ => rows.push(row),
+        }
+    }
+    if rows.is_empty() {
+        return Ok(written);
+    }
+    // In key order, else two nodes that store overlapping pages could wait for each other.
+    rows.sort_by(|a, b| a.fhir_id.cmp(&b.fhir_id));
+
+    let wanted: BTreeSet<&str> = rows.iter().flat_map(|r| r.patients.iter().map(String::as_str)).collect();
+    let patients = people::ensure(conn, ehr, &wanted.into_iter().collect::<Vec<_>>())?;
+    if rtype == ResourceType::Patient {
+        people::mark_live(conn, &patients)?;
+    }
+    let subjects: Vec<Vec<i64>> = rows
+        .iter()
+        .map(|r| r.patients.iter().filter_map(|id| patients.get(id.as_str()).map(|p| p.pk)).collect::<BTreeSet<_>>().into_iter().collect())
+        .collect();
+    let pks = upsert(conn, ehr, rtype, &rows, &subjects, now)?;
+    written.stored = rows.iter().filter_map(|r| pks.get(r.fhir_id.as_str()).copied()).collect();
+    store_facts(conn, rtype, &rows, &subjects, &pks, &known)?;
+    wake(conn, &rows, &subjects, &known, &patients, reads_bit(rtype), now)?;
+    Ok(written)
+}
+
+fn older(row: &Incoming, known: &Known) -> bool {
+    matches!((row.last_updated, known.last_updated), (Some(new), Some(old)) if new < old)
+}
+
+/// The bit of a type in a `reads` mask.
+#[must_use]
+pub const fn reads_bit(rtype: ResourceType) -> i64 {
+    match rtype {
+        ResourceType::Patient => 1,
+        ResourceType::Appointment => 2,
+        ResourceType::CarePlan => 4,
+    }
+}
+
+fn join(pks: &[i64]) -> String {
+    pks.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn split(text: &str) -> impl Iterator<Item = i64> + '_ {
+    text.split(',').filter_map(|n| n.parse().ok())
+}
+
+fn upsert(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    rows: &[&Incoming],
+    subjects: &[Vec<i64>],
+    now: Timestamp,
+) -> Result<HashMap<String, i64>, StoreError> {
+    let joined: Vec<String> = subjects.iter().map(|s| join(s)).collect();
+    let n = rows.len();
+    let insert = Insert {
+        into: "resource (ehr, rtype, fhir_id, version, last_updated, body, dictionary, body_hash, facts_hash, projector, patients, received_at)",
+        columns: vec![
+            Column::Text(vec![ehr.as_str(); n]),
+            Column::Text(vec![rtype.as_str(); n]),
+            Column::Text(rows.iter().map(|r| r.fhir_id.as_str()).collect()),
+            Column::TextOrNull(rows.iter().map(|r| r.version.as_deref()).collect()),
+            Column::IntOrNull(rows.iter().map(|r| r.last_updated).collect()),
+            Column::Bytes(rows.iter().map(|r| r.body.bytes.as_slice()).collect()),
+            Column::IntOrNull(rows.iter().map(|r| r.body.dictionary).collect()),
+            Column::Bytes(rows.iter().map(|r| &r.body_hash[..]).collect()),
+            Column::Bytes(rows.iter().map(|r| &r.facts_hash[..]).collect()),
+            Column::Int(vec![PROJECTOR; n]),
+            Column::Text(joined.iter().map(String::as_str).collect()),
+            Column::Int(vec![now.micros(); n]),
+        ],
+        conflict: "ON CONFLICT (ehr, rtype, fhir_id) DO UPDATE SET version = excluded.version, last_updated = excluded.last_updated, body = excluded.body,
+                   dictionary = excluded.dictionary, body_hash = excluded.body_hash, facts_hash = excluded.facts_hash, projector = excluded.projector,
+                   patients = excluded.patients, received_at = excluded.received_at, gone_at = NULL, gone_why = NULL",
+    };
+    let keys: Vec<Key> = insert.returning(conn, "pk, fhir_id")?;
+    Ok(keys.into_iter().map(|k| (k.fhir_id, k.pk)).collect())
+}
+
+fn store_facts(
+    conn: &mut Conn,
+    rtype: ResourceType,
+    rows: &[&Incoming],
+    subjects: &[Vec<i64>],
+    pks: &HashMap<String, i64>,
+    known: &HashMap<String, Known>,
+) -> Result<(), StoreError> {
+    let mut facts: BTreeMap<(i64, i64), &Incoming> = BTreeMap::new();
+    let mut dropped: Vec<(i64, i64)> = Vec::new();
+    for (row, now_about) in rows.iter().zip(subjects) {
+        let Some(&pk) = pks.get(&row.fhir_id) else { continue };
+        for &patient in now_about {
+            facts.insert((patient, pk), row);
+        }
+        if let Some(before) = known.get(&row.fhir_id) {
+            dropped.extend(split(&before.patients).filter(|p| !now_about.contains(p)).map(|p| (p, pk)));
+        }
+    }
+    bulk::delete_pairs(conn, "fact", ("patient", "resource"), &dropped)?;
+    let n = facts.len();
+    Insert {
+        into: "fact (patient, resource, rtype, fhir_id, version, facts)",
+        columns: vec![
+            Column::Int(facts.keys().map(|k| k.0).collect()),
+            Column::Int(facts.keys().map(|k| k.1).collect()),
+            Column::Text(vec![rtype.as_str(); n]),
+            Column::Text(facts.values().map(|r| r.fhir_id.as_str()).collect()),
+            Column::TextOrNull(facts.values().map(|r| r.version.as_deref()).collect()),
+            Column::Bytes(facts.values().map(|r| r.facts.as_slice()).collect()),
+        ],
+        conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+fn wake(
+    conn: &mut Conn,
+    rows: &[&Incoming],
+    subjects: &[Vec<i64>],
+    known: &HashMap<String, Known>,
+    patients: &HashMap<String, people::PatientKey>,
+    reads: i64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut changed: BTreeSet<i64> = BTreeSet::new();
+    for (row, now_about) in rows.iter().zip(subjects) {
+        match known.get(&row.fhir_id) {
+            Some(before) if before.facts_hash == row.facts_hash && before.patients == join(now_about) => {}
+            before => {
+                changed.extend(now_about);
+                changed.extend(before.into_iter().flat_map(|k| split(&k.patients)));
+            }
+        }
+    }
+    let persons_here: HashMap<i64, i64> = patients.values().map(|p| (p.pk, p.person)).collect();
+    let (here, elsewhere): (Vec<i64>, Vec<i64>) = changed.into_iter().partition(|pk| persons_here.contains_key(pk));
+    let mut persons: BTreeSet<i64> = here.iter().filter_map(|pk| persons_here.get(pk).copied()).collect();
+    persons.extend(people::persons_of(conn, &elsewhere)?);
+    pending::mark(conn, &persons, reads, now)
+}
+
+/// A stored body.
+#[derive(Clone, Debug, Queryable)]
+pub struct Stored {
+    /// Logical id.
+    pub fhir_id: String,
+    /// `meta.versionId`.
+    pub version: Option<String>,
+    body: Vec<u8>,
+    dictionary: Option<i64>,
+}
+
+impl Stored {
+    /// The body, byte for byte as it was received.
+    ///
+    /// # Errors
+    /// Where it cannot be decompressed.
+    pub fn body(&self, codec: &Codec) -> Result<Vec<u8>, StoreError> {
+        codec.unpack(&self.body, self.dictionary)
+    }
+}
+
+/// One stored resource.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn get(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, id: &str) -> Result<Option<Stored>, StoreError> {
+    Ok(on_backend!(conn, c => resource::table
+        .filter(resource::ehr.eq(ehr.as_str()))
+        .filter(resource::rtype.eq(rtype.as_str()))
+        .filter(resource::fhir_id.eq(id))
+        .select((resource::fhir_id, resource::version, resource::body, resource::dictionary))
+        .first(c)
+        .optional())?)
+}
+
+/// Stored resources in the order of their ids, after `after`: for reading back a whole type in chunks.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn after(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, after: &str, limit: i64) -> Result<Vec<Stored>, StoreError> {
+    Ok(on_backend!(conn, c => resource::table
+        .filter(resource::ehr.eq(ehr.as_str()))
+        .filter(resource::rtype.eq(rtype.as_str()))
+        .filter(resource::fhir_id.gt(after))
+        .select((resource::fhir_id, resource::version, resource::body, resource::dictionary))
+        .order(resource::fhir_id)
+        .limit(limit)
+        .load(c))?)
+}
+
+/// How many resources of each type are stored.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => resource::table
+        .group_by((resource::ehr, resource::rtype))
+        .select((resource::ehr, resource::rtype, count_star()))
+        .order((resource::ehr, resource::rtype))
+        .load(c))?)
+}

@@ -1,0 +1,4 @@
+//! Reads for people: what a page or a list shows, put together from several tables. No patient data here yet; a view that shows a patient
+//! will take who looks and why.
+
+pub mod overview;

@@ -1,0 +1,152 @@
+//! The state of the whole gateway in counts: for the overview page, `/metrics`, `sync status` and the demo's table.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::super::connection::Conn;
+use super::super::error::StoreError;
+use super::super::{attempts, memberships, people, pending, quarantine, resources, sync_state, writebacks};
+
+/// Where one (EHR, type) stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TypeStatus {
+    /// The EHR.
+    pub ehr: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// `cursor`, `full`, `file`.
+    pub strategy: String,
+    /// The latest run's state.
+    pub state: String,
+    /// When it began, microseconds.
+    pub started_at: i64,
+    /// When it ended.
+    pub ended_at: Option<i64>,
+    /// Pages read.
+    pub pages: i64,
+    /// Resources read.
+    pub found: i64,
+    /// New or changed.
+    pub stored: i64,
+    /// As already stored.
+    pub unchanged: i64,
+    /// Older than another of the same id.
+    pub superseded: i64,
+    /// Put aside.
+    pub quarantined: i64,
+    /// The server said that something is missing.
+    pub partial: bool,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// How many are stored in all.
+    pub total: i64,
+    /// Known up to this instant.
+    pub known_up_to: Option<i64>,
+}
+
+/// Attempts by what people ask about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AttemptCounts {
+    /// Left the building: sent, delivered, answered, or with unknown delivery.
+    pub sent: i64,
+    /// Wait for an instant that the gate named.
+    pub held: i64,
+    /// Refused by the gate.
+    pub refused: i64,
+    /// Failed for good.
+    pub failed: i64,
+    /// Planned for later.
+    pub planned: i64,
+    /// In the middle of a send, or left to a person after a crash.
+    pub sending: i64,
+    /// Given up because their reason went away.
+    pub void: i64,
+}
+
+/// The whole gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// Each (EHR, type) that was ever synced.
+    pub types: Vec<TypeStatus>,
+    /// Stored resources by type, over all EHRs.
+    pub synced: BTreeMap<String, i64>,
+    /// Persons known.
+    pub persons: i64,
+    /// Waiting in quarantine.
+    pub quarantined: i64,
+    /// Members by segment.
+    pub segments: BTreeMap<String, i64>,
+    /// Persons held because the answer is not known, by segment.
+    pub held_in_segments: BTreeMap<String, i64>,
+    /// Attempts.
+    pub attempts: AttemptCounts,
+    /// Write-backs by state.
+    pub write_backs: BTreeMap<String, i64>,
+    /// Persons that wait for the segment stage and for the outreach stage.
+    pub pending: (i64, i64),
+}
+
+/// Reads it.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
+    let totals = resources::counts(conn)?;
+    let states = sync_state::list(conn)?;
+    let types = sync_state::latest_runs(conn)?
+        .into_iter()
+        .map(|r| TypeStatus {
+            total: totals.iter().find(|t| t.0 == r.ehr && t.1 == r.rtype).map_or(0, |t| t.2),
+            known_up_to: states.iter().find(|s| s.ehr == r.ehr && s.rtype == r.rtype).and_then(|s| s.as_of),
+            ehr: r.ehr,
+            rtype: r.rtype,
+            strategy: r.strategy,
+            state: r.state,
+            started_at: r.started_at,
+            ended_at: r.ended_at,
+            pages: r.pages,
+            found: r.found,
+            stored: r.stored,
+            unchanged: r.unchanged,
+            superseded: r.superseded,
+            quarantined: r.quarantined,
+            partial: r.partial,
+            failure: r.failure,
+        })
+        .collect();
+    let mut synced: BTreeMap<String, i64> = domain::model::ResourceType::ALL.iter().map(|t| (t.as_str().to_owned(), 0)).collect();
+    for (_, rtype, n) in totals {
+        *synced.entry(rtype).or_default() += n;
+    }
+    let sizes = memberships::sizes(conn)?;
+    Ok(Overview {
+        types,
+        synced,
+        persons: people::count(conn)?,
+        quarantined: quarantine::count(conn)?,
+        segments: sizes.iter().map(|s| (s.0.clone(), s.1)).collect(),
+        held_in_segments: sizes.into_iter().map(|s| (s.0, s.2)).collect(),
+        attempts: attempt_counts(conn)?,
+        write_backs: writebacks::counts(conn)?.into_iter().collect(),
+        pending: pending::counts(conn)?,
+    })
+}
+
+fn attempt_counts(conn: &mut Conn) -> Result<AttemptCounts, StoreError> {
+    let mut counts = AttemptCounts::default();
+    for (state, outcome, n) in attempts::counts(conn)? {
+        let slot = match (state.as_str(), outcome.as_deref()) {
+            ("finished", Some("failed")) => &mut counts.failed,
+            ("sent" | "finished", _) => &mut counts.sent,
+            ("held", _) => &mut counts.held,
+            ("refused", _) => &mut counts.refused,
+            ("sending", _) => &mut counts.sending,
+            ("void", _) => &mut counts.void,
+            _ => &mut counts.planned,
+        };
+        *slot += n;
+    }
+    Ok(counts)
+}

@@ -1,0 +1,236 @@
+//! What is owed to each EHR's charts.
+//!
+//! `owed -> writing -> written`, or `unknown` where the answer was lost, or `refused`, or `exported`. A row is born in the transaction
+//! that ends its attempt and is never deleted. Each patient has a lane: rows are written in the order in which they were owed, and
+//! those that wait on a person (refused, exported) do not block the ones behind them.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use domain::Timestamp;
+
+use super::attempts::Attempt;
+use super::connection::{Conn, on_backend};
+use super::error::StoreError;
+use super::leases::Fence;
+use super::schema::{patient, writeback};
+
+/// A write-back.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = writeback)]
+pub struct Writeback {
+    /// Its id.
+    pub id: String,
+    /// The attempt.
+    pub attempt: String,
+    /// `original` or `correction`.
+    pub kind: String,
+    /// Revision: 0 for the original.
+    pub revision: i64,
+    /// The EHR.
+    pub ehr: String,
+    /// The patient record.
+    pub patient: i64,
+    /// Place in the patient's lane.
+    pub number: i64,
+    /// `owed`, `writing`, `written`, `unknown`, `refused`, `exported`.
+    pub state: String,
+    /// The lease token under which it was last claimed.
+    pub token: i64,
+    /// How often it was tried.
+    pub tries: i64,
+    /// Not before this instant.
+    pub next_at: i64,
+    /// The logical id in the EHR.
+    pub remote_id: Option<String>,
+    /// Its version there.
+    pub remote_version: Option<String>,
+    /// What could not be carried, JSON.
+    pub loss: String,
+    /// Why it waits or was refused.
+    pub failure: Option<String>,
+    /// When it was owed.
+    pub owed_at: i64,
+    /// When it was written, refused or exported.
+    pub settled_at: Option<i64>,
+}
+
+/// Writes down what an attempt owes: one original Communication.
+pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), StoreError> {
+    use diesel::dsl::max;
+    let ehr: String = on_backend!(conn, c => patient::table.find(a.patient).select(patient::ehr).first(c))?;
+    let last: Option<i64> = on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
+    let row = (
+        (writeback::id.eq(format!("{}-0", a.id)), writeback::attempt.eq(&a.id), writeback::kind.eq("original"), writeback::revision.eq(0_i64)),
+        (writeback::ehr.eq(ehr), writeback::patient.eq(a.patient), writeback::number.eq(last.unwrap_or(0) + 1), writeback::state.eq("owed")),
+        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(now.micros()), writeback::loss.eq("[]")),
+        writeback::owed_at.eq(now.micros()),
+    );
+    on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).execute(c))?;
+    Ok(())
+}
+
+/// A claimed write-back, and what it was when it was claimed.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The row, as it is now.
+    pub row: Writeback,
+    /// Whether an earlier try may have reached the EHR: it must be searched for before it is sent again.
+    pub unclear: bool,
+}
+
+#[derive(QueryableByName)]
+struct ClaimRow {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
+    state: String,
+}
+
+/// Claims write-backs of one EHR that are due and first in their lane. A row that says `writing` under an earlier token was left by a
+/// worker that died: it is claimed as unclear.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, limit: i64) -> Result<Vec<Claimed>, StoreError> {
+    // Lane order: nothing of the same patient that still has to be written stands before it.
+    const TEXT: &str = "SELECT w.id, w.state FROM writeback w WHERE w.ehr = $1
+        AND ((w.state IN ('owed', 'unknown') AND w.next_at <= $2) OR (w.state = 'writing' AND w.token < $3))
+        AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number AND b.state IN ('owed', 'writing', 'unknown'))
+        ORDER BY w.next_at, w.id LIMIT $4";
+    let found: Vec<ClaimRow> = match conn {
+        // SQLite takes `?1`, and one writer at a time needs no lock on rows.
+        Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?"))
+            .bind::<Text, _>(ehr)
+            .bind::<BigInt, _>(now.micros())
+            .bind::<BigInt, _>(fence.token)
+            .bind::<BigInt, _>(limit)
+            .load(c)?,
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => diesel::sql_query(format!("{TEXT} FOR UPDATE OF w SKIP LOCKED"))
+            .bind::<Text, _>(ehr)
+            .bind::<BigInt, _>(now.micros())
+            .bind::<BigInt, _>(fence.token)
+            .bind::<BigInt, _>(limit)
+            .load(c)?,
+    };
+    let ids: Vec<&str> = found.iter().map(|r| r.id.as_str()).collect();
+    on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&ids)))
+        .set((writeback::state.eq("writing"), writeback::token.eq(fence.token), writeback::tries.eq(writeback::tries + 1)))
+        .execute(c))?;
+    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
+    let unclear = |id: &str| found.iter().any(|r| r.id == id && r.state != "owed");
+    Ok(rows.into_iter().map(|row| Claimed { unclear: unclear(&row.id), row }).collect())
+}
+
+/// What became of a claimed write-back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// The EHR has it.
+    Written {
+        /// Logical id there.
+        remote_id: Option<String>,
+        /// Version there.
+        version: Option<String>,
+        /// What could not be carried, JSON.
+        loss: String,
+    },
+    /// It certainly did not reach the EHR; it is tried again at an instant.
+    Again {
+        /// When.
+        at: Timestamp,
+        /// Why, in words.
+        why: String,
+    },
+    /// It may have reached the EHR; it is searched for after an instant.
+    Unknown {
+        /// When.
+        at: Timestamp,
+        /// Why, in words.
+        why: String,
+    },
+    /// The EHR does not take it; a person has to look.
+    Refused {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// Records what became of a claimed write-back. `false` where another worker has it by now.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: Timestamp) -> Result<bool, StoreError> {
+    let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
+    let hit = match how {
+        Settlement::Written { remote_id, version, loss } => on_backend!(conn, c => diesel::update(row)
+            .set((
+                writeback::state.eq("written"),
+                writeback::remote_id.eq(remote_id.as_deref()),
+                writeback::remote_version.eq(version.as_deref()),
+                writeback::loss.eq(loss),
+                writeback::failure.eq(None::<String>),
+                writeback::settled_at.eq(now.micros()),
+            ))
+            .execute(c))?,
+        Settlement::Again { at, why } => on_backend!(conn, c => diesel::update(row)
+            .set((writeback::state.eq("owed"), writeback::next_at.eq(at.micros()), writeback::failure.eq(why)))
+            .execute(c))?,
+        Settlement::Unknown { at, why } => on_backend!(conn, c => diesel::update(row)
+            .set((writeback::state.eq("unknown"), writeback::next_at.eq(at.micros()), writeback::failure.eq(why)))
+            .execute(c))?,
+        Settlement::Refused { why } => on_backend!(conn, c => diesel::update(row)
+            .set((writeback::state.eq("refused"), writeback::failure.eq(why), writeback::settled_at.eq(now.micros())))
+            .execute(c))?,
+    };
+    Ok(hit == 1)
+}
+
+/// Write-backs by state.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn counts(conn: &mut Conn) -> Result<Vec<(String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?)
+}
+
+/// The next instant at which anything of an EHR is due.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn next_due(conn: &mut Conn, ehr: &str) -> Result<Option<Timestamp>, StoreError> {
+    use diesel::dsl::min;
+    let at: Option<i64> = on_backend!(conn, c => writeback::table
+        .filter(writeback::ehr.eq(ehr))
+        .filter(writeback::state.eq_any(["owed", "unknown", "writing"]))
+        .select(min(writeback::next_at))
+        .first(c))?;
+    Ok(at.map(Timestamp::from_micros))
+}
+
+/// Write-backs for a list, the latest owed first.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn list(conn: &mut Conn, ehr: Option<&str>, state: Option<&str>, limit: i64) -> Result<Vec<Writeback>, StoreError> {
+    on_backend!(conn, c => {
+        let mut q = writeback::table.select(Writeback::as_select()).into_boxed();
+        if let Some(ehr) = ehr {
+            q = q.filter(writeback::ehr.eq(ehr));
+        }
+        if let Some(state) = state {
+            q = q.filter(writeback::state.eq(state));
+        }
+        Ok(q.order((writeback::owed_at.desc(), writeback::id)).limit(limit).load(c)?)
+    })
+}
+
+/// What a write-back is composed from: the attempt with its patient's logical id.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn subject(conn: &mut Conn, row: &Writeback) -> Result<(Attempt, String), StoreError> {
+    let attempt = super::attempts::get(conn, &row.attempt)?.ok_or(StoreError::Damaged("a write-back without its attempt"))?;
+    let fhir_id = on_backend!(conn, c => patient::table.find(row.patient).select(patient::fhir_id).first(c))?;
+    Ok((attempt, fhir_id))
+}
