@@ -83,6 +83,26 @@ fn what_is_absent_is_false_and_what_is_unknown_stays_unknown() {
 }
 
 #[test]
+fn the_next_visit_is_the_one_that_the_attributes_speak_of() {
+    let who = anyone()
+        .visit("booked", "2026-12-24T15:00:00Z", "")
+        .visit("pending", "2026-12-01T15:00:00Z", "")
+        .visit("booked", "", "")
+        .visit("cancelled", "2026-11-24T15:00:00Z", "");
+    for (now, next) in [
+        (NOW, Some("a2")),
+        ("2026-12-01T14:59:59.999999Z", Some("a2")),
+        ("2026-12-01T15:00:00Z", Some("a1")),
+        ("2027-01-01T00:00:00Z", None),
+    ] {
+        assert_eq!(crate::rules::next_visit(&who, at(now)).map(|a| a.origin.id.as_str()), next);
+        let rules = compile(&[("x", "exists next_appointment.start")]);
+        let explained = rules.explain(0, &who, &utc(), at(now)).unwrap();
+        assert_eq!(explained.reasons[0].sources.first().and_then(|s| s.id.as_deref()), next);
+    }
+}
+
+#[test]
 fn sets_of_codes() {
     let mut booked = anyone().visit("booked", "2026-12-24T15:00:00Z", "");
     let facts = &mut booked.appointments[0].facts;

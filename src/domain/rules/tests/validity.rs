@@ -238,7 +238,7 @@ fn truth(rules: &RuleSet, person: &PersonFacts, site: &Site, now: Timestamp) -> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn the_answer_never_changes_before_it_and_evaluating_at_it_is_enough(
