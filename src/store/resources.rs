@@ -42,6 +42,12 @@ pub struct Known {
     /// Revision of the projection that made the facts.
     #[diesel(sql_type = BigInt)]
     pub projector: i64,
+    /// When this version was received.
+    #[diesel(sql_type = BigInt)]
+    pub received_at: i64,
+    /// When it was found gone, where it was.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub gone_at: Option<i64>,
 }
 
 /// A resource to store.
@@ -83,6 +89,8 @@ pub struct Written {
     pub unchanged: Vec<i64>,
     /// How many were older than what is stored.
     pub older: usize,
+    /// How many of `stored` replaced a version that the same run had stored.
+    pub again: usize,
 }
 
 /// The facts of which revision of the projection are stored; a higher number makes an unchanged body be projected again.
@@ -103,7 +111,7 @@ struct Key {
 pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) -> Result<HashMap<String, Known>, StoreError> {
     let rows: Vec<Known> = bulk::select_texts(
         conn,
-        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector FROM resource",
+        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector, received_at, gone_at FROM resource",
         &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
         "fhir_id",
         ids,
@@ -111,20 +119,32 @@ pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) ->
     Ok(rows.into_iter().map(|k| (k.fhir_id.clone(), k)).collect())
 }
 
-/// Stores a page. No id may occur twice in it.
+/// Stores a page. No id may occur twice in it. `began` is when the run began: later than anything that earlier runs received.
 ///
 /// # Errors
 /// The engine's refusal; nothing is written then.
-pub fn commit(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, page: &[Incoming], precedence: Precedence, now: Timestamp) -> Result<Written, StoreError> {
+pub fn commit(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    page: &[Incoming],
+    precedence: Precedence,
+    began: Timestamp,
+    now: Timestamp,
+) -> Result<Written, StoreError> {
     let ids: Vec<&str> = page.iter().map(|r| r.fhir_id.as_str()).collect();
     let known = known(conn, ehr, rtype, &ids)?;
     let mut written = Written::default();
     let mut rows: Vec<&Incoming> = Vec::with_capacity(page.len());
     for row in page {
         match known.get(&row.fhir_id) {
-            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR => written.unchanged.push(k.pk),
+            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR && k.gone_at.is_none() => written.unchanged.push(k.pk),
             Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
-            _ => rows.push(row),
+            Some(k) => {
+                written.again += usize::from(k.received_at >= began.micros());
+                rows.push(row);
+            }
+            None => rows.push(row),
         }
     }
     if rows.is_empty() {
