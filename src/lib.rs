@@ -1,5 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod config;
+pub mod net;
+pub mod outreach;
 pub mod segments;
 pub mod store;
 pub mod sync;
