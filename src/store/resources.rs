@@ -89,8 +89,8 @@ pub struct Written {
     pub unchanged: Vec<i64>,
     /// How many were older than what is stored.
     pub older: usize,
-    /// How many of `stored` replaced a version that the same run had stored.
-    pub again: usize,
+    /// When the versions that were replaced had been received: tells a run which of them it had stored itself.
+    pub replaced: Vec<i64>,
 }
 
 /// The facts of which revision of the projection are stored; a higher number makes an unchanged body be projected again.
@@ -119,19 +119,11 @@ pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) ->
     Ok(rows.into_iter().map(|k| (k.fhir_id.clone(), k)).collect())
 }
 
-/// Stores a page. No id may occur twice in it. `began` is when the run began: later than anything that earlier runs received.
+/// Stores a page. No id may occur twice in it.
 ///
 /// # Errors
 /// The engine's refusal; nothing is written then.
-pub fn commit(
-    conn: &mut Conn,
-    ehr: &EhrId,
-    rtype: ResourceType,
-    page: &[Incoming],
-    precedence: Precedence,
-    began: Timestamp,
-    now: Timestamp,
-) -> Result<Written, StoreError> {
+pub fn commit(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, page: &[Incoming], precedence: Precedence, now: Timestamp) -> Result<Written, StoreError> {
     let ids: Vec<&str> = page.iter().map(|r| r.fhir_id.as_str()).collect();
     let known = known(conn, ehr, rtype, &ids)?;
     let mut written = Written::default();
@@ -141,7 +133,7 @@ pub fn commit(
             Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR && k.gone_at.is_none() => written.unchanged.push(k.pk),
             Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
             Some(k) => {
-                written.again += usize::from(k.received_at >= began.micros());
+                written.replaced.push(k.received_at);
                 rows.push(row);
             }
             None => rows.push(row),

@@ -95,7 +95,7 @@ impl Desk<'_> {
         done
     }
 
-    fn commit(&self, chunk: &Chunk<'_>) -> Result<(i64, Written), StoreError> {
+    fn commit(&self, chunk: &Chunk<'_>) -> Result<(i64, Counts), StoreError> {
         let (ehr, kind, began) = (self.ehr, chunk.kind, self.began(chunk.kind));
         let codec = self.store.codec();
         self.write("import", Lane::Bulk, |conn| {
@@ -104,7 +104,7 @@ impl Desk<'_> {
                 Some(run) => run,
                 None => sync_state::begin(conn, ehr, kind, STRATEGY, STRATEGY, began)?,
             };
-            let written = resources::commit(conn, ehr, kind, chunk.rows, Precedence::Newest, began, now)?;
+            let written = resources::commit(conn, ehr, kind, chunk.rows, Precedence::Newest, now)?;
             for aside in chunk.outdated {
                 quarantine::put(conn, codec, ehr, aside, now)?;
             }
@@ -113,8 +113,9 @@ impl Desk<'_> {
             for aside in chunk.asides {
                 quarantine::put(conn, codec, ehr, aside, now)?;
             }
+            let written = told(&written, began);
             let mut counts = chunk.counts;
-            counts += told(&written);
+            counts += written;
             sync_state::advance(conn, ehr, kind, run, counts, None)?;
             Ok((run, written))
         })
@@ -122,14 +123,15 @@ impl Desk<'_> {
 }
 
 /// A commit's counts. A line that replaces one of the same run makes the earlier one superseded: it is no longer what is stored.
-fn told(written: &Written) -> Counts {
+fn told(written: &Written, began: Timestamp) -> Counts {
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let again = written.replaced.iter().filter(|at| **at >= began.micros()).count();
     Counts {
         pages: 1,
         found: count(written.stored.len() + written.unchanged.len() + written.older),
-        stored: count(written.stored.len()) - count(written.again),
+        stored: count(written.stored.len()) - count(again),
         unchanged: count(written.unchanged.len()),
-        superseded: count(written.older + written.again),
+        superseded: count(written.older + again),
         quarantined: 0,
     }
 }
@@ -282,11 +284,10 @@ impl<'a> Committer<'a> {
                 counts: if first { taken.counts } else { Counts::default() },
             })?;
             run = Some(number);
-            let unsigned = |n: usize| n as u64;
-            // What an earlier line of this run stored and this one replaced was counted as stored then.
-            self.report.stored = (self.report.stored + unsigned(written.stored.len())).saturating_sub(unsigned(written.again));
-            self.report.unchanged += unsigned(written.unchanged.len());
-            self.report.superseded += unsigned(written.older + written.again);
+            // What an earlier line of this run stored and this one replaced was counted as stored then, so `stored` may go down.
+            self.report.stored = self.report.stored.saturating_add_signed(written.stored);
+            self.report.unchanged = self.report.unchanged.saturating_add_signed(written.unchanged);
+            self.report.superseded = self.report.superseded.saturating_add_signed(written.superseded);
             (first, done) = (false, until);
         }
         self.desk.in_flight.remove(&ids);
