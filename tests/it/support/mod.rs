@@ -7,3 +7,4 @@ mod temp;
 
 pub use database::{Backend, Database};
 pub(crate) use database::on_both;
+pub use temp::TempDir;
