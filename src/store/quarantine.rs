@@ -1,7 +1,8 @@
 //! What could not be taken in: kept with its bytes, its reason and where it came from, so that it can be looked at and replayed.
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use domain::Timestamp;
 use domain::model::{EhrId, ResourceType};
 
@@ -57,12 +58,6 @@ pub struct QuarantineRow {
     pub released_at: Option<i64>,
 }
 
-#[derive(QueryableByName)]
-struct Waiting {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-}
-
 /// Puts something aside; the same bytes with the same reason are one row, seen again.
 ///
 /// # Errors
@@ -108,19 +103,21 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
     if ids.is_empty() {
         return Ok(0);
     }
-    let waiting: Vec<Waiting> = bulk::select_texts(
-        conn,
-        "SELECT id FROM quarantine",
-        &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
-        "released_at IS NULL AND fhir_id",
-        ids,
-    )?;
-    bulk::execute_numbers(
-        conn,
-        &format!("UPDATE quarantine SET released_at = {}", now.micros()),
-        "id",
-        &waiting.into_iter().map(|w| w.id).collect::<Vec<_>>(),
-    )
+    let waiting = quarantine::table
+        .filter(quarantine::ehr.eq(ehr.as_str()))
+        .filter(quarantine::rtype.eq(rtype.as_str()))
+        .filter(quarantine::released_at.is_null());
+    let waiting: Vec<(i64, Option<String>)> = on_backend!(conn, c => waiting.select((quarantine::id, quarantine::fhir_id)).load(c))?;
+    if waiting.is_empty() {
+        return Ok(0);
+    }
+    let ids: HashSet<&str> = ids.iter().copied().collect();
+    let good: Vec<i64> = waiting
+        .into_iter()
+        .filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id)))
+        .map(|(row, _)| row)
+        .collect();
+    bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 
 /// What waits in quarantine, the latest first.
