@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
+mod architecture;
+mod schema_parity;
 mod store;
 mod support;
 mod sync;
