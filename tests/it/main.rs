@@ -1,1 +1,3 @@
+//! The one integration test binary: everything through public interfaces.
 
+mod ehr;
