@@ -1,8 +1,10 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod config;
 pub mod credentials;
 pub mod ehr;
 pub mod net;
 pub mod outreach;
 pub mod segments;
 pub mod store;
+pub mod sync;

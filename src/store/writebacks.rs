@@ -57,12 +57,30 @@ pub struct Writeback {
 /// Writes down what an attempt owes: one original Communication.
 pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), StoreError> {
     use diesel::dsl::max;
+    // The row's lock makes ends of one patient on several nodes take their places in the lane one after the other.
+    on_backend!(conn, c => diesel::update(patient::table.find(a.patient)).set(patient::state.eq(patient::state)).execute(c))?;
     let ehr: String = on_backend!(conn, c => patient::table.find(a.patient).select(patient::ehr).first(c))?;
-    let last: Option<i64> = on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
+    let last: Option<i64> =
+        on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
     let row = (
-        (writeback::id.eq(format!("{}-0", a.id)), writeback::attempt.eq(&a.id), writeback::kind.eq("original"), writeback::revision.eq(0_i64)),
-        (writeback::ehr.eq(ehr), writeback::patient.eq(a.patient), writeback::number.eq(last.unwrap_or(0) + 1), writeback::state.eq("owed")),
-        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(now.micros()), writeback::loss.eq("[]")),
+        (
+            writeback::id.eq(format!("{}-0", a.id)),
+            writeback::attempt.eq(&a.id),
+            writeback::kind.eq("original"),
+            writeback::revision.eq(0_i64),
+        ),
+        (
+            writeback::ehr.eq(ehr),
+            writeback::patient.eq(a.patient),
+            writeback::number.eq(last.unwrap_or(0) + 1),
+            writeback::state.eq("owed"),
+        ),
+        (
+            writeback::token.eq(0_i64),
+            writeback::tries.eq(0_i64),
+            writeback::next_at.eq(now.micros()),
+            writeback::loss.eq("[]"),
+        ),
         writeback::owed_at.eq(now.micros()),
     );
     on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).execute(c))?;
@@ -117,9 +135,16 @@ pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, limit: i
     on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&ids)))
         .set((writeback::state.eq("writing"), writeback::token.eq(fence.token), writeback::tries.eq(writeback::tries + 1)))
         .execute(c))?;
-    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
+    let rows: Vec<Writeback> =
+        on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
     let unclear = |id: &str| found.iter().any(|r| r.id == id && r.state != "owed");
-    Ok(rows.into_iter().map(|row| Claimed { unclear: unclear(&row.id), row }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| Claimed {
+            unclear: unclear(&row.id),
+            row,
+        })
+        .collect())
 }
 
 /// What became of a claimed write-back.
@@ -160,7 +185,10 @@ pub enum Settlement {
 /// # Errors
 /// The engine's refusal.
 pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: Timestamp) -> Result<bool, StoreError> {
-    let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
+    let row = writeback::table
+        .find(id)
+        .filter(writeback::state.eq("writing"))
+        .filter(writeback::token.eq(fence.token));
     let hit = match how {
         Settlement::Written { remote_id, version, loss } => on_backend!(conn, c => diesel::update(row)
             .set((
@@ -191,7 +219,9 @@ pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: T
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, i64)>, StoreError> {
     use diesel::dsl::count_star;
-    Ok(on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?)
+    Ok(
+        on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?,
+    )
 }
 
 /// The next instant at which anything of an EHR is due.
