@@ -4,3 +4,4 @@ pub mod net;
 pub mod outreach;
 pub mod segments;
 pub mod store;
+pub mod writeback;
