@@ -1,5 +1,8 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod config;
+pub mod credentials;
+pub mod ehr;
 pub mod net;
 pub mod outreach;
 pub mod segments;

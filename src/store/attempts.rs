@@ -138,19 +138,33 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
     Ok(again == 1)
 }
 
-/// Voids attempts of an enrolment that have not left the building: the person left the segment, the appointment was cancelled or moved.
-/// `keep` names the anchor's state whose attempts stay.
+/// Voids the attempts of an enrolment that have not left the building; returns how many.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn void(conn: &mut Conn, enrolment: i64, keep: Option<&str>, why: &str, now: Timestamp) -> Result<usize, StoreError> {
-    let rows = attempt::table
-        .filter(attempt::enrolment.eq(enrolment))
-        .filter(attempt::state.eq_any(["planned", "held"]))
-        .filter(attempt::anchor_revision.ne(keep.unwrap_or_default()));
+pub fn void(conn: &mut Conn, enrolment: i64, why: &str, now: Timestamp) -> Result<usize, StoreError> {
+    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(["planned", "held"]));
     Ok(on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?)
+}
+
+/// Voids one attempt that has not left the building: the person left the segment, the appointment was cancelled or moved. Returns whether
+/// there was one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn void_one(conn: &mut Conn, enrolment: i64, step: &str, rung: i64, anchor_revision: &str, why: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let row = attempt::table
+        .filter(attempt::enrolment.eq(enrolment))
+        .filter(attempt::step.eq(step))
+        .filter(attempt::rung.eq(rung))
+        .filter(attempt::anchor_revision.eq(anchor_revision))
+        .filter(attempt::state.eq_any(["planned", "held"]));
+    let hit = on_backend!(conn, c => diesel::update(row)
+        .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
+        .execute(c))?;
+    Ok(hit == 1)
 }
 
 /// A person's attempts, the first due first.

@@ -12,7 +12,7 @@ use domain::Timestamp;
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::{assignment, pending_outreach, pending_person, person};
+use super::schema::{assignment, membership, pending_outreach, pending_person, person};
 
 /// A person to look at, with the generation that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,26 @@ pub fn mark_outreach(conn: &mut Conn, persons: &BTreeSet<i64>, now: Timestamp) -
     }
     .execute(conn)?;
     Ok(())
+}
+
+/// Marks every member of any segment for the outreach stage: a program changed.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn mark_members(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    let mut last = i64::MIN;
+    loop {
+        let chunk: Vec<i64> = on_backend!(conn, c => membership::table
+            .filter(membership::person.gt(last))
+            .select(membership::person)
+            .distinct()
+            .order(membership::person)
+            .limit(10_000)
+            .load(c))?;
+        let Some(end) = chunk.last() else { return Ok(()) };
+        last = *end;
+        mark_outreach(conn, &chunk.into_iter().collect(), now)?;
+    }
 }
 
 /// Persons for the outreach stage, by number.

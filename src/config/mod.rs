@@ -1,0 +1,160 @@
+//! What an operator sets: one TOML file, one Rust file per concern. Every key has a default, so no file at all is a valid configuration.
+//!
+//! All mistakes are told at once, each with file, line and key ([`Mistake`]); a key that is not known is a mistake, with the nearest
+//! known key named. Secrets are never in the file: a [`SecretRef`] says where they are. There is no global: [`Config::load`] returns a
+//! value, and `app` hands each part to the stage that needs it.
+//!
+//! Only `app` and `cli` import this. It knows no stage and opens nothing but the file.
+
+mod database;
+mod keys;
+mod log;
+mod outreach;
+mod reader;
+mod secret;
+mod site;
+mod smtp;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod web;
+mod worker;
+mod write_back;
+
+use std::path::{Path, PathBuf};
+
+pub use database::Database;
+pub use keys::Keys;
+pub use log::{Format, Log};
+pub use outreach::{Outreach, QuietHours};
+pub use reader::Mistake;
+use reader::Reader;
+pub use secret::{SecretError, SecretRef};
+pub use site::Site;
+pub use smtp::{Smtp, Tls};
+pub use sync::Sync;
+pub use web::Web;
+pub use worker::Worker;
+pub use write_back::WriteBack;
+
+/// The file that is read where none is named: `DATA/fhir-engage.toml`.
+pub const FILE_NAME: &str = "fhir-engage.toml";
+
+/// Everything an operator sets.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that was read; `None` where there is none and all defaults hold.
+    pub file: Option<PathBuf>,
+    /// Who sends.
+    pub site: Site,
+    /// Where the data is kept.
+    pub database: Database,
+    /// The HTTP server.
+    pub web: Web,
+    /// The loop that runs the stages.
+    pub worker: Worker,
+    /// Reading from EHRs.
+    pub sync: Sync,
+    /// When and how often people are written to.
+    pub outreach: Outreach,
+    /// The operator's mail server, if there is one.
+    pub smtp: Option<Smtp>,
+    /// Writing to EHRs.
+    pub write_back: WriteBack,
+    /// What seals private keys at rest.
+    pub keys: Keys,
+    /// Logs.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads the file at `path`; where none is named, [`FILE_NAME`] in `data_dir` if it exists, else defaults alone.
+    ///
+    /// `FHIR_ENGAGE_DATABASE` in the environment goes before `database.url`.
+    ///
+    /// # Errors
+    /// Every mistake that was found, in the order of the file.
+    pub fn load(path: Option<&Path>, data_dir: &Path) -> Result<Self, Vec<Mistake>> {
+        Self::load_with(path, data_dir, &|name| std::env::var(name).ok())
+    }
+
+    /// As [`Config::load`], with the environment as a parameter.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_with(path: Option<&Path>, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Mistake>> {
+        let default = data_dir.join(FILE_NAME);
+        let file = path.map(Path::to_path_buf).or_else(|| default.exists().then_some(default));
+        let text = match &file {
+            None => String::new(),
+            Some(f) => std::fs::read_to_string(f).map_err(|error| {
+                vec![Mistake {
+                    file: f.display().to_string(),
+                    line: None,
+                    key: String::new(),
+                    says: format!(
+                        "the file cannot be read ({}); check the path and its permissions, or leave --config out",
+                        error.kind()
+                    ),
+                }]
+            })?,
+        };
+        Self::parse(file, &text, data_dir, env)
+    }
+
+    fn parse(file: Option<PathBuf>, text: &str, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Mistake>> {
+        let folder = file.as_deref().and_then(Path::parent).unwrap_or(data_dir).to_path_buf();
+        let name = file.as_deref().map_or_else(|| FILE_NAME.to_owned(), |f| f.display().to_string());
+        let reader = Reader::new(name, text, folder);
+        let mut top = reader.top();
+        let config = Self {
+            file,
+            site: Site::read(&mut top.section("site")),
+            database: Database::read(&mut top.section("database"), data_dir, env),
+            web: Web::read(&mut top.section("web")),
+            worker: Worker::read(&mut top.section("worker")),
+            sync: Sync::read(&mut top.section("sync")),
+            outreach: Outreach::read(&mut top.section("outreach")),
+            smtp: Smtp::read(&mut top.section("smtp")),
+            write_back: WriteBack::read(&mut top.section("write_back")),
+            keys: Keys::read(&mut top.section("keys"), data_dir),
+            log: Log::read(&mut top.section("log")),
+        };
+        drop(top);
+        let mistakes = reader.into_mistakes();
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// What is allowed but most likely not meant; to be shown at start and by `check`.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.web.bind.ip().is_loopback() {
+            if self.web.bearer.is_none() {
+                warnings.push(format!(
+                    "web.bind is {}, which other machines reach, and web.bearer is not set: the pages without patient data are open to them and /api answers 401 to everyone; set web.bearer, or bind to 127.0.0.1",
+                    self.web.bind
+                ));
+            }
+            if self.web.external_url.as_ref().is_none_or(|u| u.scheme() != "https") {
+                warnings.push(format!(
+                    "web.bind is {}, which other machines reach, and web.external_url is not an https URL: put a proxy with TLS in front and name its URL, since a bearer in clear text can be read on the way",
+                    self.web.bind
+                ));
+            }
+        }
+        if self.outreach.channels.iter().any(|c| c == "email") && self.smtp.is_none() {
+            warnings.push("outreach.channels names \"email\", but there is no [smtp]: no e-mail can be sent until there is".to_owned());
+        }
+        if self.site.phone.is_none() && self.smtp.is_some() {
+            warnings.push("site.phone is not set: messages cannot say whom to call".to_owned());
+        }
+        warnings
+    }
+}
+
+/// A configuration file with every key, its default and what it means.
+#[must_use]
+pub const fn example() -> &'static str {
+    include_str!("example.toml")
+}
