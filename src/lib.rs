@@ -7,4 +7,5 @@ pub mod net;
 pub mod outreach;
 pub mod segments;
 pub mod store;
+pub mod sync;
 pub mod writeback;

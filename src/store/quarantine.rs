@@ -1,9 +1,12 @@
 //! What could not be taken in: kept with its bytes, its reason and where it came from, so that it can be looked at and replayed.
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
 use domain::Timestamp;
 use domain::model::{EhrId, ResourceType};
 
+use super::bulk;
 use super::codec::{Codec, content_hash};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
@@ -93,23 +96,17 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
     if ids.is_empty() {
         return Ok(0);
     }
-    let waiting: Vec<Option<String>> = on_backend!(conn, c => quarantine::table
+    let waiting = quarantine::table
         .filter(quarantine::ehr.eq(ehr.as_str()))
         .filter(quarantine::rtype.eq(rtype.as_str()))
-        .filter(quarantine::released_at.is_null())
-        .select(quarantine::fhir_id)
-        .limit(10_000)
-        .load(c))?;
-    let mut released = 0;
-    for id in waiting.iter().flatten().filter(|id| ids.contains(&id.as_str())) {
-        let rows = quarantine::table
-            .filter(quarantine::ehr.eq(ehr.as_str()))
-            .filter(quarantine::rtype.eq(rtype.as_str()))
-            .filter(quarantine::fhir_id.eq(id))
-            .filter(quarantine::released_at.is_null());
-        released += on_backend!(conn, c => diesel::update(rows).set(quarantine::released_at.eq(now.micros())).execute(c))?;
+        .filter(quarantine::released_at.is_null());
+    let waiting: Vec<(i64, Option<String>)> = on_backend!(conn, c => waiting.select((quarantine::id, quarantine::fhir_id)).load(c))?;
+    if waiting.is_empty() {
+        return Ok(0);
     }
-    Ok(released)
+    let ids: HashSet<&str> = ids.iter().copied().collect();
+    let good: Vec<i64> = waiting.into_iter().filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id))).map(|(row, _)| row).collect();
+    bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 
 /// What waits in quarantine, the latest first.

@@ -42,6 +42,12 @@ pub struct Known {
     /// Revision of the projection that made the facts.
     #[diesel(sql_type = BigInt)]
     pub projector: i64,
+    /// When this version was received.
+    #[diesel(sql_type = BigInt)]
+    pub received_at: i64,
+    /// When it was found gone, where it was.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub gone_at: Option<i64>,
 }
 
 /// A resource to store.
@@ -83,6 +89,8 @@ pub struct Written {
     pub unchanged: Vec<i64>,
     /// How many were older than what is stored.
     pub older: usize,
+    /// When the versions that were replaced had been received: tells a run which of them it had stored itself.
+    pub replaced: Vec<i64>,
 }
 
 /// The facts of which revision of the projection are stored; a higher number makes an unchanged body be projected again.
@@ -103,7 +111,7 @@ struct Key {
 pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) -> Result<HashMap<String, Known>, StoreError> {
     let rows: Vec<Known> = bulk::select_texts(
         conn,
-        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector FROM resource",
+        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector, received_at, gone_at FROM resource",
         &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
         "fhir_id",
         ids,
@@ -122,9 +130,13 @@ pub fn commit(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, page: &[Incomin
     let mut rows: Vec<&Incoming> = Vec::with_capacity(page.len());
     for row in page {
         match known.get(&row.fhir_id) {
-            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR => written.unchanged.push(k.pk),
+            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR && k.gone_at.is_none() => written.unchanged.push(k.pk),
             Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
-            _ => rows.push(row),
+            Some(k) => {
+                written.replaced.push(k.received_at);
+                rows.push(row);
+            }
+            None => rows.push(row),
         }
     }
     if rows.is_empty() {
