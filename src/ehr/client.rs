@@ -203,7 +203,13 @@ impl Client {
             .send(Intent::Write, &request, self.needs(resource_type), resource_type)
             .await?;
         match ended.result {
-            Ok(response) => Ok(create::read_answer(resource_type, if_none_exist.is_some(), ended.class, &response)),
+            Ok(response) => {
+                let mut told = create::read_answer(resource_type, if_none_exist.is_some(), ended.class, &response);
+                if let CreateOutcome::Refused { retry_after, .. } = &mut told {
+                    *retry_after = ended.retry_after;
+                }
+                Ok(told)
+            }
             Err(failure) if ended.class == Class::Unclear => Ok(CreateOutcome::Unclear { why: failure.to_string() }),
             Err(failure) => Err(EhrError::Unreachable(failure)),
         }

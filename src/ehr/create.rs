@@ -1,5 +1,7 @@
 //! What came of a create (R4 http, 3.1.0.8 and 3.1.0.8.1; standards.md D.5). The question behind it: may it be sent again?
 
+use std::time::Duration;
+
 use domain::fhir::{Outcome, outcome, peek};
 use http::header::{ETAG, LOCATION};
 
@@ -26,6 +28,8 @@ pub enum CreateOutcome {
         outcome: Outcome,
         /// What kind of no.
         class: Refusal,
+        /// How long the EHR asks to wait, where told.
+        retry_after: Option<Duration>,
     },
 }
 
@@ -64,14 +68,8 @@ pub(super) fn read_answer(resource_type: &str, conditional: bool, class: Class, 
         // Some answer 200 to every create; only a condition makes it a hit.
         (Class::Final, 200) if conditional => CreateOutcome::Existing(written(resource_type, response)),
         (Class::Final, _) => CreateOutcome::Created(written(resource_type, response)),
-        (Class::Unclear, _) => CreateOutcome::Unclear {
-            why: format!("the EHR answered with HTTP status {status}"),
-        },
-        _ => CreateOutcome::Refused {
-            status,
-            outcome: outcome(&response.body).unwrap_or_default(),
-            class: refusal(status, conditional),
-        },
+        (Class::Unclear, _) => CreateOutcome::Unclear { why: format!("the EHR answered with HTTP status {status}") },
+        _ => CreateOutcome::Refused { status, outcome: outcome(&response.body).unwrap_or_default(), class: refusal(status, conditional), retry_after: None },
     }
 }
 

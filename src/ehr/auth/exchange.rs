@@ -4,6 +4,7 @@
 //! all): what can be used is used, and what cannot is told by its status, never by its body.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -122,7 +123,7 @@ impl Exchange<'_> {
         let jwt = assertion(self.signer, self.client_id, self.audience, now, jti).map_err(TokenError::Signing)?;
         let client: SmartClient = Client::new(ClientId::new(self.client_id.to_owned()));
         let client = client.set_token_uri(TokenUrl::from_url(self.token_url.clone()));
-        let transport = |request: HttpRequest| post(self.http, request, seen);
+        let transport = Transport { http: self.http, seen };
         let answer = client
             .exchange_client_credentials()
             .add_scopes(scopes.iter().cloned().map(Scope::new))
@@ -171,6 +172,21 @@ enum TransportError {
     Net(#[source] Failure),
     #[error("the request could not be made")]
     Request,
+}
+
+/// The library's way to the network. Boxed: of the future of a closure, the compiler cannot tell that it may move between threads.
+struct Transport<'a> {
+    http: &'a Http,
+    seen: &'a Mutex<Seen>,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(post(self.http, request, self.seen))
+    }
 }
 
 async fn post(http: &Http, request: HttpRequest, seen: &Mutex<Seen>) -> Result<HttpResponse, TransportError> {
