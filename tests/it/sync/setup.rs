@@ -26,7 +26,7 @@ pub fn ehr() -> EhrId {
 }
 
 /// This process, as the holder of leases.
-pub const HOLDER: Holder<'static> = Holder { owner: "test", term: Term(TimeDelta::seconds(60)), is_dead: &|_| false };
+pub const HOLDER: Holder<'static> = Holder { owner: "test", term: Term(TimeDelta::seconds(60)), is_dead: |_| false };
 
 /// Registers the EHR as one that delivers files.
 pub fn register(store: &Store) {
