@@ -8,3 +8,4 @@ pub mod outreach;
 pub mod segments;
 pub mod store;
 pub mod sync;
+pub mod writeback;
