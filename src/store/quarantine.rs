@@ -11,6 +11,7 @@ use super::codec::{Codec, content_hash};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::schema::quarantine;
+use super::text::storable;
 
 /// Something to put aside.
 #[derive(Clone, Debug)]
@@ -64,22 +65,28 @@ pub struct QuarantineRow {
 pub fn put(conn: &mut Conn, codec: &Codec, ehr: &EhrId, aside: &Aside, now: Timestamp) -> Result<(), StoreError> {
     let packed = codec.pack(None, &aside.body)?;
     let hash = content_hash(&aside.body);
+    let (rtype, fhir_id) = (aside.rtype.as_deref().map(storable), aside.fhir_id.as_deref().map(storable));
+    let (origin, reason) = (storable(&aside.origin), storable(&aside.reason));
     let row = (
         quarantine::ehr.eq(ehr.as_str()),
-        quarantine::rtype.eq(aside.rtype.as_deref()),
-        quarantine::fhir_id.eq(aside.fhir_id.as_deref()),
-        quarantine::origin.eq(&aside.origin),
+        quarantine::rtype.eq(rtype.as_deref()),
+        quarantine::fhir_id.eq(fhir_id.as_deref()),
+        quarantine::origin.eq(origin.as_ref()),
         quarantine::code.eq(aside.code),
-        quarantine::reason.eq(&aside.reason),
+        quarantine::reason.eq(reason.as_ref()),
         (quarantine::body.eq(&packed.bytes), quarantine::body_hash.eq(&hash[..])),
-        (quarantine::first_seen_at.eq(now.micros()), quarantine::last_seen_at.eq(now.micros()), quarantine::times_seen.eq(1_i64)),
+        (
+            quarantine::first_seen_at.eq(now.micros()),
+            quarantine::last_seen_at.eq(now.micros()),
+            quarantine::times_seen.eq(1_i64),
+        ),
     );
     on_backend!(conn, c => diesel::insert_into(quarantine::table)
         .values(row)
         .on_conflict((quarantine::ehr, quarantine::body_hash, quarantine::code))
         .do_update()
         .set((
-            quarantine::origin.eq(&aside.origin),
+            quarantine::origin.eq(origin.as_ref()),
             quarantine::last_seen_at.eq(now.micros()),
             quarantine::times_seen.eq(quarantine::times_seen + 1),
             quarantine::released_at.eq(None::<i64>),

@@ -76,9 +76,24 @@ pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), St
     };
     let last: Option<i64> = on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
     let row = (
-        (writeback::id.eq(format!("{}-0", a.id)), writeback::attempt.eq(&a.id), writeback::kind.eq("original"), writeback::revision.eq(0_i64)),
-        (writeback::ehr.eq(ehr), writeback::patient.eq(a.patient), writeback::number.eq(last.unwrap_or(0) + 1), writeback::state.eq("owed")),
-        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(now.micros()), writeback::loss.eq("[]")),
+        (
+            writeback::id.eq(format!("{}-0", a.id)),
+            writeback::attempt.eq(&a.id),
+            writeback::kind.eq("original"),
+            writeback::revision.eq(0_i64),
+        ),
+        (
+            writeback::ehr.eq(ehr),
+            writeback::patient.eq(a.patient),
+            writeback::number.eq(last.unwrap_or(0) + 1),
+            writeback::state.eq("owed"),
+        ),
+        (
+            writeback::token.eq(0_i64),
+            writeback::tries.eq(0_i64),
+            writeback::next_at.eq(now.micros()),
+            writeback::loss.eq("[]"),
+        ),
         writeback::owed_at.eq(now.micros()),
     );
     on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).execute(c))?;
@@ -209,7 +224,10 @@ pub enum Settlement {
 /// # Errors
 /// The engine's refusal.
 pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: Timestamp) -> Result<bool, StoreError> {
-    let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
+    let row = writeback::table
+        .find(id)
+        .filter(writeback::state.eq("writing"))
+        .filter(writeback::token.eq(fence.token));
     let hit = match how {
         Settlement::Written { remote_id, version, loss } => on_backend!(conn, c => diesel::update(row)
             .set((
@@ -250,7 +268,9 @@ pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: T
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, i64)>, StoreError> {
     use diesel::dsl::count_star;
-    Ok(on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?)
+    Ok(
+        on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?,
+    )
 }
 
 /// The next instant at which anything of an EHR is due; what waits behind another one of its patient does not count.

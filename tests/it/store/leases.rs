@@ -1,17 +1,17 @@
 //! Fencing: of two workers that both believe to hold a lease, only the later one can write.
 
-use chrono::TimeDelta;
-use fhir_engage::store::leases::{self, Fence, Term};
-use fhir_engage::store::{Lane, Store, StoreError};
+use fhir_engage::store::leases::{self, Fence};
+use fhir_engage::store::{Lane, Store, StoreError, installation};
 
-use super::fixtures::at;
+use super::fixtures::{TERM, at, write};
 use crate::support::on_both;
 
-const TERM: Term = Term(TimeDelta::seconds(60));
 const NAME: &str = "sync/north/Patient";
 
 fn acquire(store: &Store, owner: &str, seconds: i64, dead: &[&str]) -> Option<Fence> {
-    store.write_blocking(Lane::Interactive, "test", |conn| leases::acquire(conn, NAME, owner, at(seconds), TERM, |o| dead.contains(&o))).unwrap()
+    write(store, |conn| {
+        leases::acquire(conn, NAME, owner, at(seconds), TERM, |o| dead.contains(&o))
+    })
 }
 
 fn extend(store: &Store, fence: &Fence, seconds: i64) -> Result<(), StoreError> {
@@ -26,7 +26,7 @@ on_both! {
         assert_eq!(acquire(&store, "b", 59, &[]), None);
         extend(&store, &a, 59).unwrap();
         assert_eq!(acquire(&store, "b", 100, &[]), None, "the extension counts from its own instant");
-        store.write_blocking(Lane::Interactive, "test", |conn| leases::release(conn, &a)).unwrap();
+        write(&store, |conn| leases::release(conn, &a));
         assert_eq!(acquire(&store, "b", 100, &[]).unwrap().token, 2);
     }
 
@@ -37,7 +37,7 @@ on_both! {
         assert_eq!(b.token, 2);
         assert!(matches!(extend(&store, &a, 61), Err(StoreError::LeaseLost(name)) if name == NAME));
         // Releasing what is lost harms nobody.
-        store.write_blocking(Lane::Interactive, "test", |conn| leases::release(conn, &a)).unwrap();
+        write(&store, |conn| leases::release(conn, &a));
         extend(&store, &b, 62).unwrap();
     }
 
@@ -60,7 +60,7 @@ on_both! {
         let a = acquire(&store, "a", 0, &[]).unwrap();
         acquire(&store, "b", 61, &[]).unwrap();
         let done = store.write_blocking(Lane::Interactive, "test", |conn| {
-            fhir_engage::store::installation::set(conn, fhir_engage::store::installation::Setting::Live, "true")?;
+            installation::set(conn, installation::Setting::Live, "true")?;
             leases::extend(conn, &a, at(62), TERM)
         });
         assert!(matches!(done, Err(StoreError::LeaseLost(_))));

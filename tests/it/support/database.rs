@@ -43,7 +43,9 @@ impl Database {
         match backend {
             Backend::Sqlite => {
                 let new = Self::sqlite();
-                let Location::Sqlite(file) = &new.location else { unreachable!("made as SQLite") };
+                let Location::Sqlite(file) = &new.location else {
+                    unreachable!("made as SQLite")
+                };
                 std::fs::write(file, SQLITE_TEMPLATE.as_slice()).unwrap();
                 Some(new)
             }
@@ -67,7 +69,10 @@ impl Database {
 
     fn sqlite() -> Self {
         let folder = TempDir::new();
-        Self { location: Location::Sqlite(folder.join("gateway.db")), _keep: Keep::Folder(folder) }
+        Self {
+            location: Location::Sqlite(folder.join("gateway.db")),
+            _keep: Keep::Folder(folder),
+        }
     }
 
     /// Where it is.
@@ -98,7 +103,9 @@ impl Database {
             line: String,
         }
         let rows: Vec<Line> = match &self.location {
-            Location::Sqlite(file) => diesel::sql_query(sql).load(&mut diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap()),
+            Location::Sqlite(file) => {
+                diesel::sql_query(sql).load(&mut diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap())
+            }
             #[cfg(feature = "postgres")]
             Location::Postgres(url) => diesel::sql_query(sql).load(&mut diesel::PgConnection::establish(url.expose()).unwrap()),
             #[cfg(not(feature = "postgres"))]
@@ -106,6 +113,23 @@ impl Database {
         }
         .unwrap();
         rows.into_iter().map(|r| r.line).collect()
+    }
+
+    /// Runs a statement as an administrator would, past the store.
+    #[expect(clippy::disallowed_methods, reason = "a hand from outside the store")]
+    pub fn execute(&self, sql: &str) {
+        use diesel::Connection as _;
+        use diesel::connection::SimpleConnection as _;
+        match &self.location {
+            Location::Sqlite(file) => diesel::SqliteConnection::establish(file.to_str().unwrap())
+                .unwrap()
+                .batch_execute(sql),
+            #[cfg(feature = "postgres")]
+            Location::Postgres(url) => diesel::PgConnection::establish(url.expose()).unwrap().batch_execute(sql),
+            #[cfg(not(feature = "postgres"))]
+            Location::Postgres(_) => unreachable!("not built in"),
+        }
+        .unwrap();
     }
 }
 
@@ -191,9 +215,13 @@ mod server {
         let guard = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut conn = admin(&server);
         conn.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).unwrap();
-        conn.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {}", template.unwrap_or("template0"))).unwrap();
+        conn.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {}", template.unwrap_or("template0")))
+            .unwrap();
         drop(guard);
-        Some(Database { location: within(&server, &name), _keep: Keep::Server(Dropped(name)) })
+        Some(Database {
+            location: within(&server, &name),
+            _keep: Keep::Server(Dropped(name)),
+        })
     }
 }
 
@@ -206,18 +234,18 @@ macro_rules! on_both {
             #[allow(unused_imports, clippy::allow_attributes, reason = "a body may need nothing of its module")]
             use super::*;
 
-            fn body($db: $crate::support::Database) $body
+            fn on_each_engine($db: $crate::support::Database) $body
 
             #[test]
             fn sqlite() {
-                body($crate::support::Database::fresh($crate::support::Backend::Sqlite).expect("SQLite is built in"));
+                on_each_engine($crate::support::Database::fresh($crate::support::Backend::Sqlite).expect("SQLite is built in"));
             }
 
             #[test]
             #[cfg(feature = "postgres")]
             fn postgres() {
                 if let Some(db) = $crate::support::Database::fresh($crate::support::Backend::Postgres) {
-                    body(db);
+                    on_each_engine(db);
                 }
             }
         }
@@ -229,18 +257,18 @@ macro_rules! on_both {
             #[allow(unused_imports, clippy::allow_attributes, reason = "a body may need nothing of its module")]
             use super::*;
 
-            async fn body($db: $crate::support::Database) $body
+            async fn on_each_engine($db: $crate::support::Database) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                body($crate::support::Database::fresh($crate::support::Backend::Sqlite).expect("SQLite is built in")).await;
+                on_each_engine($crate::support::Database::fresh($crate::support::Backend::Sqlite).expect("SQLite is built in")).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             #[cfg(feature = "postgres")]
             async fn postgres() {
                 if let Some(db) = $crate::support::Database::fresh($crate::support::Backend::Postgres) {
-                    body(db).await;
+                    on_each_engine(db).await;
                 }
             }
         }
