@@ -6,3 +6,4 @@ mod ehr;
 mod store;
 mod support;
 mod sync;
+mod writeback;
