@@ -1,6 +1,8 @@
 //! The public half of the signing keys, as EHRs fetch it (RFC 7517; SMART client-confidential-asymmetric, "Registering a client").
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 /// The media type of a key set.
 pub const MEDIA_TYPE: &str = "application/jwk-set+json";
@@ -12,9 +14,9 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// must take neither the whole set down nor a secret out.
 #[must_use]
 pub fn render<'a>(public_jwks: impl IntoIterator<Item = &'a str>) -> String {
-    let keys: Vec<Map<String, Value>> = public_jwks
+    let keys: Vec<BTreeMap<String, Value>> = public_jwks
         .into_iter()
-        .filter_map(|text| serde_json::from_str::<Map<String, Value>>(text).ok())
+        .filter_map(|text| serde_json::from_str::<BTreeMap<String, Value>>(text).ok())
         .map(|mut jwk| {
             jwk.retain(|member, _| !PRIVATE.contains(&member.as_str()));
             jwk

@@ -3,6 +3,8 @@
 //!
 //! RS384 is taken by every EHR seen, ES384 by most: RS384 is the default.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
@@ -78,8 +80,15 @@ pub fn generate(algorithm: Algorithm, master: &MasterKey) -> Result<KeyRecord, K
     let pair = Pair::read(algorithm, &pkcs8).ok_or(KeyError::Generate)?;
     let required = pair.required_members().ok_or(KeyError::Generate)?;
     let kid = thumbprint(&required);
-    let sealed = master.seal(&kid, &pkcs8).map_err(|source| KeyError::Sealed { kid: kid.clone(), source })?;
-    Ok(KeyRecord { public_jwk: public_jwk(required, &kid, algorithm), kid, algorithm, sealed })
+    let sealed = master
+        .seal(&kid, &pkcs8)
+        .map_err(|source| KeyError::Sealed { kid: kid.clone(), source })?;
+    Ok(KeyRecord {
+        public_jwk: public_jwk(required, &kid, algorithm),
+        kid,
+        algorithm,
+        sealed,
+    })
 }
 
 impl KeyRecord {
@@ -88,9 +97,15 @@ impl KeyRecord {
     /// # Errors
     /// [`KeyError`] where the master key is another or the record is damaged.
     pub fn open(&self, master: &MasterKey) -> Result<SigningKey, KeyError> {
-        let pkcs8 = master.open(&self.kid, &self.sealed).map_err(|source| KeyError::Sealed { kid: self.kid.clone(), source })?;
+        let pkcs8 = master.open(&self.kid, &self.sealed).map_err(|source| KeyError::Sealed {
+            kid: self.kid.clone(),
+            source,
+        })?;
         let pair = Pair::read(self.algorithm, &pkcs8).ok_or_else(|| KeyError::Damaged(self.kid.clone()))?;
-        Ok(SigningKey { kid: self.kid.clone(), pair })
+        Ok(SigningKey {
+            kid: self.kid.clone(),
+            pair,
+        })
     }
 }
 
@@ -111,7 +126,8 @@ impl Signer for SigningKey {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA384, &random, message, &mut signature).map_err(|_| SigningFailed)?;
+                pair.sign(&signature::RSA_PKCS1_SHA384, &random, message, &mut signature)
+                    .map_err(|_| SigningFailed)?;
                 Ok(signature)
             }
             Pair::Ec(pair) => pair.sign(&random, message).map(|s| s.as_ref().to_vec()).map_err(|_| SigningFailed),
@@ -137,35 +153,36 @@ impl Pair {
     }
 
     /// The members that make the key what it is, and nothing else (RFC 7638, 3.2).
-    fn required_members(&self) -> Option<Value> {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    fn required_members(&self) -> Option<Members> {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes).into();
         Some(match self {
             Self::Rsa(pair) => {
                 let public = signature::RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
-                json!({ "kty": "RSA", "n": text(&public.n), "e": text(&public.e) })
+                Members::from([("kty", "RSA".into()), ("n", text(&public.n)), ("e", text(&public.e))])
             }
             Self::Ec(pair) => {
                 // SEC 1, 2.3.3: 4, then x and y of 48 bytes each.
                 let (x, y) = pair.public_key().as_ref().strip_prefix(&[4])?.split_at_checked(48)?;
-                json!({ "kty": "EC", "crv": "P-384", "x": text(x), "y": text(y) })
+                Members::from([("kty", "EC".into()), ("crv", "P-384".into()), ("x", text(x)), ("y", text(y))])
             }
         })
     }
 }
 
-/// RFC 7638: SHA-256 over the required members in lexical order without white space, which is how `serde_json` prints a map.
-fn thumbprint(required: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, required.to_string().as_bytes()))
+/// Members of a JWK, in lexical order: the thumbprint depends on it.
+type Members = BTreeMap<&'static str, Value>;
+
+/// RFC 7638: SHA-256 over the required members in lexical order, without white space.
+fn thumbprint(required: &Members) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, json!(required).to_string().as_bytes()))
 }
 
-fn public_jwk(mut required: Value, kid: &str, algorithm: Algorithm) -> String {
-    if let Some(members) = required.as_object_mut() {
-        members.insert("kid".into(), kid.into());
-        members.insert("alg".into(), algorithm.as_str().into());
-        members.insert("use".into(), "sig".into());
-        members.insert("key_ops".into(), json!(["verify"]));
-    }
-    required.to_string()
+fn public_jwk(mut members: Members, kid: &str, algorithm: Algorithm) -> String {
+    members.insert("kid", kid.into());
+    members.insert("alg", algorithm.as_str().into());
+    members.insert("use", "sig".into());
+    members.insert("key_ops", json!(["verify"]));
+    json!(members).to_string()
 }
 
 /// The system's randomness in the form that the RSA key generator takes.
@@ -186,7 +203,9 @@ impl rsa::rand_core::RngCore for SystemRng {
     }
 
     fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.0.fill(dest).map_err(|_| rsa::rand_core::Error::new("the system gives no random bytes"))
+        self.0
+            .fill(dest)
+            .map_err(|_| rsa::rand_core::Error::new("the system gives no random bytes"))
     }
 }
 
@@ -210,15 +229,22 @@ mod tests {
         let master = master();
         let rs = generate(Algorithm::Rs384, &master).unwrap();
         let signature = rs.open(&master).unwrap().sign(b"message").unwrap();
-        let public = signature::RsaPublicKeyComponents { n: member(&rs, "n"), e: member(&rs, "e") };
-        public.verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"message", &signature).unwrap();
+        let public = signature::RsaPublicKeyComponents {
+            n: member(&rs, "n"),
+            e: member(&rs, "e"),
+        };
+        public
+            .verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"message", &signature)
+            .unwrap();
         assert!(public.verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"other", &signature).is_err());
 
         let es = generate(Algorithm::Es384, &master).unwrap();
         let signature = es.open(&master).unwrap().sign(b"message").unwrap();
         assert_eq!(signature.len(), 96, "JWS wants r and s side by side (RFC 7518, 3.4), not DER");
         let point = [&[4][..], &member(&es, "x"), &member(&es, "y")].concat();
-        signature::UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point).verify(b"message", &signature).unwrap();
+        signature::UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point)
+            .verify(b"message", &signature)
+            .unwrap();
         assert_ne!(rs.kid, es.kid);
     }
 
@@ -230,7 +256,10 @@ mod tests {
         let names: Vec<&String> = jwk.as_object().unwrap().keys().collect();
         assert_eq!(names, ["alg", "crv", "key_ops", "kid", "kty", "use", "x", "y"]);
         assert!(matches!(record.open(&other), Err(KeyError::Sealed { .. })));
-        let swapped = KeyRecord { kid: "another".into(), ..record };
+        let swapped = KeyRecord {
+            kid: "another".into(),
+            ..record
+        };
         assert!(swapped.open(&ours).is_err(), "a sealed key was taken under another kid");
     }
 
@@ -240,6 +269,7 @@ mod tests {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn6\
                  4tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n9\
                  1CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        assert_eq!(thumbprint(&json!({ "kty": "RSA", "n": n, "e": "AQAB" })), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        let members = Members::from([("kty", "RSA".into()), ("n", n.into()), ("e", "AQAB".into())]);
+        assert_eq!(thumbprint(&members), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 }

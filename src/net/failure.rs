@@ -66,8 +66,15 @@ pub enum FailureKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFault {
     /// Signed by an authority that is not trusted here.
-    #[error("it is signed by an authority that this machine does not trust; give that authority's certificate as the connection's extra CA")]
+    #[error(
+        "it is signed by an authority that this machine does not trust; give that authority's certificate as the connection's extra CA"
+    )]
     UnknownIssuer,
+    /// A self-signed certificate that says that it is an authority's.
+    #[error(
+        "it is self-signed and marked as an authority's own, which no server may use; the EHR's operator must install a server certificate"
+    )]
+    SelfSigned,
     /// Past its end.
     #[error("it has expired; the EHR's operator must renew it (or this machine's clock is wrong)")]
     Expired,
@@ -87,19 +94,31 @@ pub enum CertificateFault {
 
 impl Failure {
     pub(super) fn new(peer: &Origin, kind: FailureKind) -> Self {
-        Self { peer: peer.to_string(), kind, source: None }
+        Self {
+            peer: peer.to_string(),
+            kind,
+            source: None,
+        }
     }
 
     pub(super) fn other_origin(from: &Url, to: &Url) -> Self {
         let name = |url: &Url| Origin::of(url).map_or_else(|| format!("a {} address", url.scheme()), |o| o.to_string());
-        Self { peer: name(from), kind: FailureKind::OtherOrigin(name(to)), source: None }
+        Self {
+            peer: name(from),
+            kind: FailureKind::OtherOrigin(name(to)),
+            source: None,
+        }
     }
 
     /// Classifies an error of the transport by the first cause in its chain that tells something.
     pub(super) fn from_reqwest(peer: &Origin, error: reqwest::Error) -> Self {
         let error = error.without_url();
         let kind = classify(&error);
-        Self { peer: peer.to_string(), kind, source: Some(Box::new(error)) }
+        Self {
+            peer: peer.to_string(),
+            kind,
+            source: Some(Box::new(error)),
+        }
     }
 
     /// Whether the request certainly did not reach the peer, so that even a write may be repeated.
@@ -160,13 +179,17 @@ fn classify(error: &reqwest::Error) -> FailureKind {
 
 fn of_tls(error: &rustls::Error) -> FailureKind {
     use rustls::CertificateError as C;
-    let rustls::Error::InvalidCertificate(fault) = error else { return FailureKind::Tls };
+    let rustls::Error::InvalidCertificate(fault) = error else {
+        return FailureKind::Tls;
+    };
     FailureKind::Certificate(match fault {
         C::UnknownIssuer => CertificateFault::UnknownIssuer,
         C::Expired | C::ExpiredContext { .. } => CertificateFault::Expired,
         C::NotValidYet | C::NotValidYetContext { .. } => CertificateFault::NotYetValid,
         C::NotValidForName | C::NotValidForNameContext { .. } => CertificateFault::WrongName,
         C::Revoked => CertificateFault::Revoked,
+        // The verifier's own error type is behind another crate; its name is part of that crate's interface.
+        C::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => CertificateFault::SelfSigned,
         _ => CertificateFault::Other,
     })
 }

@@ -4,19 +4,18 @@
 //! all): what can be used is used, and what cannot is told by its status, never by its body.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Timestamp;
-use oauth2::basic::{
-    BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
-};
-use oauth2::{
-    AccessToken, Client, ClientId, HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse,
-    TokenType, TokenUrl,
-};
 use http::header::{ACCEPT, CONTENT_TYPE, DATE};
+use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
+use oauth2::{
+    AccessToken, Client, ClientId, HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
+    TokenResponse, TokenType, TokenUrl,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -114,14 +113,17 @@ impl Exchange<'_> {
         let seen = Mutex::new(Seen::default());
         let result = self.run(scopes, now, jti, &seen).await;
         let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Exchanged { result, server_date: seen.date }
+        Exchanged {
+            result,
+            server_date: seen.date,
+        }
     }
 
     async fn run(&self, scopes: &[String], now: Timestamp, jti: &str, seen: &Mutex<Seen>) -> Result<TokenGrant, TokenError> {
         let jwt = assertion(self.signer, self.client_id, self.audience, now, jti).map_err(TokenError::Signing)?;
         let client: SmartClient = Client::new(ClientId::new(self.client_id.to_owned()));
         let client = client.set_token_uri(TokenUrl::from_url(self.token_url.clone()));
-        let transport = |request: HttpRequest| post(self.http, request, seen);
+        let transport = Transport { http: self.http, seen };
         let answer = client
             .exchange_client_credentials()
             .add_scopes(scopes.iter().cloned().map(Scope::new))
@@ -135,7 +137,11 @@ impl Exchange<'_> {
             return Err(TokenError::NotBearer);
         }
         let scope = answer.scopes.map(|s| s.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" "));
-        Ok(TokenGrant { token: Secret::new(answer.access_token.secret()), expires_in: answer.expires_in, scope })
+        Ok(TokenGrant {
+            token: Secret::new(answer.access_token.secret()),
+            expires_in: answer.expires_in,
+            scope,
+        })
     }
 }
 
@@ -168,6 +174,21 @@ enum TransportError {
     Request,
 }
 
+/// The library's way to the network. Boxed: of the future of a closure, the compiler cannot tell that it may move between threads.
+struct Transport<'a> {
+    http: &'a Http,
+    seen: &'a Mutex<Seen>,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, TransportError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(post(self.http, request, self.seen))
+    }
+}
+
 async fn post(http: &Http, request: HttpRequest, seen: &Mutex<Seen>) -> Result<HttpResponse, TransportError> {
     let (parts, body) = request.into_parts();
     let url = Url::parse(&parts.uri.to_string()).map_err(|_| TransportError::Request)?;
@@ -178,8 +199,14 @@ async fn post(http: &Http, request: HttpRequest, seen: &Mutex<Seen>) -> Result<H
     now_seen.date = answer.header(DATE.as_str()).and_then(http_date);
     // The library takes 200 and application/json only; some servers answer 201, or JSON as text.
     let mut shaped = HttpResponse::new(answer.body);
-    *shaped.status_mut() = if answer.status.is_success() { http::StatusCode::OK } else { answer.status };
-    shaped.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    *shaped.status_mut() = if answer.status.is_success() {
+        http::StatusCode::OK
+    } else {
+        answer.status
+    };
+    shaped
+        .headers_mut()
+        .insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     Ok(shaped)
 }
 
@@ -239,7 +266,11 @@ impl From<RawToken> for SmartToken {
         let words = |text: &str| text.split_whitespace().map(|s| Scope::new(s.to_owned())).collect::<Vec<_>>();
         Self {
             access_token: raw.access_token,
-            token_type: AnyTokenType(raw.token_type.and_then(|t| t.as_str().map(str::to_owned)).unwrap_or_else(|| "bearer".into())),
+            token_type: AnyTokenType(
+                raw.token_type
+                    .and_then(|t| t.as_str().map(str::to_owned))
+                    .unwrap_or_else(|| "bearer".into()),
+            ),
             expires_in: raw.expires_in.as_ref().and_then(seconds),
             scopes: match raw.scope {
                 Some(Value::String(text)) => Some(words(&text)),
@@ -296,7 +327,9 @@ fn seconds(value: &Value) -> Option<Duration> {
 
 impl fmt::Debug for Exchange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("client_id", &self.client_id).finish_non_exhaustive()
+        f.debug_struct("Exchange")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
     }
 }
 

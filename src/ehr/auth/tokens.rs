@@ -35,7 +35,7 @@ pub struct Tokens {
 enum Source {
     Open,
     Fixed(Secret),
-    Backend(Backend),
+    Backend(Box<Backend>),
 }
 
 /// The parts of a SMART Backend Services client.
@@ -101,11 +101,14 @@ impl Tokens {
     /// For SMART Backend Services.
     #[must_use]
     pub fn backend(backend: Backend) -> Self {
-        Self::from(Source::Backend(backend))
+        Self::from(Source::Backend(Box::new(backend)))
     }
 
     fn from(source: Source) -> Self {
-        Self { source, slots: Mutex::default() }
+        Self {
+            source,
+            slots: Mutex::default(),
+        }
     }
 
     /// The algorithm that assertions are signed with, where they are.
@@ -123,8 +126,20 @@ impl Tokens {
     /// [`TokenError`].
     pub async fn access(&self, needs: &[Need]) -> Result<Access, TokenError> {
         let backend = match &self.source {
-            Source::Open => return Ok(Access { token: None, granted: None, missing: Vec::new() }),
-            Source::Fixed(token) => return Ok(Access { token: Some(token.clone()), granted: None, missing: Vec::new() }),
+            Source::Open => {
+                return Ok(Access {
+                    token: None,
+                    granted: None,
+                    missing: Vec::new(),
+                });
+            }
+            Source::Fixed(token) => {
+                return Ok(Access {
+                    token: Some(token.clone()),
+                    granted: None,
+                    missing: Vec::new(),
+                });
+            }
             Source::Backend(backend) => backend,
         };
         let slot = self.slot(needs).await;
@@ -191,7 +206,10 @@ impl Backend {
     }
 
     async fn ask(&self, needs: &[Need]) -> Result<TokenGrant, TokenError> {
-        let scopes = self.scopes.clone().unwrap_or_else(|| needs.iter().flat_map(|n| n.scopes(self.dialect)).collect());
+        let scopes = self
+            .scopes
+            .clone()
+            .unwrap_or_else(|| needs.iter().flat_map(|n| n.scopes(self.dialect)).collect());
         let mut jti = [0_u8; 16];
         self.entropy.fill(&mut jti);
         let exchange = Exchange {
@@ -215,10 +233,17 @@ impl Backend {
             None => Granted::as_asked(asked),
         };
         let missing = granted.missing(needs);
-        let access = Access { token: Some(grant.token), granted: Some(granted), missing };
+        let access = Access {
+            token: Some(grant.token),
+            granted: Some(granted),
+            missing,
+        };
         let lifetime = TimeDelta::from_std(grant.expires_in.unwrap_or(ASSUMED_LIFETIME)).unwrap_or(RENEW_BEFORE);
         // A token that lives for less than a minute is used for half of its life.
         let early = RENEW_BEFORE.min(lifetime / 2);
-        Held { access, renew_at: self.clock.now().plus(lifetime - early) }
+        Held {
+            access,
+            renew_at: self.clock.now().plus(lifetime - early),
+        }
     }
 }

@@ -3,8 +3,10 @@
 mod database;
 mod prerequisite;
 mod process;
+mod sekmet;
 mod temp;
 
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
+pub use sekmet::Sekmet;
 pub use temp::TempDir;

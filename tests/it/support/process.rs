@@ -81,6 +81,12 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Kills it and reads what it said until then.
+    pub fn stop(mut self) -> Ended {
+        self.kill();
+        self.wait()
+    }
+
     /// Waits for its end and reads what it said.
     pub fn wait(mut self) -> Ended {
         let status = self.child.wait().unwrap();
