@@ -17,7 +17,7 @@ use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::sync::Holder;
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
-use crate::writeback::contract::Stated;
+use crate::writeback::chart::stated;
 use crate::writeback::{self};
 
 /// Why a stage could not be run.
@@ -149,7 +149,7 @@ impl App {
     pub async fn write_back(&self, ehr: &EhrId, stop: &AtomicBool) -> Result<writeback::Report, StageError> {
         let connection = self.connect(ehr).await?;
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
-        let mut contract = writeback::Contract::full_r4().within(&Stated::from(&connection.capability));
+        let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
         contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
         let contract = Arc::new(contract);
         let site = Arc::new(writeback::Site::named(&self.config.site.name));
