@@ -146,7 +146,8 @@ impl Sekmet {
     #[track_caller]
     pub fn create(&self, resource: &Value) -> String {
         let kind = resource["resourceType"].as_str().unwrap();
-        let answer = self.request("POST", &format!("/fhir/{kind}"), Some(&self.token()), Some(("application/fhir+json", &resource.to_string())));
+        let answer =
+            self.request("POST", &format!("/fhir/{kind}"), Some(&self.token()), Some(("application/fhir+json", &resource.to_string())));
         assert_eq!(answer.status, 201, "{}", answer.body);
         answer.body["id"].as_str().unwrap().to_owned()
     }
@@ -194,7 +195,8 @@ impl Sekmet {
 
     /// One request as the EHR gets it. Plain HTTP/1.1 over loopback: the gateway's own client is what is tested, so it is not used here.
     pub fn request(&self, method: &str, path: &str, token: Option<&str>, body: Option<(&str, &str)>) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nAccept: application/json\r\n", self.port);
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\nAccept: application/json\r\n", self.port);
         if let Some(token) = token {
             head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
