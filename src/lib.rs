@@ -1,5 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod ehr;
@@ -8,4 +10,6 @@ pub mod outreach;
 pub mod segments;
 pub mod store;
 pub mod sync;
+pub mod telemetry;
+pub mod worker;
 pub mod writeback;

@@ -79,6 +79,17 @@ impl TypeReport {
         }
     }
 
+    /// Why not everything was read, in words.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match &self.ended {
+            Ended::Done | Ended::Off => None,
+            Ended::Refused(why) | Ended::Failed(why) => Some(why),
+            Ended::Interrupted => Some("stopped; the next run goes on"),
+            Ended::Held => Some("another process is at it"),
+        }
+    }
+
     /// Whether the operator has to do something, or a later run has to make up for this one.
     #[must_use]
     pub const fn is_problem(&self) -> bool {
