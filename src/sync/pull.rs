@@ -174,7 +174,14 @@ impl Pull<'_> {
     }
 
     /// Reads a search from its first page to its last.
-    async fn pass(&self, strategy: Strategy, start: &Start, from: Option<Timestamp>, seen: &mut Option<Seen>, tally: &mut Tally) -> Result<(), Halt> {
+    async fn pass(
+        &self,
+        strategy: Strategy,
+        start: &Start,
+        from: Option<Timestamp>,
+        seen: &mut Option<Seen>,
+        tally: &mut Tally,
+    ) -> Result<(), Halt> {
         let mut search = Search::of(self.kind.as_str());
         if strategy == Strategy::Cursor {
             search = search.with("_sort", "_lastUpdated");

@@ -119,7 +119,7 @@ on_both! {
     fn what_cannot_be_imported_at_all_is_told_before_anything_is_stored(db) {
         let (store, folder) = (db.store(), TempDir::new());
         let good = write(&folder.join("good.ndjson"), GOOD.as_bytes());
-        let refused = try_import(&store, &[good.clone()]).unwrap_err();
+        let refused = try_import(&store, std::slice::from_ref(&good)).unwrap_err();
         assert!(refused.to_string().contains("fhir-engage ehr add north --files"), "{refused}");
         register(&store);
         let missing = try_import(&store, &[good.clone(), folder.join("missing.ndjson")]).unwrap_err();
