@@ -7,6 +7,7 @@ use crate::support::Sekmet;
 #[test]
 fn its_workflows_and_its_search_tell_the_same() {
     let Some(mut ehr) = Sekmet::start(&json!({ "keys": [] })) else { return };
+    assert!(ehr.base_url().ends_with("/fhir"));
     ehr.seed(5);
     let patients = ehr.patients();
     assert_eq!(patients.len(), 5);
