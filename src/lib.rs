@@ -2,3 +2,5 @@
 
 pub mod config;
 pub mod store;
+pub mod telemetry;
+pub mod worker;
