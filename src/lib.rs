@@ -1,6 +1,13 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod config;
+pub mod credentials;
+pub mod ehr;
+pub mod net;
+pub mod outreach;
+pub mod segments;
 pub mod store;
+pub mod sync;
 pub mod telemetry;
 pub mod worker;
+pub mod writeback;

@@ -111,10 +111,30 @@ pub struct Plan<'a> {
 /// The engine's refusal.
 pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
     let row = (
-        (attempt::id.eq(p.id), attempt::enrolment.eq(p.enrolment), attempt::program.eq(p.program), attempt::program_version.eq(p.program_version)),
-        (attempt::step.eq(p.step), attempt::rung.eq(p.rung), attempt::anchor_revision.eq(p.anchor_revision), attempt::about.eq(p.about)),
-        (attempt::person.eq(p.person), attempt::patient.eq(p.patient), attempt::state.eq("planned"), attempt::due_at.eq(p.due_at.micros())),
-        (attempt::expires_at.eq(p.expires_at.map(Timestamp::micros)), attempt::template.eq(p.template), attempt::action.eq(p.action), attempt::token.eq(0_i64)),
+        (
+            attempt::id.eq(p.id),
+            attempt::enrolment.eq(p.enrolment),
+            attempt::program.eq(p.program),
+            attempt::program_version.eq(p.program_version),
+        ),
+        (
+            attempt::step.eq(p.step),
+            attempt::rung.eq(p.rung),
+            attempt::anchor_revision.eq(p.anchor_revision),
+            attempt::about.eq(p.about),
+        ),
+        (
+            attempt::person.eq(p.person),
+            attempt::patient.eq(p.patient),
+            attempt::state.eq("planned"),
+            attempt::due_at.eq(p.due_at.micros()),
+        ),
+        (
+            attempt::expires_at.eq(p.expires_at.map(Timestamp::micros)),
+            attempt::template.eq(p.template),
+            attempt::action.eq(p.action),
+            attempt::token.eq(0_i64),
+        ),
     );
     let made = on_backend!(conn, c => diesel::insert_into(attempt::table).values(row).on_conflict_do_nothing().execute(c))?;
     if made == 1 {
@@ -138,19 +158,43 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
     Ok(again == 1)
 }
 
-/// Voids attempts of an enrolment that have not left the building: the person left the segment, the appointment was cancelled or moved.
-/// `keep` names the anchor's state whose attempts stay.
+/// Voids the attempts of an enrolment that have not left the building; returns how many.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn void(conn: &mut Conn, enrolment: i64, keep: Option<&str>, why: &str, now: Timestamp) -> Result<usize, StoreError> {
+pub fn void(conn: &mut Conn, enrolment: i64, why: &str, now: Timestamp) -> Result<usize, StoreError> {
     let rows = attempt::table
         .filter(attempt::enrolment.eq(enrolment))
-        .filter(attempt::state.eq_any(["planned", "held"]))
-        .filter(attempt::anchor_revision.ne(keep.unwrap_or_default()));
+        .filter(attempt::state.eq_any(["planned", "held"]));
     Ok(on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?)
+}
+
+/// Voids one attempt that has not left the building: the person left the segment, the appointment was cancelled or moved. Returns whether
+/// there was one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn void_one(
+    conn: &mut Conn,
+    enrolment: i64,
+    step: &str,
+    rung: i64,
+    anchor_revision: &str,
+    why: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let row = attempt::table
+        .filter(attempt::enrolment.eq(enrolment))
+        .filter(attempt::step.eq(step))
+        .filter(attempt::rung.eq(rung))
+        .filter(attempt::anchor_revision.eq(anchor_revision))
+        .filter(attempt::state.eq_any(["planned", "held"]));
+    let hit = on_backend!(conn, c => diesel::update(row)
+        .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
+        .execute(c))?;
+    Ok(hit == 1)
 }
 
 /// A person's attempts, the first due first.
@@ -350,6 +394,8 @@ pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, 
             attempt::language.eq(d.language),
             attempt::message.eq(d.message),
             attempt::token.eq(d.token),
+            // Why an earlier try was put back: kept, it would hide this one from `left_sending`.
+            attempt::failure.eq(None::<String>),
             attempt::sent_at.eq(now.micros()),
         ))
         .execute(c))?;
@@ -432,7 +478,14 @@ impl Outcome {
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn finish(conn: &mut Conn, a: &Attempt, outcome: Outcome, provider_ref: Option<&str>, failure: Option<&str>, now: Timestamp) -> Result<bool, StoreError> {
+pub fn finish(
+    conn: &mut Conn,
+    a: &Attempt,
+    outcome: Outcome,
+    provider_ref: Option<&str>,
+    failure: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(["sending", "sent"]));
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((

@@ -112,18 +112,24 @@ impl Conn {
 
     /// Runs the migrations that are missing; returns their names.
     pub(super) fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
-        let done = match self {
-            Self::Sqlite(c) => c.run_pending_migrations(SQLITE).map(|v| v.iter().map(ToString::to_string).collect()),
+        fn run<DB: diesel::backend::Backend>(c: &mut impl MigrationHarness<DB>, known: EmbeddedMigrations) -> Result<Vec<String>, Boxed> {
+            let all = MigrationSource::<DB>::migrations(&known)?;
+            let done = c.run_pending_migrations(known)?;
+            Ok(all
+                .iter()
+                .filter(|m| done.contains(&m.name().version()))
+                .map(|m| m.name().to_string())
+                .collect())
+        }
+        use diesel::Connection as _;
+        use diesel::migration::MigrationSource;
+        // Two processes that start together must not both run them.
+        match self {
+            Self::Sqlite(c) => c.immediate_transaction(|c| run(c, SQLITE)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(c) => {
-                // Two nodes that start together must not both run them.
-                c.batch_execute("SELECT pg_advisory_lock(7309873)")?;
-                let done = c.run_pending_migrations(POSTGRES).map(|v| v.iter().map(ToString::to_string).collect());
-                c.batch_execute("SELECT pg_advisory_unlock(7309873)")?;
-                done
-            }
-        };
-        done.map_err(|e| StoreError::Migration(e.to_string()))
+            Self::Postgres(c) => one_at_a_time(c, |c| run(c, POSTGRES)),
+        }
+        .map_err(|e| StoreError::Migration(e.to_string()))
     }
 
     /// The migrations that are missing, by name, and whether the database has some that this program does not know.
@@ -131,8 +137,11 @@ impl Conn {
         fn look<DB: diesel::backend::Backend>(
             c: &mut impl MigrationHarness<DB>,
             known: EmbeddedMigrations,
-        ) -> Result<(Vec<String>, bool), Box<dyn std::error::Error + Send + Sync>> {
-            let all: Vec<_> = MigrationSource::<DB>::migrations(&known)?.iter().map(|m| m.name().version().as_owned()).collect();
+        ) -> Result<(Vec<String>, bool), Boxed> {
+            let all: Vec<_> = MigrationSource::<DB>::migrations(&known)?
+                .iter()
+                .map(|m| m.name().version().as_owned())
+                .collect();
             let missing = c.pending_migrations(known)?.iter().map(|m| m.name().to_string()).collect();
             let newer = c.applied_migrations()?.iter().any(|v| !all.contains(v));
             Ok((missing, newer))
@@ -141,7 +150,7 @@ impl Conn {
         match self {
             Self::Sqlite(c) => look(c, SQLITE),
             #[cfg(feature = "postgres")]
-            Self::Postgres(c) => look(c, POSTGRES),
+            Self::Postgres(c) => one_at_a_time(c, |c| look(c, POSTGRES)),
         }
         .map_err(|e| StoreError::Migration(e.to_string()))
     }
@@ -161,6 +170,20 @@ impl Conn {
     }
 }
 
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+/// Holds off other nodes' migrations; also a look makes the table of migrations, and `CREATE TABLE IF NOT EXISTS` is no lock.
+#[cfg(feature = "postgres")]
+fn one_at_a_time<T>(c: &mut PgConnection, f: impl FnOnce(&mut PgConnection) -> Result<T, Boxed>) -> Result<T, Boxed> {
+    c.batch_execute("SELECT pg_advisory_lock(7309873)")?;
+    let done = f(c);
+    c.batch_execute("SELECT pg_advisory_unlock(7309873)")?;
+    done
+}
+
 fn cannot_open(path: &Path) -> StoreError {
-    StoreError::Unusable(format!("cannot open the database file {}: check that the folder exists, is writable, and has space", path.display()))
+    StoreError::Unusable(format!(
+        "cannot open the database file {}: check that the folder exists, is writable, and has space",
+        path.display()
+    ))
 }

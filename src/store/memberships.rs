@@ -242,8 +242,10 @@ pub struct Change {
     pub entry: i64,
     /// From when the new answer holds: the instant at which the old one ran out, or the evaluation's.
     pub effective_at: Timestamp,
-    /// Why.
+    /// Why, as the membership keeps it: the set of tests that decide.
     pub reasons: Vec<u8>,
+    /// Why, as the event keeps it: the tests with their values and sources, so that it can be shown when the facts have changed.
+    pub event_reasons: Vec<u8>,
 }
 
 /// What an evaluation of one person found.
@@ -326,7 +328,7 @@ fn write_events(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Res
             Column::TextOrNull(events.iter().map(|e| e.2.after.map(State::as_str)).collect()),
             Column::Int(events.iter().map(|e| e.2.effective_at.micros()).collect()),
             Column::Int(vec![now.micros(); events.len()]),
-            Column::Bytes(events.iter().map(|e| e.2.reasons.as_slice()).collect()),
+            Column::Bytes(events.iter().map(|e| e.2.event_reasons.as_slice()).collect()),
         ],
         conflict: "",
     }

@@ -27,6 +27,7 @@ pub mod quarantine;
 pub mod resources;
 mod schema;
 pub mod sync_state;
+mod text;
 pub mod view;
 pub mod writebacks;
 

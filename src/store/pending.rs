@@ -4,7 +4,7 @@
 //! A row is consumed by deleting it `WHERE generation = <the one read>`, so that a change that came in between is not lost. Never by
 //! `id > cursor`: numbers are given out of the order of commits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use domain::Timestamp;
@@ -12,7 +12,7 @@ use domain::Timestamp;
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::{assignment, pending_outreach, pending_person, person};
+use super::schema::{assignment, membership, pending_outreach, pending_person, person};
 
 /// A person to look at, with the generation that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,30 +54,34 @@ pub fn mark_everyone(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> 
     }
 }
 
-/// Persons for the segment stage, by number: those that were marked, and those whose answer may change with time alone by `now`.
+/// Persons for the segment stage with numbers above `after`: those that were marked, and those whose answer may change with time alone
+/// by `now`. A pass takes them chunk by chunk in the order of their numbers; what is marked behind it waits for the next pass.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn take(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Pending>, StoreError> {
+pub fn take(conn: &mut Conn, now: Timestamp, after: i64, limit: i64) -> Result<Vec<Pending>, StoreError> {
     let marked: Vec<(i64, i64)> = on_backend!(conn, c => pending_person::table
+        .filter(pending_person::person.gt(after))
         .select((pending_person::person, pending_person::generation))
         .order(pending_person::person)
         .limit(limit)
         .load(c))?;
-    let mut all: Vec<Pending> = marked.into_iter().map(|(person, generation)| Pending { person, generation }).collect();
-    let room = limit - i64::try_from(all.len()).unwrap_or(limit);
-    if room > 0 {
-        let due: Vec<i64> = on_backend!(conn, c => assignment::table
-            .filter(assignment::wake_at.le(now.micros()))
-            .select(assignment::person)
-            .order(assignment::wake_at)
-            .limit(room)
-            .load(c))?;
-        let marked: BTreeSet<i64> = all.iter().map(|p| p.person).collect();
-        all.extend(due.into_iter().filter(|p| !marked.contains(p)).map(|person| Pending { person, generation: 0 }));
+    let mut all: BTreeMap<i64, i64> = marked.into_iter().collect();
+    // The marked ones of a full chunk end before the table does: a due person beyond them belongs to a later chunk.
+    let full = i64::try_from(all.len()).is_ok_and(|n| n >= limit);
+    let end = all.last_key_value().map(|(last, _)| *last).filter(|_| full).unwrap_or(i64::MAX);
+    let due: Vec<i64> = on_backend!(conn, c => assignment::table
+        .filter(assignment::wake_at.le(now.micros()))
+        .filter(assignment::person.gt(after))
+        .filter(assignment::person.le(end))
+        .select(assignment::person)
+        .order(assignment::person)
+        .limit(limit)
+        .load(c))?;
+    for person in due {
+        all.entry(person).or_insert(0);
     }
-    all.sort_by_key(|p| p.person);
-    Ok(all)
+    Ok(all.into_iter().take(usize::try_from(limit).unwrap_or(0)).map(|(person, generation)| Pending { person, generation }).collect())
 }
 
 /// Deletes the marks that were read; one that grew since stays.
@@ -103,6 +107,26 @@ pub fn mark_outreach(conn: &mut Conn, persons: &BTreeSet<i64>, now: Timestamp) -
     }
     .execute(conn)?;
     Ok(())
+}
+
+/// Marks every member of any segment for the outreach stage: a program changed.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn mark_members(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    let mut last = i64::MIN;
+    loop {
+        let chunk: Vec<i64> = on_backend!(conn, c => membership::table
+            .filter(membership::person.gt(last))
+            .select(membership::person)
+            .distinct()
+            .order(membership::person)
+            .limit(10_000)
+            .load(c))?;
+        let Some(end) = chunk.last() else { return Ok(()) };
+        last = *end;
+        mark_outreach(conn, &chunk.into_iter().collect(), now)?;
+    }
 }
 
 /// Persons for the outreach stage, by number.

@@ -1,13 +1,17 @@
 //! What could not be taken in: kept with its bytes, its reason and where it came from, so that it can be looked at and replayed.
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
 use domain::Timestamp;
 use domain::model::{EhrId, ResourceType};
 
+use super::bulk;
 use super::codec::{Codec, content_hash};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::schema::quarantine;
+use super::text::storable;
 
 /// Something to put aside.
 #[derive(Clone, Debug)]
@@ -61,22 +65,28 @@ pub struct QuarantineRow {
 pub fn put(conn: &mut Conn, codec: &Codec, ehr: &EhrId, aside: &Aside, now: Timestamp) -> Result<(), StoreError> {
     let packed = codec.pack(None, &aside.body)?;
     let hash = content_hash(&aside.body);
+    let (rtype, fhir_id) = (aside.rtype.as_deref().map(storable), aside.fhir_id.as_deref().map(storable));
+    let (origin, reason) = (storable(&aside.origin), storable(&aside.reason));
     let row = (
         quarantine::ehr.eq(ehr.as_str()),
-        quarantine::rtype.eq(aside.rtype.as_deref()),
-        quarantine::fhir_id.eq(aside.fhir_id.as_deref()),
-        quarantine::origin.eq(&aside.origin),
+        quarantine::rtype.eq(rtype.as_deref()),
+        quarantine::fhir_id.eq(fhir_id.as_deref()),
+        quarantine::origin.eq(origin.as_ref()),
         quarantine::code.eq(aside.code),
-        quarantine::reason.eq(&aside.reason),
+        quarantine::reason.eq(reason.as_ref()),
         (quarantine::body.eq(&packed.bytes), quarantine::body_hash.eq(&hash[..])),
-        (quarantine::first_seen_at.eq(now.micros()), quarantine::last_seen_at.eq(now.micros()), quarantine::times_seen.eq(1_i64)),
+        (
+            quarantine::first_seen_at.eq(now.micros()),
+            quarantine::last_seen_at.eq(now.micros()),
+            quarantine::times_seen.eq(1_i64),
+        ),
     );
     on_backend!(conn, c => diesel::insert_into(quarantine::table)
         .values(row)
         .on_conflict((quarantine::ehr, quarantine::body_hash, quarantine::code))
         .do_update()
         .set((
-            quarantine::origin.eq(&aside.origin),
+            quarantine::origin.eq(origin.as_ref()),
             quarantine::last_seen_at.eq(now.micros()),
             quarantine::times_seen.eq(quarantine::times_seen + 1),
             quarantine::released_at.eq(None::<i64>),
@@ -93,23 +103,17 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
     if ids.is_empty() {
         return Ok(0);
     }
-    let waiting: Vec<Option<String>> = on_backend!(conn, c => quarantine::table
+    let waiting = quarantine::table
         .filter(quarantine::ehr.eq(ehr.as_str()))
         .filter(quarantine::rtype.eq(rtype.as_str()))
-        .filter(quarantine::released_at.is_null())
-        .select(quarantine::fhir_id)
-        .limit(10_000)
-        .load(c))?;
-    let mut released = 0;
-    for id in waiting.iter().flatten().filter(|id| ids.contains(&id.as_str())) {
-        let rows = quarantine::table
-            .filter(quarantine::ehr.eq(ehr.as_str()))
-            .filter(quarantine::rtype.eq(rtype.as_str()))
-            .filter(quarantine::fhir_id.eq(id))
-            .filter(quarantine::released_at.is_null());
-        released += on_backend!(conn, c => diesel::update(rows).set(quarantine::released_at.eq(now.micros())).execute(c))?;
+        .filter(quarantine::released_at.is_null());
+    let waiting: Vec<(i64, Option<String>)> = on_backend!(conn, c => waiting.select((quarantine::id, quarantine::fhir_id)).load(c))?;
+    if waiting.is_empty() {
+        return Ok(0);
     }
-    Ok(released)
+    let ids: HashSet<&str> = ids.iter().copied().collect();
+    let good: Vec<i64> = waiting.into_iter().filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id))).map(|(row, _)| row).collect();
+    bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 
 /// What waits in quarantine, the latest first.

@@ -3,6 +3,7 @@
 //! [`commit`] is the hot path of every sync and import. It writes a page's resources and their facts, makes stubs for patients that
 //! were not seen yet, and marks the persons whose *facts* changed; a body that differs only in its metadata wakes nobody.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
@@ -14,9 +15,10 @@ use super::bulk::{self, Column, Insert};
 use super::codec::{Codec, Packed};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::people;
 use super::pending;
+use super::people;
 use super::schema::resource;
+use super::text::storable;
 
 /// What is stored of a resource, as far as a comparison needs it.
 #[derive(Clone, Debug, QueryableByName)]
@@ -42,6 +44,12 @@ pub struct Known {
     /// Revision of the projection that made the facts.
     #[diesel(sql_type = BigInt)]
     pub projector: i64,
+    /// When this version was received.
+    #[diesel(sql_type = BigInt)]
+    pub received_at: i64,
+    /// When it was found gone, where it was.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub gone_at: Option<i64>,
 }
 
 /// A resource to store.
@@ -83,6 +91,8 @@ pub struct Written {
     pub unchanged: Vec<i64>,
     /// How many were older than what is stored.
     pub older: usize,
+    /// When the versions that were replaced had been received: tells a run which of them it had stored itself.
+    pub replaced: Vec<i64>,
 }
 
 /// The facts of which revision of the projection are stored; a higher number makes an unchanged body be projected again.
@@ -103,7 +113,7 @@ struct Key {
 pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) -> Result<HashMap<String, Known>, StoreError> {
     let rows: Vec<Known> = bulk::select_texts(
         conn,
-        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector FROM resource",
+        "SELECT pk, fhir_id, body_hash, facts_hash, patients, last_updated, projector, received_at, gone_at FROM resource",
         &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
         "fhir_id",
         ids,
@@ -115,16 +125,27 @@ pub fn known(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) ->
 ///
 /// # Errors
 /// The engine's refusal; nothing is written then.
-pub fn commit(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, page: &[Incoming], precedence: Precedence, now: Timestamp) -> Result<Written, StoreError> {
+pub fn commit(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    page: &[Incoming],
+    precedence: Precedence,
+    now: Timestamp,
+) -> Result<Written, StoreError> {
     let ids: Vec<&str> = page.iter().map(|r| r.fhir_id.as_str()).collect();
     let known = known(conn, ehr, rtype, &ids)?;
     let mut written = Written::default();
     let mut rows: Vec<&Incoming> = Vec::with_capacity(page.len());
     for row in page {
         match known.get(&row.fhir_id) {
-            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR => written.unchanged.push(k.pk),
+            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR && k.gone_at.is_none() => written.unchanged.push(k.pk),
             Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
-            _ => rows.push(row),
+            Some(k) => {
+                written.replaced.push(k.received_at);
+                rows.push(row);
+            }
+            None => rows.push(row),
         }
     }
     if rows.is_empty() {
@@ -140,7 +161,14 @@ pub fn commit(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, page: &[Incomin
     }
     let subjects: Vec<Vec<i64>> = rows
         .iter()
-        .map(|r| r.patients.iter().filter_map(|id| patients.get(id.as_str()).map(|p| p.pk)).collect::<BTreeSet<_>>().into_iter().collect())
+        .map(|r| {
+            r.patients
+                .iter()
+                .filter_map(|id| patients.get(id.as_str()).map(|p| p.pk))
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
+        })
         .collect();
     let pks = upsert(conn, ehr, rtype, &rows, &subjects, now)?;
     written.stored = rows.iter().filter_map(|r| pks.get(r.fhir_id.as_str()).copied()).collect();
@@ -180,6 +208,7 @@ fn upsert(
     now: Timestamp,
 ) -> Result<HashMap<String, i64>, StoreError> {
     let joined: Vec<String> = subjects.iter().map(|s| join(s)).collect();
+    let versions: Vec<Option<Cow<'_, str>>> = rows.iter().map(|r| r.version.as_deref().map(storable)).collect();
     let n = rows.len();
     let insert = Insert {
         into: "resource (ehr, rtype, fhir_id, version, last_updated, body, dictionary, body_hash, facts_hash, projector, patients, received_at)",
@@ -187,7 +216,7 @@ fn upsert(
             Column::Text(vec![ehr.as_str(); n]),
             Column::Text(vec![rtype.as_str(); n]),
             Column::Text(rows.iter().map(|r| r.fhir_id.as_str()).collect()),
-            Column::TextOrNull(rows.iter().map(|r| r.version.as_deref()).collect()),
+            Column::TextOrNull(versions.iter().map(Option::as_deref).collect()),
             Column::IntOrNull(rows.iter().map(|r| r.last_updated).collect()),
             Column::Bytes(rows.iter().map(|r| r.body.bytes.as_slice()).collect()),
             Column::IntOrNull(rows.iter().map(|r| r.body.dictionary).collect()),
@@ -226,6 +255,7 @@ fn store_facts(
     }
     bulk::delete_pairs(conn, "fact", ("patient", "resource"), &dropped)?;
     let n = facts.len();
+    let versions: Vec<Option<Cow<'_, str>>> = facts.values().map(|r| r.version.as_deref().map(storable)).collect();
     Insert {
         into: "fact (patient, resource, rtype, fhir_id, version, facts)",
         columns: vec![
@@ -233,7 +263,7 @@ fn store_facts(
             Column::Int(facts.keys().map(|k| k.1).collect()),
             Column::Text(vec![rtype.as_str(); n]),
             Column::Text(facts.values().map(|r| r.fhir_id.as_str()).collect()),
-            Column::TextOrNull(facts.values().map(|r| r.version.as_deref()).collect()),
+            Column::TextOrNull(versions.iter().map(Option::as_deref).collect()),
             Column::Bytes(facts.values().map(|r| r.facts.as_slice()).collect()),
         ],
         conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts",

@@ -6,6 +6,7 @@ use domain::model::{EhrId, ResourceType};
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::pending;
 use super::schema::{sync_run, sync_state};
 
 /// Where an (EHR, type) stands.
@@ -219,6 +220,11 @@ pub fn end(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, run: i64, how: &En
         End::Done { high_water, as_of } => {
             if let Some(mark) = high_water {
                 on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::high_water.eq(mark.micros())).execute(c))?;
+            }
+            let before: Option<Option<i64>> = on_backend!(conn, c => sync_state::table.find(key).select(sync_state::as_of).first(c).optional())?;
+            if before.flatten().is_none() {
+                // From now on "none" is known, which was "not known" before: for everyone, also for those with nothing of this type.
+                pending::mark_everyone(conn, now)?;
             }
             on_backend!(conn, c => diesel::update(sync_state::table.find(key))
                 .set((sync_state::as_of.eq(as_of.micros()), sync_state::resume.eq(None::<String>)))

@@ -4,15 +4,17 @@
 //! that ends its attempt and is never deleted. Each patient has a lane: rows are written in the order in which they were owed, and
 //! those that wait on a person (refused, exported) do not block the ones behind them.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use domain::Timestamp;
 
 use super::attempts::Attempt;
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::leases::Fence;
-use super::schema::{patient, writeback};
+use super::schema::{attempt, patient, writeback};
 
 /// A write-back.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -38,7 +40,7 @@ pub struct Writeback {
     pub token: i64,
     /// How often it was tried.
     pub tries: i64,
-    /// Not before this instant.
+    /// Not before this instant. While it is being written: not to be taken over before it. The end of time: it waits for a person.
     pub next_at: i64,
     /// The logical id in the EHR.
     pub remote_id: Option<String>,
@@ -54,15 +56,44 @@ pub struct Writeback {
     pub settled_at: Option<i64>,
 }
 
+impl Writeback {
+    /// Whether it stays unknown until a person has looked.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.state == "unknown" && self.next_at == PARKED
+    }
+}
+
 /// Writes down what an attempt owes: one original Communication.
 pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), StoreError> {
     use diesel::dsl::max;
-    let ehr: String = on_backend!(conn, c => patient::table.find(a.patient).select(patient::ehr).first(c))?;
+    let record = patient::table.find(a.patient).select(patient::ehr);
+    let ehr: String = match conn {
+        Conn::Sqlite(c) => record.first(c)?,
+        // Two attempts of one patient that end at once must not take the same place in the lane.
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => record.for_update().first(c)?,
+    };
     let last: Option<i64> = on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
     let row = (
-        (writeback::id.eq(format!("{}-0", a.id)), writeback::attempt.eq(&a.id), writeback::kind.eq("original"), writeback::revision.eq(0_i64)),
-        (writeback::ehr.eq(ehr), writeback::patient.eq(a.patient), writeback::number.eq(last.unwrap_or(0) + 1), writeback::state.eq("owed")),
-        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(now.micros()), writeback::loss.eq("[]")),
+        (
+            writeback::id.eq(format!("{}-0", a.id)),
+            writeback::attempt.eq(&a.id),
+            writeback::kind.eq("original"),
+            writeback::revision.eq(0_i64),
+        ),
+        (
+            writeback::ehr.eq(ehr),
+            writeback::patient.eq(a.patient),
+            writeback::number.eq(last.unwrap_or(0) + 1),
+            writeback::state.eq("owed"),
+        ),
+        (
+            writeback::token.eq(0_i64),
+            writeback::tries.eq(0_i64),
+            writeback::next_at.eq(now.micros()),
+            writeback::loss.eq("[]"),
+        ),
         writeback::owed_at.eq(now.micros()),
     );
     on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).execute(c))?;
@@ -78,48 +109,69 @@ pub struct Claimed {
     pub unclear: bool,
 }
 
+/// `next_at` of a row that waits for a person: no clock brings it back.
+const PARKED: i64 = i64::MAX;
+
 #[derive(QueryableByName)]
 struct ClaimRow {
     #[diesel(sql_type = Text)]
     id: String,
-    #[diesel(sql_type = Text)]
-    state: String,
 }
 
 /// Claims write-backs of one EHR that are due and first in their lane. A row that says `writing` under an earlier token was left by a
-/// worker that died: it is claimed as unclear.
+/// worker that died: it is claimed as unclear, and not before the instant up to which that worker's request may still have been on its
+/// way. `until` is that instant for the rows claimed now.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, limit: i64) -> Result<Vec<Claimed>, StoreError> {
-    // Lane order: nothing of the same patient that still has to be written stands before it.
-    const TEXT: &str = "SELECT w.id, w.state FROM writeback w WHERE w.ehr = $1
-        AND ((w.state IN ('owed', 'unknown') AND w.next_at <= $2) OR (w.state = 'writing' AND w.token < $3))
-        AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number AND b.state IN ('owed', 'writing', 'unknown'))
-        ORDER BY w.next_at, w.id LIMIT $4";
-    let found: Vec<ClaimRow> = match conn {
+pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<Claimed>, StoreError> {
+    let mut found: Vec<(String, bool)> = Vec::new();
+    // State by state, so that the index gives each in order and no claim sorts all that is owed. Unclear ones first: they are the oldest.
+    for (state, token, unclear) in [("writing", fence.token, true), ("unknown", i64::MAX, true), ("owed", i64::MAX, false)] {
+        let left = limit - i64::try_from(found.len()).unwrap_or(limit);
+        if left > 0 {
+            let rows = first_of_lanes(conn, ehr, state, token, now, left)?;
+            found.extend(rows.into_iter().map(|r| (r.id, unclear)));
+        }
+    }
+    let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&ids)))
+        .set((
+            writeback::state.eq("writing"),
+            writeback::token.eq(fence.token),
+            writeback::tries.eq(writeback::tries + 1),
+            writeback::next_at.eq(until.micros()),
+        ))
+        .execute(c))?;
+    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
+    let mut rows: HashMap<String, Writeback> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
+    Ok(found.into_iter().filter_map(|(id, unclear)| rows.remove(&id).map(|row| Claimed { row, unclear })).collect())
+}
+
+/// Due rows in a state, those that nothing of the same patient stands before. What waits for a person does not stand in the way.
+fn first_of_lanes(conn: &mut Conn, ehr: &str, state: &str, token_below: i64, now: Timestamp, limit: i64) -> Result<Vec<ClaimRow>, StoreError> {
+    const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at <= $3 AND w.token < $4
+        AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
+            AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807)
+        ORDER BY w.next_at LIMIT $5";
+    Ok(match conn {
         // SQLite takes `?1`, and one writer at a time needs no lock on rows.
         Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?"))
             .bind::<Text, _>(ehr)
+            .bind::<Text, _>(state)
             .bind::<BigInt, _>(now.micros())
-            .bind::<BigInt, _>(fence.token)
+            .bind::<BigInt, _>(token_below)
             .bind::<BigInt, _>(limit)
             .load(c)?,
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => diesel::sql_query(format!("{TEXT} FOR UPDATE OF w SKIP LOCKED"))
             .bind::<Text, _>(ehr)
+            .bind::<Text, _>(state)
             .bind::<BigInt, _>(now.micros())
-            .bind::<BigInt, _>(fence.token)
+            .bind::<BigInt, _>(token_below)
             .bind::<BigInt, _>(limit)
             .load(c)?,
-    };
-    let ids: Vec<&str> = found.iter().map(|r| r.id.as_str()).collect();
-    on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&ids)))
-        .set((writeback::state.eq("writing"), writeback::token.eq(fence.token), writeback::tries.eq(writeback::tries + 1)))
-        .execute(c))?;
-    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
-    let unclear = |id: &str| found.iter().any(|r| r.id == id && r.state != "owed");
-    Ok(rows.into_iter().map(|row| Claimed { unclear: unclear(&row.id), row }).collect())
+    })
 }
 
 /// What became of a claimed write-back.
@@ -153,6 +205,18 @@ pub enum Settlement {
         /// Why, in words.
         why: String,
     },
+    /// It may have reached the EHR, and nothing can tell: it stays unknown, and a person has to look.
+    Parked {
+        /// Why, in words.
+        why: String,
+    },
+    /// It was claimed and not tried: it is again what it was, and the try does not count.
+    PutBack {
+        /// Not before this instant.
+        at: Timestamp,
+        /// What it was claimed as.
+        unclear: bool,
+    },
 }
 
 /// Records what became of a claimed write-back. `false` where another worker has it by now.
@@ -160,7 +224,10 @@ pub enum Settlement {
 /// # Errors
 /// The engine's refusal.
 pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: Timestamp) -> Result<bool, StoreError> {
-    let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
+    let row = writeback::table
+        .find(id)
+        .filter(writeback::state.eq("writing"))
+        .filter(writeback::token.eq(fence.token));
     let hit = match how {
         Settlement::Written { remote_id, version, loss } => on_backend!(conn, c => diesel::update(row)
             .set((
@@ -181,6 +248,16 @@ pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: T
         Settlement::Refused { why } => on_backend!(conn, c => diesel::update(row)
             .set((writeback::state.eq("refused"), writeback::failure.eq(why), writeback::settled_at.eq(now.micros())))
             .execute(c))?,
+        Settlement::Parked { why } => on_backend!(conn, c => diesel::update(row)
+            .set((writeback::state.eq("unknown"), writeback::next_at.eq(PARKED), writeback::failure.eq(why)))
+            .execute(c))?,
+        Settlement::PutBack { at, unclear } => on_backend!(conn, c => diesel::update(row)
+            .set((
+                writeback::state.eq(if *unclear { "unknown" } else { "owed" }),
+                writeback::next_at.eq(at.micros()),
+                writeback::tries.eq(writeback::tries - 1),
+            ))
+            .execute(c))?,
     };
     Ok(hit == 1)
 }
@@ -191,21 +268,30 @@ pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: T
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, i64)>, StoreError> {
     use diesel::dsl::count_star;
-    Ok(on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?)
+    Ok(
+        on_backend!(conn, c => writeback::table.group_by(writeback::state).select((writeback::state, count_star())).order(writeback::state).load(c))?,
+    )
 }
 
-/// The next instant at which anything of an EHR is due.
+/// The next instant at which anything of an EHR is due; what waits behind another one of its patient does not count.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn next_due(conn: &mut Conn, ehr: &str) -> Result<Option<Timestamp>, StoreError> {
-    use diesel::dsl::min;
-    let at: Option<i64> = on_backend!(conn, c => writeback::table
-        .filter(writeback::ehr.eq(ehr))
-        .filter(writeback::state.eq_any(["owed", "unknown", "writing"]))
-        .select(min(writeback::next_at))
-        .first(c))?;
-    Ok(at.map(Timestamp::from_micros))
+    #[derive(QueryableByName)]
+    struct Least {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        at: Option<i64>,
+    }
+    const TEXT: &str = "SELECT MIN(w.next_at) AS at FROM writeback w WHERE w.ehr = $1 AND w.state IN ('owed', 'writing', 'unknown')
+        AND w.next_at < 9223372036854775807 AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
+            AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807)";
+    let least: Least = match conn {
+        Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?")).bind::<Text, _>(ehr).get_result(c)?,
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => diesel::sql_query(TEXT).bind::<Text, _>(ehr).get_result(c)?,
+    };
+    Ok(least.at.map(Timestamp::from_micros))
 }
 
 /// Write-backs for a list, the latest owed first.
@@ -225,12 +311,15 @@ pub fn list(conn: &mut Conn, ehr: Option<&str>, state: Option<&str>, limit: i64)
     })
 }
 
-/// What a write-back is composed from: the attempt with its patient's logical id.
+/// What write-backs are composed from: each row's attempt with its patient's logical id, by attempt.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn subject(conn: &mut Conn, row: &Writeback) -> Result<(Attempt, String), StoreError> {
-    let attempt = super::attempts::get(conn, &row.attempt)?.ok_or(StoreError::Damaged("a write-back without its attempt"))?;
-    let fhir_id = on_backend!(conn, c => patient::table.find(row.patient).select(patient::fhir_id).first(c))?;
-    Ok((attempt, fhir_id))
+pub fn subjects(conn: &mut Conn, attempts: &[&str]) -> Result<HashMap<String, (Attempt, String)>, StoreError> {
+    let rows: Vec<(Attempt, String)> = on_backend!(conn, c => attempt::table
+        .inner_join(patient::table)
+        .filter(attempt::id.eq_any(attempts))
+        .select((Attempt::as_select(), patient::fhir_id))
+        .load(c))?;
+    Ok(rows.into_iter().map(|(a, fhir_id)| (a.id.clone(), (a, fhir_id))).collect())
 }

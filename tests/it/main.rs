@@ -1,1 +1,8 @@
+//! All integration tests in one binary: one link, which counts on two cores. `tests/README.md` tells what is where.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
+
+mod ehr;
+mod store;
+mod support;
+mod sync;

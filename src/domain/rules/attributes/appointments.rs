@@ -1,0 +1,335 @@
+//! Attributes of appointments: the next and the last visit, and counts over a period. `visits.rs` says which status means what.
+
+use crate::model::facts::AppointmentFacts;
+use crate::model::time::Timestamp;
+use crate::rules::catalogue::{Attribute, Derivation};
+use crate::rules::value::{Event, Finding, Items, Set, Source, Type, Value, Why};
+use crate::rules::watch::Watch;
+
+use super::visits::{Appointment, Meaning, Pick, meaning, time};
+use super::{APPOINTMENT, Context, instant, row};
+
+const NO_NEXT: &str = "there is no booked visit to come";
+const NO_LAST: &str = "there is no finished visit";
+const NO_MISSED: &str = "there is no missed visit";
+const NO_CANCELLED: &str = "there is no cancelled visit";
+
+pub(super) const ROWS: &[Attribute] = &[
+    row(
+        "next_appointment.start",
+        Type::Time,
+        APPOINTMENT,
+        "When the next booked visit begins.",
+        "",
+        "next_appointment.start within 72h",
+        |c, w| next(c, w, "start", |a| a.start.map(instant)),
+    ),
+    row(
+        "next_appointment.status",
+        Type::Text,
+        APPOINTMENT,
+        "The R4 status of the next booked visit.",
+        "",
+        "next_appointment.status = \"pending\"",
+        |c, w| next(c, w, "status", |a| Some(Value::Text(&a.status))),
+    )
+    .one_of(&["pending", "booked", "arrived", "checked-in"]),
+    row(
+        "next_appointment.confirmed",
+        Type::Bool,
+        APPOINTMENT,
+        "The person accepted the next booked visit, or is already there.",
+        "the EHR does not tell the patient's participation status",
+        "not next_appointment.confirmed",
+        confirmed,
+    ),
+    row(
+        "next_appointment.service",
+        Type::Set,
+        APPOINTMENT,
+        "Codes of the service of the next booked visit.",
+        "",
+        "next_appointment.service = \"394802001\"",
+        |c, w| next(c, w, "serviceType", |a| codes(&a.services)),
+    ),
+    row(
+        "next_appointment.type",
+        Type::Set,
+        APPOINTMENT,
+        "Codes of the kind of the next booked visit (routine, follow-up, walk-in).",
+        "",
+        "next_appointment.type in (\"ROUTINE\", \"FOLLOWUP\")",
+        |c, w| next(c, w, "appointmentType", |a| codes(&a.kinds)),
+    ),
+    row(
+        "next_appointment.location",
+        Type::Set,
+        APPOINTMENT,
+        "References of the places of the next booked visit, as sent.",
+        "",
+        "next_appointment.location = \"Location/12\"",
+        |c, w| next(c, w, "participant", |a| texts(&a.locations)),
+    ),
+    row(
+        "last_visit.start",
+        Type::Time,
+        APPOINTMENT,
+        "When the last finished visit began.",
+        "a finished visit has no time",
+        "last_visit.start older than 12 months",
+        |c, w| last(c, w, "start", time),
+    ),
+    row(
+        "last_visit.end",
+        Type::Time,
+        APPOINTMENT,
+        "When the last finished visit ended; where that is not told, when it began.",
+        "a finished visit has no time",
+        "last_visit.end within last 7d",
+        |c, w| last(c, w, "end", |a| a.end.or(a.start)),
+    ),
+    row(
+        "first_visit.start",
+        Type::Time,
+        APPOINTMENT,
+        "When the first finished visit on record began.",
+        "a finished visit has no time",
+        "first_visit.start within last 1 month",
+        first_visit,
+    ),
+    row(
+        "last_missed.start",
+        Type::Time,
+        APPOINTMENT,
+        "When the visit last missed would have begun.",
+        "a missed visit has no time",
+        "last_missed.start within last 30d",
+        |c, w| missed(c, w, "start", |a| time(a).map(instant)),
+    ),
+    row(
+        "last_missed.visited_since",
+        Type::Bool,
+        APPOINTMENT,
+        "A finished visit began after the visit last missed.",
+        "a finished or missed visit has no time",
+        "not last_missed.visited_since",
+        visited_since,
+    ),
+    row(
+        "last_missed.reason",
+        Type::Set,
+        APPOINTMENT,
+        "Coded reasons of the visit last missed.",
+        "a missed visit has no time",
+        "exists last_missed.reason",
+        |c, w| missed(c, w, "cancelationReason", |a| codes(&a.cancel_reasons)),
+    ),
+    row(
+        "last_cancelled.reason",
+        Type::Set,
+        APPOINTMENT,
+        "Coded reasons of the cancelled visit with the latest time.",
+        "a cancelled visit has no time",
+        "last_cancelled.reason in (\"pat-crs\", \"pat-cpp\")",
+        cancelled_reason,
+    ),
+    row(
+        "appointments.upcoming",
+        Type::Integer,
+        APPOINTMENT,
+        "How many booked visits are still to come.",
+        "",
+        "appointments.upcoming >= 2",
+        |c, w| {
+            let visits = c.visits(w);
+            w.join(visits.next.until);
+            Finding::plain(Value::Integer(visits.upcoming, visits.upcoming))
+        },
+    )
+    .in_unit("visits"),
+    count(
+        "visits.completed",
+        "visits",
+        "Finished visits.",
+        "visits.completed in last 12 months >= 3",
+        |c, each| {
+            events(c, each, |a| meaning(a) == Meaning::Finished);
+        },
+    ),
+    count(
+        "appointments.no_show",
+        "visits",
+        "Missed visits, by the time they were booked for.",
+        "appointments.no_show in last 12 months >= 2",
+        |c, each| {
+            events(c, each, |a| meaning(a) == Meaning::Missed);
+        },
+    ),
+    count(
+        "appointments.cancelled",
+        "visits",
+        "Cancelled visits, by the time they were booked for (R4 does not tell when they were cancelled).",
+        "appointments.cancelled in last 12 months >= 2",
+        |c, each| events(c, each, |a| meaning(a) == Meaning::Cancelled),
+    ),
+    count(
+        "appointments.booked",
+        "visits",
+        "Visits that were given a time, whatever became of them.",
+        "appointments.booked in last 12 months >= 4",
+        |c, each| {
+            events(c, each, |a| {
+                a.start.is_some() && !matches!(meaning(a), Meaning::Requested | Meaning::Void)
+            })
+        },
+    ),
+    count(
+        "appointments.unsettled",
+        "visits",
+        "Booked visits that the EHR did not mark as finished, missed or cancelled; in a period: whose time has come.",
+        "appointments.unsettled in last 30d = 0",
+        |c, each| events(c, each, |a| a.start.is_some() && meaning(a) == Meaning::Booked),
+    ),
+];
+
+const fn count(
+    name: &'static str,
+    unit: &'static str,
+    meaning: &'static str,
+    example: &'static str,
+    derive: for<'a> fn(&Context<'a>, &mut dyn FnMut(Event<'a>)),
+) -> Attribute {
+    Attribute {
+        name,
+        kind: Type::Count,
+        unit: Some(unit),
+        values: &[],
+        meaning,
+        needs: APPOINTMENT,
+        also_reads: &[],
+        unknown: "in a period: known only roughly where one has no time",
+        example,
+        derivation: Derivation::Events(derive),
+    }
+}
+
+fn events<'a>(context: &Context<'a>, each: &mut dyn FnMut(Event<'a>), counts: impl Fn(&AppointmentFacts) -> bool) {
+    for appointment in context.person.appointments.iter().filter(|a| counts(&a.facts)) {
+        each(Event {
+            at: time(&appointment.facts),
+            source: Source::Resource {
+                origin: &appointment.origin,
+                field: "status",
+            },
+        });
+    }
+}
+
+fn codes(codes: &[crate::model::facts::Coding]) -> Option<Value<'_>> {
+    (!codes.is_empty()).then_some(Value::Set(Set {
+        items: Items::Codes(codes),
+        open: false,
+    }))
+}
+
+fn texts(texts: &[String]) -> Option<Value<'_>> {
+    (!texts.is_empty()).then_some(Value::Set(Set {
+        items: Items::Texts(texts),
+        open: false,
+    }))
+}
+
+/// A field of the appointment, absent where it has none.
+fn field<'a>(appointment: &'a Appointment, name: &'static str, read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>) -> Finding<'a> {
+    match read(&appointment.facts) {
+        Some(value) => Finding::known(value, appointment, name),
+        None => Finding::absent("the visit does not say").at(appointment, name),
+    }
+}
+
+fn next<'a>(
+    context: &Context<'a>,
+    watch: &mut Watch,
+    name: &'static str,
+    read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>,
+) -> Finding<'a> {
+    let pick = context.visits(watch).next;
+    watch.join(pick.until);
+    pick.found
+        .map_or_else(|| Finding::absent(NO_NEXT), |appointment| field(appointment, name, read))
+}
+
+fn confirmed<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let pick = context.visits(watch).next;
+    watch.join(pick.until);
+    let Some(appointment) = pick.found else {
+        return Finding::absent(NO_NEXT);
+    };
+    if matches!(appointment.facts.status.as_str(), "arrived" | "checked-in") {
+        return Finding::known(Value::Bool(true), appointment, "status");
+    }
+    match &appointment.facts.patient_status {
+        Some(status) => Finding::known(Value::Bool(status == "accepted"), appointment, "participant.status"),
+        None => Finding::unknown(Why::Missing("Appointment.participant.status of the patient")).at(appointment, "participant.status"),
+    }
+}
+
+/// The picked appointment, unless one without time may be the wanted one.
+fn settled<'a>(pick: Pick<'a>, watch: &mut Watch, none: &'static str) -> Result<&'a Appointment, Finding<'a>> {
+    watch.join(pick.until);
+    match (pick.undated, pick.found) {
+        (Some(undated), _) => Err(Finding::unknown(Why::Missing("Appointment.start")).at(undated, "start")),
+        (None, Some(found)) => Ok(found),
+        (None, None) => Err(Finding::absent(none)),
+    }
+}
+
+fn last<'a>(context: &Context<'a>, watch: &mut Watch, name: &'static str, read: fn(&AppointmentFacts) -> Option<Timestamp>) -> Finding<'a> {
+    match settled(context.visits(watch).last, watch, NO_LAST) {
+        Ok(visit) => field(visit, name, |a| read(a).map(instant)),
+        Err(finding) => finding,
+    }
+}
+
+fn first_visit<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let visits = context.visits(watch);
+    match (settled(visits.last, watch, NO_LAST), visits.first) {
+        (Ok(_), Some(first)) => field(first, "start", |a| time(a).map(instant)),
+        (Ok(_), None) => Finding::absent(NO_LAST),
+        (Err(finding), _) => finding,
+    }
+}
+
+fn missed<'a>(
+    context: &Context<'a>,
+    watch: &mut Watch,
+    name: &'static str,
+    read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>,
+) -> Finding<'a> {
+    match settled(context.visits(watch).missed, watch, NO_MISSED) {
+        Ok(visit) => field(visit, name, read),
+        Err(finding) => finding,
+    }
+}
+
+fn visited_since<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let visits = context.visits(watch);
+    let missed = match settled(visits.missed, watch, NO_MISSED) {
+        Ok(missed) => missed,
+        Err(finding) => return finding,
+    };
+    // A dated visit after the missed one settles it, whatever the undated ones are.
+    watch.join(visits.last.until);
+    match (visits.last.found, visits.last.undated) {
+        (Some(visit), _) if time(&visit.facts) > time(&missed.facts) => Finding::known(Value::Bool(true), visit, "start"),
+        (_, Some(undated)) => Finding::unknown(Why::Missing("Appointment.start")).at(undated, "start"),
+        _ => Finding::known(Value::Bool(false), missed, "start"),
+    }
+}
+
+fn cancelled_reason<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    match settled(context.visits(watch).cancelled, watch, NO_CANCELLED) {
+        Ok(visit) => field(visit, "cancelationReason", |a| codes(&a.cancel_reasons)),
+        Err(finding) => finding,
+    }
+}

@@ -1,0 +1,32 @@
+//! The segments that come with the gateway: files under `shipped/`, read like any operator's own.
+
+use super::definition::Definition;
+use super::mistake::Mistake;
+
+/// The definition files.
+pub const FILES: [&str; 8] = [
+    include_str!("shipped/new-patient.toml"),
+    include_str!("shipped/other-language.toml"),
+    include_str!("shipped/missed-visit.toml"),
+    include_str!("shipped/visit-unconfirmed.toml"),
+    include_str!("shipped/chronic-care-plan.toml"),
+    include_str!("shipped/care-plan-activity-due.toml"),
+    include_str!("shipped/visit-follow-up.toml"),
+    include_str!("shipped/lapsed.toml"),
+];
+
+/// The shipped definitions, in the order of the care journey.
+///
+/// # Errors
+/// None in a released build: a test reads and compiles every file.
+pub fn definitions() -> Result<Vec<Definition>, Vec<Mistake>> {
+    let mut definitions = Vec::new();
+    let mut mistakes = Vec::new();
+    for file in FILES {
+        match Definition::parse(file) {
+            Ok(definition) => definitions.push(definition),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    if mistakes.is_empty() { Ok(definitions) } else { Err(mistakes) }
+}

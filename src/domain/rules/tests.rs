@@ -1,0 +1,9 @@
+//! Tests of the rules as a whole, through the public interface.
+
+mod attributes;
+mod bad_input;
+mod deciding;
+mod language;
+mod people;
+mod shipped;
+mod validity;

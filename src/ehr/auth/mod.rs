@@ -1,0 +1,60 @@
+//! Getting in: SMART Backend Services (client credentials with a signed assertion), or a static bearer token.
+//!
+//! Where keys live is not known here: whoever connects passes a [`Signer`].
+
+pub mod assertion;
+pub mod exchange;
+pub mod scope;
+pub mod tokens;
+
+use serde::{Deserialize, Serialize};
+
+pub use exchange::{TokenError, TokenGrant};
+pub use scope::{Dialect, Granted, Need, Ops};
+pub use tokens::{Access, Tokens};
+
+/// The signature algorithms that SMART asks of every client (client-confidential-asymmetric, "Authenticating to the token endpoint").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-384. Taken by every EHR seen.
+    #[serde(rename = "RS384")]
+    Rs384,
+    /// ECDSA on P-384 with SHA-384.
+    #[serde(rename = "ES384")]
+    Es384,
+}
+
+impl Algorithm {
+    /// The name in a JWT header (RFC 7518, 3.1).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rs384 => "RS384",
+            Self::Es384 => "ES384",
+        }
+    }
+
+    /// The algorithm of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Rs384, Self::Es384].into_iter().find(|a| a.as_str() == name)
+    }
+}
+
+/// A private key that signs client assertions.
+pub trait Signer: Send + Sync {
+    /// What it signs with.
+    fn algorithm(&self) -> Algorithm;
+    /// The `kid` under which its public half is published.
+    fn key_id(&self) -> &str;
+    /// Signs; the result is in JWS form (RFC 7518, 3.3 and 3.4).
+    ///
+    /// # Errors
+    /// [`SigningFailed`], which does not happen with an intact key.
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed>;
+}
+
+/// The key could not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signing key could not sign; check it with a new key")]
+pub struct SigningFailed;

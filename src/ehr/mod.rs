@@ -1,0 +1,36 @@
+//! Talking to one EHR: discovery, authorisation, search, read and create over FHIR R4 REST, with what servers of the field do wrong.
+//!
+//! It hands on bytes as received, checked against what was asked; it does not know what they mean, where they are kept, or when it is
+//! called. Keys and secrets come in as parameters ([`auth::Signer`], [`Credential`]), as do time and randomness. No message holds a
+//! path, a query or a body: they may name a patient.
+
+pub mod auth;
+pub mod capability;
+pub mod check;
+pub mod client;
+pub mod connection;
+pub mod create;
+pub mod date;
+pub mod discovery;
+pub mod error;
+pub mod profile;
+pub mod retry;
+pub mod search;
+mod wire;
+
+pub use capability::Capability;
+pub use client::{Client, ReadOutcome};
+pub use connection::{ConnectError, Connection, Credential, Parts};
+pub use create::{CreateOutcome, Refusal, Written};
+pub use error::EhrError;
+pub use profile::Profile;
+pub use search::{Entry, Page, Pages, Search};
+
+// Whoever connects an EHR hands secrets in, and may not import `net`.
+pub use crate::net::Secret;
+
+/// A source of random bytes. What comes of it (`jti`, jitter) must differ between processes, so it must be the system's in production.
+pub trait Entropy: Send + Sync {
+    /// Fills the buffer.
+    fn fill(&self, bytes: &mut [u8]);
+}

@@ -1,0 +1,222 @@
+//! A connector profile: what the operator says of one EHR. Data, stored as JSON; what the EHR says of itself is read live and kept
+//! apart (`capability`, `discovery`).
+//!
+//! Unknown keys are refused: a misspelt limit must not pass in silence. Secrets are pointers (`env:`, `file:`), never themselves.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use domain::model::ResourceType;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::auth::Dialect;
+use crate::net::Origin;
+
+/// One EHR connection, as configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Profile {
+    /// The FHIR base URL. Absent for an EHR that delivers files only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<Url>,
+    /// There is no connection: data comes as files.
+    #[serde(skip_serializing_if = "is_default")]
+    pub files_only: bool,
+    /// How requests are authorised.
+    pub auth: Auth,
+    /// A PEM file with certificate authorities to trust beside the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extra_ca: Option<PathBuf>,
+    /// Allows plain http to a machine other than this one. For a test network only.
+    #[serde(skip_serializing_if = "is_default")]
+    pub allow_insecure: bool,
+    /// Resources per page to ask for; the server may give fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<u32>,
+    /// The search parameter that sets the page size, where it is not `_count`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_size_param: Option<String>,
+    /// Searches with `POST [type]/_search`, so that search values stay out of URLs. Not every server takes it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub search_by_post: bool,
+    /// The sync strategy per type, where the operator overrides the automatic choice.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub strategy: BTreeMap<ResourceType, Strategy>,
+    /// Whole seconds for one exchange; 60 where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_secs: Option<u64>,
+}
+
+/// How requests are authorised.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Auth {
+    /// Not at all.
+    #[default]
+    None,
+    /// By a static token.
+    Bearer {
+        /// Where the token is: `env:NAME` or `file:PATH`.
+        token: String,
+    },
+    /// By SMART Backend Services.
+    BackendServices(BackendServices),
+}
+
+/// A SMART Backend Services registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackendServices {
+    /// The client's id, as the EHR gave it.
+    pub client_id: String,
+    /// The `kid` of the key to sign with; the current key where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+    /// The token endpoint, where discovery tells none or a wrong one. Its origin counts as registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<Url>,
+    /// Scopes to ask for instead of those that each purpose needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// How scopes are written, where the EHR's own statement is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+}
+
+/// How the resources of a type are kept up to date (standards.md D.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Searches by `_lastUpdated` from where the last run ended.
+    Cursor,
+    /// Searches for everything and compares content.
+    Full,
+    /// Not synced.
+    Off,
+}
+
+/// Why a text is no usable profile.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// Not JSON of this shape. serde's message names keys and positions; a profile holds no patient data and no secret.
+    #[error("the connector profile cannot be read")]
+    Unreadable(#[source] serde_json::Error),
+    /// A rule across keys is broken.
+    #[error("{0}")]
+    Rule(&'static str),
+}
+
+impl Profile {
+    /// Reads and checks a stored profile.
+    ///
+    /// # Errors
+    /// [`ProfileError`].
+    pub fn from_json(text: &str) -> Result<Self, ProfileError> {
+        let profile: Self = serde_json::from_str(text).map_err(ProfileError::Unreadable)?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// The profile as it is stored.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Cannot fail: all keys are texts and no value has its own Serialize.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// What the keys cannot say one by one.
+    ///
+    /// # Errors
+    /// [`ProfileError::Rule`], the first one broken.
+    pub fn check(&self) -> Result<(), ProfileError> {
+        let rule = |holds: bool, text| if holds { Ok(()) } else { Err(ProfileError::Rule(text)) };
+        match &self.base_url {
+            None => rule(
+                self.files_only,
+                "base_url is missing; give the EHR's FHIR base URL, or set files_only",
+            )?,
+            Some(base) => {
+                rule(!self.files_only, "files_only and base_url exclude each other; remove one of them")?;
+                let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty() && base.password().is_none();
+                rule(plain, "base_url must be the bare FHIR base: no query, no fragment, no user name")?;
+                rule(
+                    self.transport_is_safe(base),
+                    "base_url must be https (plain http is for this machine, or with allow_insecure)",
+                )?;
+            }
+        }
+        if let Auth::BackendServices(backend) = &self.auth {
+            rule(
+                !backend.client_id.trim().is_empty(),
+                "auth.client_id is empty; give the client id that the EHR issued",
+            )?;
+            if let Some(url) = &backend.token_url {
+                rule(
+                    self.transport_is_safe(url),
+                    "auth.token_url must be https (plain http is for this machine, or with allow_insecure)",
+                )?;
+            }
+        }
+        rule(self.page_size != Some(0), "page_size must be at least 1")?;
+        rule(self.timeout_secs != Some(0), "timeout_secs must be at least 1")
+    }
+
+    fn transport_is_safe(&self, url: &Url) -> bool {
+        Origin::of(url).is_some_and(|o| o.is_https() || o.is_loopback() || self.allow_insecure)
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Auth, Profile, Strategy};
+    use domain::model::ResourceType;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for text in [
+            r#"{"files_only":true,"auth":{"kind":"none"}}"#,
+            r#"{"base_url":"http://127.0.0.1:8080/fhir","auth":{"kind":"bearer","token":"env:T"},"page_size":50}"#,
+            r#"{"base_url":"https://ehr.example.org/r4","auth":{"kind":"backend-services","client_id":"app","dialect":"v1"},"strategy":{"CarePlan":"off"}}"#,
+        ] {
+            let profile = Profile::from_json(text).unwrap();
+            assert_eq!(Profile::from_json(&profile.to_json()).unwrap(), profile);
+        }
+        let profile = Profile::from_json(r#"{"base_url":"https://e.org","strategy":{"Patient":"full"}}"#).unwrap();
+        assert_eq!(
+            (profile.auth, profile.strategy.get(&ResourceType::Patient)),
+            (Auth::None, Some(&Strategy::Full))
+        );
+    }
+
+    #[test]
+    fn refuses_what_would_not_work() {
+        for (text, says) in [
+            ("{}", "base_url is missing"),
+            (r#"{"base_url":"https://e.org","files_only":true}"#, "exclude each other"),
+            (r#"{"base_url":"https://e.org/?x=1"}"#, "bare FHIR base"),
+            (r#"{"base_url":"https://user:word@e.org/"}"#, "bare FHIR base"),
+            (r#"{"base_url":"http://e.org/"}"#, "must be https"),
+            (r#"{"base_url":"ftp://e.org/","allow_insecure":true}"#, "must be https"),
+            (r#"{"base_url":"https://e.org","page_size":0}"#, "page_size"),
+            (
+                r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#,
+                "client_id is empty",
+            ),
+            (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
+            (
+                r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#,
+                "cannot be read",
+            ),
+            (r#"{"base_url":"e.org"}"#, "cannot be read"),
+        ] {
+            let error = Profile::from_json(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        assert!(Profile::from_json(r#"{"base_url":"http://e.org/","allow_insecure":true}"#).is_ok());
+    }
+}

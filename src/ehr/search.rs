@@ -1,0 +1,453 @@
+//! Searching and paging (R4 search; standards.md D.4). Servers may ignore a parameter in silence, add what was not asked for, repeat a
+//! page or point elsewhere: every page is checked against what was asked, and what was not asked for is left out and counted.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use domain::Timestamp;
+use domain::fhir::{Bundle, Outcome, SearchAnswer, SearchMode, patient_id, split_bundle};
+use http::header::{ACCEPT, DATE, HeaderName};
+use serde_json::Value;
+use url::{Url, form_urlencoded};
+
+use super::client::{Client, FHIR_JSON};
+use super::date::http_date;
+use super::error::EhrError;
+use super::retry::Intent;
+use crate::net::{Origin, Request, Response};
+
+/// What to search for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Search {
+    resource_type: String,
+    params: Vec<(String, String)>,
+    strict: bool,
+}
+
+impl Search {
+    /// All resources of a type.
+    #[must_use]
+    pub fn of(resource_type: &str) -> Self {
+        Self {
+            resource_type: resource_type.to_owned(),
+            params: Vec::new(),
+            strict: false,
+        }
+    }
+
+    /// Narrowed by a parameter. May be given more than once (`date=ge...` and `date=lt...`).
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.params.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Asks the server to refuse parameters that it does not know, rather than to ignore them (`Prefer: handling=strict`).
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.strict = true;
+        self
+    }
+
+    /// The patient whose resources are asked for, where the search is for one.
+    fn patient(&self) -> Option<&str> {
+        let value = self
+            .params
+            .iter()
+            .find(|(n, _)| matches!(n.as_str(), "patient" | "subject" | "patient:Patient" | "subject:Patient"))?;
+        let id = value.1.as_str();
+        patient_id(id).or_else(|| (!id.contains(['/', ',', '|'])).then_some(id))
+    }
+}
+
+impl fmt::Debug for Search {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.params.iter().map(|(n, _)| n.as_str()).collect();
+        f.debug_struct("Search")
+            .field("resource_type", &self.resource_type)
+            .field("params", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A resource as received.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// `resourceType`, where it can be read.
+    pub resource_type: Option<String>,
+    /// `id`, where it can be read; not checked.
+    pub id: Option<String>,
+    /// The resource's bytes, unchanged.
+    pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// One page of a search.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// What was asked for. An entry whose type or id cannot be read is here too: it is for the quarantine.
+    pub entries: Vec<Entry>,
+    /// What the server says about the search.
+    pub outcomes: Vec<Outcome>,
+    /// The server says that it did not give everything: nothing may be taken as gone because it is not here.
+    pub incomplete: bool,
+    /// Parameters that the server's `self` link shows it did not apply, by name.
+    pub dropped: Vec<String>,
+    /// Resources left out because they were not asked for: of another type, or of another patient.
+    pub unasked: usize,
+    /// `Bundle.total`: often missing, sometimes an estimate.
+    pub total: Option<u64>,
+    /// The server's `Date`.
+    pub server_date: Option<Timestamp>,
+    /// Whether another page follows.
+    pub more: bool,
+}
+
+/// The pages of a search, fetched one at a time.
+pub struct Pages<'c> {
+    client: &'c Client,
+    search: Search,
+    next: Next,
+    seen: HashSet<String>,
+}
+
+enum Next {
+    First,
+    Link(Url),
+    End,
+}
+
+impl<'c> Pages<'c> {
+    pub(super) fn new(client: &'c Client, search: Search) -> Self {
+        Self {
+            client,
+            search,
+            next: Next::First,
+            seen: HashSet::new(),
+        }
+    }
+
+    /// The next page; `None` after the last. After an error the search has ended and is to be started anew.
+    ///
+    /// # Errors
+    /// [`EhrError`].
+    pub async fn next(&mut self) -> Result<Option<Page>, EhrError> {
+        let (request, first) = match std::mem::replace(&mut self.next, Next::End) {
+            Next::First => (self.first_request()?, true),
+            Next::Link(url) => (Request::get(url), false),
+            Next::End => return Ok(None),
+        };
+        let mut request = request.header(ACCEPT, FHIR_JSON);
+        if self.search.strict {
+            request = request.header(HeaderName::from_static("prefer"), "handling=strict");
+        }
+        let kind = self.search.resource_type.as_str();
+        let ended = self.client.wire.send(Intent::Read, &request, self.client.needs(kind), kind).await?;
+        let response = match ended.success() {
+            // Page links are short-lived at most servers.
+            Err(EhrError::Refused {
+                status: 400 | 404 | 410, ..
+            }) if !first => return Err(EhrError::PageExpired),
+            other => other?,
+        };
+        let (page, next) = self.read(&response, first)?;
+        if let Some(url) = next {
+            if !self.seen.insert(url.to_string()) {
+                return Err(EhrError::PagesCircle);
+            }
+            self.next = Next::Link(url);
+        }
+        Ok(Some(page))
+    }
+
+    fn first_request(&mut self) -> Result<Request, EhrError> {
+        let mut url = self.client.url(&self.search.resource_type, None)?;
+        let habits = &self.client.habits;
+        let own_size = habits
+            .page_size
+            .filter(|_| !self.search.params.iter().any(|(n, _)| *n == habits.page_size_param));
+        let size = own_size.map(|n| (habits.page_size_param.clone(), n.to_string()));
+        let params: Vec<&(String, String)> = self.search.params.iter().chain(&size).collect();
+        if habits.search_by_post {
+            let url = super::discovery::under(&url, "_search").ok_or(EhrError::BadRequest)?;
+            let body = form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(params.iter().map(|(n, v)| (n, v)))
+                .finish();
+            return Ok(Request::post(url, "application/x-www-form-urlencoded", body.into_bytes()));
+        }
+        if !params.is_empty() {
+            url.query_pairs_mut().extend_pairs(params.iter().map(|(n, v)| (n, v)));
+        }
+        self.seen.insert(url.to_string());
+        Ok(Request::get(url))
+    }
+
+    fn read(&self, response: &Response, first: bool) -> Result<(Page, Option<Url>), EhrError> {
+        let not_fhir = |e| EhrError::NotFhir {
+            expected: "Bundle",
+            source: Some(e),
+        };
+        let mut page = Page {
+            server_date: response.header(DATE.as_str()).and_then(http_date),
+            ..Page::default()
+        };
+        let bundle = match split_bundle(&response.body).map_err(not_fhir)? {
+            SearchAnswer::Bundle(bundle) => bundle,
+            SearchAnswer::Outcome(outcome) if outcome.is_error() => {
+                return Err(EhrError::Refused {
+                    status: response.status.as_u16(),
+                    outcome,
+                });
+            }
+            SearchAnswer::Outcome(outcome) => Bundle {
+                outcomes: vec![outcome],
+                ..Bundle::default()
+            },
+        };
+        page.total = bundle.total;
+        page.incomplete = bundle.outcomes.iter().any(says_incomplete);
+        if first && let Some(applied) = bundle.link("self") {
+            page.dropped = dropped(&self.search.params, &response.url, applied);
+        }
+        let next = bundle
+            .link("next")
+            .map(|link| next_url(&self.client.base, &response.url, link))
+            .transpose()?;
+        page.more = next.is_some();
+        for entry in bundle.entries {
+            if entry.mode == SearchMode::Include {
+                continue;
+            }
+            if self.is_asked(entry.resource_type.as_deref(), entry.id.as_deref(), entry.resource) {
+                let [resource_type, id] = [entry.resource_type, entry.id].map(|t| t.map(std::borrow::Cow::into_owned));
+                page.entries.push(Entry {
+                    resource_type,
+                    id,
+                    bytes: entry.resource.to_vec(),
+                });
+            } else {
+                page.unasked += 1;
+            }
+        }
+        page.outcomes = bundle.outcomes;
+        Ok((page, next))
+    }
+
+    /// Whether a resource is one of those asked for. What cannot be told is taken: the quarantine is for what cannot be read.
+    fn is_asked(&self, resource_type: Option<&str>, id: Option<&str>, bytes: &[u8]) -> bool {
+        let Some(resource_type) = resource_type else { return true };
+        if resource_type != self.search.resource_type {
+            return false;
+        }
+        let Some(patient) = self.search.patient() else { return true };
+        if resource_type == "Patient" {
+            return id.is_none_or(|id| id == patient);
+        }
+        let Ok(resource) = serde_json::from_slice::<Value>(bytes) else {
+            return true;
+        };
+        let named = patients(&resource);
+        named.is_empty() || named.contains(&patient)
+    }
+}
+
+/// The patients that a resource is about, by the elements that the types used here have.
+fn patients(resource: &Value) -> Vec<&str> {
+    let direct = ["subject", "patient"].into_iter().filter_map(|name| resource.get(name));
+    let actors = resource
+        .get("participant")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|p| p.get("actor"));
+    direct
+        .chain(actors)
+        .filter_map(|v| patient_id(v.get("reference")?.as_str()?))
+        .collect()
+}
+
+/// Whether an outcome beside results says that there would be more.
+fn says_incomplete(outcome: &Outcome) -> bool {
+    outcome.is_error()
+        || ["incomplete", "timeout", "throttled", "transient", "too-costly"]
+            .iter()
+            .any(|code| outcome.has(code))
+}
+
+/// The parameters that were asked for and are not in the server's own account of the search. Modifiers are not compared (servers
+/// rewrite them), values neither (servers normalise them), and parameters that shape the answer rather than narrow it do not count.
+fn dropped(asked: &[(String, String)], from: &Url, applied: &str) -> Vec<String> {
+    const SHAPING: [&str; 8] = [
+        "_count",
+        "_format",
+        "_pretty",
+        "_total",
+        "_summary",
+        "_elements",
+        "_maxresults",
+        "_getpagesoffset",
+    ];
+    let Ok(applied) = from.join(applied) else { return Vec::new() };
+    let bare = |name: &str| name.split(':').next().unwrap_or(name).to_owned();
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for (name, _) in applied.query_pairs() {
+        *counts.entry(bare(&name)).or_default() += 1;
+    }
+    let mut dropped = Vec::new();
+    for (name, _) in asked.iter().filter(|(n, _)| !SHAPING.contains(&n.as_str())) {
+        match counts.get_mut(&bare(name)) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => dropped.push(name.clone()),
+        }
+    }
+    dropped.dedup();
+    dropped
+}
+
+/// Where a `next` link leads, where that is below the FHIR base at its origin.
+fn next_url(base: &Url, from: &Url, link: &str) -> Result<Url, EhrError> {
+    let mut url = from.join(link).map_err(|_| EhrError::NextLinkElsewhere)?;
+    let (Some(ours), Some(theirs)) = (Origin::of(base), Origin::of(&url)) else {
+        return Err(EhrError::NextLinkElsewhere);
+    };
+    // A server behind a TLS proxy writes its links with http: the host is the same, and https is where we go.
+    if ours.is_https() && !theirs.is_https() && ours.same_host(&theirs) {
+        let lifted = url.set_scheme("https").and_then(|()| url.set_port(base.port()));
+        lifted.map_err(|()| EhrError::NextLinkElsewhere)?;
+    }
+    let root = base.path().trim_end_matches('/');
+    let below = url
+        .path()
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if Origin::of(&url) == Some(ours) && below {
+        Ok(url)
+    } else {
+        Err(EhrError::NextLinkElsewhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_links_stay_below_the_base() {
+        let base = Url::parse("https://ehr.example.org/a/r4/").unwrap();
+        let from = Url::parse("https://ehr.example.org/a/r4/Patient?x=1").unwrap();
+        for (link, to) in [
+            (
+                "https://ehr.example.org/a/r4?_getpages=1",
+                Some("https://ehr.example.org/a/r4?_getpages=1"),
+            ),
+            (
+                "https://ehr.example.org/a/r4/Patient?page=2",
+                Some("https://ehr.example.org/a/r4/Patient?page=2"),
+            ),
+            (
+                "https://ehr.example.org:443/a/r4/Patient?page=2",
+                Some("https://ehr.example.org/a/r4/Patient?page=2"),
+            ),
+            ("?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
+            ("/a/r4/Patient?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
+            (
+                "http://ehr.example.org/a/r4/Patient?page=2",
+                Some("https://ehr.example.org/a/r4/Patient?page=2"),
+            ),
+            (
+                "http://ehr.example.org:8080/a/r4/Patient?page=2",
+                Some("https://ehr.example.org/a/r4/Patient?page=2"),
+            ),
+            ("https://evil.example.org/a/r4/Patient?page=2", None),
+            ("https://ehr.example.org:8443/a/r4/Patient?page=2", None),
+            ("https://ehr.example.org@evil.example.org/a/r4/Patient", None),
+            ("//evil.example.org/a/r4/Patient", None),
+            ("https://ehr.example.org/a/r4x/Patient", None),
+            ("https://ehr.example.org/admin", None),
+            ("https://ehr.example.org/a/r4/../admin", None),
+            ("file:///etc/passwd", None),
+            ("http://[", None),
+        ] {
+            let told = next_url(&base, &from, link);
+            assert_eq!(told.as_ref().ok().map(Url::as_str), to, "{link}");
+        }
+    }
+
+    #[test]
+    fn dropped_parameters_are_named() {
+        let asked = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        let from = Url::parse("https://ehr.example.org/r4/Appointment").unwrap();
+        let two_dates = asked(&[
+            ("patient", "12"),
+            ("date", "ge2026-01-01"),
+            ("date", "lt2026-02-01"),
+            ("_count", "50"),
+        ]);
+        for (applied, names) in [
+            (
+                "https://ehr.example.org/r4/Appointment?patient=Patient/12&date=ge2026-01-01&date=lt2026-02-01",
+                &[][..],
+            ),
+            ("Appointment?patient:Patient=12&date=x&date=y", &[]),
+            ("Appointment?date=x&date=y", &["patient"]),
+            ("Appointment?patient=12&date=x", &["date"]),
+            ("https://ehr.example.org/r4/Appointment", &["patient", "date"]),
+        ] {
+            assert_eq!(dropped(&two_dates, &from, applied), names, "{applied}");
+        }
+    }
+
+    #[test]
+    fn the_patient_asked_for_is_known_however_it_is_written() {
+        for (value, id) in [
+            ("12", Some("12")),
+            ("Patient/12", Some("12")),
+            ("https://e.org/Patient/12", Some("12")),
+            ("1,2", None),
+            ("a|b", None),
+        ] {
+            assert_eq!(
+                Search::of("CarePlan").with("status", "active").with("patient", value).patient(),
+                id,
+                "{value}"
+            );
+        }
+        assert_eq!(Search::of("CarePlan").with("identifier", "a|b").patient(), None);
+        assert!(!format!("{:?}", Search::of("Patient").with("name", "Lovelace")).contains("Lovelace"));
+    }
+
+    #[test]
+    fn only_some_messages_say_that_there_would_be_more() {
+        for (severity, code, incomplete) in [
+            ("warning", "not-found", false),
+            ("information", "informational", false),
+            ("warning", "incomplete", true),
+            ("information", "too-costly", true),
+            ("error", "processing", true),
+            ("fatal", "", true),
+        ] {
+            let issue = domain::fhir::Issue {
+                severity: severity.to_owned(),
+                code: code.to_owned(),
+                details: Vec::new(),
+            };
+            assert_eq!(says_incomplete(&Outcome { issues: vec![issue] }), incomplete, "{severity} {code}");
+        }
+    }
+
+    #[test]
+    fn a_resource_tells_whom_it_is_about() {
+        let of = |text: &str| patients(&serde_json::from_str(text).unwrap()).join(" ");
+        assert_eq!(of(r#"{"subject":{"reference":"Patient/1"}}"#), "1");
+        assert_eq!(
+            of(r#"{"participant":[null,{"actor":{"reference":"Practitioner/2"}},{"actor":{"reference":"Patient/1"}}]}"#),
+            "1"
+        );
+        assert_eq!(of(r#"{"subject":{"reference":"Group/1"},"participant":{}}"#), "");
+    }
+}

@@ -1,0 +1,282 @@
+//! HTTP to one peer, within its registered origins.
+//!
+//! Redirects are not left to the library: only reads are redirected, at most [`MAX_REDIRECTS`] times and only within the registered
+//! origins, and the bearer token goes only to the origin it was issued for.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode, redirect};
+use url::Url;
+
+use super::failure::{Failure, FailureKind};
+use super::origin::Origin;
+use super::secret::Secret;
+
+/// How many redirects are followed in a row.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// What may be told about a peer before it is first talked to.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The origins that requests may go to. Anything else is refused before a connection is opened.
+    pub origins: Vec<Origin>,
+    /// Certificate authorities to trust beside the system's, PEM.
+    pub extra_ca: Option<Vec<u8>>,
+    /// Time for a connection to stand, TLS included.
+    pub connect_timeout: Duration,
+    /// Time for a whole exchange, body included.
+    pub timeout: Duration,
+    /// Largest body taken, in bytes after decompression.
+    pub body_limit: usize,
+    /// Allows clear text to machines other than this one.
+    pub allow_insecure: bool,
+}
+
+impl Peer {
+    /// A peer at these origins with the usual limits: 10 s to connect, 60 s in all, 64 MB.
+    #[must_use]
+    pub fn at(origins: Vec<Origin>) -> Self {
+        Self {
+            origins,
+            extra_ca: None,
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(60),
+            body_limit: 64 * 1024 * 1024,
+            allow_insecure: false,
+        }
+    }
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The extra CA is not PEM, or holds no certificate.
+    #[error("the extra CA is not a PEM file with at least one certificate")]
+    ExtraCa(#[source] Option<reqwest::Error>),
+    /// The machine has no trusted authorities.
+    #[error("no TLS client could be set up; this machine may lack certificate authorities (Debian package ca-certificates)")]
+    Tls(#[source] reqwest::Error),
+}
+
+/// One request. Nothing is sent until [`Http::send`].
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+    bearer: Option<(Secret, Origin)>,
+}
+
+impl Request {
+    /// A `GET`.
+    #[must_use]
+    pub fn get(url: Url) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            bearer: None,
+        }
+    }
+
+    /// A `POST` of a body with its media type.
+    #[must_use]
+    pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+        Self {
+            method: Method::POST,
+            url,
+            headers,
+            body: Some(body),
+            bearer: None,
+        }
+    }
+
+    /// Adds a header; a value that HTTP cannot carry is left out.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    /// Authorises the request with a token that was issued for `origin`; it is sent to no other.
+    #[must_use]
+    pub fn bearer(mut self, token: Secret, origin: Origin) -> Self {
+        self.bearer = Some((token, origin));
+        self
+    }
+}
+
+/// A whole answer.
+#[derive(Clone)]
+pub struct Response {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The body, decompressed.
+    pub body: Vec<u8>,
+    /// Where the answer came from, after redirects.
+    pub url: Url,
+}
+
+impl Response {
+    /// A header as text, where present and printable.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status.as_u16())
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client for one peer. Cloning shares the connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    peer: Peer,
+}
+
+impl Http {
+    /// Sets up a client. Reads the system's certificate authorities where an origin is `https`.
+    ///
+    /// # Errors
+    /// [`SetupError`] where the extra CA cannot be used or TLS cannot be set up.
+    pub fn new(peer: Peer) -> Result<Self, SetupError> {
+        install_crypto_provider();
+        let client = builder(&peer)?.build().map_err(SetupError::Tls)?;
+        Ok(Self { client, peer })
+    }
+
+    /// The origins this client may talk to.
+    #[must_use]
+    pub fn origins(&self) -> &[Origin] {
+        &self.peer.origins
+    }
+
+    /// Sends a request, follows redirects of reads, and reads the whole body. A status of 400 and above is an answer, not a failure.
+    ///
+    /// # Errors
+    /// [`Failure`] where no whole answer came, or where the way led out of the registered origins.
+    pub async fn send(&self, request: Request) -> Result<Response, Failure> {
+        let mut url = request.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let origin = self.permit(&url, &request.url)?;
+            let response = self.attempt(&request, &url, &origin).await?;
+            match redirected(&request.method, &response) {
+                Some(next) => url = next,
+                None => return read_body(response, &origin, self.peer.body_limit).await,
+            }
+        }
+        Err(Failure::new(&self.permit(&url, &request.url)?, FailureKind::TooManyRedirects))
+    }
+
+    async fn attempt(&self, request: &Request, url: &Url, origin: &Origin) -> Result<reqwest::Response, Failure> {
+        let mut headers = request.headers.clone();
+        if let Some((token, _)) = request.bearer.as_ref().filter(|(_, issued_for)| issued_for == origin)
+            && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let mut sent = self.client.request(request.method.clone(), url.clone()).headers(headers);
+        if let Some(body) = &request.body {
+            sent = sent.body(body.clone());
+        }
+        sent.send().await.map_err(|e| Failure::from_reqwest(origin, e))
+    }
+
+    /// Lets a URL pass where its origin is registered and its transport is safe. `from` is where the way began, for the message.
+    fn permit(&self, url: &Url, from: &Url) -> Result<Origin, Failure> {
+        let origin = Origin::of(url)
+            .filter(|o| self.peer.origins.contains(o))
+            .ok_or_else(|| Failure::other_origin(from, url))?;
+        if !origin.is_https() && !origin.is_loopback() && !self.peer.allow_insecure {
+            return Err(Failure::new(&origin, FailureKind::PlainText));
+        }
+        Ok(origin)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that the lint points to")]
+fn builder(peer: &Peer) -> Result<reqwest::ClientBuilder, SetupError> {
+    let mut extra = Vec::new();
+    if let Some(pem) = &peer.extra_ca {
+        extra = reqwest::Certificate::from_pem_bundle(pem).map_err(|e| SetupError::ExtraCa(Some(e)))?;
+        if extra.is_empty() {
+            return Err(SetupError::ExtraCa(None));
+        }
+    }
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("fhir-engage/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        // A proxy is part of a connection's configuration, never of the process's environment.
+        .no_proxy()
+        .connect_timeout(peer.connect_timeout)
+        .timeout(peer.timeout)
+        .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        .gzip(true);
+    // Without an https origin no certificate is ever looked at: a machine without authorities can still talk to itself.
+    Ok(if peer.origins.iter().any(Origin::is_https) {
+        builder.tls_certs_merge(extra)
+    } else {
+        builder.tls_certs_only(extra)
+    })
+}
+
+/// Chooses the process's TLS implementation once. Another choice made earlier stands.
+fn install_crypto_provider() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _already_chosen = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// Where a read is sent on to. A redirect of a write is handed back as it is: repeating a body elsewhere is the caller's decision.
+fn redirected(method: &Method, response: &reqwest::Response) -> Option<Url> {
+    let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    if !moved || method != Method::GET {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
+}
+
+async fn read_body(mut response: reqwest::Response, origin: &Origin, limit: usize) -> Result<Response, Failure> {
+    let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
+    let too_large = || Failure::new(origin, FailureKind::BodyTooLarge { limit });
+    let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    if announced > limit {
+        return Err(too_large());
+    }
+    let mut body = Vec::with_capacity(announced);
+    while let Some(chunk) = response.chunk().await.map_err(|e| Failure::from_reqwest(origin, e))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Response {
+        status,
+        headers,
+        body,
+        url,
+    })
+}
+
+#[cfg(test)]
+#[path = "http/tests.rs"]
+mod tests;

@@ -1,0 +1,387 @@
+//! The sending half of the stage: judges what is due, marks what may go as `sending`, hands it to its channel, and records what came of
+//! it. Every send of this installation passes here.
+
+use std::collections::BTreeMap;
+
+use domain::model::PersonFacts;
+use domain::rules::next_visit;
+use domain::{Clock, Timestamp};
+
+use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
+use super::gate::{self, GateInput, Message, Outcome, Switch, Verdict};
+use super::ledger::{self, KeptMessage};
+use super::program::{Library, Program};
+use super::template::{Rendered, Template, Variables};
+use crate::store::attempts::{self, Attempt, Departure};
+use crate::store::enrolments::{self, Enrolment};
+use crate::store::installation::{self, Setting};
+use crate::store::leases::{self, Fence, Term};
+use crate::store::{Conn, Store, StoreError, people, pending, preferences};
+
+/// The site, as messages and the gate need it.
+#[derive(Clone, Debug)]
+pub struct SiteVoice {
+    /// The name as patients know it.
+    pub name: String,
+    /// The number to call back.
+    pub phone: String,
+    /// The gate's policy.
+    pub policy: gate::SitePolicy,
+}
+
+/// What sending needs.
+pub(super) struct Sender<'a> {
+    pub(super) store: &'a Store,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) library: &'a Library,
+    pub(super) site: &'a SiteVoice,
+    pub(super) channels: &'a [Channel],
+    pub(super) fence: &'a Fence,
+    pub(super) term: Term,
+    pub(super) receipts_within: chrono::TimeDelta,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) sent: u64,
+    pub(super) held: u64,
+    pub(super) refused: u64,
+    pub(super) failed: u64,
+    /// Looked at again at once: another send to the same person came first.
+    pub(super) again: u64,
+}
+
+impl Sent {
+    pub(super) const fn looked_at(self) -> u64 {
+        self.sent + self.held + self.refused + self.failed + self.again
+    }
+}
+
+/// A judged attempt.
+struct Judged {
+    attempt: Attempt,
+    verdict: Verdict,
+    reasons: Vec<u8>,
+    as_of: Option<Timestamp>,
+    contact_revision: i64,
+    rendered: Option<Rendered>,
+    message: Vec<u8>,
+}
+
+/// Everything about one due attempt that judging reads.
+struct Case {
+    attempt: Attempt,
+    facts: PersonFacts,
+    as_of: Option<Timestamp>,
+    contact_revision: i64,
+    attempts: Vec<Attempt>,
+    enrolments: Vec<Enrolment>,
+    choices: Vec<gate::Preference>,
+    switch: Switch,
+}
+
+const PAST: chrono::TimeDelta = chrono::TimeDelta::days(8);
+
+fn cases(conn: &mut Conn, due: Vec<Attempt>) -> Result<Vec<Case>, StoreError> {
+    let switch = Switch { live: installation::get(conn, Setting::Live)?.as_deref() == Some("true"), killed: false };
+    let mut persons: Vec<i64> = due.iter().map(|a| a.person).collect();
+    persons.sort_unstable();
+    persons.dedup();
+    // The contact revision is read before the facts: a send that comes in between is then noticed at departure.
+    let revisions: BTreeMap<i64, i64> = persons.iter().map(|p| Ok((*p, people::contact_revision(conn, *p)?))).collect::<Result<_, StoreError>>()?;
+    let facts = people::facts(conn, &persons)?;
+    due.into_iter()
+        .map(|attempt| {
+            let known = facts.get(&attempt.person);
+            Ok(Case {
+                facts: known.map(|k| k.facts.clone()).unwrap_or_default(),
+                as_of: known.and_then(|k| k.as_of),
+                contact_revision: revisions.get(&attempt.person).copied().unwrap_or_default(),
+                attempts: attempts::of_person(conn, attempt.person)?,
+                enrolments: enrolments::of(conn, attempt.person)?,
+                choices: ledger::choices(&preferences::of(conn, attempt.person)?),
+                switch,
+                attempt,
+            })
+        })
+        .collect()
+}
+
+impl Sender<'_> {
+    /// Judges and sends up to `limit` attempts that are due.
+    pub(super) async fn batch(&self, limit: i64) -> Result<Sent, StoreError> {
+        let now = self.clock.now();
+        let mut cases = self.store.read(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due))).await?;
+        // Where two programs would write to one person, the more urgent one has the day's permit.
+        cases.sort_by_key(|c| (self.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
+        let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
+        let mut sent = Sent::default();
+        let leaving = self.record_verdicts(judged, now, &mut sent).await?;
+        // What the recorded channel takes never leaves, so one commit may end all of it; a message that leaves is ended by itself, lest
+        // a crash leave many in doubt.
+        let (recorded, leaving): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|j| !j.verdict.channel.leaves());
+        self.keep_recorded(recorded, &mut sent).await?;
+        for judged in leaving {
+            self.deliver(judged, &mut sent).await?;
+        }
+        Ok(sent)
+    }
+
+    async fn keep_recorded(&self, recorded: Vec<Judged>, sent: &mut Sent) -> Result<(), StoreError> {
+        if recorded.is_empty() {
+            return Ok(());
+        }
+        sent.sent += u64::try_from(recorded.len()).unwrap_or(0);
+        let (fence, term, within, now) = (self.fence.clone(), self.term, self.receipts_within, self.clock.now());
+        self.store
+            .write("record deliveries", move |conn| {
+                leases::extend(conn, &fence, now, term)?;
+                for j in &recorded {
+                    record(conn, &j.attempt, &Delivery::Delivered { provider_ref: None }, within, now)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    fn judge(&self, case: Case, now: Timestamp) -> Result<Judged, StoreError> {
+        let found = self.library.program(&case.attempt.program).and_then(|p| Some((p, p.step(&case.attempt.step)?)));
+        let template = self.library.template(&case.attempt.template);
+        let (Some((program, step)), Some(template)) = (found, template) else {
+            return Ok(self.without_judging(case, "program-withdrawn", "the program or its template is no longer in force"));
+        };
+        let channel = usize::try_from(case.attempt.rung).ok().and_then(|r| step.channels.get(r)).copied().unwrap_or(ChannelKind::Recorded);
+        let anchor = case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str()).to_owned();
+        let occasion = ledger::occasion(&anchor, &case.attempt.anchor_revision);
+        let past = ledger::past(&case.attempts, &case.enrolments, self.store.codec(), now.plus(-PAST))?;
+        let input = GateInput {
+            person: &case.facts,
+            message: Message {
+                program: &program.id,
+                class: program.class,
+                template: &template.id,
+                phi: template.phi,
+                occasion: &occasion,
+                expires_at: case.attempt.expires_at.map_or(Timestamp::MAX, Timestamp::from_micros),
+            },
+            channel,
+            preferences: &case.choices,
+            past: &past,
+            withheld: &[],
+            facts_as_of: case.as_of,
+            switch: case.switch,
+            site: &self.site.policy,
+        };
+        let verdict = gate::judge(&input, now);
+        if verdict.outcome != Outcome::Allow {
+            return Ok(self.judged(case, verdict));
+        }
+        if channel.leaves() && !self.channels.iter().any(|c| c.kind() == channel) {
+            return Ok(self.without_judging(case, "channel: channel-not-configured", "the channel is not configured on this installation"));
+        }
+        match self.render(&case, template, &anchor, now) {
+            Ok(rendered) => {
+                let message = KeptMessage::new(verdict.point.as_ref().map(|p| &p.key), &rendered).pack(self.store.codec())?;
+                Ok(Judged { rendered: Some(rendered), message, ..self.judged(case, verdict) })
+            }
+            Err(why) => Ok(self.without_judging(case, "no-words", &why)),
+        }
+    }
+
+    fn judged(&self, case: Case, verdict: Verdict) -> Judged {
+        let reasons = serde_json::to_vec(&ledger::kept_reasons(&verdict)).unwrap_or_default();
+        Judged { attempt: case.attempt, reasons, verdict, as_of: case.as_of, contact_revision: case.contact_revision, rendered: None, message: Vec::new() }
+    }
+
+    /// A refusal for a reason of this installation, not of the person.
+    fn without_judging(&self, case: Case, code: &str, detail: &str) -> Judged {
+        let verdict = Verdict { outcome: Outcome::Refuse, reasons: Vec::new(), channel: ChannelKind::Recorded, point: None };
+        let reasons = [ledger::KeptReason { code: code.to_owned(), detail: detail.to_owned(), source: None }];
+        Judged { reasons: serde_json::to_vec(&reasons).unwrap_or_default(), ..self.judged(case, verdict) }
+    }
+
+    fn render(&self, case: &Case, template: &Template, anchor: &str, now: Timestamp) -> Result<Rendered, String> {
+        let patient = case.facts.patients.first().ok_or("no patient record is known")?;
+        let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
+        let visit = of_anchor.or_else(|| next_visit(&case.facts, now)).and_then(|a| a.facts.start);
+        let languages: Vec<&str> = patient.facts.languages.iter().map(|l| l.tag.as_str()).collect();
+        let variables = Variables {
+            given: patient.facts.name.given.as_ref().map(|g| first_word(g.expose()).into()),
+            site_name: self.site.name.clone(),
+            site_phone: self.site.phone.clone(),
+            appointment: visit.map(domain::model::Phi::new),
+            zone: self.site.policy.zone,
+            link: None,
+        };
+        template.render(&languages, &variables).map_err(|e| e.to_string())
+    }
+
+    /// Keeps all verdicts in one transaction; returns those that say `sending` now.
+    async fn record_verdicts(&self, judged: Vec<Judged>, now: Timestamp, sent: &mut Sent) -> Result<Vec<Judged>, StoreError> {
+        if judged.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (fence, term, clock_now) = (self.fence.clone(), self.term, self.clock.now());
+        let (judged, outcome) = self
+            .store
+            .write("keep verdicts", move |conn| {
+                leases::extend(conn, &fence, clock_now, term)?;
+                let mut outcome = Vec::with_capacity(judged.len());
+                for j in &judged {
+                    outcome.push(keep(conn, j, &fence, now)?);
+                }
+                Ok((judged.iter().map(Judged::share).collect::<Vec<_>>(), outcome))
+            })
+            .await?;
+        let mut leaving = Vec::new();
+        for (j, kept) in judged.into_iter().zip(outcome) {
+            match (j.verdict.outcome, kept) {
+                (_, false) => sent.again += 1,
+                (Outcome::Allow, true) => leaving.push(j),
+                (Outcome::HoldUntil(_), true) => sent.held += 1,
+                (Outcome::Refuse, true) => sent.refused += 1,
+            }
+        }
+        Ok(leaving)
+    }
+
+    async fn deliver(&self, j: Judged, sent: &mut Sent) -> Result<(), StoreError> {
+        let Some(rendered) = &j.rendered else { return Ok(()) };
+        let to = j.verdict.point.as_ref().map(|p| p.key.value().clone()).unwrap_or_default();
+        let outgoing = Outgoing { attempt: j.attempt.id.clone(), to, subject: rendered.subject.clone(), body: rendered.body.clone(), at: self.clock.now() };
+        let delivery = match self.channels.iter().find(|c| c.kind() == j.verdict.channel) {
+            Some(channel) => channel.deliver(&outgoing).await,
+            None => Channel::Recorded.deliver(&outgoing).await,
+        };
+        let now = self.clock.now();
+        match &delivery {
+            Delivery::Delivered { .. } | Delivery::Accepted { .. } => sent.sent += 1,
+            Delivery::RefusedForGood { .. } => sent.failed += 1,
+            Delivery::TryLater { .. } => sent.held += 1,
+            Delivery::Unclear { .. } => {}
+        }
+        let (fence, term, attempt, within) = (self.fence.clone(), self.term, j.attempt, self.receipts_within);
+        self.store
+            .write("record a delivery", move |conn| {
+                leases::extend(conn, &fence, now, term)?;
+                record(conn, &attempt, &delivery, within, now)
+            })
+            .await
+    }
+}
+
+impl Judged {
+    /// The closure of a transaction may run twice, so it cannot give away what it was given.
+    fn share(&self) -> Self {
+        Self {
+            attempt: self.attempt.clone(),
+            verdict: self.verdict.clone(),
+            reasons: self.reasons.clone(),
+            as_of: self.as_of,
+            contact_revision: self.contact_revision,
+            rendered: self.rendered.clone(),
+            message: self.message.clone(),
+        }
+    }
+}
+
+fn first_word(text: &str) -> String {
+    text.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+/// Keeps one verdict; `false` where the attempt is no longer waiting or the person's permit was used by another send.
+fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, now: Timestamp) -> Result<bool, StoreError> {
+    let mut verdict = attempts::Verdict { outcome: j.verdict.outcome.as_str(), hold_until: None, facts_as_of: j.as_of, reasons: &j.reasons };
+    match j.verdict.outcome {
+        Outcome::HoldUntil(until) => {
+            verdict.hold_until = Some(until);
+            attempts::hold(conn, &j.attempt.id, until, &verdict, now)
+        }
+        Outcome::Refuse => {
+            let why = if j.verdict.reasons.is_empty() { own_refusal(&j.reasons) } else { ledger::refusal(&j.verdict) };
+            let refused = attempts::refuse(conn, &j.attempt.id, &why, &verdict, now)?;
+            if refused {
+                // The next rung may be open now, or the enrolment has nothing left to do.
+                pending::mark_outreach(conn, &std::iter::once(j.attempt.person).collect(), now)?;
+            }
+            Ok(refused)
+        }
+        Outcome::Allow => {
+            let hash = j.verdict.point.as_ref().map(|p| crate::store::codec::content_hash(p.key.value().expose().as_bytes()));
+            let departure = Departure {
+                channel: j.verdict.channel.as_str(),
+                contact_hash: hash.as_ref().map(|h| &h[..]),
+                language: j.rendered.as_ref().map_or("", |r| r.language.as_str()),
+                message: &j.message,
+                token: fence.token,
+                contact_revision: j.contact_revision,
+            };
+            attempts::depart(conn, &j.attempt, &departure, &verdict, now)
+        }
+    }
+}
+
+fn own_refusal(reasons: &[u8]) -> String {
+    let kept: Vec<ledger::KeptReason> = serde_json::from_slice(reasons).unwrap_or_default();
+    kept.into_iter().next().map_or_else(String::new, |r| r.code)
+}
+
+fn record(conn: &mut Conn, attempt: &Attempt, delivery: &Delivery, within: chrono::TimeDelta, now: Timestamp) -> Result<(), StoreError> {
+    use attempts::Outcome as End;
+    match delivery {
+        Delivery::Delivered { provider_ref } => attempts::finish(conn, attempt, End::Delivered, provider_ref.as_deref(), None, now).map(|_| ()),
+        Delivery::Accepted { provider_ref } => attempts::sent(conn, &attempt.id, provider_ref.as_deref(), now.plus(within)),
+        Delivery::RefusedForGood { code } => {
+            attempts::finish(conn, attempt, End::Failed, None, Some(&ledger::channel_failure(code)), now)?;
+            pending::mark_outreach(conn, &std::iter::once(attempt.person).collect(), now)
+        }
+        Delivery::TryLater { code } => attempts::put_back(conn, &attempt.id, now.plus(chrono::TimeDelta::minutes(15)), Some(code)),
+        Delivery::Unclear { code } => attempts::leave_to_person(conn, &attempt.id, &format!("unclear: {code}")),
+    }
+}
+
+/// Settles what an earlier worker left in the middle of a send. What the recorded channel has did not leave the building and goes back
+/// among the waiting; for any other channel a person has to look, since it may have left.
+pub(super) async fn settle_left(store: &Store, clock: &dyn Clock, fence: &Fence, term: Term) -> Result<u64, StoreError> {
+    let (fence, now) = (fence.clone(), clock.now());
+    store
+        .write("settle crashed sends", move |conn| {
+            leases::extend(conn, &fence, now, term)?;
+            let left = attempts::left_sending(conn, fence.token, 1_000)?;
+            for attempt in &left {
+                if attempt.channel.as_deref() == Some(ChannelKind::Recorded.as_str()) {
+                    attempts::put_back(conn, &attempt.id, now, None)?;
+                } else {
+                    attempts::leave_to_person(conn, &attempt.id, "unclear: the gateway stopped while the message was being sent")?;
+                }
+            }
+            Ok(u64::try_from(left.len()).unwrap_or(0))
+        })
+        .await
+}
+
+/// Ends what was sent and whose time for receipts has passed.
+pub(super) async fn settle_silent(store: &Store, clock: &dyn Clock, fence: &Fence, term: Term) -> Result<u64, StoreError> {
+    let (fence, now) = (fence.clone(), clock.now());
+    store
+        .write("settle sends without receipt", move |conn| {
+            leases::extend(conn, &fence, now, term)?;
+            let silent = attempts::unsettled(conn, now, 1_000)?;
+            for attempt in &silent {
+                attempts::finish(conn, attempt, attempts::Outcome::Unknown, None, None, now)?;
+            }
+            Ok(u64::try_from(silent.len()).unwrap_or(0))
+        })
+        .await
+}
+
+/// A program whose channels are replaced by the site's, where it set any.
+pub(super) fn with_channels(mut program: Program, channels: &[ChannelKind]) -> Program {
+    if !channels.is_empty() {
+        for step in &mut program.steps {
+            step.channels = channels.to_vec();
+        }
+    }
+    program
+}

@@ -1,0 +1,235 @@
+//! The authorization server: SMART Backend Services with `private_key_jwt` (SMART App Launch 2.2, "Backend Services" and "Client
+//! authentication: asymmetric"). Owns registered clients, used assertion ids and tokens given out; both of the latter only in memory, so a
+//! restart ends every token, as real servers do. Knows nothing of FHIR resources.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde_json::{Value, json};
+
+use crate::answer::Answer;
+use crate::instant::SECOND;
+use crate::jwt::Assertion;
+use crate::scope::{Scope, grant};
+
+/// A registered client of the EHR.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// What the client calls itself in `iss` and `sub`.
+    pub client_id: String,
+    /// Its public keys, as a JWK Set (RFC 7517). Registered by value: an assertion with a `jku` is refused.
+    pub jwks: Value,
+    /// The scopes it may have, version 1 or 2: `system/*.cruds`, `system/Patient.read`.
+    pub scopes: Vec<String>,
+}
+
+/// How long a token lives, in seconds.
+const TOKEN_SECONDS: i64 = 300;
+/// How far ahead an assertion may expire, in seconds.
+const ASSERTION_SECONDS: i64 = 300;
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The scopes behind a token.
+#[derive(Clone)]
+pub(crate) struct Grant {
+    scopes: Vec<Scope>,
+    expires: i64,
+}
+
+impl Grant {
+    pub(crate) fn allows(&self, resource_type: &str, letter: char) -> bool {
+        self.scopes.iter().any(|scope| scope.allows(resource_type, letter))
+    }
+}
+
+pub(crate) struct Authority {
+    token_url: String,
+    clients: Mutex<Vec<Client>>,
+    /// (client, jti) to the end of the window in which it must not come again.
+    used: Mutex<HashMap<(String, String), i64>>,
+    tokens: Mutex<HashMap<String, Grant>>,
+}
+
+struct Refusal {
+    status: u16,
+    error: &'static str,
+    description: &'static str,
+}
+
+fn refuse(status: u16, error: &'static str, description: &'static str) -> Refusal {
+    Refusal {
+        status,
+        error,
+        description,
+    }
+}
+
+fn invalid_client(description: &'static str) -> Refusal {
+    refuse(401, "invalid_client", description)
+}
+
+impl Authority {
+    pub(crate) fn new(token_url: String, clients: Vec<Client>) -> Self {
+        Self {
+            token_url,
+            clients: Mutex::new(clients),
+            used: Mutex::default(),
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// Registers a client; one of the same id is replaced.
+    pub(crate) fn register(&self, client: Client) {
+        let mut clients = lock(&self.clients);
+        clients.retain(|known| known.client_id != client.client_id);
+        clients.push(client);
+    }
+
+    /// Ends every token.
+    pub(crate) fn revoke_all(&self) {
+        lock(&self.tokens).clear();
+    }
+
+    /// Answers a token request (RFC 6749, 4.4.2, 5.1 and 5.2).
+    pub(crate) fn token(&self, content_type: &str, form: &[(String, String)], now: i64) -> Answer {
+        let answer = match self.issue(content_type, form, now) {
+            Ok(token) => Answer::json(200, token.to_string()),
+            Err(refusal) => {
+                let body = json!({ "error": refusal.error, "error_description": refusal.description });
+                Answer::json(refusal.status, body.to_string())
+            }
+        };
+        answer.with("Cache-Control", "no-store").with("Pragma", "no-cache")
+    }
+
+    /// The grant behind an `Authorization` header (RFC 6750). The error is the `WWW-Authenticate` challenge's parameters.
+    pub(crate) fn check(&self, authorization: Option<&str>, now: i64) -> Result<Grant, &'static str> {
+        let Some((scheme, token)) = authorization.and_then(|header| header.split_once(' ')) else {
+            return Err("");
+        };
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err("");
+        }
+        let mut tokens = lock(&self.tokens);
+        tokens.retain(|_, grant| grant.expires > now);
+        tokens
+            .get(token.trim())
+            .cloned()
+            .ok_or("error=\"invalid_token\", error_description=\"unknown or expired\"")
+    }
+
+    fn issue(&self, content_type: &str, form: &[(String, String)], now: i64) -> Result<Value, Refusal> {
+        if content_type.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
+            return Err(refuse(400, "invalid_request", "the request must be a form"));
+        }
+        if single(form, "grant_type")? != "client_credentials" {
+            return Err(refuse(400, "unsupported_grant_type", "only client_credentials is supported"));
+        }
+        if single(form, "client_assertion_type")? != ASSERTION_TYPE {
+            return Err(refuse(400, "invalid_request", "client_assertion_type is not the one of RFC 7523"));
+        }
+        let assertion = single(form, "client_assertion")?;
+        let requested = single(form, "scope")?;
+        let client = self.authenticate(assertion, now)?;
+        let allowed: Vec<Scope> = client.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect();
+        let (scope, scopes) = grant(requested, &allowed).ok_or_else(|| refuse(400, "invalid_scope", "no requested scope is allowed"))?;
+        let token = opaque()?;
+        lock(&self.tokens).insert(
+            token.clone(),
+            Grant {
+                scopes,
+                expires: now + TOKEN_SECONDS * SECOND,
+            },
+        );
+        Ok(json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope }))
+    }
+
+    fn authenticate(&self, assertion: &str, now: i64) -> Result<Client, Refusal> {
+        let assertion = Assertion::parse(assertion).ok_or_else(|| invalid_client("the assertion is not a JWT"))?;
+        if assertion.header.get("typ").and_then(Value::as_str) != Some("JWT") {
+            return Err(invalid_client("typ must be JWT"));
+        }
+        if assertion.header.get("jku").is_some() {
+            return Err(invalid_client("jku is not the registered URL: the keys were registered by value"));
+        }
+        let claim = |name| assertion.claims.get(name).and_then(Value::as_str);
+        let (Some(issuer), Some(subject)) = (claim("iss"), claim("sub")) else {
+            return Err(invalid_client("iss and sub are required"));
+        };
+        if issuer != subject {
+            return Err(invalid_client("iss and sub differ"));
+        }
+        let client = lock(&self.clients).iter().find(|client| client.client_id == issuer).cloned();
+        let client = client.ok_or_else(|| invalid_client("unknown client"))?;
+        assertion.verify(&client.jwks).map_err(invalid_client)?;
+        if claim("aud") != Some(self.token_url.as_str()) {
+            return Err(invalid_client("aud is not this token URL"));
+        }
+        let expires = instant(&assertion.claims, "exp").ok_or_else(|| invalid_client("exp is required"))?;
+        if expires <= now {
+            return Err(invalid_client("the assertion has expired"));
+        }
+        if expires > now + ASSERTION_SECONDS * SECOND {
+            return Err(invalid_client("exp is more than five minutes ahead"));
+        }
+        if instant(&assertion.claims, "nbf").is_some_and(|not_before| not_before > now) {
+            return Err(invalid_client("the assertion is not valid yet"));
+        }
+        let id = claim("jti")
+            .filter(|id| !id.is_empty())
+            .ok_or_else(|| invalid_client("jti is required"))?;
+        self.use_once(&client.client_id, id, expires, now)?;
+        Ok(client)
+    }
+
+    fn use_once(&self, client_id: &str, id: &str, expires: i64, now: i64) -> Result<(), Refusal> {
+        let mut used = lock(&self.used);
+        used.retain(|_, until| *until > now);
+        match used.insert((client_id.to_owned(), id.to_owned()), expires) {
+            None => Ok(()),
+            Some(_) => Err(invalid_client("jti was used before")),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// RFC 6749, 3.2: a parameter must not occur twice; one without a value counts as absent.
+fn single<'a>(form: &'a [(String, String)], name: &str) -> Result<&'a str, Refusal> {
+    let mut values = form
+        .iter()
+        .filter(|(key, value)| key == name && !value.is_empty())
+        .map(|(_, value)| value.as_str());
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        (None, _) => Err(refuse(
+            400,
+            "invalid_request",
+            "grant_type, scope, client_assertion_type and client_assertion are required",
+        )),
+        (Some(_), Some(_)) => Err(refuse(400, "invalid_request", "a parameter occurs twice")),
+    }
+}
+
+// NumericDate of RFC 7519: seconds, a fraction allowed.
+fn instant(claims: &Value, name: &str) -> Option<i64> {
+    let number = claims.get(name).filter(|value| value.is_number())?;
+    number.as_i64().and_then(|seconds| seconds.checked_mul(SECOND)).or_else(|| {
+        let micros = number.as_f64()? * 1e6;
+        #[expect(clippy::cast_possible_truncation, reason = "the range is checked beside it")]
+        (micros.abs() < 9e18).then_some(micros as i64)
+    })
+}
+
+fn opaque() -> Result<String, Refusal> {
+    let mut bytes = [0_u8; 32];
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| refuse(500, "server_error", "no randomness"))?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}

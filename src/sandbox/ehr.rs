@@ -1,0 +1,217 @@
+//! The pretend EHR as one object: charts, authorization server, faults, log and clock, and the way from a request to its reply. Owns the
+//! routes and the order of checks: faults of the network, then the route, then the token, then the scope, then the interaction.
+//! Knows no web framework.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::answer::{Answer, Body, Reply};
+use crate::authority::Authority;
+use crate::call::Call;
+use crate::capability;
+use crate::charts::Charts;
+use crate::faults::{FaultKind, Faults};
+use crate::records::known_type;
+use crate::request_log::RequestLog;
+use crate::search::Rules;
+
+/// The sandbox's clock: microseconds since the epoch.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+pub(crate) struct Ehr {
+    /// The FHIR base, without a slash at the end.
+    pub(crate) base: String,
+    pub(crate) clock: Clock,
+    /// Microseconds that the clock was moved by since the start.
+    pub(crate) offset: AtomicI64,
+    pub(crate) charts: Charts,
+    pub(crate) authority: Authority,
+    pub(crate) faults: Faults,
+    pub(crate) log: RequestLog,
+    /// No token is asked for.
+    pub(crate) open: bool,
+    pub(crate) admin: bool,
+    pub(crate) rules: Rules,
+}
+
+/// What a request wants of a resource type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Interaction<'a> {
+    Read(&'a str),
+    VersionRead(&'a str, &'a str),
+    Search,
+    Create,
+    Update(&'a str),
+    Delete(&'a str),
+}
+
+impl Interaction<'_> {
+    /// The letter of SMART scopes version 2.
+    fn letter(self) -> char {
+        match self {
+            Self::Read(_) | Self::VersionRead(..) => 'r',
+            Self::Search => 's',
+            Self::Create => 'c',
+            Self::Update(_) => 'u',
+            Self::Delete(_) => 'd',
+        }
+    }
+}
+
+impl Ehr {
+    pub(crate) fn now(&self) -> i64 {
+        (self.clock)().saturating_add(self.offset.load(Ordering::Relaxed))
+    }
+
+    /// Takes a fault that fits the request, if one of those wanted is planted.
+    pub(crate) fn fault(&self, call: &Call, wanted: impl Fn(&FaultKind) -> bool) -> Option<FaultKind> {
+        self.faults.take(&call.method, &call.path, wanted)
+    }
+
+    /// The reply to a request at an instant.
+    pub(crate) fn reply(&self, call: &Call, now: i64) -> Reply {
+        if let Some(rest) = call.path.strip_prefix("/sandbox/").filter(|_| self.admin) {
+            return self.administer(call, rest).into();
+        }
+        let fhir = call.path.starts_with("/fhir/");
+        let broken = self.fault(call, |kind| match kind {
+            FaultKind::TooManyRequests { .. } => true,
+            FaultKind::ServerError { .. } => fhir,
+            _ => false,
+        });
+        match broken {
+            Some(FaultKind::TooManyRequests { retry_after }) => {
+                let answer = Answer::plain(429, "Too many requests");
+                return retry_after
+                    .into_iter()
+                    .fold(answer, |answer, value| answer.with("Retry-After", value))
+                    .into();
+            }
+            Some(FaultKind::ServerError { status }) => return Answer::error(status, "transient", "the server is not well").into(),
+            _ => {}
+        }
+        if call.path == "/auth/token" {
+            return self.token(call, now).into();
+        }
+        match call.path.strip_prefix("/fhir/") {
+            Some(rest) => self.fhir(call, rest.trim_end_matches('/'), now),
+            None => Answer::error(404, "not-found", "there is nothing at this path").into(),
+        }
+    }
+
+    fn token(&self, call: &Call, now: i64) -> Answer {
+        if call.method != "POST" {
+            return method_not_allowed("POST");
+        }
+        match self.fault(call, |kind| matches!(kind, FaultKind::TokenRefused { .. })) {
+            Some(FaultKind::TokenRefused {
+                status,
+                error: Some(error),
+            }) => Answer::json(status, serde_json::json!({ "error": error }).to_string()).with("Cache-Control", "no-store"),
+            Some(FaultKind::TokenRefused { status, error: None }) => Answer::plain(status, "Internal error"),
+            _ => self.authority.token(call.content_type(), &call.form(), now),
+        }
+    }
+
+    fn fhir(&self, call: &Call, rest: &str, now: i64) -> Reply {
+        let get = call.method == "GET";
+        match rest {
+            "metadata" if get => {
+                let hidden = self.fault(call, |kind| matches!(kind, FaultKind::NoLastUpdated)).is_some();
+                let last_updated = self.rules.last_updated && !hidden;
+                return self
+                    .page_fault(call)
+                    .unwrap_or_else(|| Answer::fhir(200, capability::statement(&self.base, now, !self.open, last_updated)).into());
+            }
+            ".well-known/smart-configuration" if get && !self.open => {
+                return self
+                    .page_fault(call)
+                    .unwrap_or_else(|| Answer::json(200, capability::smart_configuration(&self.base)).into());
+            }
+            "metadata" | ".well-known/smart-configuration" if !get => return method_not_allowed("GET").into(),
+            _ => {}
+        }
+        let segments: Vec<&str> = rest.split('/').collect();
+        let interaction = match (call.method.as_str(), segments.as_slice()) {
+            ("GET", [_]) | ("POST", [_, "_search"]) => Interaction::Search,
+            ("POST", [_]) => Interaction::Create,
+            ("GET", [_, id]) => Interaction::Read(id),
+            ("PUT", [_, id]) => Interaction::Update(id),
+            ("DELETE", [_, id]) => Interaction::Delete(id),
+            ("GET", [_, id, "_history", version]) => Interaction::VersionRead(id, version),
+            (_, [_] | [_, _] | [_, _, "_history", _]) => return method_not_allowed("GET, POST, PUT, DELETE").into(),
+            _ => return Answer::error(404, "not-found", "there is nothing at this path").into(),
+        };
+        let name = segments.first().copied().unwrap_or_default();
+        if let Some(refusal) = self.guard(call, name, interaction, now) {
+            return refusal.into();
+        }
+        let Some(resource_type) = known_type(name) else {
+            return Answer::error(404, "not-supported", "this resource type is not served").into();
+        };
+        if !call.accepts_json() {
+            return Answer::error(406, "not-supported", "only JSON is served").into();
+        }
+        self.interact(call, resource_type, interaction, now)
+    }
+
+    /// Checks token and scope.
+    fn guard(&self, call: &Call, name: &str, interaction: Interaction<'_>, now: i64) -> Option<Answer> {
+        let paging = interaction == Interaction::Search && call.query.contains("_cursor=");
+        if paging && self.fault(call, |kind| *kind == FaultKind::TokenExpiredMidSearch).is_some() {
+            self.authority.revoke_all();
+            return Some(unauthorized("error=\"invalid_token\", error_description=\"unknown or expired\""));
+        }
+        if !self.open {
+            match self.authority.check(call.header("authorization"), now) {
+                Err(challenge) => return Some(unauthorized(challenge)),
+                Ok(grant) if !grant.allows(name, interaction.letter()) => {
+                    let answer = Answer::error(403, "forbidden", "the token's scope does not allow this");
+                    return Some(answer.with("WWW-Authenticate", "Bearer realm=\"sandbox\", error=\"insufficient_scope\""));
+                }
+                Ok(_) => {}
+            }
+        }
+        self.fault(call, |kind| *kind == FaultKind::RefuseType)
+            .map(|_| Answer::error(403, "forbidden", "this type is not open to this client"))
+    }
+
+    /// The faults that replace the page of a GET or search.
+    pub(crate) fn page_fault(&self, call: &Call) -> Option<Reply> {
+        match self.fault(call, |kind| matches!(kind, FaultKind::NotJson | FaultKind::HugeBody { .. }))? {
+            FaultKind::HugeBody { bytes } => {
+                let headers = vec![("Content-Type", crate::answer::FHIR_JSON.to_owned())];
+                Some(
+                    Answer {
+                        status: 200,
+                        headers,
+                        body: Body::Flood(bytes),
+                    }
+                    .into(),
+                )
+            }
+            _ => {
+                let page = "<!DOCTYPE html><html><body><h1>Sign in</h1></body></html>".to_owned();
+                let headers = vec![("Content-Type", "text/html; charset=utf-8".to_owned())];
+                Some(
+                    Answer {
+                        status: 200,
+                        headers,
+                        body: Body::Text(page),
+                    }
+                    .into(),
+                )
+            }
+        }
+    }
+}
+
+fn unauthorized(challenge: &str) -> Answer {
+    let separator = if challenge.is_empty() { "" } else { ", " };
+    let header = format!("Bearer realm=\"sandbox\"{separator}{challenge}");
+    Answer::error(401, "login", "a valid access token is required").with("WWW-Authenticate", header)
+}
+
+fn method_not_allowed(allow: &str) -> Answer {
+    Answer::error(405, "not-supported", "this method is not supported here").with("Allow", allow)
+}

@@ -1,0 +1,249 @@
+//! Faults planted by name. Owns which fault meets which request and how often; `fhir` and `exchange` do what the fault says.
+//! A fault that is left over at the end of a test shows that the test did not test what it says, so leftovers can be listed.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fault")]
+pub enum FaultKind {
+    /// 429 as text/plain on any request, that for a token included, with this `Retry-After` as it stands (seconds, a date, or nonsense), or without one.
+    TooManyRequests {
+        /// The header's value.
+        #[serde(default)]
+        retry_after: Option<String>,
+    },
+    /// This status with an OperationOutcome of code `transient`, on any FHIR request. Nothing was done.
+    ServerError {
+        /// 500, 502, 503 or 504.
+        status: u16,
+    },
+    /// The token ends between two pages: 401 on a page after the first, and every token given out is void.
+    TokenExpiredMidSearch,
+    /// The token endpoint refuses: with this RFC 6749 error, or without one as text/plain.
+    TokenRefused {
+        /// 400, 401 or 500.
+        status: u16,
+        /// `invalid_client`, `invalid_grant`, ...
+        #[serde(default)]
+        error: Option<String>,
+    },
+    /// The answer is held back so long, then given.
+    PageTimeout {
+        /// Milliseconds.
+        millis: u64,
+    },
+    /// `link[next]` points to this origin.
+    NextLinkOnOtherHost {
+        /// For example `http://127.0.0.1:9`.
+        origin: String,
+    },
+    /// `link[next]` leads back to the page it is on.
+    RepeatedNextLink,
+    /// A page begins with the last entry of the page before.
+    DuplicateAcrossPages,
+    /// A searchset holds an OperationOutcome entry with this severity.
+    OutcomeInBundle {
+        /// `information`, `warning` or `error`.
+        severity: String,
+    },
+    /// A search forgets its filters and answers everything with 200.
+    IgnoresFilter {
+        /// True: `link[self]` pretends that the filters were applied.
+        echo: bool,
+    },
+    /// A create is done, and the connection closed without an answer.
+    CreateAppliedAnswerLost,
+    /// The connection is closed without an answer, and the create was not done.
+    CreateLost,
+    /// A create is done, and the answer is 500.
+    Create500Applied,
+    /// The answer to a create is 500, and it was not done.
+    Create500NotApplied,
+    /// The answer to a create is 409, and it was not done.
+    CreateConflict409,
+    /// The answer to a create or update is 412, and it was not done.
+    PreconditionFailed412,
+    /// A create is answered 201 without a body, whatever `Prefer` says.
+    CreateEmptyBody,
+    /// `Location` of a create names this origin.
+    LocationOtherHost {
+        /// For example `http://ehr.internal`.
+        origin: String,
+    },
+    /// A create forgets `If-None-Exist`.
+    ConditionalIgnored,
+    /// 403 on every interaction with the type.
+    RefuseType,
+    /// 200 with an HTML page.
+    NotJson,
+    /// 200 with a body of so many bytes, never ending in a value.
+    HugeBody {
+        /// Length of the body.
+        bytes: u64,
+    },
+    /// `_lastUpdated` is neither advertised nor understood.
+    NoLastUpdated,
+    /// A read is answered 410.
+    Gone,
+    /// The server's clock is so far off: in `Date`, in `meta.lastUpdated` of what is written, and in the checks of the token endpoint.
+    ClockSkew {
+        /// Seconds; negative is slow.
+        seconds: i64,
+    },
+}
+
+/// A fault with where and how often it strikes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fault {
+    /// What goes wrong.
+    #[serde(flatten)]
+    pub kind: FaultKind,
+    /// Only requests of this method; empty: any.
+    #[serde(default)]
+    pub method: String,
+    /// Only paths that begin so, for example `/fhir/Patient`; empty: any.
+    #[serde(default)]
+    pub path: String,
+    /// How many matching requests pass unharmed first.
+    #[serde(default)]
+    pub skip: u32,
+    /// How many requests it strikes.
+    #[serde(default = "once")]
+    pub times: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Fault {
+    /// A fault that strikes the first request it fits, once.
+    pub fn new(kind: FaultKind) -> Self {
+        Self {
+            kind,
+            method: String::new(),
+            path: String::new(),
+            skip: 0,
+            times: 1,
+        }
+    }
+
+    /// Only requests of this method whose path begins so.
+    #[must_use]
+    pub fn on(mut self, method: &str, path: &str) -> Self {
+        (self.method, self.path) = (method.to_owned(), path.to_owned());
+        self
+    }
+
+    /// Strikes so often; `u32::MAX` is for ever.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Lets so many matching requests pass first.
+    #[must_use]
+    pub fn after(mut self, skip: u32) -> Self {
+        self.skip = skip;
+        self
+    }
+}
+
+struct Planted {
+    fault: Fault,
+    struck: u32,
+}
+
+/// The planted faults.
+#[derive(Default)]
+pub(crate) struct Faults {
+    planted: Mutex<Vec<Planted>>,
+}
+
+impl Faults {
+    fn lock(&self) -> MutexGuard<'_, Vec<Planted>> {
+        self.planted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn plant(&self, fault: Fault) {
+        self.lock().push(Planted { fault, struck: 0 });
+    }
+
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// What was not used up; a fault for ever counts as used when it struck once.
+    pub(crate) fn unused(&self) -> Vec<Fault> {
+        let left = |planted: &Planted| planted.fault.times > 0 && (planted.fault.times < u32::MAX || planted.struck == 0);
+        self.lock()
+            .iter()
+            .filter(|planted| left(planted))
+            .map(|planted| planted.fault.clone())
+            .collect()
+    }
+
+    /// The first planted fault that fits the request and is one of those wanted at this point; it is counted down.
+    pub(crate) fn take(&self, method: &str, path: &str, wanted: impl Fn(&FaultKind) -> bool) -> Option<FaultKind> {
+        let mut planted = self.lock();
+        for Planted { fault, struck } in planted.iter_mut() {
+            let fits = (fault.method.is_empty() || fault.method == method) && path.starts_with(&fault.path);
+            if fault.times == 0 || !fits || !wanted(&fault.kind) {
+                continue;
+            }
+            if fault.skip > 0 {
+                fault.skip -= 1;
+                continue;
+            }
+            if fault.times < u32::MAX {
+                fault.times -= 1;
+            }
+            *struck = struck.saturating_add(1);
+            return Some(fault.kind.clone());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_what_it_fits_and_as_often_as_it_says() {
+        let faults = Faults::default();
+        faults.plant(Fault::new(FaultKind::Gone).on("GET", "/fhir/Patient").after(1).times(2));
+        let strike = |method, path| faults.take(method, path, |kind| *kind == FaultKind::Gone).is_some();
+        assert!(!strike("POST", "/fhir/Patient/1") && !strike("GET", "/fhir/CarePlan/1"));
+        assert_eq!([(); 4].map(|()| strike("GET", "/fhir/Patient/1")), [false, true, true, false]);
+        assert_eq!(faults.unused(), []);
+    }
+
+    #[test]
+    fn what_is_left_over_is_listed() {
+        let faults = Faults::default();
+        let standing = Fault::new(FaultKind::NoLastUpdated).times(u32::MAX);
+        faults.plant(standing.clone());
+        faults.plant(Fault::new(FaultKind::NotJson));
+        assert_eq!(faults.unused(), [standing, Fault::new(FaultKind::NotJson)]);
+        assert_eq!(
+            faults.take("GET", "/", |kind| *kind == FaultKind::NoLastUpdated),
+            Some(FaultKind::NoLastUpdated)
+        );
+        assert_eq!(faults.unused(), [Fault::new(FaultKind::NotJson)]);
+        faults.clear();
+        assert_eq!(faults.unused(), []);
+    }
+
+    #[test]
+    fn the_json_form_is_flat() {
+        let fault: Fault = serde_json::from_str(r#"{"fault":"ClockSkew","seconds":-600,"path":"/auth"}"#).unwrap();
+        assert_eq!(fault, Fault::new(FaultKind::ClockSkew { seconds: -600 }).on("", "/auth"));
+        let fault: Fault = serde_json::from_str(r#"{"fault":"CreateLost","times":3}"#).unwrap();
+        assert_eq!(fault, Fault::new(FaultKind::CreateLost).times(3));
+    }
+}

@@ -1,0 +1,11 @@
+//! From facts to memberships. The rules themselves are in `domain::rules`, pure; this stage finds who must be looked at, evaluates them,
+//! and writes differences.
+//!
+//! It reads facts and the marks that sync leaves, and leaves marks for outreach. It knows nothing of EHRs, programs or channels.
+
+pub mod definitions;
+mod assignment;
+pub mod explain;
+pub mod task;
+
+pub use definitions::{Definitions, NotInForce};

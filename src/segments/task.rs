@@ -1,0 +1,133 @@
+//! The segment stage: takes the persons that were marked or are due by time, evaluates them, and writes differences under a lease.
+//!
+//! Work grows with what changed, never with the population. One thread reads and evaluates the next chunk while the writer commits the
+//! one before.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use domain::rules::Site;
+use domain::{Clock, Timestamp};
+
+use super::assignment::{Subject, compare};
+use super::definitions::Definitions;
+use crate::store::leases::{self, Fence, Term};
+use crate::store::memberships::{self, Evaluated};
+use crate::store::pending::{self, Pending};
+use crate::store::{Lane, Store, StoreError, people};
+
+/// The lease under which memberships are written.
+pub const LEASE: &str = "segments";
+
+/// Persons of one chunk; some thousand rows of facts, a few megabytes.
+const CHUNK: i64 = 1_000;
+
+/// What a pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    /// Persons evaluated.
+    pub persons: u64,
+    /// Memberships that changed.
+    pub changes: u64,
+    /// Persons evaluated because their time had come, whose answers had not changed after all: valid-until may be early, never late.
+    pub early: u64,
+}
+
+/// What the stage works with.
+pub struct Stage<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The definitions in force.
+    pub definitions: &'a Definitions,
+    /// The site's zone and language.
+    pub site: &'a Site,
+    /// Time.
+    pub clock: &'a dyn Clock,
+    /// Proof of the lease.
+    pub fence: &'a Fence,
+    /// How long the lease lasts without a sign of life.
+    pub term: Term,
+}
+
+struct Chunk {
+    taken: Vec<Pending>,
+    evaluated: Vec<Evaluated>,
+    now: Timestamp,
+}
+
+/// Evaluates until nobody waits, or until `stop`. Blocks; `progress` is told how many persons were done.
+///
+/// # Errors
+/// [`StoreError::LeaseLost`], or the engine's refusal. What was committed stays.
+pub fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, StoreError> {
+    let mut total = Report::default();
+    loop {
+        let pass = one_pass(stage, stop, &mut total, progress)?;
+        if pass == 0 || stop.load(Ordering::Relaxed) {
+            return Ok(total);
+        }
+    }
+}
+
+fn one_pass(stage: &Stage<'_>, stop: &AtomicBool, total: &mut Report, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, StoreError> {
+    let (send, receive) = std::sync::mpsc::sync_channel::<Result<Chunk, StoreError>>(2);
+    let mut persons = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut after = i64::MIN;
+            while !stop.load(Ordering::Relaxed) {
+                let chunk = evaluate_chunk(stage, after);
+                match &chunk {
+                    Ok(c) => match c.taken.last() {
+                        Some(last) => after = last.person,
+                        None => return,
+                    },
+                    Err(_) => {
+                        drop(send.send(chunk));
+                        return;
+                    }
+                }
+                if send.send(chunk).is_err() {
+                    return;
+                }
+            }
+        });
+        for chunk in receive {
+            let chunk = chunk?;
+            stage.store.write_blocking(Lane::Bulk, "assign segments", |conn| {
+                leases::extend(conn, stage.fence, stage.clock.now(), stage.term)?;
+                memberships::apply(conn, &chunk.evaluated, chunk.now)?;
+                pending::done(conn, &chunk.taken)
+            })?;
+            persons += u64::try_from(chunk.taken.len()).unwrap_or(0);
+            for (taken, found) in chunk.taken.iter().zip(&chunk.evaluated) {
+                total.changes += u64::try_from(found.changes.len()).unwrap_or(0);
+                total.early += u64::from(taken.generation == 0 && found.changes.is_empty());
+            }
+            total.persons += u64::try_from(chunk.taken.len()).unwrap_or(0);
+            progress(total.persons);
+        }
+        Ok(persons)
+    })
+}
+
+fn evaluate_chunk(stage: &Stage<'_>, after: i64) -> Result<Chunk, StoreError> {
+    let now = stage.clock.now();
+    stage.store.read_blocking(|conn| {
+        let taken = pending::take(conn, now, after, CHUNK)?;
+        let persons: Vec<i64> = taken.iter().map(|p| p.person).collect();
+        let facts = people::facts(conn, &persons)?;
+        let stored = memberships::assignments(conn, &persons)?;
+        let conn = std::cell::RefCell::new(conn);
+        let evaluated = persons
+            .iter()
+            .filter_map(|person| facts.get(person).map(|known| (*person, known)))
+            .map(|(person, known)| {
+                let subject = Subject { person, facts: &known.facts, stored: stored.get(&person) };
+                compare(stage.definitions, stage.site, &subject, now, |person, segment| {
+                    memberships::entries_before(&mut conn.borrow_mut(), person, segment)
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(Chunk { taken, evaluated, now })
+    })
+}

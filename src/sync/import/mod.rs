@@ -1,0 +1,266 @@
+//! Files to store: NDJSON of one EHR, gzipped or not, types mixed or not.
+//!
+//! One thread reads and cuts into lines, several parse, compare, project and compress, one commits. Channels between them are short, so
+//! memory is the same whatever a file's size. Order is kept from line to commit: of two lines with one id the later wins, unless both
+//! carry `meta.lastUpdated`, then the newer.
+//!
+//! All types' leases are held from the beginning, so that an import and a sync of the same EHR never mix. A type of which no line came
+//! stays as it was.
+
+mod commit;
+mod prepare;
+mod report;
+mod source;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use domain::clock::Clock;
+use domain::model::{EhrId, ResourceType};
+
+use super::{Holder, lease_name};
+use crate::store::leases::{self, Fence};
+use crate::store::{Lane, Store, StoreError, ehrs, sync_state};
+use commit::{Committer, Desk};
+use prepare::{Bench, Prepared};
+use report::{Clocks, Stage};
+use source::{Batch, Input};
+use turns::{InFlight, Turns};
+
+pub use report::{Progress, Report, Stages};
+
+/// Batches that may wait between two threads.
+const WAITING: usize = 2;
+/// More threads than this cannot be fed by one reader.
+const MOST_WORKERS: usize = 8;
+
+/// Why nothing, or not everything, was imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// No path was named.
+    #[error("name at least one file or folder, or - for standard input")]
+    NoPaths,
+    /// Standard input twice.
+    #[error("- (standard input) can be named once only")]
+    StdinTwice,
+    /// A path that cannot be read.
+    #[error("cannot read {}: check that it exists and that this user may read it", path.display())]
+    Unreadable {
+        /// The path as it was named, or as it was found in a folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder without anything to import.
+    #[error("the folder {} holds no file that ends in .ndjson, .ndjson.gz, .jsonl or .jsonl.gz", .0.display())]
+    EmptyFolder(PathBuf),
+    /// The EHR is not registered.
+    #[error("there is no EHR `{0}`: register it with `fhir-engage ehr add {0} --files`")]
+    UnknownEhr(EhrId),
+    /// Someone else works on the same data.
+    #[error("{kind} of `{ehr}` is being synced or imported by another process; try again when it is done")]
+    Held {
+        /// The EHR.
+        ehr: EhrId,
+        /// The type.
+        kind: ResourceType,
+    },
+    /// The store cannot go on. What was committed stays; the import can be repeated.
+    #[error("the import stopped; what was stored stays, and the same command goes on from there")]
+    Store(#[from] StoreError),
+}
+
+/// What to import.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The EHR that the files are of.
+    pub ehr: &'a EhrId,
+    /// Files, folders, or `-`.
+    pub paths: &'a [PathBuf],
+}
+
+/// Imports files. Blocks until done, or until `stop` is set: then what is in hand is committed and the report says so.
+///
+/// # Errors
+/// [`ImportError`]; bad content is none, it is quarantined and counted.
+pub fn run(
+    store: &Store,
+    clock: &dyn Clock,
+    holder: Holder<'_>,
+    request: Request<'_>,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, ImportError> {
+    let inputs = source::inputs(request.paths)?;
+    let ehr = request.ehr;
+    if store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))?.is_none() {
+        return Err(ImportError::UnknownEhr(ehr.clone()));
+    }
+    let fences = acquire(store, clock, holder, ehr)?;
+    let done = import(store, clock, holder, ehr, &fences, &inputs, stop, progress);
+    let given_back = store.write_blocking(Lane::Bulk, "end of import", |conn| fences.iter().try_for_each(|f| leases::release(conn, f)));
+    if let Err(error) = given_back {
+        tracing::warn!(error = %error, "the leases of an import could not be given back; they run out by themselves");
+    }
+    done
+}
+
+/// Takes the leases of all types, or none.
+fn acquire(store: &Store, clock: &dyn Clock, holder: Holder<'_>, ehr: &EhrId) -> Result<Vec<Fence>, ImportError> {
+    let mut fences = Vec::new();
+    for kind in ResourceType::ALL {
+        let name = lease_name(ehr, kind);
+        let taken = store.write_blocking(Lane::Bulk, "begin an import", |conn| {
+            leases::acquire(conn, &name, holder.owner, clock.now(), holder.term, holder.is_dead)
+        });
+        match taken {
+            Ok(Some(fence)) => fences.push(fence),
+            refused => {
+                store.write_blocking(Lane::Bulk, "end of import", |conn| fences.iter().try_for_each(|f| leases::release(conn, f)))?;
+                refused?;
+                return Err(ImportError::Held { ehr: ehr.clone(), kind });
+            }
+        }
+    }
+    Ok(fences)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the whole of one import, handed on once from `run`")]
+fn import(
+    store: &Store,
+    clock: &dyn Clock,
+    holder: Holder<'_>,
+    ehr: &EhrId,
+    fences: &[Fence],
+    inputs: &[Input],
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, ImportError> {
+    let started = Instant::now();
+    let (in_flight, clocks, announce, hand_on) = (InFlight::default(), Clocks::default(), Turns::new(), Turns::new());
+    let began = began(store, clock, ehr)?;
+    let desk = Desk { store, ehr, clock, term: holder.term, fences: fences.to_vec(), began, in_flight: &in_flight, clocks: &clocks };
+    let bench = Bench { store, ehr, in_flight: &in_flight, announce: &announce, clocks: &clocks };
+    let mut committer = Committer::new(desk);
+    let files = AtomicU64::new(0);
+    let done = std::thread::scope(|scope| {
+        let (to_workers, from_reader) = sync_channel(WAITING);
+        let (to_committer, from_workers) = sync_channel(WAITING);
+        let reader = scope.spawn(|| read(inputs, to_workers, stop, &clocks, &files));
+        // Shared by the workers alone: when the last one ends, the reader can send no more and ends too.
+        let from_reader = Arc::new(Mutex::new(from_reader));
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(MOST_WORKERS) {
+            let (from_reader, to_committer) = (Arc::clone(&from_reader), to_committer.clone());
+            let (bench, hand_on) = (&bench, &hand_on);
+            scope.spawn(move || work(bench, hand_on, &from_reader, &to_committer));
+        }
+        drop((from_reader, to_committer));
+        let gathered = gather(&mut committer, &from_workers, started, progress);
+        drop(from_workers);
+        if gathered.is_err() {
+            announce.give_up();
+            hand_on.give_up();
+        }
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        gathered.map_err(ImportError::from).and(read)
+    });
+    let interrupted = stop.load(Ordering::Relaxed);
+    let done = done.and_then(|()| Ok(committer.finish(interrupted)?));
+    if let Err(error) = done {
+        committer.fail(&error.to_string());
+        return Err(error);
+    }
+    let mut report = std::mem::take(&mut committer.report);
+    report.files = files.into_inner();
+    report.seconds = started.elapsed().as_secs_f64();
+    report.stages = clocks.read();
+    report.interrupted = interrupted;
+    Ok(report)
+}
+
+/// Of each type, an instant that is not before now and later than the end of its last run.
+fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
+    store.read_blocking(|conn| {
+        let mut all = HashMap::new();
+        for kind in ResourceType::ALL {
+            let last = sync_state::get(conn, ehr, kind)?.and_then(|state| state.run);
+            let last = last.map(|run| sync_state::run(conn, run)).transpose()?.flatten();
+            let ended = last.and_then(|run| run.ended_at).map_or(0, |at| at.saturating_add(1));
+            all.insert(kind, clock.now().max(domain::Timestamp::from_micros(ended)));
+        }
+        Ok(all)
+    })
+}
+
+fn read(inputs: &[Input], to_workers: SyncSender<(u64, Batch)>, stop: &AtomicBool, clocks: &Clocks, files: &AtomicU64) -> Result<(), ImportError> {
+    let mut number = 0;
+    for input in inputs {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut lines = input.open()?;
+        files.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let started = Instant::now();
+            let batch = lines.batch();
+            clocks.add(Stage::Read, started.elapsed());
+            let Some(batch) = batch else { break };
+            // A worker that is gone has told the committer why.
+            if stop.load(Ordering::Relaxed) || to_workers.send((number, batch)).is_err() {
+                return Ok(());
+            }
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Lets the others go when this thread panics: they wait for its turn.
+struct GiveUpOnPanic<'a>(&'a Turns, &'a Turns);
+
+impl Drop for GiveUpOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up();
+            self.1.give_up();
+        }
+    }
+}
+
+fn work(bench: &Bench<'_>, hand_on: &Turns, from_reader: &Mutex<Receiver<(u64, Batch)>>, to_committer: &SyncSender<Result<Prepared, StoreError>>) {
+    let _guard = GiveUpOnPanic(bench.announce, hand_on);
+    loop {
+        let next = from_reader.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((number, batch)) = next else { return };
+        let Some(prepared) = bench.prepare(number, &batch) else { return };
+        drop(batch);
+        match hand_on.take(number, || to_committer.send(prepared)) {
+            Some(Ok(())) => {}
+            _ => return,
+        }
+    }
+}
+
+fn gather(
+    committer: &mut Committer<'_>,
+    from_workers: &Receiver<Result<Prepared, StoreError>>,
+    started: Instant,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(), StoreError> {
+    loop {
+        match from_workers.recv_timeout(committer.idle().max(std::time::Duration::from_millis(100))) {
+            Ok(batch) => committer.take(batch?)?,
+            Err(RecvTimeoutError::Timeout) => committer.stay_alive()?,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        progress(Progress { lines: committer.report.lines, bytes: committer.report.bytes, elapsed: started.elapsed() });
+    }
+}

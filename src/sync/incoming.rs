@@ -1,0 +1,51 @@
+//! A resource's bytes to what the store keeps of it.
+
+use domain::fhir::{self, Reject};
+use domain::model::ResourceType;
+
+use crate::store::StoreError;
+use crate::store::codec::{Codec, content_hash};
+use crate::store::resources::Incoming;
+
+/// Why a resource could not be made ready.
+pub(super) enum NotReady {
+    /// It is not taken.
+    Rejected(Reject),
+    /// The store cannot go on.
+    Store(StoreError),
+}
+
+/// Projects and compresses a resource. `body_hash` is [`content_hash`] of `bytes`.
+pub(super) fn incoming(codec: &Codec, kind: ResourceType, bytes: &[u8], body_hash: [u8; 16]) -> Result<Incoming, NotReady> {
+    let (projected, facts) = facts(kind, bytes).map_err(NotReady::Rejected)?;
+    pack(codec, kind, bytes, body_hash, projected, facts).map_err(NotReady::Store)
+}
+
+/// A resource's facts, and as the bytes to store.
+pub(super) fn facts(kind: ResourceType, bytes: &[u8]) -> Result<(fhir::Projected, Vec<u8>), Reject> {
+    let projected = fhir::project(kind, bytes)?;
+    let facts = projected.facts.to_bytes();
+    Ok((projected, facts))
+}
+
+/// The second half of [`incoming`], apart so that an import can tell what each costs.
+pub(super) fn pack(
+    codec: &Codec,
+    kind: ResourceType,
+    bytes: &[u8],
+    body_hash: [u8; 16],
+    projected: fhir::Projected,
+    facts: Vec<u8>,
+) -> Result<Incoming, StoreError> {
+    let patients = projected.facts.patients(projected.id.as_str()).into_iter().map(str::to_owned).collect();
+    Ok(Incoming {
+        body: codec.pack(Some(kind), bytes)?,
+        fhir_id: projected.id.as_str().to_owned(),
+        version: projected.version,
+        last_updated: projected.last_updated.map(domain::Timestamp::micros),
+        body_hash,
+        facts_hash: content_hash(&facts),
+        facts,
+        patients,
+    })
+}

@@ -1,0 +1,206 @@
+//! Shapes a finished attempt to a contract: the Communication's bytes, and what could not be carried. Pure: no store, no clock, no EHR.
+//!
+//! What a contract does not take is left out and told as a [`Loss`]; what would make the resource say something untrue is refused.
+
+use chrono::SecondsFormat;
+use domain::Timestamp;
+use serde::{Deserialize, Serialize};
+use typed::codes::{ATTEMPT_SYSTEM, PROFILE_COMMUNICATION};
+use typed::{Communication, CommunicationStatus, Identifier, Invalid, Payload, Reference, printable};
+
+use super::contract::{Contract, Element, PayloadShape, Status};
+use super::meaning::{Meaning, meaning, medium};
+use super::status::status;
+use crate::store::attempts::Attempt;
+
+/// Who writes: the same for all write-backs of an installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The practice's name, as patients and staff know it.
+    pub name: String,
+    /// The namespace of attempt ids, an absolute URI. Must never change once something was written: it is what is searched for.
+    pub identifier_system: String,
+}
+
+impl Site {
+    /// A site with the default namespace.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), identifier_system: ATTEMPT_SYSTEM.to_owned() }
+    }
+}
+
+/// What a Communication is made from. Its `Debug` shows no message: `Attempt` holds it compressed, and so is `message` left out.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The finished attempt.
+    pub attempt: &'a Attempt,
+    /// The patient's logical id in the EHR.
+    pub patient: &'a str,
+    /// The words that were sent; needed only where the contract wants them.
+    pub message: Option<&'a str>,
+}
+
+/// Something that this EHR's chart will not show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The element, as FHIR writes it.
+    pub element: String,
+    /// Why, in words without patient data.
+    pub why: String,
+}
+
+/// A Communication, ready to go.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Composed {
+    /// R4 JSON.
+    pub bytes: Vec<u8>,
+    /// What could not be carried.
+    pub losses: Vec<Loss>,
+}
+
+impl std::fmt::Debug for Composed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Composed").field("bytes", &self.bytes.len()).field("losses", &self.losses).finish()
+    }
+}
+
+/// Why nothing could be composed. For a person: the row is refused with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// It has no outcome.
+    #[error("not-finished: the attempt has no outcome to tell")]
+    NotFinished,
+    /// `completed` without `sent` would be a lie or break the profile.
+    #[error("never-sent: the attempt has no time of sending")]
+    NeverSent,
+    /// The contract takes no such status.
+    #[error("status-not-taken: this EHR takes no Communication with status {0}")]
+    Status(&'static str),
+    /// A value that R4 does not take.
+    #[error("not-r4: {0}")]
+    Invalid(#[from] Invalid),
+}
+
+/// Composes one Communication.
+///
+/// # Errors
+/// [`ComposeError`], where nothing true and valid can be said.
+pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Result<Composed, ComposeError> {
+    let a = subject.attempt;
+    let (code, reason) = status(a).ok_or(ComposeError::NotFinished)?;
+    if !contract.statuses.contains(&code) {
+        return Err(ComposeError::Status(code.as_str()));
+    }
+    if code == Status::Completed && a.sent_at.is_none() {
+        return Err(ComposeError::NeverSent);
+    }
+    let meaning = meaning(&a.action);
+    let patient = format!("Patient/{}", subject.patient);
+    let about: Vec<String> = a.about.iter().cloned().collect();
+    let plan: Vec<String> = about.iter().filter(|r| r.starts_with("CarePlan/")).cloned().collect();
+    let mut fit = Fit { contract, losses: Vec::new() };
+    let communication = Communication {
+        // The profile fixes the namespace of the identifier.
+        profile: if site.identifier_system == ATTEMPT_SYSTEM { fit.list(Element::Profile, vec![PROFILE_COMMUNICATION.to_owned()]) } else { Vec::new() },
+        identifier: fit.list(Element::Identifier, vec![Identifier { system: site.identifier_system.clone(), value: a.id.clone() }]),
+        based_on: fit.list(Element::BasedOn, plan),
+        status_reason: fit.one(Element::StatusReason, reason),
+        category: vec![meaning.category.into()],
+        medium: fit.list(Element::Medium, vec![medium(a.channel.as_deref().unwrap_or_default(), contract.medium_codes)]),
+        subject: Some(patient.clone()),
+        topic: fit.one(Element::Topic, Some(meaning.topic())),
+        about: fit.list(Element::About, about),
+        sent: fit.one(Element::Sent, a.sent_at.map(instant)),
+        recipient: vec![Reference::to(patient)],
+        sender: Some(sender(site)),
+        payload: fit.payload(subject, &meaning),
+        note: fit.list(Element::Note, notes(a)),
+        ..Communication::new(coded(code))
+    };
+    Ok(Composed { bytes: typed::communication(&communication)?, losses: fit.losses })
+}
+
+/// Leaves out what the contract does not take, and remembers it.
+struct Fit<'a> {
+    contract: &'a Contract,
+    losses: Vec<Loss>,
+}
+
+impl Fit<'_> {
+    fn list<T>(&mut self, element: Element, values: Vec<T>) -> Vec<T> {
+        if values.is_empty() || self.contract.takes(element) {
+            return values;
+        }
+        self.lose(element.as_str(), "this EHR does not take it");
+        Vec::new()
+    }
+
+    fn one<T>(&mut self, element: Element, value: Option<T>) -> Option<T> {
+        self.list(element, value.into_iter().collect()).pop()
+    }
+
+    fn payload(&mut self, subject: &Subject<'_>, meaning: &Meaning) -> Vec<Payload> {
+        let a = subject.attempt;
+        let text = match self.contract.payload {
+            PayloadShape::Template => template(a),
+            PayloadShape::Summary => summary(a, meaning),
+            PayloadShape::Text => match subject.message.and_then(printable) {
+                Some(words) => words,
+                None => {
+                    self.lose("payload", "the words that were sent are not kept; a summary stands in their place");
+                    summary(a, meaning)
+                }
+            },
+        };
+        vec![Payload::Text(text)]
+    }
+
+    fn lose(&mut self, element: &str, why: &str) {
+        self.losses.push(Loss { element: element.to_owned(), why: why.to_owned() });
+    }
+}
+
+const fn coded(status: Status) -> CommunicationStatus {
+    match status {
+        Status::Completed => CommunicationStatus::Completed,
+        Status::Stopped => CommunicationStatus::Stopped,
+        Status::NotDone => CommunicationStatus::NotDone,
+        Status::Unknown => CommunicationStatus::Unknown,
+        Status::EnteredInError => CommunicationStatus::EnteredInError,
+    }
+}
+
+/// A machine sent it, in the practice's name. Known by name only: no EHR has a resource for it unless somebody made one.
+fn sender(site: &Site) -> Reference {
+    let name = printable(&site.name).map_or_else(|| "fhir-engage".to_owned(), |name| format!("{name} (fhir-engage)"));
+    Reference::named("Device", name)
+}
+
+/// A FHIR instant in whole milliseconds: what every server keeps.
+fn instant(micros: i64) -> String {
+    Timestamp::from_micros(micros).to_utc().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn template(a: &Attempt) -> String {
+    format!("Template {}, program {}, step {}.", a.template, a.program, a.step)
+}
+
+fn summary(a: &Attempt, meaning: &Meaning) -> String {
+    let language = a.language.as_deref().map(|l| format!(" (language {l})")).unwrap_or_default();
+    format!("The patient was asked {}{language}. {}", meaning.asked, template(a))
+}
+
+fn notes(a: &Attempt) -> Vec<String> {
+    let mut notes = Vec::new();
+    if a.channel.as_deref() == Some("recorded") {
+        notes.push("Recorded, not sent: the step went through the recorded channel, and no message left this installation.".to_owned());
+    }
+    if a.outcome.as_deref() == Some("answered") {
+        notes.push("The patient answered.".to_owned());
+    }
+    if let Some(code) = a.failure.as_deref().filter(|_| a.outcome.as_deref() == Some("failed")).and_then(printable) {
+        notes.push(format!("The channel said: {code}"));
+    }
+    notes
+}

@@ -1,0 +1,123 @@
+//! Why a write-back is where it is, in words, with what a person can do. A row's reason begins with its cause, a word up to the first
+//! colon; refusals are grouped by it.
+
+use domain::Timestamp;
+
+use super::compose::Loss;
+use crate::store::writebacks::Writeback;
+
+/// The cause of a refusal or of a wait: the first word of the reason, such as `http-422`.
+#[must_use]
+pub fn cause(row: &Writeback) -> Option<&str> {
+    row.failure.as_deref().map(|why| why.split([':', ' ', ',']).next().unwrap_or(why))
+}
+
+/// One row in words.
+#[must_use]
+pub fn explain(row: &Writeback, now: Timestamp) -> String {
+    let why = row.failure.as_deref().unwrap_or("no reason was kept");
+    let when = Timestamp::from_micros(row.next_at);
+    match row.state.as_str() {
+        "owed" if row.tries == 0 => "It has not been tried yet.".to_owned(),
+        "owed" if when > now => format!("It is not in the EHR and is tried again at {when} (tried {} so far): {why}", times(row.tries)),
+        "owed" => format!("It is not in the EHR and waits its turn (tried {} so far): {why}", times(row.tries)),
+        "writing" if when > now => format!("It is being written; if its worker died, another one searches for it from {when}."),
+        "writing" => "Its worker died while writing it; the next run searches for it before anything is sent again.".to_owned(),
+        "unknown" if row.is_parked() => {
+            format!("It may be in the EHR and no machine can tell; look for it in the patient's chart. {}", sentence(why))
+        }
+        "unknown" if when > now => format!("It may be in the EHR; it is searched for from {when}: {why}"),
+        "unknown" => format!("It may be in the EHR; the next run searches for it: {why}"),
+        "written" => written(row),
+        "refused" => format!("{} {}", sentence(why), remedy(cause(row).unwrap_or_default())),
+        "exported" => "It was put into an export file.".to_owned(),
+        other => format!("It is in a state that this version does not know: {other}."),
+    }
+}
+
+fn written(row: &Writeback) -> String {
+    let place = row.remote_id.as_deref().map_or_else(
+        || "It is in the EHR, which did not tell its id.".to_owned(),
+        |id| format!("It is in the EHR as Communication/{id}."),
+    );
+    let losses: Vec<Loss> = serde_json::from_str(&row.loss).unwrap_or_default();
+    if losses.is_empty() {
+        return place;
+    }
+    let list: Vec<String> = losses.iter().map(|l| format!("{} ({})", l.element, l.why)).collect();
+    format!("{place} Not carried: {}.", list.join(", "))
+}
+
+/// What a person can do about a refusal.
+fn remedy(cause: &str) -> &'static str {
+    match cause {
+        "not-taken" => "Ask the EHR's operator whether Communication can be created, then replay it.",
+        "http-401" | "http-403" => "Have the EHR's operator grant system/Communication.crs to this client, or look whether this patient's chart is closed to it; then replay it.",
+        "http-404" | "http-405" | "http-501" => "This EHR does not create Communications at its base URL; run `fhir-engage ehr check`.",
+        "http-400" | "http-422" => "The EHR refuses the content; leave the element that it names out by the EHR's write-back settings, then replay it.",
+        "http-409" | "http-412" => "Another system is changing the same thing; replay it later.",
+        "found-twice" => "Have all but one of them marked as entered in error in the EHR.",
+        "status-not-taken" => "Leave it in the ledger: this EHR's chart cannot say it.",
+        _ => "Put right what it says, then replay it.",
+    }
+}
+
+fn times(n: i64) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+fn sentence(text: &str) -> String {
+    let text = text.trim_end_matches('.');
+    format!("{text}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(state: &str, next_at: i64, failure: Option<&str>) -> Writeback {
+        Writeback {
+            id: "a1-0".to_owned(),
+            attempt: "a1".to_owned(),
+            kind: "original".to_owned(),
+            revision: 0,
+            ehr: "main".to_owned(),
+            patient: 1,
+            number: 1,
+            state: state.to_owned(),
+            token: 1,
+            tries: 2,
+            next_at,
+            remote_id: Some("c9".to_owned()),
+            remote_version: None,
+            loss: r#"[{"element":"note","why":"this EHR does not take it"}]"#.to_owned(),
+            failure: failure.map(str::to_owned),
+            owed_at: 0,
+            settled_at: None,
+        }
+    }
+
+    #[test]
+    fn every_state_is_told_with_what_comes_next() {
+        let now = Timestamp::parse("2026-11-23T10:00:00Z").unwrap();
+        let later = now.micros() + 60_000_000;
+        for (row, says) in [
+            (Writeback { tries: 0, ..row("owed", 0, None) }, "not been tried"),
+            (row("owed", later, Some("throttled: x")), "tried again at 2026-11-23T10:01:00Z (tried 2 times so far): throttled: x"),
+            (row("owed", 0, Some("throttled: x")), "waits its turn"),
+            (row("writing", later, None), "searches for it from 2026-11-23T10:01:00Z"),
+            (row("writing", 0, None), "worker died"),
+            (row("unknown", later, Some("no-answer: x")), "searched for from"),
+            (row("unknown", 0, Some("no-answer: x")), "next run searches"),
+            (row("unknown", i64::MAX, Some("no-search: x")), "look for it in the patient's chart. no-search: x."),
+            (row("written", 0, None), "Communication/c9. Not carried: note (this EHR does not take it)."),
+            (row("refused", 0, Some("http-422: error: invariant")), "refuses the content"),
+            (row("refused", 0, Some("found-twice: it is in the EHR 2 times")), "entered in error"),
+            (row("exported", 0, None), "export"),
+        ] {
+            assert!(explain(&row, now).contains(says), "{} / {says}: {}", row.state, explain(&row, now));
+        }
+        assert_eq!(cause(&row("refused", 0, Some("http-422: error: invariant"))), Some("http-422"));
+        assert_eq!(cause(&row("refused", 0, Some("not-taken"))), Some("not-taken"));
+    }
+}

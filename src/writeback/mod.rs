@@ -1,0 +1,22 @@
+//! Write-back: from a finished attempt to one Communication in the chart, never lost and never doubled.
+//!
+//! [`contract`] says what a server takes; [`compose`] shapes an attempt to it; [`push`] brings it to the EHR and settles what is
+//! unclear by search; [`task`] does so for all that is owed, in each patient's order, under a lease; [`explain`] says in words why a row
+//! waits. Knows nothing of programs, of channels or of who decided that something is owed: the store's rows say it.
+
+pub mod chart;
+pub mod compose;
+pub mod contract;
+pub mod explain;
+mod meaning;
+pub mod push;
+pub mod settle;
+mod status;
+pub mod task;
+
+pub use compose::{Site, Subject, compose};
+pub use contract::Contract;
+pub use task::{Options, Report, Stage, run};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! When a write-back is tried or searched for again, and what a search says of it. Pure.
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use serde_json::Value;
+
+use super::chart::{Matches, Remote};
+use super::contract::Finder;
+
+/// The longest wait of our own choosing.
+const LONGEST: TimeDelta = TimeDelta::hours(1);
+/// The first wait after a refusal that may pass.
+const FIRST: TimeDelta = TimeDelta::seconds(10);
+
+/// The instant of the next try: twice as long with each one, up to an hour, and up to a quarter more, by the row's id, so that the rows
+/// of an outage do not all come back at once. A server that asked for more gets more.
+#[must_use]
+pub fn backoff(now: Timestamp, id: &str, tries: i64, asked: Option<std::time::Duration>) -> Timestamp {
+    let doublings = u32::try_from(tries.saturating_sub(1).clamp(0, 16)).unwrap_or(0);
+    let own = (FIRST * 2_i32.saturating_pow(doublings).min(3_600)).min(LONGEST);
+    let asked = asked.and_then(|d| TimeDelta::from_std(d).ok()).unwrap_or_default();
+    now.plus(spread(own.max(asked), id))
+}
+
+/// The instant from which an unclear outcome may be searched for.
+#[must_use]
+pub fn after_settling(now: Timestamp, id: &str, delay: TimeDelta) -> Timestamp {
+    now.plus(spread(delay, id))
+}
+
+fn spread(wait: TimeDelta, id: &str) -> TimeDelta {
+    let quarter = wait / 4;
+    let share = blake3::hash(id.as_bytes()).as_bytes().first().copied().unwrap_or(0);
+    wait + quarter * i32::from(share) / 255
+}
+
+/// What a search for our identifier says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// It is there, once.
+    Once(Remote),
+    /// It is there so many times.
+    Several(usize),
+    /// It is certainly not there.
+    Absent,
+    /// It was not seen, and the search cannot be trusted: the server did not apply the filter, or did not give everything.
+    Doubtful,
+}
+
+/// Reads a search's matches. Only resources that carry our identifier count: a server may ignore a filter and answer with everything.
+#[must_use]
+pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Sighting {
+    let mut ours: Vec<Remote> = Vec::new();
+    let mut others = 0_usize;
+    for entry in &matches.entries {
+        match serde_json::from_slice::<Value>(&entry.bytes) {
+            Ok(resource) if carries(&resource, system, value) => {
+                let found = remote(&resource);
+                // Pages may overlap.
+                if found.id.is_none() || !ours.iter().any(|r| r.id == found.id) {
+                    ours.push(found);
+                }
+            }
+            _ => others += 1,
+        }
+    }
+    match (ours.len(), ours.pop()) {
+        (1, Some(found)) => Sighting::Once(found),
+        (0, _) if matches.doubtful || (others > 0 && finder == Finder::Identifier) => Sighting::Doubtful,
+        (0, _) => Sighting::Absent,
+        (n, _) => Sighting::Several(n),
+    }
+}
+
+/// Whether a resource has an identifier.
+fn carries(resource: &Value, system: &str, value: &str) -> bool {
+    let text = |v: &Value, name: &str| v.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_ours = |i: &Value| text(i, "system").as_deref() == Some(system) && text(i, "value").as_deref() == Some(value);
+    resource.get("identifier").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_ours))
+}
+
+fn remote(resource: &Value) -> Remote {
+    let text = |v: Option<&Value>| v.and_then(Value::as_str).map(str::to_owned);
+    Remote { id: text(resource.get("id")), version: text(resource.get("meta").and_then(|m| m.get("versionId"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::chart::Match;
+    use super::*;
+
+    fn entry(id: &str, identifiers: &str) -> Match {
+        Match { bytes: format!(r#"{{"resourceType":"Communication","id":"{id}","meta":{{"versionId":"2"}},"identifier":{identifiers}}}"#).into_bytes() }
+    }
+
+    #[test]
+    fn a_search_proves_only_what_it_shows() {
+        const OURS: &str = r#"[null,{"system":"other","value":"a1"},{"system":"urn:s","value":"a1"}]"#;
+        const OTHER: &str = r#"[{"system":"urn:s","value":"a2"}]"#;
+        let remote = |id: &str| Remote { id: Some(id.to_owned()), version: Some("2".to_owned()) };
+        let (by_id, by_time) = (Finder::Identifier, Finder::PatientSent);
+        for (entries, doubtful, finder, wanted) in [
+            (vec![], false, by_id, Sighting::Absent),
+            (vec![], true, by_id, Sighting::Doubtful),
+            (vec![entry("c1", OURS)], false, by_id, Sighting::Once(remote("c1"))),
+            (vec![entry("c1", OURS)], true, by_id, Sighting::Once(remote("c1"))),
+            (vec![entry("c1", OURS), entry("c1", OURS)], false, by_id, Sighting::Once(remote("c1"))),
+            (vec![entry("c1", OURS), entry("c2", OURS)], false, by_id, Sighting::Several(2)),
+            (vec![entry("c2", OTHER), entry("c1", OURS)], false, by_id, Sighting::Once(remote("c1"))),
+            // The filter was ignored, whatever link[self] says.
+            (vec![entry("c2", OTHER)], false, by_id, Sighting::Doubtful),
+            (vec![entry("c2", "[]")], false, by_id, Sighting::Doubtful),
+            (vec![entry("c2", "null")], false, by_id, Sighting::Doubtful),
+            (vec![Match { bytes: b"{".to_vec() }], false, by_id, Sighting::Doubtful),
+            // By patient and time, others' messages are to be expected.
+            (vec![entry("c2", OTHER)], false, by_time, Sighting::Absent),
+            (vec![entry("c2", OTHER)], true, by_time, Sighting::Doubtful),
+        ] {
+            assert_eq!(sight(&Matches { entries, doubtful }, finder, "urn:s", "a1"), wanted);
+        }
+    }
+
+    #[test]
+    fn waits_double_are_spread_and_end() {
+        let now = Timestamp::from_micros(0);
+        for (tries, least) in [(0, 10), (1, 10), (2, 20), (3, 40), (9, 2_560), (10, 3_600), (1_000, 3_600)] {
+            for id in ["a", "b", "c"] {
+                let wait = backoff(now, id, tries, None).since(now);
+                assert!(wait >= TimeDelta::seconds(least) && wait <= TimeDelta::seconds(least) * 5 / 4, "{tries}: {wait}");
+            }
+        }
+        assert_ne!(backoff(now, "a", 1, None), backoff(now, "b", 1, None));
+        let asked = backoff(now, "a", 1, Some(std::time::Duration::from_secs(7_200))).since(now);
+        assert!(asked >= TimeDelta::hours(2), "two hours were asked for");
+        assert_eq!(after_settling(now, "a", TimeDelta::zero()), now);
+    }
+}

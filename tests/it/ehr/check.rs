@@ -1,0 +1,186 @@
+//! The walk of a connection: each fault has its own sentence.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use fhir_engage::ehr::auth::Algorithm;
+use fhir_engage::ehr::check::{Report, Verdict, check};
+use fhir_engage::ehr::profile::Auth;
+use fhir_engage::ehr::{Credential, Profile};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sandbox::{Fault, FaultKind};
+
+use super::support::{World, key, static_token};
+
+/// The only problem, which says this and offers a remedy.
+fn only_problem(report: &Report, step: &str, says: &str) {
+    let problems: Vec<_> = report.problems().collect();
+    assert_eq!(problems.len(), 1, "{report:#?}");
+    assert_eq!(problems[0].name, step, "{report:#?}");
+    assert!(problems[0].says.contains(says), "{report:#?}");
+    assert!(problems[0].remedy.as_deref().is_some_and(|r| !r.is_empty()), "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_sound_connection_has_no_problem() {
+    let world = World::start().await;
+    let report = check(&world.profile, &world.parts).await;
+    assert!(
+        report.is_ok() && report.steps.iter().all(|s| s.verdict == Verdict::Ok),
+        "{report:#?}"
+    );
+    let names: Vec<&str> = report.steps.iter().map(|s| s.name.as_str()).collect();
+    let searches = ["search Patient", "search Appointment", "search CarePlan"];
+    assert_eq!(
+        names,
+        [&["reach", "fhir", "discovery", "clock", "token", "scopes"][..], &searches].concat()
+    );
+    assert_eq!(world.asked("POST", "/fhir"), 0, "a check only reads");
+}
+
+#[tokio::test]
+async fn a_wrong_key_an_unknown_client_and_a_wrong_clock_are_told_apart() {
+    for (algorithm, says) in [(Algorithm::Es384, "signing key"), (Algorithm::Rs384, "signing key")] {
+        let mut world = World::with(algorithm, "system/*.cruds").await;
+        world.parts.credential = key(algorithm).1;
+        only_problem(&check(&world.profile, &world.parts).await, "token", says);
+    }
+
+    let mut world = World::start().await;
+    let Auth::BackendServices(auth) = &mut world.profile.auth else {
+        panic!("no backend services")
+    };
+    auth.client_id = "somebody-else".to_owned();
+    only_problem(&check(&world.profile, &world.parts).await, "token", "does not know this client id");
+
+    for (minutes, says) in [(10, "10 minutes behind"), (-10, "10 minutes ahead of")] {
+        let world = World::start().await;
+        world.ehr.advance(TimeDelta::minutes(minutes).num_microseconds().unwrap());
+        let report = check(&world.profile, &world.parts).await;
+        let told: Vec<_> = report.problems().collect();
+        assert_eq!(
+            told.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
+            ["clock", "token"],
+            "{report:#?}"
+        );
+        assert!(told.iter().all(|s| s.says.contains(says)), "{report:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_is_not_fhir_is_named_so() {
+    let mut world = World::start().await;
+    world.ehr.plant(Fault::new(FaultKind::NotJson).on("GET", "/fhir/metadata"));
+    only_problem(&check(&world.profile, &world.parts).await, "fhir", "not that of a FHIR R4 server");
+    world.profile.base_url = Some(world.ehr.base_url().replace("/fhir", "/portal").parse().unwrap());
+    only_problem(&check(&world.profile, &world.parts).await, "fhir", "not that of a FHIR R4 server");
+}
+
+#[tokio::test]
+async fn an_ehr_that_is_not_there_is_named_so() {
+    let mut world = World::start().await;
+    world.profile.base_url = Some("http://127.0.0.1:9/fhir".parse().unwrap());
+    only_problem(&check(&world.profile, &world.parts).await, "reach", "connection was refused");
+}
+
+#[tokio::test]
+async fn missing_scopes_are_listed_and_cost_only_what_they_are_for() {
+    let world = World::with(Algorithm::Es384, "system/Patient.rs system/CarePlan.rs").await;
+    let report = check(&world.profile, &world.parts).await;
+    let told: Vec<&str> = report.problems().map(|s| s.name.as_str()).collect();
+    assert_eq!(told, ["scopes", "search Appointment"], "{report:#?}");
+    assert!(
+        report
+            .problems()
+            .any(|s| s.says.contains("system/Appointment.rs system/Communication.crs")),
+        "{report:#?}"
+    );
+
+    let world = World::with(Algorithm::Es384, "system/*.rs").await;
+    let report = check(&world.profile, &world.parts).await;
+    assert!(report.is_ok(), "a sync can do without writing: {report:#?}");
+    assert!(
+        report
+            .steps
+            .iter()
+            .any(|s| s.verdict == Verdict::Warning && s.says.contains("system/Communication.c")),
+        "{report:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_wants_a_token_is_not_open() {
+    let mut world = World::start().await;
+    world.profile.auth = Auth::None;
+    world.parts.credential = Credential::None;
+    only_problem(
+        &check(&world.profile, &world.parts).await,
+        "search Patient",
+        "asks for authorisation",
+    );
+    world.profile.auth = Auth::Bearer {
+        token: "env:TOKEN".to_owned(),
+    };
+    world.parts.credential = static_token("stale");
+    let report = check(&world.profile, &world.parts).await;
+    assert!(
+        !report.is_ok() && report.problems().all(|s| s.says.contains("asks for authorisation")),
+        "{report:#?}"
+    );
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_verify_is_named_so() {
+    let world = World::start().await;
+    let port = serve_tls(include_bytes!("tls/server.pem"));
+    let profile = |host: &str, extra_ca: bool| Profile {
+        base_url: Some(format!("https://{host}:{port}/fhir").parse().unwrap()),
+        extra_ca: extra_ca.then(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ehr/tls/ca.pem").into()),
+        ..Profile::default()
+    };
+    only_problem(&check(&profile("127.0.0.1", false), &world.parts).await, "reach", "extra CA");
+    only_problem(
+        &check(&profile("localhost", true), &world.parts).await,
+        "reach",
+        "another host name",
+    );
+    let self_signed = serve_tls(include_bytes!("tls/self-signed.pem"));
+    let own = Profile {
+        base_url: Some(format!("https://127.0.0.1:{self_signed}/fhir").parse().unwrap()),
+        ..Profile::default()
+    };
+    only_problem(&check(&own, &world.parts).await, "reach", "does not verify: it is self-signed");
+    // With the authority trusted and the right name, the next thing is found: it is no FHIR server.
+    only_problem(
+        &check(&profile("127.0.0.1", true), &world.parts).await,
+        "fhir",
+        "not that of a FHIR R4 server",
+    );
+}
+
+/// A TLS server for 127.0.0.1 with this certificate, which answers 404 to everything.
+fn serve_tls(certificate: &[u8]) -> u16 {
+    let chain = vec![CertificateDer::from_pem_slice(certificate).unwrap()];
+    let private = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key.pem")).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let mut tls = rustls::StreamOwned::new(rustls::ServerConnection::new(config.clone()).unwrap(), socket);
+            let mut request = [0; 4096];
+            if tls.read(&mut request).is_ok() {
+                let _closed_already = tls.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            }
+        }
+    });
+    port
+}

@@ -1,0 +1,8 @@
+//! The EHR client against the sandbox, which shares no code with it.
+
+mod check;
+mod create;
+mod search;
+mod statements;
+mod support;
+mod tokens;

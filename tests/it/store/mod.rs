@@ -1,0 +1,13 @@
+//! The store's hard points, each on both engines.
+
+mod attempts;
+mod bodies;
+mod fixtures;
+mod leases;
+mod memberships;
+mod opening;
+mod pending;
+mod quarantine;
+mod resources;
+mod transactions;
+mod writebacks;

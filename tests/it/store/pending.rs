@@ -1,0 +1,123 @@
+//! Marks for the next stage: a change that comes while a person is being looked at is not lost.
+
+use domain::model::ResourceType;
+use fhir_engage::store::memberships::{self, Evaluated};
+use fhir_engage::store::{Store, pending};
+
+use super::fixtures::{at, commit, incoming, patient, read, write};
+use crate::support::on_both;
+
+fn change(store: &Store, facts: &str) {
+    commit(
+        store,
+        ResourceType::Appointment,
+        vec![incoming(store, ResourceType::Appointment, "a1", facts, facts, &["p1"])],
+    );
+}
+
+fn take(store: &Store, seconds: i64) -> Vec<pending::Pending> {
+    read(store, |conn| pending::take(conn, at(seconds), 0, 100))
+}
+
+fn evaluated(person: i64, wake: Option<i64>, outreach: bool) -> Evaluated {
+    Evaluated {
+        person,
+        changes: Vec::new(),
+        refreshed: Vec::new(),
+        events: 0,
+        wake_at: wake.map(at),
+        outreach,
+    }
+}
+
+on_both! {
+    fn a_mark_that_grows_between_take_and_done_stays(db) {
+        let store = db.store();
+        change(&store, "f1");
+        let taken = take(&store, 0);
+        assert_eq!(taken.len(), 1);
+        change(&store, "f2");
+        write(&store, |conn| pending::done(conn, &taken));
+        let again = take(&store, 0);
+        assert_eq!((again.len(), again[0].person), (1, taken[0].person));
+        write(&store, |conn| pending::done(conn, &again));
+        assert_eq!(take(&store, 0), []);
+    }
+
+    fn marks_gather_what_changed(db) {
+        let store = db.store();
+        patient(&store, "p1");
+        change(&store, "f1");
+        let mask = resources_mask(&[ResourceType::Patient, ResourceType::Appointment]);
+        assert_eq!(db.lines("SELECT CAST(reads AS TEXT) AS line FROM pending_person"), [mask.to_string()]);
+    }
+
+    fn a_person_is_due_by_time_alone(db) {
+        let store = db.store();
+        let (p1, p2) = (patient(&store, "p1").person, patient(&store, "p2").person);
+        let taken = take(&store, 0);
+        write(&store, |conn| {
+            memberships::apply(conn, &[evaluated(p1, Some(50), false), evaluated(p2, None, false)], at(0))?;
+            pending::done(conn, &taken)
+        });
+        assert_eq!(take(&store, 49), []);
+        let due = take(&store, 50);
+        assert_eq!(due, [pending::Pending { person: p1, generation: 0 }]);
+        // Marked and due at once is one.
+        change(&store, "f1");
+        assert_eq!(take(&store, 50).len(), 1);
+        write(&store, |conn| memberships::apply(conn, &[evaluated(p1, Some(90), false)], at(50)));
+        assert_eq!(take(&store, 50)[0].generation, 1);
+    }
+
+    fn chunks_cover_the_marked_and_the_due_without_a_gap(db) {
+        let store = db.store();
+        let persons: Vec<i64> = (0..30).map(|n| patient(&store, &format!("p{n:02}")).person).collect();
+        let all = take(&store, 0);
+        // Every third is marked, every fourth is due by time.
+        let due: Vec<Evaluated> = persons.iter().enumerate().map(|(n, p)| evaluated(*p, (n % 4 == 0).then_some(5), false)).collect();
+        let seen: Vec<pending::Pending> = all.into_iter().filter(|p| !persons.iter().position(|q| *q == p.person).unwrap().is_multiple_of(3)).collect();
+        write(&store, |conn| {
+            memberships::apply(conn, &due, at(0))?;
+            pending::done(conn, &seen)
+        });
+        for limit in [1, 2, 3, 7, 100] {
+            let (mut after, mut found) = (0, Vec::new());
+            loop {
+                let chunk = read(&store, |conn| pending::take(conn, at(5), after, limit));
+                assert!(i64::try_from(chunk.len()).unwrap() <= limit);
+                let Some(last) = chunk.last() else { break };
+                after = last.person;
+                found.extend(chunk.iter().map(|p| p.person));
+            }
+            let expected: Vec<i64> = persons.iter().enumerate().filter(|(n, _)| n % 3 == 0 || n % 4 == 0).map(|(_, p)| *p).collect();
+            assert_eq!(found, expected, "in chunks of {limit}");
+        }
+    }
+
+    fn everyone_can_be_marked_and_marks_of_the_outreach_stage_are_their_own(db) {
+        let store = db.store();
+        let page: Vec<_> = (0..250).map(|n| incoming(&store, ResourceType::Patient, &format!("p{n}"), "b", "f", &[&format!("p{n}")])).collect();
+        commit(&store, ResourceType::Patient, page);
+        let all = read(&store, |conn| pending::take(conn, at(0), 0, 1000));
+        assert_eq!(all.len(), 250);
+        assert!(all.windows(2).all(|w| w[0].person < w[1].person));
+        write(&store, |conn| pending::done(conn, &all));
+        assert_eq!(read(&store, pending::counts), (0, 0));
+
+        write(&store, |conn| pending::mark_everyone(conn, at(0)));
+        assert_eq!(read(&store, pending::counts), (250, 0));
+        let some = [evaluated(all[3].person, None, true), evaluated(all[7].person, None, true), evaluated(all[9].person, None, false)];
+        write(&store, |conn| memberships::apply(conn, &some, at(0)));
+        assert_eq!(read(&store, pending::counts), (250, 2));
+        let taken = read(&store, |conn| pending::take_outreach(conn, 10));
+        assert_eq!(taken.iter().map(|p| p.person).collect::<Vec<_>>(), [all[3].person, all[7].person]);
+        write(&store, |conn| memberships::apply(conn, &some[..1], at(1)));
+        write(&store, |conn| pending::done_outreach(conn, &taken));
+        assert_eq!(read(&store, |conn| pending::take_outreach(conn, 10)).len(), 1, "the one that was marked again stays");
+    }
+}
+
+fn resources_mask(kinds: &[ResourceType]) -> i64 {
+    kinds.iter().map(|k| fhir_engage::store::resources::reads_bit(*k)).sum()
+}

@@ -1,0 +1,10 @@
+//! What the tests stand on: databases, temporary folders, the gateway as a process, and a real EHR. No test is in here.
+
+mod database;
+mod prerequisite;
+mod process;
+mod temp;
+
+pub(crate) use database::on_both;
+pub use database::{Backend, Database};
+pub use temp::TempDir;
