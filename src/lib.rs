@@ -9,5 +9,6 @@ pub mod segments;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+pub mod web;
 pub mod worker;
 pub mod writeback;
