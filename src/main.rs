@@ -1,1 +1,5 @@
-fn main() {}
+//! Parses the arguments, runs the command, and maps its end to an exit code.
+
+fn main() -> std::process::ExitCode {
+    fhir_engage::cli::main()
+}

@@ -270,7 +270,8 @@ fn overtake(program: &Program, planned: &mut [Planned]) {
     let due: Vec<(Option<EnrolmentKey>, &str, Timestamp)> = planned
         .iter()
         .zip(&program.steps)
-        .filter(|(p, _)| p.due == Due::Now)
+        // Once the later one was sent or refused, the earlier one must not come after it.
+        .filter(|(p, _)| matches!(p.due, Due::Now | Due::Settled))
         .map(|(p, s)| (p.enrolment.clone(), s.action.as_str(), p.due_at))
         .collect();
     for (p, step) in planned.iter_mut().zip(&program.steps) {
@@ -289,6 +290,22 @@ mod tests {
     use super::*;
 
     const ZONE: Tz = chrono_tz::America::New_York;
+
+    /// Seen in the demo: after the later step was sent, the earlier one came due again and was refused as a duplicate.
+    #[test]
+    fn a_step_that_was_overtaken_does_not_come_back_when_the_later_one_is_sent() {
+        let program = Program::parse("p.toml", include_str!("shipped/programs/visit-confirm.toml")).unwrap();
+        let now = Timestamp::parse("2026-11-23T10:00:00-05:00").unwrap();
+        let start = now.plus(chrono::TimeDelta::hours(20));
+        let appointment = Some(AnchorAppointment { key: "main/Appointment/1".to_owned(), start });
+        let membership = Membership { entered_at: now, entry_no: 1, left_at: None, answered_at: None, appointment };
+        let first = plan(&program, &membership, &[], ZONE, now);
+        let due: Vec<_> = first.iter().filter(|p| p.due == Due::Now).collect();
+        assert_eq!(due.len(), 1, "{first:?}");
+        let sent = Tried { enrolment: due[0].enrolment.clone().unwrap(), key: due[0].key.clone(), standing: Standing::Taken, at: now };
+        let after = plan(&program, &membership, &[sent], ZONE, now.plus(chrono::TimeDelta::minutes(1)));
+        assert!(after.iter().all(|p| matches!(p.due, Due::Settled | Due::Void(Void::Overtaken))), "{after:?}");
+    }
 
     const FILE: &str = r#"
 id = "p"

@@ -3,8 +3,8 @@
 //!
 //! It reads facts and the marks that sync leaves, and leaves marks for outreach. It knows nothing of EHRs, programs or channels.
 
-pub mod definitions;
 mod assignment;
+pub mod definitions;
 pub mod explain;
 pub mod task;
 

@@ -112,7 +112,11 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
         return Ok(0);
     }
     let ids: HashSet<&str> = ids.iter().copied().collect();
-    let good: Vec<i64> = waiting.into_iter().filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id))).map(|(row, _)| row).collect();
+    let good: Vec<i64> = waiting
+        .into_iter()
+        .filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id)))
+        .map(|(row, _)| row)
+        .collect();
     bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 

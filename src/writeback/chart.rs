@@ -133,13 +133,13 @@ fn failed(error: EhrError) -> SearchFailed {
     }
 }
 
-impl From<&Capability> for Stated {
-    fn from(capability: &Capability) -> Self {
-        Self {
-            create: capability.allows(TYPE, "create"),
-            search: capability.allows(TYPE, "search-type"),
-            conditional_create: capability.conditional_create(TYPE),
-            search_params: capability.types.get(TYPE).map(|t| t.search_params.clone()).unwrap_or_default(),
-        }
+/// What an EHR's CapabilityStatement says about Communication.
+#[must_use]
+pub fn stated(capability: &Capability) -> Stated {
+    Stated {
+        create: capability.allows(TYPE, "create"),
+        search: capability.allows(TYPE, "search-type"),
+        conditional_create: capability.conditional_create(TYPE),
+        search_params: capability.types.get(TYPE).map(|t| t.search_params.clone()).unwrap_or_default(),
     }
 }

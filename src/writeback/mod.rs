@@ -14,6 +14,7 @@ pub mod settle;
 mod status;
 pub mod task;
 
+pub use chart::stated;
 pub use compose::{Site, Subject, compose};
 pub use contract::Contract;
 pub use task::{Options, Report, Stage, run};

@@ -36,8 +36,8 @@ pub struct Options {
     pub concurrency: usize,
     /// Rows per claim, and results per commit.
     pub batch: usize,
-    /// How long after its claim a row may be worked on. A row left by a worker that died is taken over no sooner than this and the
-    /// contract's settle delay after its claim.
+    /// How long a row may wait to be started after its claim, and how long it may be worked on once started: no shorter than a request's
+    /// time-out. A row left by a worker that died is taken over no sooner than twice this and the contract's settle delay after its claim.
     pub hold: TimeDelta,
     /// Answers in a row that leave open what happened, after which the run ends: an EHR that does not answer is not to be stormed.
     pub breaker: u32,
@@ -45,7 +45,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 8, batch: 64, hold: TimeDelta::seconds(120), breaker: 5 }
+        Self { concurrency: 8, batch: 64, hold: TimeDelta::seconds(60), breaker: 5 }
     }
 }
 
@@ -138,8 +138,6 @@ struct Ready {
     letter: Letter,
     /// Not to be started after this.
     start_by: Timestamp,
-    /// Not to be worked on after this.
-    until: Timestamp,
 }
 
 /// A row with its end.
@@ -249,10 +247,10 @@ impl<'a, C> Run<'a, C> {
     }
 }
 
-/// Brings one row to the EHR, in the time that its claim gives.
+/// Brings one row to the EHR, in the time that it may be worked on.
 async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> (String, Pushed) {
-    let left = ready.until.since(stage.clock.now()).to_std().unwrap_or_default();
-    let pushed = match tokio::time::timeout(left, push(stage.chart, stage.contract, &ready.letter, stage.clock)).await {
+    let limit = stage.options.hold.to_std().unwrap_or_default();
+    let pushed = match tokio::time::timeout(limit, push(stage.chart, stage.contract, &ready.letter, stage.clock)).await {
         Ok(pushed) => pushed,
         Err(_) => {
             let at = after_settling(stage.clock.now(), &ready.letter.id, stage.contract.settle_delay());
@@ -266,8 +264,8 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> (String, Pushed) 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.
 async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize) -> Result<Vec<Result<Ready, Ended>>, StoreError> {
     let (ehr, fence, term, now) = (stage.ehr.to_owned(), stage.fence.clone(), stage.term, stage.clock.now());
-    let until = now.plus(stage.options.hold);
-    let taken_over = until.plus(stage.contract.settle_delay());
+    let start_by = now.plus(stage.options.hold);
+    let taken_over = start_by.plus(stage.options.hold).plus(stage.contract.settle_delay());
     let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
     let claimed = stage
         .store
@@ -285,12 +283,11 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         return Ok(Vec::new());
     }
     let maker = Maker { store: stage.store.clone(), contract: Arc::clone(stage.contract), site: Arc::clone(stage.site) };
-    let start_by = now.plus(stage.options.hold / 2);
     stage
         .store
         .read(move |conn| {
             let letters = maker.letters(conn, claimed)?;
-            Ok(letters.into_iter().map(|l| l.map(|letter| Ready { letter, start_by, until })).collect())
+            Ok(letters.into_iter().map(|l| l.map(|letter| Ready { letter, start_by })).collect())
         })
         .await
 }

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
+mod architecture;
 mod ehr;
+mod schema_parity;
 mod store;
 mod support;
 mod sync;
+mod writeback;

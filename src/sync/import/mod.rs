@@ -25,9 +25,9 @@ use std::time::Instant;
 use domain::clock::Clock;
 use domain::model::{EhrId, ResourceType};
 
-use super::{Holder, lease_name};
-use crate::store::leases::{self, Fence};
-use crate::store::{Lane, Store, StoreError, ehrs, sync_state};
+use super::lease::{self, Holder, Refused};
+use crate::store::leases::Fence;
+use crate::store::{Store, StoreError, ehrs, sync_state};
 use commit::{Committer, Desk};
 use prepare::{Bench, Prepared};
 use report::{Clocks, Stage};
@@ -104,33 +104,13 @@ pub fn run(
     if store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))?.is_none() {
         return Err(ImportError::UnknownEhr(ehr.clone()));
     }
-    let fences = acquire(store, clock, holder, ehr)?;
+    let fences = lease::take_all(store, clock, holder, ehr).map_err(|refused| match refused {
+        Refused::Held(kind) => ImportError::Held { ehr: ehr.clone(), kind },
+        Refused::Store(error) => error.into(),
+    })?;
     let done = import(store, clock, holder, ehr, &fences, &inputs, stop, progress);
-    let given_back = store.write_blocking(Lane::Bulk, "end of import", |conn| fences.iter().try_for_each(|f| leases::release(conn, f)));
-    if let Err(error) = given_back {
-        tracing::warn!(error = %error, "the leases of an import could not be given back; they run out by themselves");
-    }
+    lease::give_back(store, &fences);
     done
-}
-
-/// Takes the leases of all types, or none.
-fn acquire(store: &Store, clock: &dyn Clock, holder: Holder<'_>, ehr: &EhrId) -> Result<Vec<Fence>, ImportError> {
-    let mut fences = Vec::new();
-    for kind in ResourceType::ALL {
-        let name = lease_name(ehr, kind);
-        let taken = store.write_blocking(Lane::Bulk, "begin an import", |conn| {
-            leases::acquire(conn, &name, holder.owner, clock.now(), holder.term, holder.is_dead)
-        });
-        match taken {
-            Ok(Some(fence)) => fences.push(fence),
-            refused => {
-                store.write_blocking(Lane::Bulk, "end of import", |conn| fences.iter().try_for_each(|f| leases::release(conn, f)))?;
-                refused?;
-                return Err(ImportError::Held { ehr: ehr.clone(), kind });
-            }
-        }
-    }
-    Ok(fences)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the whole of one import, handed on once from `run`")]
@@ -200,7 +180,13 @@ fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<Resour
     })
 }
 
-fn read(inputs: &[Input], to_workers: SyncSender<(u64, Batch)>, stop: &AtomicBool, clocks: &Clocks, files: &AtomicU64) -> Result<(), ImportError> {
+fn read(
+    inputs: &[Input],
+    to_workers: SyncSender<(u64, Batch)>,
+    stop: &AtomicBool,
+    clocks: &Clocks,
+    files: &AtomicU64,
+) -> Result<(), ImportError> {
     let mut number = 0;
     for input in inputs {
         if stop.load(Ordering::Relaxed) {
@@ -235,7 +221,12 @@ impl Drop for GiveUpOnPanic<'_> {
     }
 }
 
-fn work(bench: &Bench<'_>, hand_on: &Turns, from_reader: &Mutex<Receiver<(u64, Batch)>>, to_committer: &SyncSender<Result<Prepared, StoreError>>) {
+fn work(
+    bench: &Bench<'_>,
+    hand_on: &Turns,
+    from_reader: &Mutex<Receiver<(u64, Batch)>>,
+    to_committer: &SyncSender<Result<Prepared, StoreError>>,
+) {
     let _guard = GiveUpOnPanic(bench.announce, hand_on);
     loop {
         let next = from_reader.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -4,5 +4,5 @@ mod check;
 mod create;
 mod search;
 mod statements;
-mod support;
+pub(crate) mod support;
 mod tokens;

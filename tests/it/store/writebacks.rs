@@ -9,8 +9,11 @@ use crate::support::on_both;
 
 const LEASE: &str = "writeback/north";
 
+/// A claim that a later worker may take over after half a minute.
 fn claim(store: &Store, fence: &Fence, seconds: i64) -> Vec<Claimed> {
-    write(store, |conn| writebacks::claim(conn, "north", fence, at(seconds), 100))
+    write(store, |conn| {
+        writebacks::claim(conn, "north", fence, at(seconds), at(seconds + 30), 100)
+    })
 }
 
 fn ids(claimed: &[Claimed]) -> Vec<&str> {
@@ -45,9 +48,9 @@ on_both! {
         assert!(claim(&store, &f, 10).is_empty(), "they are being written");
         assert!(settle(&store, "a1-0", &f, &written()));
         assert_eq!(ids(&claim(&store, &f, 10)), ["a2-0"]);
-        let (attempt, patient) = read(&store, |conn| writebacks::subject(conn, &first[0].row));
-        assert_eq!(format!("{}-0", attempt.id), first[0].row.id);
-        assert!(patient == "p1" || patient == "p2");
+        let subjects = read(&store, |conn| writebacks::subjects(conn, &["a1", "b1"]));
+        assert!(subjects.iter().all(|(id, (attempt, _))| *id == attempt.id));
+        assert_eq!((subjects["a1"].1.as_str(), subjects["b1"].1.as_str()), ("p1", "p2"));
     }
 
     fn one_that_waits_holds_its_lane_and_a_refused_one_does_not(db) {
@@ -60,7 +63,7 @@ on_both! {
         claim(&store, &f, 10);
         assert!(settle(&store, "a1-0", &f, &Settlement::Again { at: at(50), why: "busy".to_owned() }));
         assert!(claim(&store, &f, 49).is_empty(), "the one behind it must wait too");
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(2)), "the one behind was due at its birth");
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(50)), "the one behind does not count");
         let again = claim(&store, &f, 50);
         assert_eq!((ids(&again), again[0].unclear, again[0].row.tries), (vec!["a1-0"], false, 2));
         assert!(settle(&store, "a1-0", &f, &Settlement::Refused { why: "not taken".to_owned() }));
@@ -86,7 +89,9 @@ on_both! {
         let old = fence(&store, LEASE);
         assert_eq!(claim(&store, &old, 10).len(), 1);
         let new = fence(&store, LEASE);
-        let taken = claim(&store, &new, 10);
+        assert!(claim(&store, &new, 39).is_empty(), "its request may still be on its way");
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(40)));
+        let taken = claim(&store, &new, 40);
         assert!(taken.len() == 1 && taken[0].unclear && taken[0].row.tries == 2);
         assert!(!settle(&store, "a1-0", &old, &written()), "it is another worker's now");
         assert!(settle(&store, "a1-0", &new, &written()));
@@ -96,12 +101,43 @@ on_both! {
         assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), None);
     }
 
+    fn what_waits_for_a_person_holds_nobody_up_and_no_clock_brings_it_back(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        for id in ["a1", "a2"] {
+            finished(&store, &p1, id);
+        }
+        let f = fence(&store, LEASE);
+        claim(&store, &f, 10);
+        assert!(settle(&store, "a1-0", &f, &Settlement::Parked { why: "no search".to_owned() }));
+        assert_eq!(ids(&claim(&store, &f, 1_000_000)), ["a2-0"]);
+        assert!(settle(&store, "a2-0", &f, &written()));
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), None);
+        let parked = read(&store, |conn| writebacks::list(conn, Some("north"), Some("unknown"), 10)).remove(0);
+        assert!(parked.is_parked() && parked.failure.as_deref() == Some("no search"));
+    }
+
+    fn what_is_put_back_is_what_it_was(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        finished(&store, &p1, "a1");
+        let f = fence(&store, LEASE);
+        for unclear in [false, true] {
+            let claimed = claim(&store, &f, 10);
+            assert_eq!((claimed[0].unclear, claimed[0].row.tries), (unclear, if unclear { 2 } else { 1 }));
+            assert!(settle(&store, "a1-0", &f, &Settlement::PutBack { at: at(10), unclear }));
+            let again = claim(&store, &f, 10);
+            assert_eq!((again[0].unclear, again[0].row.tries), (unclear, claimed[0].row.tries), "the try did not count");
+            assert!(settle(&store, "a1-0", &f, &Settlement::Unknown { at: at(10), why: "no answer".to_owned() }));
+        }
+    }
+
     fn another_ehrs_are_not_claimed(db) {
         let store = db.store();
         let p1 = patient(&store, "p1");
         finished(&store, &p1, "a1");
         let f = fence(&store, "writeback/south");
-        assert!(write(&store, |conn| writebacks::claim(conn, "south", &f, at(10), 10)).is_empty());
+        assert!(write(&store, |conn| writebacks::claim(conn, "south", &f, at(10), at(40), 10)).is_empty());
     }
 
     fn claims_at_once_never_take_one_twice(db) {
@@ -121,7 +157,7 @@ on_both! {
                     scope.spawn(move || {
                         let mut mine = Vec::new();
                         for _ in 0..40 {
-                            let some = write(store, |conn| writebacks::claim(conn, "north", f, at(10), 3));
+                            let some = write(store, |conn| writebacks::claim(conn, "north", f, at(10), at(40), 3));
                             mine.extend(some.into_iter().map(|c| c.row.id));
                         }
                         mine

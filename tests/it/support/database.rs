@@ -75,6 +75,14 @@ impl Database {
         }
     }
 
+    /// Which engine it is of.
+    pub fn backend(&self) -> Backend {
+        match self.location {
+            Location::Sqlite(_) => Backend::Sqlite,
+            Location::Postgres(_) => Backend::Postgres,
+        }
+    }
+
     /// Where it is.
     pub fn location(&self) -> Location {
         self.location.clone()

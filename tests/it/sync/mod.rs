@@ -2,4 +2,7 @@
 
 mod import;
 mod import_bad;
+mod pull;
+mod pull_faults;
+mod replay;
 mod setup;

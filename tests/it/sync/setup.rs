@@ -1,19 +1,25 @@
 //! What the tests of sync stand on.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use chrono::TimeDelta;
-use domain::Timestamp;
 use domain::clock::ManualClock;
 use domain::model::{EhrId, ResourceType};
+use domain::{Clock as _, Timestamp};
+use fhir_engage::ehr::Connection;
+use fhir_engage::ehr::profile::Strategy;
 use fhir_engage::store::leases::Term;
-use fhir_engage::store::sync_state::{self, SyncRun};
+use fhir_engage::store::sync_state::{self, Counts, SyncRun, SyncState};
 use fhir_engage::store::{Store, ehrs, resources};
 use fhir_engage::sync::Holder;
 use fhir_engage::sync::import::{self, ImportError, Report};
+use fhir_engage::sync::task::{self, Source, Task, TypeReport};
 use serde_json::Value;
+
+use crate::ehr::support::World;
 
 /// An instant: seconds after a fixed one, 2027-01-15T08:00:00Z.
 pub fn at(seconds: i64) -> Timestamp {
@@ -26,11 +32,15 @@ pub fn ehr() -> EhrId {
 }
 
 /// This process, as the holder of leases.
-pub const HOLDER: Holder<'static> = Holder { owner: "test", term: Term(TimeDelta::seconds(60)), is_dead: &|_| false };
+pub const HOLDER: Holder<'static> = Holder { owner: "test", term: Term(TimeDelta::seconds(60)), is_dead: |_| false };
 
 /// Registers the EHR as one that delivers files.
 pub fn register(store: &Store) {
-    store.write_blocking(fhir_engage::store::Lane::Bulk, "test", |conn| ehrs::put(conn, &ehr(), r#"{"files_only":true}"#, at(0))).unwrap();
+    store
+        .write_blocking(fhir_engage::store::Lane::Bulk, "test", |conn| {
+            ehrs::put(conn, &ehr(), r#"{"files_only":true}"#, at(0))
+        })
+        .unwrap();
 }
 
 /// Imports with a clock that stands still.
@@ -44,7 +54,11 @@ pub fn try_import(store: &Store, paths: &[PathBuf]) -> Result<Report, ImportErro
 pub fn import(store: &Store, paths: &[PathBuf]) -> Report {
     let report = try_import(store, paths).unwrap();
     let ignored: u64 = report.ignored.values().sum();
-    assert_eq!(report.lines, report.stored + report.unchanged + report.superseded + ignored + report.quarantined, "{report:?}");
+    assert_eq!(
+        report.lines,
+        report.stored + report.unchanged + report.superseded + ignored + report.quarantined,
+        "{report:?}"
+    );
     report
 }
 
@@ -65,7 +79,9 @@ pub fn bodies(store: &Store, kind: ResourceType) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     loop {
         let after = all.last().map_or_else(String::new, |(id, _): &(String, Vec<u8>)| id.clone());
-        let page = store.read_blocking(|conn| resources::after(conn, &ehr(), kind, &after, 500)).unwrap();
+        let page = store
+            .read_blocking(|conn| resources::after(conn, &ehr(), kind, &after, 500))
+            .unwrap();
         if page.is_empty() {
             return all;
         }
@@ -75,7 +91,10 @@ pub fn bodies(store: &Store, kind: ResourceType) -> Vec<(String, Vec<u8>)> {
 
 /// Everything stored of a type as JSON, numbers as written.
 pub fn values(store: &Store, kind: ResourceType) -> Vec<(String, Value)> {
-    bodies(store, kind).into_iter().map(|(id, body)| (id, serde_json::from_slice(&body).unwrap())).collect()
+    bodies(store, kind)
+        .into_iter()
+        .map(|(id, body)| (id, serde_json::from_slice(&body).unwrap()))
+        .collect()
 }
 
 /// The latest run of a type.
@@ -86,5 +105,87 @@ pub fn latest_run(store: &Store, kind: ResourceType) -> Option<SyncRun> {
 
 /// Up to when a type is known.
 pub fn as_of(store: &Store, kind: ResourceType) -> Option<i64> {
-    store.read_blocking(|conn| sync_state::get(conn, &ehr(), kind)).unwrap().and_then(|state| state.as_of)
+    store
+        .read_blocking(|conn| sync_state::get(conn, &ehr(), kind))
+        .unwrap()
+        .and_then(|state| state.as_of)
+}
+
+/// An EHR to sync from, and what the gateway knows of it.
+pub struct Synced {
+    pub world: World,
+    pub connection: Connection,
+    pub strategies: BTreeMap<ResourceType, Strategy>,
+}
+
+/// A page of the sandbox in these tests.
+pub const PAGE: usize = 10;
+
+impl Synced {
+    pub async fn start(store: &Store) -> Self {
+        let world = World::start().await;
+        let profile = world.profile.to_json();
+        let now = world.clock.now();
+        store.write("test", move |conn| ehrs::put(conn, &ehr(), &profile, now)).await.unwrap();
+        let connection = Connection::open(&world.profile, &world.parts).await.unwrap();
+        Self { world, connection, strategies: BTreeMap::new() }
+    }
+
+    /// The same, with one strategy for all types.
+    pub fn with(mut self, strategy: Strategy) -> Self {
+        self.strategies = ResourceType::ALL.map(|kind| (kind, strategy)).into();
+        self
+    }
+
+    /// Runs a sync of some types.
+    pub async fn sync(&self, store: &Store, types: &[ResourceType]) -> Vec<TypeReport> {
+        self.sync_with(store, types, HOLDER, &AtomicBool::new(false), &|_, _| {}).await
+    }
+
+    pub async fn sync_with(
+        &self,
+        store: &Store,
+        types: &[ResourceType],
+        holder: Holder<'_>,
+        stop: &AtomicBool,
+        progress: &(dyn Fn(ResourceType, Counts) + Sync),
+    ) -> Vec<TypeReport> {
+        let Connection { client, capability, .. } = &self.connection;
+        let source = Source { client, capability, strategies: &self.strategies };
+        let task = Task { store, clock: &*self.world.clock, holder, ehr: &ehr(), source, stop, progress };
+        let reports = task::run(&task, types).await;
+        for r in &reports {
+            assert_eq!(r.found, r.stored + r.unchanged + r.superseded + r.quarantined, "{r:?}");
+        }
+        reports
+    }
+
+    /// Runs a sync of one type.
+    pub async fn sync_one(&self, store: &Store, kind: ResourceType) -> TypeReport {
+        self.sync(store, &[kind]).await.remove(0)
+    }
+
+    /// Checks that the store has what the EHR has, value for value.
+    #[track_caller]
+    pub fn assert_same(&self, store: &Store, kind: ResourceType) {
+        let mut expected: Vec<(String, Value)> =
+            self.world.ehr.resources(kind.as_str()).into_iter().map(|r| (r["id"].as_str().unwrap().to_owned(), r)).collect();
+        expected.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut found = values(store, kind);
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(found.len(), expected.len(), "{kind}");
+        assert!(found == expected, "{kind}: the store differs from the EHR");
+    }
+
+    /// The searches of a type so far, as the EHR logged them, decoded.
+    pub fn searches(&self, kind: ResourceType) -> Vec<String> {
+        let path = format!("/fhir/{kind}");
+        let log = self.world.ehr.request_log();
+        log.into_iter().filter(|r| r.path.starts_with(&path)).map(|r| r.path.replace("%3A", ":").replace("%2B", "+")).collect()
+    }
+}
+
+/// The state of a type.
+pub fn state(store: &Store, kind: ResourceType) -> SyncState {
+    store.read_blocking(|conn| sync_state::get(conn, &ehr(), kind)).unwrap().unwrap()
 }

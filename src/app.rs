@@ -1,0 +1,200 @@
+//! Where the parts are joined: configuration, store, clock, keys, definitions, programs, channels; and each stage run under its lease.
+//!
+//! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
+
+mod connections;
+mod entropy;
+mod keys;
+mod present;
+mod stages;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use domain::Clock;
+use domain::rules::Site;
+
+pub use connections::ConnectionError;
+pub(crate) use connections::told;
+pub use entropy::Random;
+pub use keys::KeysError;
+pub use present::SystemClock;
+pub use stages::{CycleReport, Progress, StageError, StageProgress};
+
+use crate::config::Config;
+use crate::outreach::channel::{Channel, ChannelKind};
+use crate::outreach::gate::{Hours, SitePolicy};
+use crate::outreach::{SiteVoice, program, task};
+use crate::segments::{Definitions, NotInForce, definitions};
+use crate::store::installation::{self, Setting};
+use crate::store::{Location, Store, StoreError};
+use crate::worker::Owner;
+
+/// The gateway, put together.
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The folder with the embedded database, keys and the configuration file.
+    pub data: PathBuf,
+    /// The store.
+    pub store: Store,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The site as rules see it.
+    pub site: Site,
+    /// The site as messages and the gate see it.
+    pub voice: SiteVoice,
+    /// The segment definitions in force.
+    pub definitions: Definitions,
+    /// The programs in force.
+    pub programs: task::Programs,
+    /// The channels of this installation.
+    pub channels: Vec<Channel>,
+    /// Who this process is, in leases.
+    pub owner: Owner,
+    random: Arc<Random>,
+}
+
+/// Why the gateway could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The segment definitions.
+    #[error(transparent)]
+    Segments(#[from] NotInForce),
+    /// The programs.
+    #[error("the programs have mistakes:\n{0}")]
+    Programs(crate::outreach::definition::Mistakes),
+    /// The mail server.
+    #[error("the mail server of [smtp] cannot be used: {0}")]
+    Mail(String),
+    /// The data folder.
+    #[error("the data folder {} cannot be made or written: {}", .0.display(), .1.kind())]
+    Data(PathBuf, #[source] std::io::Error),
+}
+
+impl App {
+    /// Puts the gateway together on a database whose schema is brought up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`], each with what to do.
+    pub fn open(config: Config, data: &Path) -> Result<Self, OpenError> {
+        Self::open_with(config, data, None)
+    }
+
+    /// As [`App::open`], with a clock of the caller's: the demo's.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub fn open_with(config: Config, data: &Path, clock: Option<Arc<dyn Clock>>) -> Result<Self, OpenError> {
+        make_folder(data).map_err(|e| OpenError::Data(data.to_owned(), e))?;
+        let store = Store::open(Location::parse(config.database.url.expose()))?;
+        let clock = match clock {
+            Some(clock) => clock,
+            None => Arc::new(SystemClock::with_offset(stored_offset(&store)?)),
+        };
+        let random = Arc::new(Random::default());
+        let rules = definitions::shipped()?;
+        let ids: Vec<String> = rules.segments().iter().map(|s| s.definition().id.clone()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let library = program::shipped(&ids).map_err(OpenError::Programs)?;
+        let channels = channels(&config)?;
+        let order = channel_order(&config, &channels);
+        let now = clock.now();
+        let (definitions, programs) = store.write_blocking(crate::store::Lane::Interactive, "put definitions in force", |conn| {
+            let definitions = Definitions::put_in_force(conn, rules.clone(), now)?;
+            let programs = task::Programs::put_in_force(conn, library.clone(), &order, now)?;
+            Ok((definitions, programs))
+        })?;
+        Ok(Self {
+            site: Site::new(config.site.time_zone, &config.site.language),
+            voice: voice(&config),
+            data: data.to_owned(),
+            owner: Owner::this_process(),
+            config,
+            store,
+            clock,
+            definitions,
+            programs,
+            channels,
+            random,
+        })
+    }
+
+    /// A seed for what has to be spread and need not be secret.
+    #[must_use]
+    pub fn seed(&self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.random.fill(&mut seed);
+        seed
+    }
+
+    /// Whether outreach may leave the building.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn is_live(&self) -> Result<bool, StoreError> {
+        Ok(self.store.read(|conn| installation::get(conn, Setting::Live)).await?.as_deref() == Some("true"))
+    }
+}
+
+/// Makes a folder that others on the machine cannot read.
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn stored_offset(store: &Store) -> Result<chrono::TimeDelta, StoreError> {
+    let text = store.read_blocking(|conn| installation::get(conn, Setting::ClockOffset))?;
+    Ok(chrono::TimeDelta::microseconds(text.and_then(|t| t.parse().ok()).unwrap_or(0)))
+}
+
+fn voice(config: &Config) -> SiteVoice {
+    let mut policy = SitePolicy::new(config.site.time_zone);
+    let quiet = &config.outreach.quiet_hours;
+    // Quiet hours end when messages may begin.
+    policy.hours = Hours { from: quiet.end, until: quiet.start, sunday_from: None };
+    policy.per_day = config.outreach.per_day;
+    policy.per_week = config.outreach.per_week;
+    policy.max_fact_age = config.outreach.max_staleness;
+    SiteVoice { name: config.site.name.clone(), phone: config.site.phone.clone().unwrap_or_default(), policy }
+}
+
+fn channels(config: &Config) -> Result<Vec<Channel>, OpenError> {
+    let mut channels = vec![Channel::Recorded];
+    if let Some(smtp) = &config.smtp {
+        channels.push(Channel::Email(Box::new(mailer(smtp)?)));
+    }
+    Ok(channels)
+}
+
+fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenError> {
+    use crate::config::Tls;
+    use crate::net::smtp::{Login, Mailer, MailerConfig, Protection};
+    let password = smtp.password.as_ref().map(|p| p.read().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
+    let login = smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().clone() });
+    Mailer::new(MailerConfig {
+        host: smtp.host.clone(),
+        port: smtp.port,
+        tls: match smtp.tls {
+            Tls::StartTls => Protection::StartTls,
+            Tls::Implicit => Protection::Tls,
+            Tls::None => Protection::None,
+        },
+        extra_roots_pem: Vec::new(),
+        login,
+        from: smtp.from.clone(),
+        reply_to: smtp.reply_to.clone(),
+        command_timeout: std::time::Duration::from_secs(30),
+        data_timeout: std::time::Duration::from_secs(120),
+    })
+    .map_err(|e| OpenError::Mail(e.to_string()))
+}
+
+/// The configured order, narrowed to what this installation has.
+fn channel_order(config: &Config, channels: &[Channel]) -> Vec<ChannelKind> {
+    let wanted = config.outreach.channels.iter().filter_map(|name| ChannelKind::parse(name));
+    wanted.filter(|kind| channels.iter().any(|c| c.kind() == *kind)).collect()
+}

@@ -1,0 +1,112 @@
+//! From a registered EHR to a connection that works: its profile from the store, its credential from where the profile points.
+
+use std::sync::Arc;
+
+use domain::model::EhrId;
+
+use super::keys::KeysError;
+use super::{App, Random};
+use crate::credentials::SecretRef;
+use crate::ehr::connection::{ConnectError, Connection, Credential, Parts};
+use crate::ehr::profile::{Auth, Profile, ProfileError};
+use crate::ehr::retry::Policy;
+use crate::ehr::{Entropy, Secret};
+use crate::store::{StoreError, ehrs};
+
+impl Entropy for Random {
+    fn fill(&self, bytes: &mut [u8]) {
+        Self::fill(self, bytes);
+    }
+}
+
+/// Why an EHR could not be connected.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No such EHR.
+    #[error("there is no EHR {0}; list them with `fhir-engage ehr list`, add one with `fhir-engage ehr add`")]
+    NoSuchEhr(String),
+    /// Its profile.
+    #[error("the profile of {0} cannot be used: {1}")]
+    Profile(String, #[source] ProfileError),
+    /// Its credential.
+    #[error("the credential of {0} cannot be read: {1}")]
+    Credential(String, String),
+    /// The signing keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The EHR.
+    #[error("{}", told(.0))]
+    Connect(#[from] ConnectError),
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+impl App {
+    /// The profile of a registered EHR.
+    ///
+    /// # Errors
+    /// Where there is no such EHR, or its profile cannot be read.
+    pub async fn profile(&self, id: &EhrId) -> Result<Profile, ConnectionError> {
+        let name = id.as_str().to_owned();
+        let row = self.store.read(move |conn| ehrs::get(conn, &name)).await?;
+        let row = row.ok_or_else(|| ConnectionError::NoSuchEhr(id.to_string()))?;
+        Profile::from_json(&row.profile).map_err(|e| ConnectionError::Profile(id.to_string(), e))
+    }
+
+    /// What a connection of this profile needs from its surroundings.
+    ///
+    /// # Errors
+    /// Where a secret or key cannot be read.
+    pub async fn parts(&self, id: &EhrId, profile: &Profile) -> Result<Parts, ConnectionError> {
+        let credential = match &profile.auth {
+            Auth::None => Credential::None,
+            Auth::Bearer { token } => Credential::Bearer(self.secret(id, token)?),
+            Auth::BackendServices(backend) => Credential::Key(self.signer(backend.key_id.as_deref()).await?),
+        };
+        Ok(Parts { credential, clock: Arc::clone(&self.clock), entropy: Arc::clone(&self.random) as Arc<dyn Entropy>, retry: Policy::default() })
+    }
+
+    fn secret(&self, id: &EhrId, text: &str) -> Result<Secret, ConnectionError> {
+        let failed = |e: String| ConnectionError::Credential(id.to_string(), e);
+        SecretRef::parse(text).map_err(|e| failed(e.to_string()))?.resolve().map_err(|e| failed(e.to_string()))
+    }
+
+    /// Connects a registered EHR.
+    ///
+    /// # Errors
+    /// [`ConnectionError`], each with what to do.
+    pub async fn connect(&self, id: &EhrId) -> Result<Connection, ConnectionError> {
+        let mut profile = self.profile(id).await?;
+        profile.page_size = profile.page_size.or(Some(self.config.sync.page_size));
+        let parts = self.parts(id, &profile).await?;
+        Ok(Connection::open(&profile, &parts).await?)
+    }
+
+    /// The registered EHRs with their profiles, by name.
+    ///
+    /// # Errors
+    /// Where one of the profiles cannot be read.
+    pub async fn ehrs(&self) -> Result<Vec<(EhrId, Profile)>, ConnectionError> {
+        let rows = self.store.read(ehrs::list).await?;
+        rows.into_iter()
+            .map(|row| {
+                let id = EhrId::parse(&row.id).map_err(|_| StoreError::Damaged("an EHR's name"))?;
+                let profile = Profile::from_json(&row.profile).map_err(|e| ConnectionError::Profile(row.id, e))?;
+                Ok((id, profile))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,248 @@
+//! Each stage, run once under its lease: what `sync run`, `outreach run` and the worker's tasks call. A stage that another process is
+//! running now is no error: it is told as busy.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use domain::model::{EhrId, ResourceType};
+use domain::Timestamp;
+use serde::Serialize;
+
+use super::{App, ConnectionError};
+use crate::outreach::task as outreach;
+use crate::segments::task as segments;
+use crate::store::leases::{Fence, Term};
+use crate::store::{StoreError, writebacks};
+use crate::sync::task::{self as sync, Source, TypeReport};
+use crate::sync::Holder;
+use crate::worker::Owner;
+use crate::worker::lease::{Lease, Leases};
+use crate::writeback::chart::stated;
+use crate::writeback::{self};
+
+/// Why a stage could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// The store, or the lease was lost.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The EHR could not be connected.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// Another process is at it.
+    #[error("{0} is being worked on by another process; it goes on there")]
+    Busy(String),
+}
+
+/// What is going on, for a progress bar.
+#[derive(Clone, Copy, Debug)]
+pub enum StageProgress {
+    /// Resources of a type read so far.
+    Synced(ResourceType, u64),
+    /// Persons evaluated so far.
+    Evaluated(u64),
+    /// Attempts looked at so far.
+    Judged(u64),
+}
+
+/// Who is told.
+pub type Progress<'a> = &'a (dyn Fn(StageProgress) + Send + Sync);
+
+/// What one round through all stages did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CycleReport {
+    /// Each (EHR, type).
+    pub sync: Vec<TypeReport>,
+    /// Segments.
+    pub segments: segments::Report,
+    /// Outreach.
+    pub outreach: outreach::Report,
+    /// Each EHR's write-backs.
+    pub write_back: Vec<(EhrId, writeback::Report)>,
+    /// Stages that did not get through, in words.
+    pub failures: Vec<String>,
+}
+
+impl App {
+    /// The leases of this process.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), self.config.worker.lease)
+    }
+
+    async fn lease(&self, name: &str) -> Result<Lease, StageError> {
+        self.leases().take(name).await?.ok_or_else(|| StageError::Busy(name.to_owned()))
+    }
+
+    /// Syncs types of one EHR.
+    ///
+    /// # Errors
+    /// Where the EHR cannot be connected at all; a type that fails is told in its report.
+    pub async fn sync(&self, ehr: &EhrId, types: &[ResourceType], stop: &AtomicBool, progress: Progress<'_>) -> Result<Vec<TypeReport>, StageError> {
+        let profile = self.profile(ehr).await?;
+        let connection = self.connect(ehr).await?;
+        let task = sync::Task {
+            store: &self.store,
+            clock: self.clock.as_ref(),
+            holder: Holder { owner: self.owner.as_str(), term: Term(self.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) },
+            ehr,
+            source: Source { client: &connection.client, capability: &connection.capability, strategies: &profile.strategy },
+            stop,
+            progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
+        };
+        Ok(sync::run(&task, types).await)
+    }
+
+    /// Evaluates everyone who waits.
+    ///
+    /// # Errors
+    /// The store's refusal, or another process is at it.
+    pub async fn assign(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(u64) + Send + Sync>) -> Result<segments::Report, StageError> {
+        let lease = self.lease(segments::LEASE).await?;
+        let (app, stop, fence, term): (_, _, Fence, Term) = (Arc::clone(self), Arc::clone(stop), lease.fence().clone(), lease.term());
+        let done = tokio::task::spawn_blocking(move || {
+            let stage = segments::Stage {
+                store: &app.store,
+                definitions: &app.definitions,
+                site: &app.site,
+                clock: app.clock.as_ref(),
+                fence: &fence,
+                term,
+            };
+            segments::run(&stage, &stop, &|n| progress(n))
+        })
+        .await
+        .unwrap_or_else(|join| match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Ok(segments::Report::default()),
+        });
+        lease.release().await?;
+        Ok(done?)
+    }
+
+    /// Plans and sends what is due.
+    ///
+    /// # Errors
+    /// The store's refusal, or another process is at it.
+    pub async fn reach_out(&self, stop: &AtomicBool, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<outreach::Report, StageError> {
+        let lease = self.lease(outreach::LEASE).await?;
+        let stage = outreach::Stage {
+            store: &self.store,
+            clock: self.clock.as_ref(),
+            programs: &self.programs,
+            site: &self.voice,
+            channels: &self.channels,
+            fresh_id: &|| self.random.id(),
+            fence: lease.fence(),
+            term: lease.term(),
+            receipts_within: self.config.outreach.settle_after,
+        };
+        let done = outreach::run(&stage, stop, progress).await;
+        lease.release().await?;
+        Ok(done?)
+    }
+
+    /// Writes back what is owed to one EHR.
+    ///
+    /// # Errors
+    /// Where the EHR cannot be connected, the store's refusal, or another process is at it.
+    pub async fn write_back(&self, ehr: &EhrId, stop: &AtomicBool) -> Result<writeback::Report, StageError> {
+        let connection = self.connect(ehr).await?;
+        let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
+        let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
+        contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
+        let contract = Arc::new(contract);
+        let site = Arc::new(writeback::Site::named(&self.config.site.name));
+        let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
+        let stage = writeback::Stage {
+            store: &self.store,
+            clock: self.clock.as_ref(),
+            ehr: ehr.as_str(),
+            chart: &connection.client,
+            contract: &contract,
+            site: &site,
+            fence: lease.fence(),
+            term: lease.term(),
+            options,
+        };
+        let done = writeback::run(&stage, stop).await;
+        lease.release().await?;
+        Ok(done?)
+    }
+
+    /// The EHRs that have a connection.
+    ///
+    /// # Errors
+    /// Where a profile cannot be read.
+    pub async fn connected(&self) -> Result<Vec<EhrId>, ConnectionError> {
+        Ok(self.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect())
+    }
+
+    /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others.
+    pub async fn cycle(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
+        let mut report = CycleReport::default();
+        let connected = match self.connected().await {
+            Ok(connected) => connected,
+            Err(error) => {
+                report.failures.push(error.to_string());
+                return report;
+            }
+        };
+        for ehr in &connected {
+            match self.sync(ehr, &self.config.sync.types, stop, progress.as_ref()).await {
+                Ok(types) => {
+                    report.failures.extend(types.iter().filter_map(|t| t.failure().map(|why| format!("sync {ehr} {}: {why}", t.kind))));
+                    report.sync.extend(types);
+                }
+                Err(error) => report.failures.push(format!("sync {ehr}: {error}")),
+            }
+        }
+        let rest = self.after_sync(stop, progress).await;
+        CycleReport { sync: report.sync, failures: report.failures.into_iter().chain(rest.failures.clone()).collect(), ..rest }
+    }
+
+    /// The stages that come after the sync: segments, outreach, write-back.
+    pub async fn after_sync(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
+        let mut report = CycleReport::default();
+        let told = Arc::clone(&progress);
+        match self.assign(stop, Arc::new(move |n| told(StageProgress::Evaluated(n)))).await {
+            Ok(done) => report.segments = done,
+            Err(error) => report.failures.push(format!("segments: {error}")),
+        }
+        match self.reach_out(stop, &|n| progress(StageProgress::Judged(n))).await {
+            Ok(done) => report.outreach = done,
+            Err(error) => report.failures.push(format!("outreach: {error}")),
+        }
+        let connected = match self.connected().await {
+            Ok(connected) => connected,
+            Err(error) => {
+                report.failures.push(error.to_string());
+                return report;
+            }
+        };
+        for ehr in connected {
+            match self.write_back(&ehr, stop).await {
+                Ok(done) => {
+                    report.failures.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
+                    report.write_back.push((ehr, done));
+                }
+                Err(error) => report.failures.push(format!("write-back {ehr}: {error}")),
+            }
+        }
+        report
+    }
+
+    /// The next instant at which a write-back is due, over all EHRs; `None` where nothing is open.
+    ///
+    /// # Errors
+    /// The engine's refusal, or a profile that cannot be read.
+    pub async fn next_write_back(&self) -> Result<Option<Timestamp>, StageError> {
+        let mut next = None;
+        for (ehr, _) in self.ehrs().await? {
+            let name = ehr.as_str().to_owned();
+            let due = self.store.read(move |conn| writebacks::next_due(conn, &name)).await?;
+            next = [next, due].into_iter().flatten().min();
+        }
+        Ok(next)
+    }
+}

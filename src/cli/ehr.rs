@@ -1,0 +1,224 @@
+//! `ehr`: registers, lists, checks and removes EHRs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use domain::model::EhrId;
+use url::Url;
+
+use super::exit::{Ended, Failure};
+use super::{Common, print};
+use crate::app::App;
+use crate::ehr::auth::Algorithm;
+use crate::ehr::check::{self, Verdict};
+use crate::ehr::profile::{Auth, BackendServices, Profile};
+use crate::store::ehrs;
+
+/// Register, list, check and remove EHRs
+#[derive(Debug, Subcommand)]
+pub(super) enum Ehr {
+    /// Register an EHR, or change how it is connected
+    Add(Box<Add>),
+    /// List the registered EHRs
+    List,
+    /// Walk the whole connection and explain each result; reads only
+    Check {
+        /// The EHR's name
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Remove a connection; what was synced and sent stays
+    Remove {
+        /// The EHR's name
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Remove it although write-backs to it are not settled; they can then no longer be written
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Register an EHR, or change how it is connected
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fhir-engage ehr add main --url https://ehr.example.org/fhir --client-id engage
+      SMART Backend Services with private_key_jwt; register the output of `fhir-engage keys jwks` with the EHR
+  fhir-engage ehr add test --url http://127.0.0.1:8000/fhir
+      an open server on this machine
+  fhir-engage ehr add nightly --files
+      no connection: data comes by `fhir-engage import --ehr nightly PATH`")]
+pub(super) struct Add {
+    /// A short name: lower-case letters, digits and '-'
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The FHIR base URL
+    #[arg(long, value_name = "URL", required_unless_present = "files", conflicts_with = "files")]
+    url: Option<Url>,
+    /// There is no connection: data comes as files
+    #[arg(long)]
+    files: bool,
+    /// The client id that the EHR issued (SMART Backend Services)
+    #[arg(long, value_name = "CLIENT", conflicts_with_all = ["files", "token"])]
+    client_id: Option<String>,
+    /// What to sign with: RS384 or ES384
+    #[arg(long, value_name = "ALG", default_value = "RS384")]
+    key_alg: String,
+    /// The token endpoint, where the EHR does not tell it or tells a wrong one
+    #[arg(long, value_name = "URL", requires = "client_id")]
+    token_url: Option<Url>,
+    /// A scope to ask for in place of those that are needed; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE", requires = "client_id")]
+    scopes: Vec<String>,
+    /// Where a static bearer token is: env:NAME or file:PATH
+    #[arg(long, value_name = "SECRET", conflicts_with = "files")]
+    token: Option<String>,
+    /// A PEM file with certificate authorities to trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Resources per page to ask for
+    #[arg(long, value_name = "N")]
+    page_size: Option<u32>,
+    /// Allow plain http to another machine; for a test network only
+    #[arg(long)]
+    allow_insecure: bool,
+}
+
+impl Ehr {
+    pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let app = common.open()?;
+        match self {
+            Self::Add(add) => add.run(&app, common).await,
+            Self::List => list(&app, common).await,
+            Self::Check { id } => check(&app, common, &ehr_id(&id)?).await,
+            Self::Remove { id, force } => remove(&app, common, &ehr_id(&id)?, force).await,
+        }
+    }
+}
+
+/// Reads an EHR's name from the command line.
+pub(super) fn ehr_id(text: &str) -> Result<EhrId, Failure> {
+    EhrId::parse(text).map_err(|e| Failure::usage(e.to_string()))
+}
+
+impl Add {
+    async fn run(self, app: &App, common: &Common) -> Result<Ended, Failure> {
+        let id = ehr_id(&self.id)?;
+        let algorithm = Algorithm::parse(&self.key_alg)
+            .ok_or_else(|| Failure::usage(format!("{} is not an algorithm here; use RS384 or ES384", self.key_alg)))?;
+        let auth = match (self.client_id, self.token) {
+            (Some(client_id), _) => {
+                let key = app.ensure_key(algorithm).await?;
+                let scopes = (!self.scopes.is_empty()).then_some(self.scopes);
+                Auth::BackendServices(BackendServices { client_id, key_id: Some(key.kid), token_url: self.token_url, scopes, dialect: None })
+            }
+            (None, Some(token)) => Auth::Bearer { token },
+            (None, None) => Auth::None,
+        };
+        let with_key = matches!(auth, Auth::BackendServices(_));
+        let profile = Profile {
+            base_url: self.url,
+            files_only: self.files,
+            auth,
+            extra_ca: self.ca,
+            allow_insecure: self.allow_insecure,
+            page_size: self.page_size,
+            ..Profile::default()
+        };
+        profile.check().map_err(|e| Failure::usage(e.to_string()))?;
+        let (text, name, now) = (profile.to_json(), id.clone(), app.clock.now());
+        app.store.write("register an EHR", move |conn| ehrs::put(conn, &name, &text, now)).await?;
+        if common.json {
+            print::json(&serde_json::json!({ "id": id, "profile": profile }));
+            return Ok(Ended::Well);
+        }
+        print::line(&format!("{id} is registered."));
+        if with_key {
+            print::line("Register this installation's public keys with the EHR: `fhir-engage keys jwks`.");
+        }
+        let next = if self.files { format!("Next: fhir-engage import --ehr {id} PATH") } else { format!("Next: fhir-engage ehr check {id}") };
+        print::line(&next);
+        Ok(Ended::Well)
+    }
+}
+
+async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
+    let all = app.ehrs().await?;
+    if common.json {
+        let rows: Vec<_> = all.iter().map(|(id, profile)| serde_json::json!({ "id": id, "profile": profile })).collect();
+        print::json(&rows);
+        return Ok(Ended::Well);
+    }
+    let mut table = print::Table::new(&["EHR", "BASE URL", "AUTH"]);
+    for (id, profile) in all {
+        let base = profile.base_url.as_ref().map_or_else(|| "files only".to_owned(), Url::to_string);
+        let auth = match profile.auth {
+            Auth::None => "none",
+            Auth::Bearer { .. } => "bearer",
+            Auth::BackendServices(_) => "backend-services",
+        };
+        table.row([id.to_string(), base, auth.to_owned()]);
+    }
+    table.print();
+    Ok(Ended::Well)
+}
+
+async fn check(app: &App, common: &Common, id: &EhrId) -> Result<Ended, Failure> {
+    let profile = app.profile(id).await?;
+    let parts = app.parts(id, &profile).await?;
+    let report = check::check(&profile, &parts).await;
+    if common.json {
+        print::json(&serde_json::json!({ "ehr": id, "ok": report.is_ok(), "steps": report.steps }));
+    } else {
+        tell(&report);
+    }
+    Ok(Ended::well_if(report.is_ok()))
+}
+
+/// Prints a walk, a step a line, the remedy below it.
+pub(super) fn tell(report: &check::Report) {
+    for step in &report.steps {
+        let mark = match step.verdict {
+            Verdict::Ok => "ok      ",
+            Verdict::Warning => "warning ",
+            Verdict::Problem => "PROBLEM ",
+        };
+        print::line(&format!("{mark} {}: {}", step.name, step.says));
+        if let Some(remedy) = &step.remedy {
+            print::line(&format!("          {remedy}"));
+        }
+    }
+}
+
+async fn remove(app: &App, common: &Common, id: &EhrId, force: bool) -> Result<Ended, Failure> {
+    let name = id.as_str().to_owned();
+    let holdings = app.store.read(move |conn| ehrs::holdings(conn, &name)).await?;
+    if holdings.unsettled > 0 && !force {
+        return Err(Failure::problem(format!(
+            "{} to {id} are not settled; run `fhir-engage writeback run` first, or repeat with --force to give them up",
+            print::plural(usize::try_from(holdings.unsettled).unwrap_or(0), "write-back")
+        )));
+    }
+    let name = id.as_str().to_owned();
+    if !app.store.write("remove an EHR", move |conn| ehrs::remove(conn, &name)).await? {
+        return Err(Failure::usage(format!("there is no EHR {id}; list them with `fhir-engage ehr list`")));
+    }
+    if common.json {
+        print::json(&serde_json::json!({ "removed": id, "kept_resources": holdings.resources, "kept_attempts": holdings.attempts }));
+    } else {
+        print::line(&format!("{id} is removed. {} resources and {} attempts stay as a record.", holdings.resources, holdings.attempts));
+    }
+    Ok(Ended::Well)
+}
+
+/// A walk's steps as `check` lists them: level, step, what was found and what to do.
+pub(super) fn findings(report: &check::Report) -> impl Iterator<Item = (&'static str, &str, String)> {
+    report.steps.iter().map(|step| {
+        let level = match step.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Problem => "problem",
+        };
+        let remedy = step.remedy.as_ref().map(|r| format!("; {r}")).unwrap_or_default();
+        (level, step.name.as_str(), format!("{}{remedy}", step.says))
+    })
+}

@@ -1,0 +1,265 @@
+//! `outreach`: plans and sends what is due; lists attempts and why they went or did not go; switches the installation to live.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::exit::{Ended, Failure};
+use super::{Common, print};
+use crate::app::App;
+use crate::outreach::ledger::KeptReason;
+use crate::store::attempts::{self, Attempt, Outcome, VerdictRow};
+use crate::store::installation::{self, Setting};
+use crate::store::people;
+
+/// Plan and send what is due; look at attempts and why they went or did not go
+#[derive(Debug, Subcommand)]
+pub(super) enum Outreach {
+    /// Plan for everyone who waits, and send what is due
+    Run,
+    /// List attempts, the latest due first, with the last verdict on each
+    #[command(after_help = "Examples:
+  fhir-engage outreach list --state held
+  fhir-engage outreach list --program visit-confirm --json")]
+    List {
+        /// planned, held, sending, sent, finished, refused or void
+        #[arg(long, value_name = "STATE", value_parser = STATES)]
+        state: Option<String>,
+        /// One program only
+        #[arg(long, value_name = "PROGRAM")]
+        program: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: i64,
+    },
+    /// Tell all verdicts on one attempt, and what became of it
+    Explain {
+        /// The attempt's id
+        #[arg(value_name = "ATTEMPT")]
+        id: String,
+    },
+    /// Say whether a message that was in doubt went out; the attempt then ends, or is sent again
+    Settle {
+        /// The attempt's id
+        #[arg(value_name = "ATTEMPT")]
+        id: String,
+        /// It went out
+        #[arg(long, conflicts_with = "not_sent", required_unless_present = "not_sent")]
+        sent: bool,
+        /// It did not: judge and send it again
+        #[arg(long)]
+        not_sent: bool,
+    },
+    /// Show or switch whether messages may leave this installation; it begins switched off
+    #[command(after_help = "Examples:
+  fhir-engage outreach live            tell
+  fhir-engage outreach live on         from now on, messages leave
+  fhir-engage outreach live off")]
+    Live {
+        /// on or off
+        #[arg(value_parser = ["on", "off"])]
+        switch: Option<String>,
+    },
+}
+
+const STATES: [&str; 7] = ["planned", "held", "sending", "sent", "finished", "refused", "void"];
+
+/// An attempt as a list shows it: ids and states, no contact data and no words.
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    patient: Option<String>,
+    program: String,
+    step: String,
+    state: String,
+    outcome: Option<String>,
+    channel: Option<String>,
+    due_at: String,
+    sent_at: Option<String>,
+    about: Option<String>,
+    failure: Option<String>,
+    verdict: Option<Judgement>,
+}
+
+#[derive(Serialize)]
+struct Judgement {
+    at: String,
+    outcome: String,
+    hold_until: Option<String>,
+    facts_known_up_to: Option<String>,
+    reasons: Vec<KeptReason>,
+}
+
+impl From<VerdictRow> for Judgement {
+    fn from(v: VerdictRow) -> Self {
+        Self {
+            at: print::instant(v.judged_at),
+            outcome: v.outcome,
+            hold_until: v.hold_until.map(print::instant),
+            facts_known_up_to: v.facts_as_of.map(print::instant),
+            reasons: serde_json::from_slice(&v.reasons).unwrap_or_default(),
+        }
+    }
+}
+
+impl Outreach {
+    pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let app = common.open()?;
+        match self {
+            Self::Run => run(&app, common).await,
+            Self::List { state, program, limit } => list(&app, common, state, program, limit).await,
+            Self::Explain { id } => explain(&app, common, id).await,
+            Self::Settle { id, sent, .. } => settle(&app, common, id, sent).await,
+            Self::Live { switch } => live(&app, common, switch).await,
+        }
+    }
+}
+
+async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
+    let report = app.reach_out(&std::sync::atomic::AtomicBool::new(false), &|_| ()).await?;
+    if common.json {
+        print::json(&report);
+    } else {
+        print::line(&format!(
+            "{} persons planned for, {} attempts planned, {} given up; {} sent, {} held, {} refused, {} failed",
+            report.persons, report.planned, report.voided, report.sent, report.held, report.refused, report.failed
+        ));
+    }
+    Ok(Ended::Well)
+}
+
+fn row(a: Attempt, record: Option<&people::Record>, verdict: Option<VerdictRow>) -> Row {
+    Row {
+        patient: record.map(|r| format!("{}/{}", r.ehr, r.fhir_id)),
+        id: a.id,
+        program: a.program,
+        step: a.step,
+        state: a.state,
+        outcome: a.outcome,
+        channel: a.channel,
+        due_at: print::instant(a.due_at),
+        sent_at: a.sent_at.map(print::instant),
+        about: a.about,
+        failure: a.failure,
+        verdict: verdict.map(Judgement::from),
+    }
+}
+
+async fn list(app: &App, common: &Common, state: Option<String>, program: Option<String>, limit: i64) -> Result<Ended, Failure> {
+    let rows = app
+        .store
+        .read(move |conn| {
+            let attempts = attempts::list(conn, state.as_deref(), program.as_deref(), limit)?;
+            attempts
+                .into_iter()
+                .map(|a| {
+                    let verdict = attempts::verdicts(conn, &a.id)?.pop();
+                    let records = people::records(conn, a.person)?;
+                    let record = records.iter().find(|r| r.pk == a.patient);
+                    Ok(row(a, record, verdict))
+                })
+                .collect::<Result<Vec<Row>, crate::store::StoreError>>()
+        })
+        .await?;
+    if common.json {
+        print::json(&rows);
+        return Ok(Ended::Well);
+    }
+    let mut table = print::Table::new(&["ATTEMPT", "PATIENT", "PROGRAM", "STEP", "STATE", "CHANNEL", "DUE", "WHY"]);
+    for r in rows {
+        let state = r.outcome.map_or(r.state.clone(), |o| format!("{} ({o})", r.state));
+        let codes = |v: &Judgement| v.reasons.iter().map(|r| r.code.clone()).collect::<Vec<_>>().join(", ");
+        let why = match r.verdict.as_ref() {
+            Some(v) => v.hold_until.as_ref().map_or_else(|| codes(v), |until| format!("until {until}: {}", codes(v))),
+            None => r.failure.clone().unwrap_or_default(),
+        };
+        table.row([r.id, r.patient.unwrap_or_default(), r.program, r.step, state, r.channel.unwrap_or_else(|| "-".to_owned()), r.due_at, why]);
+    }
+    table.print();
+    Ok(Ended::Well)
+}
+
+async fn explain(app: &App, common: &Common, id: String) -> Result<Ended, Failure> {
+    let wanted = id.clone();
+    let found = app
+        .store
+        .read(move |conn| {
+            let Some(a) = attempts::get(conn, &wanted)? else { return Ok(None) };
+            let verdicts = attempts::verdicts(conn, &wanted)?;
+            let records = people::records(conn, a.person)?;
+            let record = records.into_iter().find(|r| r.pk == a.patient);
+            Ok(Some((a, verdicts, record)))
+        })
+        .await?;
+    let Some((attempt, verdicts, record)) = found else { return Err(no_such_attempt(&id)) };
+    let judgements: Vec<Judgement> = verdicts.into_iter().map(Judgement::from).collect();
+    let row = row(attempt, record.as_ref(), None);
+    if common.json {
+        print::json(&serde_json::json!({ "attempt": row, "verdicts": judgements }));
+        return Ok(Ended::Well);
+    }
+    print::line(&format!("{} {} step {}: {}", row.id, row.program, row.step, row.outcome.as_ref().unwrap_or(&row.state)));
+    if let Some(patient) = &row.patient {
+        print::line(&format!("for {patient}{}", row.about.as_ref().map(|a| format!(", about {a}")).unwrap_or_default()));
+    }
+    for j in &judgements {
+        let until = j.hold_until.as_ref().map(|t| format!(" until {t}")).unwrap_or_default();
+        print::line(&format!("{} {}{until}", j.at, j.outcome));
+        for reason in &j.reasons {
+            let source = reason.source.as_ref().map(|s| format!(" [{}]", s.expose())).unwrap_or_default();
+            print::line(&format!("  {}: {}{source}", reason.code, reason.detail));
+        }
+    }
+    if let Some(failure) = &row.failure {
+        print::line(&format!("ended: {failure}"));
+    }
+    Ok(Ended::Well)
+}
+
+fn no_such_attempt(id: &str) -> Failure {
+    Failure::usage(format!("there is no attempt {id}; list them with `fhir-engage outreach list`"))
+}
+
+async fn settle(app: &App, common: &Common, id: String, sent: bool) -> Result<Ended, Failure> {
+    let (now, wanted) = (app.clock.now(), id.clone());
+    let done = app
+        .store
+        .write("settle an attempt", move |conn| {
+            let Some(a) = attempts::get(conn, &wanted)? else { return Ok(None) };
+            if a.state != "sending" || a.failure.is_none() {
+                return Ok(Some(false));
+            }
+            if sent {
+                attempts::finish(conn, &a, Outcome::Unknown, None, None, now)?;
+            } else {
+                attempts::put_back(conn, &a.id, now, None)?;
+            }
+            Ok(Some(true))
+        })
+        .await?;
+    match done {
+        None => Err(no_such_attempt(&id)),
+        Some(false) => Err(Failure::problem("this attempt is not in doubt: nothing to settle")),
+        Some(true) => {
+            if common.json {
+                print::json(&serde_json::json!({ "attempt": id, "settled_as": if sent { "sent" } else { "not-sent" } }));
+            } else {
+                print::line(if sent { "ended as sent, delivery unknown" } else { "it will be judged and sent again" });
+            }
+            Ok(Ended::Well)
+        }
+    }
+}
+
+async fn live(app: &App, common: &Common, switch: Option<String>) -> Result<Ended, Failure> {
+    if let Some(switch) = switch {
+        let value = if switch == "on" { "true" } else { "false" };
+        app.store.write("switch live", move |conn| installation::set(conn, Setting::Live, value)).await?;
+    }
+    let live = app.is_live().await?;
+    if common.json {
+        print::json(&serde_json::json!({ "live": live }));
+    } else {
+        print::line(if live { "live: messages leave this installation" } else { "not live: nothing leaves this installation" });
+    }
+    Ok(Ended::Well)
+}

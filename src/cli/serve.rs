@@ -1,0 +1,256 @@
+//! `serve` and `work`: all stages on their schedule, with and without pages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::exit::{Ended, Failure};
+use super::{Common, print};
+use crate::app::{App, StageError};
+use crate::worker::{Nudge, Stop, Task, TaskReport, Worker};
+
+/// Serve pages and run all stages on their schedule
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fhir-engage serve
+  fhir-engage serve --no-work      pages only; another node runs the stages
+
+Listens on 127.0.0.1:8080 unless web.bind of the configuration says otherwise.")]
+pub(super) struct Serve {
+    /// Serve pages only
+    #[arg(long)]
+    no_work: bool,
+}
+
+/// Run all stages on their schedule, without pages
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  fhir-engage work
+  fhir-engage work --once     one round through all stages, then end; exit code 1 if any failed")]
+pub(super) struct Work {
+    /// One round through all stages, then end
+    #[arg(long)]
+    once: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let app = Arc::new(common.open()?);
+        if self.no_work { pages(&app).await?; } else { pages_and_stages(&app).await?; }
+        Ok(Ended::Well)
+    }
+}
+
+impl Work {
+    pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let app = Arc::new(common.open()?);
+        if !self.once {
+            let stop = Stop::new();
+            request_on_signal(&stop);
+            Worker::new(Arc::clone(&app.clock), AT_ONCE).run(tasks(&app), random(&app), stop).await;
+            return Ok(Ended::Well);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        super::import::stop_on_signal(&stop);
+        let report = app.cycle(&stop, Arc::new(|_| ())).await;
+        if common.json {
+            print::json(&report);
+        } else {
+            print::line(&format!(
+                "{} types synced, {} persons evaluated, {} attempts sent, {} written back",
+                report.sync.len(),
+                report.segments.persons,
+                report.outreach.sent,
+                report.write_back.iter().map(|(_, r)| r.written).sum::<u64>()
+            ));
+        }
+        for failure in &report.failures {
+            eprintln!("{failure}");
+        }
+        Ok(Ended::well_if(report.failures.is_empty()))
+    }
+}
+
+/// Tasks that run at the same time: each waits on the network or on the one writer, so more would only queue.
+const AT_ONCE: usize = 4;
+
+/// Ends at Ctrl-C or SIGTERM.
+pub(super) async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(interrupt.await),
+    }
+}
+
+fn request_on_signal(stop: &Stop) {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        signalled().await;
+        stop.request();
+        signalled().await;
+        std::process::exit(130);
+    });
+}
+
+fn random(app: &App) -> StdRng {
+    StdRng::from_seed(app.seed())
+}
+
+/// Serves pages until a signal.
+async fn pages(app: &Arc<App>) -> Result<(), Failure> {
+    let _ = app;
+    signalled().await;
+    Ok(())
+}
+
+/// Serves pages and runs all stages until a signal; what is in hand is finished.
+pub(super) async fn pages_and_stages(app: &Arc<App>) -> Result<(), Failure> {
+    let stop = Stop::new();
+    request_on_signal(&stop);
+    Worker::new(Arc::clone(&app.clock), AT_ONCE).run(tasks(app), random(app), stop).await;
+    Ok(())
+}
+
+/// The stages as periodic tasks. Each nudges the one that reads what it leaves; a nudge carries no data.
+fn tasks(app: &Arc<App>) -> Vec<Task> {
+    let std = |d: chrono::TimeDelta| d.to_std().unwrap_or(Duration::from_secs(60));
+    let (every, tick) = (std(app.config.worker.sync_every), std(app.config.worker.tick));
+    let [sync, segments, outreach, write_back] = [(); 4].map(|()| Nudge::new());
+    let (a, next) = (Arc::clone(app), segments.clone());
+    let sync_task = Task::new("sync", every, sync, move |stop| {
+        let (app, next) = (Arc::clone(&a), next.clone());
+        async move {
+            let report = sync_all(&app, &stop).await;
+            next.give();
+            report
+        }
+    });
+    let (a, next) = (Arc::clone(app), outreach.clone());
+    let segments_task = Task::new("segments", tick, segments.clone(), move |stop| {
+        let (app, next) = (Arc::clone(&a), next.clone());
+        async move {
+            let flag = flag(&stop);
+            match app.assign(&flag, Arc::new(|_| ())).await {
+                Ok(r) if r.persons == 0 => TaskReport::idle(None),
+                Ok(r) => {
+                    next.give();
+                    TaskReport::worked(format!("{} persons evaluated, {} memberships changed", r.persons, r.changes), None)
+                }
+                Err(error) => failed(&error),
+            }
+        }
+    });
+    let (a, next, back) = (Arc::clone(app), write_back.clone(), segments);
+    let outreach_task = Task::new("outreach", tick, outreach, move |stop| {
+        let (app, next, back) = (Arc::clone(&a), next.clone(), back.clone());
+        async move {
+            let flag = flag(&stop);
+            match app.reach_out(&flag, &|_| ()).await {
+                Ok(r) if r.persons + r.sent + r.held + r.refused + r.failed + r.settled == 0 => TaskReport::idle(None),
+                Ok(r) => {
+                    next.give();
+                    back.give();
+                    TaskReport::worked(format!("{} sent, {} held, {} refused, {} failed", r.sent, r.held, r.refused, r.failed), None)
+                }
+                Err(error) => failed(&error),
+            }
+        }
+    });
+    let a = Arc::clone(app);
+    let write_back_task = Task::new("write-back", tick, write_back, move |stop| {
+        let app = Arc::clone(&a);
+        async move { write_all(&app, &stop).await }
+    });
+    vec![sync_task, segments_task, outreach_task, write_back_task]
+}
+
+fn failed(error: &StageError) -> TaskReport {
+    match error {
+        // Another node is at it: that is how it should be.
+        StageError::Busy(_) => TaskReport::idle(None),
+        other => TaskReport::failed(other.to_string()),
+    }
+}
+
+/// The flag that the stages look at between two pieces of work.
+fn flag(stop: &Stop) -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(stop.is_requested()));
+    let (stop, shared) = (stop.clone(), Arc::downgrade(&flag));
+    tokio::spawn(async move {
+        stop.requested().await;
+        if let Some(flag) = shared.upgrade() {
+            flag.store(true, Ordering::Relaxed);
+        }
+    });
+    flag
+}
+
+async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
+    let flag = flag(stop);
+    let connected = match app.connected().await {
+        Ok(ehrs) => ehrs,
+        Err(error) => return TaskReport::failed(error.to_string()),
+    };
+    let (mut stored, mut found, mut failures) = (0, 0, Vec::new());
+    for ehr in connected {
+        match app.sync(&ehr, &app.config.sync.types, &flag, &|_| ()).await {
+            Ok(reports) => {
+                stored += reports.iter().map(|r| r.stored).sum::<i64>();
+                found += reports.iter().map(|r| r.found).sum::<i64>();
+                failures.extend(reports.iter().filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))));
+            }
+            Err(StageError::Busy(_)) => {}
+            Err(error) => failures.push(format!("{ehr}: {error}")),
+        }
+    }
+    match failures {
+        none if none.is_empty() => TaskReport::worked(format!("{found} found, {stored} stored"), None),
+        some => TaskReport::failed(some.join("; ")),
+    }
+}
+
+async fn write_all(app: &App, stop: &Stop) -> TaskReport {
+    let flag = flag(stop);
+    let connected = match app.connected().await {
+        Ok(ehrs) => ehrs,
+        Err(error) => return TaskReport::failed(error.to_string()),
+    };
+    let (mut written, mut failures) = (0, Vec::new());
+    for ehr in connected {
+        let name = ehr.as_str().to_owned();
+        // An EHR to which nothing is due is not even asked for a token.
+        match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name)).await {
+            Ok(Some(at)) if at <= app.clock.now() => {}
+            Ok(_) => continue,
+            Err(error) => {
+                failures.push(error.to_string());
+                continue;
+            }
+        }
+        match app.write_back(&ehr, &flag).await {
+            Ok(r) => {
+                written += r.written;
+                failures.extend(r.stopped.map(|why| format!("{ehr}: {why}")));
+            }
+            Err(StageError::Busy(_)) => {}
+            Err(error) => failures.push(format!("{ehr}: {error}")),
+        }
+    }
+    let next = app.next_write_back().await.ok().flatten();
+    match failures {
+        none if none.is_empty() && written == 0 => TaskReport::idle(next),
+        none if none.is_empty() => TaskReport::worked(format!("{written} written"), next),
+        some => TaskReport::failed(some.join("; ")),
+    }
+}

@@ -1,0 +1,252 @@
+//! `sync`: reads what changed, shows runs, and looks after what was put aside.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Subcommand;
+use domain::model::ResourceType;
+use serde::Serialize;
+
+use super::exit::{Ended, Failure};
+use super::{Common, ehr, print};
+use crate::app::{App, StageProgress};
+use crate::store::view::overview;
+use crate::store::{leases::Term, quarantine};
+use crate::sync::Holder;
+use crate::sync::quarantine::Which;
+use crate::worker::Owner;
+
+/// Read what changed in the EHRs; look at runs and at what was put aside
+#[derive(Debug, Subcommand)]
+pub(super) enum Sync {
+    /// Sync now
+    #[command(after_help = "Examples:
+  fhir-engage sync run
+  fhir-engage sync run --ehr main --type Appointment
+
+A type that the EHR refuses is skipped and named; the others go on. A run that was cut off goes on where it was.")]
+    Run {
+        /// One EHR only
+        #[arg(long, value_name = "ID")]
+        ehr: Option<String>,
+        /// One type only; may be repeated
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["Patient", "Appointment", "CarePlan"])]
+        types: Vec<String>,
+    },
+    /// Show the last run of each EHR and type
+    Status,
+    /// Look at what was put aside, and replay it
+    #[command(subcommand)]
+    Quarantine(Quarantine),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Quarantine {
+    /// List what waits, the latest first
+    List {
+        /// One EHR only
+        #[arg(long, value_name = "ID")]
+        ehr: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: i64,
+    },
+    /// Print the bytes of one row as they were received
+    #[command(after_help = "The bytes are a patient's data: mind where you print them.")]
+    Show {
+        /// The row's number
+        #[arg(value_name = "N")]
+        id: i64,
+    },
+    /// Try to take in what waits
+    #[command(after_help = "Examples:
+  fhir-engage sync quarantine replay --ehr main
+  fhir-engage sync quarantine replay --ehr main --id 12")]
+    Replay {
+        /// The EHR
+        #[arg(long, value_name = "ID")]
+        ehr: String,
+        /// One row only
+        #[arg(long, value_name = "N")]
+        id: Option<i64>,
+    },
+}
+
+impl Sync {
+    pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let app = common.open()?;
+        match self {
+            Self::Run { ehr, types } => run(&app, common, ehr, &types).await,
+            Self::Status => status(&app, common).await,
+            Self::Quarantine(Quarantine::List { ehr, limit }) => list(&app, common, ehr, limit).await,
+            Self::Quarantine(Quarantine::Show { id }) => show(app, common, id).await,
+            Self::Quarantine(Quarantine::Replay { ehr, id }) => replay(app, common, &ehr, id).await,
+        }
+    }
+}
+
+async fn run(app: &App, common: &Common, only: Option<String>, types: &[String]) -> Result<Ended, Failure> {
+    let only = only.as_deref().map(ehr::ehr_id).transpose()?;
+    let types: Vec<ResourceType> = match types {
+        [] => app.config.sync.types.clone(),
+        named => named.iter().filter_map(|t| ResourceType::parse(t)).collect(),
+    };
+    let ehrs: Vec<_> = match &only {
+        Some(id) => vec![(id.clone(), app.profile(id).await?)],
+        None => app.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).collect(),
+    };
+    if ehrs.is_empty() {
+        return Err(Failure::problem("no EHR with a connection is registered; add one with `fhir-engage ehr add`"));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    super::import::stop_on_signal(&stop);
+    let mut reports = Vec::new();
+    let mut failures = Vec::new();
+    for (id, _) in ehrs {
+        let bar = super::progress::spinner("resources");
+        let done = app.sync(&id, &types, &stop, &|p| if let StageProgress::Synced(_, n) = p { bar.set_position(n) }).await;
+        bar.finish_and_clear();
+        match done {
+            Ok(found) => reports.extend(found.into_iter().map(|r| (id.clone(), r))),
+            Err(error) => failures.push(format!("{id}: {error}")),
+        }
+    }
+    let well = failures.is_empty() && reports.iter().all(|(_, r)| r.failure().is_none());
+    if common.json {
+        let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "run": r })).collect();
+        print::json(&serde_json::json!({ "runs": rows, "failures": failures }));
+    } else {
+        let mut table = print::Table::new(&["EHR", "TYPE", "STRATEGY", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "RESULT"]);
+        for (id, r) in &reports {
+            let result = r.failure().unwrap_or("done").to_owned();
+            let counts = [r.found, r.stored, r.unchanged, r.quarantined].map(|n| n.to_string());
+            table.row([id.to_string(), r.kind.to_string(), r.strategy.to_owned()].into_iter().chain(counts).chain([result]));
+        }
+        table.print();
+    }
+    for failure in &failures {
+        eprintln!("{failure}");
+    }
+    Ok(Ended::well_if(well))
+}
+
+async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
+    let found = app.store.read(overview::read).await?;
+    let well = found.types.iter().all(|t| t.failure.is_none());
+    if common.json {
+        let rows: Vec<_> = found
+            .types
+            .iter()
+            .map(|t| {
+                let mut value = serde_json::to_value(t).unwrap_or_default();
+                if let Some(map) = value.as_object_mut() {
+                    for key in ["started_at", "ended_at", "known_up_to"] {
+                        let told = map.get(key).and_then(serde_json::Value::as_i64).map(print::instant);
+                        map.insert(key.to_owned(), told.into());
+                    }
+                }
+                value
+            })
+            .collect();
+        print::json(&rows);
+        return Ok(Ended::well_if(well));
+    }
+    let mut table = print::Table::new(&["EHR", "TYPE", "STATE", "STARTED", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "IN ALL", "KNOWN UP TO"]);
+    for t in &found.types {
+        let counts = [t.found, t.stored, t.unchanged, t.quarantined, t.total].map(|n| n.to_string());
+        let start = [t.ehr.clone(), t.rtype.clone(), t.state.clone(), print::instant(t.started_at)];
+        table.row(start.into_iter().chain(counts).chain([print::instant_or_dash(t.known_up_to)]));
+    }
+    table.print();
+    for t in &found.types {
+        if let Some(why) = &t.failure {
+            print::line(&format!("{} {}: {why}", t.ehr, t.rtype));
+        }
+        if t.partial {
+            print::line(&format!("{} {}: the EHR said that its answer was not complete", t.ehr, t.rtype));
+        }
+    }
+    Ok(Ended::well_if(well))
+}
+
+#[derive(Serialize)]
+struct Row {
+    id: i64,
+    ehr: String,
+    #[serde(rename = "type")]
+    rtype: Option<String>,
+    resource_id: Option<String>,
+    origin: String,
+    code: String,
+    reason: String,
+    last_seen_at: String,
+    times_seen: i64,
+}
+
+impl From<quarantine::QuarantineRow> for Row {
+    fn from(r: quarantine::QuarantineRow) -> Self {
+        Self {
+            id: r.id,
+            ehr: r.ehr,
+            rtype: r.rtype,
+            resource_id: r.fhir_id,
+            origin: r.origin,
+            code: r.code,
+            reason: r.reason,
+            last_seen_at: print::instant(r.last_seen_at),
+            times_seen: r.times_seen,
+        }
+    }
+}
+
+async fn list(app: &App, common: &Common, only: Option<String>, limit: i64) -> Result<Ended, Failure> {
+    let rows = app.store.read(move |conn| quarantine::list(conn, only.as_deref(), limit)).await?;
+    let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
+    if common.json {
+        print::json(&rows);
+        return Ok(Ended::Well);
+    }
+    let mut table = print::Table::new(&["N", "EHR", "TYPE", "ORIGIN", "SEEN", "REASON"]);
+    for r in rows {
+        table.row([r.id.to_string(), r.ehr, r.rtype.unwrap_or_else(|| "-".to_owned()), r.origin, r.times_seen.to_string(), r.reason]);
+    }
+    table.print();
+    Ok(Ended::Well)
+}
+
+async fn show(app: App, common: &Common, id: i64) -> Result<Ended, Failure> {
+    let store = app.store.clone();
+    let found = app.store.read(move |conn| quarantine::get(conn, store.codec(), id)).await?;
+    let Some((row, bytes)) = found else { return Err(Failure::usage(format!("there is no row {id} in quarantine"))) };
+    if common.json {
+        print::json(&serde_json::json!({ "row": Row::from(row), "bytes": String::from_utf8_lossy(&bytes) }));
+    } else {
+        use std::io::Write as _;
+        eprintln!("{} ({}): {}", row.origin, row.code, row.reason);
+        let mut out = std::io::stdout().lock();
+        drop(out.write_all(&bytes).and_then(|()| out.write_all(b"\n")));
+    }
+    Ok(Ended::Well)
+}
+
+async fn replay(app: App, common: &Common, ehr: &str, only: Option<i64>) -> Result<Ended, Failure> {
+    let id = super::ehr::ehr_id(ehr)?;
+    app.profile(&id).await?;
+    let report = tokio::task::spawn_blocking(move || {
+        let owner = app.owner.clone();
+        let holder = Holder { owner: owner.as_str(), term: Term(app.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) };
+        crate::sync::quarantine::replay(&app.store, app.clock.as_ref(), holder, &id, only.map_or(Which::All, Which::Row))
+    })
+    .await
+    .map_err(|_| Failure::problem("the replay ended unexpectedly; run the same command again"))?
+    .map_err(|e| Failure::problem(crate::app::told(&e)))?;
+    if common.json {
+        print::json(&report);
+    } else {
+        print::line(&format!("{} tried: {} stored, {} no longer needed, {} still put aside", report.tried, report.stored, report.superseded, report.still_bad.len()));
+        for (row, why) in &report.still_bad {
+            print::line(&format!("{row}: {why}"));
+        }
+    }
+    Ok(Ended::well_if(report.still_bad.is_empty()))
+}

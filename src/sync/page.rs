@@ -1,0 +1,133 @@
+//! One page of a search to the store: what is new or changed is projected and committed with the page's counts and the resume point.
+
+use std::collections::HashMap;
+
+use domain::Timestamp;
+use domain::fhir::{self, Reject};
+use domain::model::{EhrId, FhirId, ResourceType};
+
+use super::incoming::{self, NotReady};
+use crate::ehr::Entry;
+use crate::store::codec::content_hash;
+use crate::store::leases::{self, Fence, Term};
+use crate::store::quarantine::{self, Aside};
+use crate::store::resources::{self, Incoming, PROJECTOR, Precedence};
+use crate::store::sync_state::{self, Counts};
+use crate::store::{Lane, Store, StoreError};
+
+/// What a page belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub ehr: EhrId,
+    pub kind: ResourceType,
+    pub fence: Fence,
+    pub term: Term,
+    pub run: i64,
+}
+
+/// What is to be told with a page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// Number of the page, from 1.
+    pub number: i64,
+    /// Where a later run can go on.
+    pub resume: Option<Timestamp>,
+    /// The server's clock at the run's start.
+    pub server_started: Timestamp,
+    /// The server says that something is missing.
+    pub partial: bool,
+    pub now: Timestamp,
+}
+
+/// `meta.lastUpdated` of each entry whose JSON can be read, in the order of the page.
+pub(super) fn updates(entries: &[Entry]) -> Vec<Option<Timestamp>> {
+    entries.iter().filter_map(|entry| fhir::peek(&entry.bytes).ok()).map(|found| found.last_updated).collect()
+}
+
+/// A page, taken apart.
+#[derive(Default)]
+struct Sorted {
+    rows: Vec<Incoming>,
+    unchanged: Vec<String>,
+    bad: Vec<Aside>,
+    superseded: usize,
+}
+
+/// Commits a page. Blocks.
+pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: Told) -> Result<Counts, StoreError> {
+    let Context { ehr, kind, .. } = context;
+    let sorted = sort(store, context, entries, told.number)?;
+    store.write_blocking(Lane::Bulk, "sync a page", |conn| {
+        leases::extend(conn, &context.fence, told.now, context.term)?;
+        let written = resources::commit(conn, ehr, *kind, &sorted.rows, Precedence::Latest, told.now)?;
+        let good: Vec<&str> = sorted.rows.iter().map(|r| r.fhir_id.as_str()).chain(sorted.unchanged.iter().map(String::as_str)).collect();
+        quarantine::release(conn, ehr, *kind, &good, told.now)?;
+        for aside in &sorted.bad {
+            quarantine::put(conn, store.codec(), ehr, aside, told.now)?;
+        }
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let counts = Counts {
+            pages: 1,
+            found: count(entries.len()),
+            stored: count(written.stored.len()),
+            unchanged: count(written.unchanged.len() + sorted.unchanged.len()),
+            superseded: count(written.older + sorted.superseded),
+            quarantined: count(sorted.bad.len()),
+        };
+        sync_state::observe(conn, context.run, Some(told.server_started), told.partial)?;
+        let resume = told.resume.map(|at| at.micros().to_string());
+        sync_state::advance(conn, ehr, *kind, context.run, counts, resume.as_deref())?;
+        Ok(counts)
+    })
+}
+
+/// Sorts out what changed. Reading before the transaction is safe: under the lease nobody else writes this type.
+fn sort(store: &Store, context: &Context, entries: &[Entry], page: i64) -> Result<Sorted, StoreError> {
+    let Context { ehr, kind, .. } = context;
+    let ids: Vec<&str> = entries.iter().filter_map(|entry| entry.id.as_deref()).filter(|id| FhirId::parse(id).is_some()).collect();
+    let known = store.read_blocking(|conn| resources::known(conn, ehr, *kind, &ids))?;
+    let mut sorted = Sorted::default();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for entry in entries {
+        let hash = content_hash(&entry.bytes);
+        let stored = entry.id.as_deref().and_then(|id| known.get(id));
+        // A second version in the same page must be compared with the first one too, so it takes the long way.
+        let again = entry.id.as_deref().is_some_and(|id| places.contains_key(id));
+        if let Some(stored) = stored.filter(|k| !again && k.body_hash == hash && k.projector == PROJECTOR && k.gone_at.is_none()) {
+            sorted.unchanged.push(stored.fhir_id.clone());
+            continue;
+        }
+        match incoming::incoming(store.codec(), *kind, &entry.bytes, hash) {
+            Ok(row) => sorted.add(row, &mut places),
+            Err(NotReady::Rejected(reject)) => sorted.bad.push(aside(*kind, entry, &reject, page)),
+            Err(NotReady::Store(error)) => return Err(error),
+        }
+    }
+    Ok(sorted)
+}
+
+impl Sorted {
+    /// Of two versions in one page the newer stays, else the later.
+    fn add(&mut self, row: Incoming, places: &mut HashMap<String, usize>) {
+        let Some(other) = places.get(&row.fhir_id).and_then(|at| self.rows.get_mut(*at)) else {
+            places.insert(row.fhir_id.clone(), self.rows.len());
+            self.rows.push(row);
+            return;
+        };
+        self.superseded += 1;
+        if !matches!((row.last_updated, other.last_updated), (Some(new), Some(old)) if new < old) {
+            *other = row;
+        }
+    }
+}
+
+fn aside(kind: ResourceType, entry: &Entry, reject: &Reject, page: i64) -> Aside {
+    Aside {
+        rtype: Some(kind.as_str().to_owned()),
+        fhir_id: entry.id.as_deref().and_then(FhirId::parse).map(|id| id.as_str().to_owned()),
+        origin: format!("search {kind}, page {page}"),
+        code: reject.code.as_str(),
+        reason: reject.to_string(),
+        body: entry.bytes.clone(),
+    }
+}

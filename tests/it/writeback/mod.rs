@@ -1,0 +1,6 @@
+//! Write-back against the sandbox EHR, on both engines: counted in the EHR, which is the only count that matters.
+
+mod crashes;
+mod faults;
+mod lanes;
+mod setup;
