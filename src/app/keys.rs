@@ -94,8 +94,8 @@ impl App {
         if !keys.master_is_named {
             make_default(&self.data.join("master.key"))?;
         }
-        let text = keys.master.resolve().map_err(|e| KeysError::Master(e.to_string()))?;
-        MasterKey::parse(&text).map_err(KeysError::NotAMaster)
+        let key = keys.master.resolve().map_err(|e| KeysError::Master(e.to_string()))?;
+        MasterKey::parse(&key).map_err(KeysError::NotAMaster)
     }
 }
 
