@@ -89,7 +89,15 @@ impl App {
     /// # Errors
     /// [`ConnectionError`], each with what to do.
     pub async fn connect(&self, id: &EhrId) -> Result<Connection, ConnectionError> {
+        self.connect_within(id, None).await
+    }
+
+    /// As [`App::connect`]; no request takes longer than `limit`, whatever the profile says.
+    pub(super) async fn connect_within(&self, id: &EhrId, limit: Option<chrono::TimeDelta>) -> Result<Connection, ConnectionError> {
         let mut profile = self.profile(id).await?;
+        if let Some(limit) = limit.and_then(|l| u64::try_from(l.num_seconds()).ok()) {
+            profile.timeout_secs = Some(profile.timeout_secs.map_or(limit, |own| own.min(limit)).max(1));
+        }
         profile.page_size = profile.page_size.or(Some(self.config.sync.page_size));
         let parts = self.parts(id, &profile).await?;
         Ok(Connection::open(&profile, &parts).await?)
