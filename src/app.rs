@@ -5,6 +5,7 @@
 mod connections;
 mod entropy;
 mod keys;
+mod pages;
 mod present;
 mod stages;
 
@@ -18,6 +19,7 @@ pub use connections::ConnectionError;
 pub(crate) use connections::told;
 pub use entropy::Random;
 pub use keys::KeysError;
+pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
 
@@ -173,8 +175,8 @@ fn channels(config: &Config) -> Result<Vec<Channel>, OpenError> {
 fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenError> {
     use crate::config::Tls;
     use crate::net::smtp::{Login, Mailer, MailerConfig, Protection};
-    let password = smtp.password.as_ref().map(|p| p.read().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
-    let login = smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().clone() });
+    let password = smtp.password.as_ref().map(|p| p.resolve().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
+    let login = smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().to_owned() });
     Mailer::new(MailerConfig {
         host: smtp.host.clone(),
         port: smtp.port,

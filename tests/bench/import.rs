@@ -1,7 +1,7 @@
 //! How fast files are imported, where the time goes, and how much memory it takes.
 //!
 //! `cargo bench --bench import -- --patients 100000` writes the synthetic population as NDJSON.gz (that many patients, three times as many
-//! appointments, as many care plans), then imports it into SQLite three times: into an empty database, again unchanged, and into another
+//! appointments, as many care plans), then imports it into SQLite three times: into an empty database (and evaluates all segments), again unchanged, and into another
 //! empty database while pages are served, which an interactive write every 50 ms stands for. Memory is the process's peak, so a run with ten times the patients
 //! shows whether it is flat.
 
@@ -16,7 +16,9 @@ use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::clock::ManualClock;
 use domain::model::EhrId;
-use fhir_engage::store::leases::Term;
+use domain::rules::Site;
+use fhir_engage::segments::{Definitions, definitions, task};
+use fhir_engage::store::leases::{self, Term};
 use fhir_engage::store::{Lane, Location, Store, ehrs};
 use fhir_engage::sync::Holder;
 use fhir_engage::sync::import::{self, Report};
@@ -34,8 +36,14 @@ fn main() {
     std::fs::create_dir_all(&folder).unwrap();
     write_population(&folder, patients);
     let store = open(&folder.join("first.db"));
-    show("empty database", &import_into(&store, &folder));
-    show("unchanged", &import_into(&store, &folder));
+    let report = import_into(&store, &folder);
+    show("empty database", &report);
+    let (persons, seconds) = assign(&store);
+    println!("  segments: {persons} persons in {seconds:.2} s; projected and segmented: {:.0} resources/s", report.lines as f64 / (report.seconds + seconds));
+    let report = import_into(&store, &folder);
+    show("unchanged", &report);
+    let (persons, seconds) = assign(&store);
+    println!("  segments: {persons} persons in {seconds:.2} s");
     drop(store);
     let store = open(&folder.join("second.db"));
     let done = AtomicBool::new(false);
@@ -96,6 +104,25 @@ fn import_into(store: &Store, folder: &Path) -> Report {
     let report = import::run(store, &ManualClock::at(AS_OF), HOLDER, request, &AtomicBool::new(false), &|_| {}).unwrap();
     assert!(report.quarantined == 0 && report.ignored.is_empty() && report.lines == report.stored + report.unchanged, "{report:?}");
     report
+}
+
+/// Evaluates everyone who waits, as the command does after an import; returns how many, and the seconds it took.
+fn assign(store: &Store) -> (u64, f64) {
+    let clock = ManualClock::at(AS_OF);
+    let site = Site::new(chrono_tz::America::New_York, "en");
+    let rules = definitions::shipped().unwrap();
+    let term = Term(TimeDelta::seconds(60));
+    let (definitions, fence) = store
+        .write_blocking(Lane::Interactive, "bench", |conn| {
+            let definitions = Definitions::put_in_force(conn, rules.clone(), AS_OF)?;
+            let fence = leases::acquire(conn, task::LEASE, "bench", AS_OF, term, |_| true)?;
+            Ok((definitions, fence.unwrap()))
+        })
+        .unwrap();
+    let began = Instant::now();
+    let stage = task::Stage { store, definitions: &definitions, site: &site, clock: &clock, fence: &fence, term };
+    let report = task::run(&stage, &AtomicBool::new(false), &|_| {}).unwrap();
+    (report.persons, began.elapsed().as_secs_f64())
 }
 
 /// Writes as a page would, over and over; returns how long each took, in order of length.

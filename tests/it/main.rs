@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod command;
 mod ehr;
 mod schema_parity;
+mod sekmet;
 mod store;
 mod support;
 mod sync;
