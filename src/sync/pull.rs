@@ -207,7 +207,12 @@ impl Pull<'_> {
                     window.left = window.left.filter(|_| window.ask != Ask::All);
                     continue;
                 }
-                done => done?,
+                Ok(Some(left)) => {
+                    window.left = Some(left);
+                    continue;
+                }
+                Ok(None) => {}
+                Err(halt) => return Err(halt),
             }
             if window.ask != ask {
                 tally.note(format!("the EHR refuses to search {} by _lastUpdated as it advertises; more is read than needed", self.kind));
@@ -222,15 +227,15 @@ impl Pull<'_> {
         }
     }
 
-    /// Reads a search from its first page to its last.
-    async fn pass(&self, window: Window, start: &Start, seen: &mut Option<Seen>, tally: &mut Tally) -> Result<(), Halt> {
+    /// Reads a search from its first page to its last; or to where the rest is better searched for anew.
+    async fn pass(&self, window: Window, start: &Start, seen: &mut Option<Seen>, tally: &mut Tally) -> Result<Option<Left>, Halt> {
         let mut pages = self.source.client.search(window.search(self.kind));
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
             let asked_at = self.clock.now();
-            let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(()) };
+            let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
             let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
             self.look(&page, seen, tally);
@@ -245,10 +250,13 @@ impl Pull<'_> {
                 partial: page.incomplete,
                 now: self.clock.now(),
             };
-            let (store, context) = (self.store.clone(), start.context.clone());
+            let (store, context, more) = (self.store.clone(), start.context.clone(), page.more);
             let committed = tokio::task::spawn_blocking(move || page::commit(&store, &context, &page.entries, told)).await;
             tally.counts += committed.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
             (self.progress)(self.kind, tally.counts);
+            if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
+                return Ok(Some(left));
+            }
         }
     }
 

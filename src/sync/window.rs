@@ -9,6 +9,9 @@
 //! Pages are asked for with the latest change first. Many servers page by counting; what changes while they are read then moves to the
 //! front, and pushes the rest down: it comes twice. With the oldest first it would move to the end, and the rest up: one would be missed
 //! at the border of two pages. So a run that is cut off has stored all from its end back to some instant, and what is left is before it.
+//!
+//! A search for what is left has an end, and what changes leaves it, so that the rest moves up. It therefore goes from page to page by
+//! instants ([`Seen::further`]) and not by the server's count, as far as a page holds more than what changed at one instant.
 
 use std::str::FromStr;
 
@@ -18,8 +21,11 @@ use domain::Timestamp;
 /// How far a run reaches back behind the mark: covers clocks of several servers behind one address, and dates cut to the minute.
 pub const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 
-/// Instants of servers may be finer than ours, and a `Date` header is cut to the second.
-const PRECISION: TimeDelta = TimeDelta::seconds(1);
+/// A `Date` header is cut to the second, so a change of the same second may look later.
+const DATE_PRECISION: TimeDelta = TimeDelta::seconds(1);
+
+/// Instants of servers may be finer than ours.
+const INSTANT_PRECISION: TimeDelta = TimeDelta::milliseconds(1);
 
 /// From where on to ask; everything where there is no mark.
 #[must_use]
@@ -40,7 +46,7 @@ impl Left {
     /// Up to where to ask.
     #[must_use]
     pub fn end(&self) -> Timestamp {
-        self.until.plus(PRECISION)
+        self.until.plus(INSTANT_PRECISION)
     }
 }
 
@@ -107,7 +113,7 @@ impl Seen {
         };
         self.in_order &= self.last.is_none_or(|last| last >= updated);
         self.last = Some(updated);
-        if updated <= server_now.plus(PRECISION) {
+        if updated <= server_now.plus(DATE_PRECISION) {
             self.latest = self.latest.max(Some(updated));
         }
     }
@@ -117,6 +123,14 @@ impl Seen {
     #[must_use]
     pub fn left(&self) -> Option<Left> {
         self.last.filter(|_| self.in_order).map(|until| Left { until, mark: self.mark() })
+    }
+
+    /// After a page of a search for what is left: with what to search anew instead of asking for the next page. `None` where this search
+    /// has no end, where the order is not ours, or where the page holds one instant only.
+    #[must_use]
+    pub fn further(&self) -> Option<Left> {
+        let (before, now) = (self.left?, self.left()?);
+        (now.until < before.until).then_some(now)
     }
 
     /// How far the mark may move once the last page is stored.
@@ -190,7 +204,7 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             (0..12_u8, 1..600_i64).prop_map(|(id, after)| Step::Change { id, after }),
-            (1..4_usize, proptest::option::of(0..4_usize), proptest::collection::vec((0..12_u8, 1..5_i64), 0..4))
+            (2..5_usize, proptest::option::of(0..4_usize), proptest::collection::vec((0..12_u8, 1..5_i64), 0..4))
                 .prop_map(|(page, cut, changes)| Step::Run { page, cut, changes }),
         ]
     }
@@ -205,26 +219,30 @@ mod tests {
     }
 
     impl World {
-        /// One search, at a server that pages by counting; false where it was cut off.
+        /// Reads until there is no more, at a server that pages by counting; false where it was cut off.
         fn search(&mut self, page: usize, cut: Option<usize>, changes: &mut Vec<(u8, i64)>) -> bool {
-            let (from, end) = (begin(self.mark), self.left.map(|left| left.end()));
-            let mut seen = Seen::at(t(self.now), self.left);
-            for offset in 0.. {
-                if cut == Some(offset) {
+            let (mut seen, mut pages, mut offset) = (Seen::at(t(self.now), self.left), 0, 0);
+            let mut end = self.left.map(|left| left.end());
+            loop {
+                if cut == Some(pages) {
                     return false;
                 }
-                let wanted = |at: i64| from.is_none_or(|from| t(at) >= from) && end.is_none_or(|end| t(at) <= end);
+                let wanted = |at: i64| begin(self.mark).is_none_or(|from| t(at) >= from) && end.is_none_or(|end| t(at) <= end);
                 let mut rows: Vec<(i64, u8)> = self.server.iter().map(|(id, at)| (*at, *id)).filter(|(at, _)| wanted(*at)).collect();
                 rows.sort_unstable_by(|a, b| b.cmp(a));
-                let rows: Vec<(i64, u8)> = rows.into_iter().skip(offset * page).take(page).collect();
+                let rows: Vec<(i64, u8)> = rows.into_iter().skip(offset).take(page).collect();
                 if rows.is_empty() {
                     break;
                 }
-                for (at, id) in rows {
-                    seen.note(Some(t(at)), t(self.now));
-                    self.known.insert(id, at);
+                for (at, id) in &rows {
+                    seen.note(Some(t(*at)), t(self.now));
+                    self.known.insert(*id, *at);
                 }
                 self.left = seen.left();
+                (pages, offset) = (pages + 1, offset + rows.len());
+                if let Some(left) = seen.further() {
+                    (seen, end, offset) = (Seen::at(t(self.now), Some(left)), Some(left.end()), 0);
+                }
                 if let Some((id, after)) = changes.pop() {
                     self.now += after;
                     self.server.insert(id, self.now);
