@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod config;
 mod ehr;
 mod schema_parity;
 mod store;
 mod support;
 mod sync;
+mod web;
 mod writeback;
