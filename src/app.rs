@@ -5,6 +5,7 @@
 mod connections;
 mod entropy;
 mod keys;
+mod pages;
 mod present;
 mod stages;
 
@@ -18,6 +19,7 @@ pub use connections::ConnectionError;
 pub(crate) use connections::told;
 pub use entropy::Random;
 pub use keys::KeysError;
+pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
 

@@ -192,7 +192,8 @@ async fn outcome(app: &App) -> Result<Outcome, Failure> {
     let of = |state: &str| write_backs.get(state).copied().unwrap_or(0);
     let connection = app.connect(&ehr_id()?).await?;
     let found = connection.client.search_all(Search::of("Communication")).await.map_err(|e| Failure::problem(crate::app::told(&e)))?;
-    let ours: Vec<String> = found.iter().filter_map(|e| identifier(&e.bytes)).collect();
+    let system = crate::writeback::Site::named(&app.config.site.name).identifier_system;
+    let ours: Vec<String> = found.iter().filter_map(|e| identifier(&e.bytes, &system)).collect();
     let distinct: HashSet<&String> = ours.iter().collect();
     Ok(Outcome {
         synced,
@@ -206,9 +207,9 @@ async fn outcome(app: &App) -> Result<Outcome, Failure> {
 }
 
 /// Our identifier on a Communication, where it has one.
-fn identifier(bytes: &[u8]) -> Option<String> {
+fn identifier(bytes: &[u8], system: &str) -> Option<String> {
     let resource: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    let ours = |i: &&serde_json::Value| i.get("system").and_then(|s| s.as_str()) == Some(typed::codes::ATTEMPT_SYSTEM);
+    let ours = |i: &&serde_json::Value| i.get("system").and_then(|s| s.as_str()) == Some(system);
     let identifiers = resource.get("identifier")?.as_array()?;
     identifiers.iter().find(ours)?.get("value")?.as_str().map(str::to_owned)
 }

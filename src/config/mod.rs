@@ -140,7 +140,8 @@ impl Config {
                 ));
             }
         }
-        if self.outreach.channels.iter().any(|c| c == "email") && self.smtp.is_none() {
+        // With another channel behind it, e-mail without a server is only passed over.
+        if self.outreach.channels.iter().all(|c| c == "email") && self.smtp.is_none() {
             warnings.push("outreach.channels names \"email\", but there is no [smtp]: no e-mail can be sent until there is".to_owned());
         }
         if self.site.phone.is_none() && self.smtp.is_some() {

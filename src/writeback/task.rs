@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use domain::model::Phi;
 use domain::{Clock, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -314,15 +315,17 @@ impl Maker {
             .collect()
     }
 
-    /// The words that were sent, where the contract wants them.
+    /// The words that were sent, where the contract wants them: as the ledger keeps them, without the address.
     fn message(&self, packed: Option<&[u8]>) -> Result<Option<String>, StoreError> {
-        match packed {
-            Some(packed) if self.contract.payload == PayloadShape::Text => {
-                let bytes = self.store.codec().unpack(packed, None)?;
-                String::from_utf8(bytes).map(Some).map_err(|_| StoreError::Damaged("a message that was sent"))
-            }
-            _ => Ok(None),
+        #[derive(serde::Deserialize)]
+        struct Kept {
+            subject: Phi<String>,
+            body: Phi<String>,
         }
+        let Some(packed) = packed.filter(|_| self.contract.payload == PayloadShape::Text) else { return Ok(None) };
+        let json = self.store.codec().unpack(packed, None)?;
+        let kept: Kept = serde_json::from_slice(&json).map_err(|_| StoreError::Damaged("a message that was sent"))?;
+        Ok(Some(format!("{}\n\n{}", kept.subject.expose(), kept.body.expose())))
     }
 
     fn letter(&self, claim: &Claimed, subject: &Subject<'_>) -> Result<Letter, String> {

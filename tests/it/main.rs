@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod command;
 mod config;
 mod ehr;
 mod schema_parity;
+mod sekmet;
 mod store;
 mod support;
 mod sync;
