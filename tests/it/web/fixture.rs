@@ -73,7 +73,12 @@ impl Server {
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
         let clock = Arc::new(ManualClock::at(at(3600)));
         let stop = Stop::new();
-        let given = WebState { clock: Arc::clone(&clock) as Arc<dyn domain::Clock>, bearer: bearer.map(|b| b.to_owned().into()), tasks, ..state(store) };
+        let given = WebState {
+            clock: Arc::clone(&clock) as Arc<dyn domain::Clock>,
+            bearer: bearer.map(|b| b.to_owned().into()),
+            tasks,
+            ..state(store)
+        };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
         Self { address, clock, stop, running: Some(running) }
     }
@@ -138,10 +143,8 @@ pub fn fill(store: &Store) {
         body: body("p3").into_bytes(),
     };
     write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
-    let definitions = [
-        Definition { id: "new-patient", source: "x", hash: "1" },
-        Definition { id: "visit-72h-not-confirmed", source: "y", hash: "2" },
-    ];
+    let definitions =
+        [Definition { id: "new-patient", source: "x", hash: "1" }, Definition { id: "visit-72h-not-confirmed", source: "y", hash: "2" }];
     write(store, |c| memberships::define(c, &definitions, at(1)));
     let change = |segment: i64, after: State| Change {
         segment,

@@ -55,7 +55,8 @@ async fn the_markup_is_escaped_self_contained_and_labelled() {
     assert!(html.contains("Maple &#60;Street&#62; Clinic"), "a name was not escaped");
     for banned in ["<script", "style=\"", "<style", " on", "http://", "https://", "<img", "<iframe"] {
         let found = html.split(banned).count() - 1;
-        let allowed = if banned == " on" { html.matches(" on ").count() + html.matches(" only").count() + html.matches(" one").count() } else { 0 };
+        let allowed =
+            if banned == " on" { html.matches(" on ").count() + html.matches(" only").count() + html.matches(" one").count() } else { 0 };
         assert_eq!(found, allowed, "{banned}");
     }
     assert_eq!(html.matches("<table").count(), html.matches("<caption>").count());

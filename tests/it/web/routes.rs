@@ -79,7 +79,19 @@ async fn what_is_open_answers_get_and_head_and_nothing_else() {
 async fn a_path_that_the_table_does_not_name_answers_404() {
     let db = database();
     let server = Server::start(&db.store());
-    let paths = ["/nothing", "/api", "/api/v1", "/api/v1/patients", "/healthz/", "//", "/assets/", "/assets/../healthz", "/%2e%2e/etc/passwd", "/.well-known", "/metrics/x"];
+    let paths = [
+        "/nothing",
+        "/api",
+        "/api/v1",
+        "/api/v1/patients",
+        "/healthz/",
+        "//",
+        "/assets/",
+        "/assets/../healthz",
+        "/%2e%2e/etc/passwd",
+        "/.well-known",
+        "/metrics/x",
+    ];
     for path in paths {
         for headers in [vec![], vec![("Authorization", "Bearer a-bearer-for-tests")]] {
             let answer = server.send("GET", path, &headers).await;
