@@ -4,10 +4,12 @@
 
 mod architecture;
 mod command;
+mod config;
 mod ehr;
 mod schema_parity;
 mod sekmet;
 mod store;
 mod support;
 mod sync;
+mod web;
 mod writeback;
