@@ -140,7 +140,8 @@ impl Config {
                 ));
             }
         }
-        if self.outreach.channels.iter().any(|c| c == "email") && self.smtp.is_none() {
+        // Without a file nobody asked for e-mail.
+        if self.file.is_some() && self.outreach.channels.iter().any(|c| c == "email") && self.smtp.is_none() {
             warnings.push("outreach.channels names \"email\", but there is no [smtp]: no e-mail can be sent until there is".to_owned());
         }
         if self.site.phone.is_none() && self.smtp.is_some() {

@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod cli;
 mod command;
+mod demo;
 mod ehr;
+mod readme;
 mod schema_parity;
 mod sekmet;
 mod store;
