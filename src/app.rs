@@ -73,7 +73,7 @@ pub enum OpenError {
     #[error("the mail server of [smtp] cannot be used: {0}")]
     Mail(String),
     /// The data folder.
-    #[error("the data folder {} cannot be made or written: {}", .0.display(), .1.kind())]
+    #[error("the data folder {} cannot be made or written ({}): name another with --data, or let this user write there", .0.display(), .1.kind())]
     Data(PathBuf, #[source] std::io::Error),
 }
 
@@ -143,7 +143,7 @@ impl App {
 }
 
 /// Makes a folder that others on the machine cannot read.
-fn make_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

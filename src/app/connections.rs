@@ -42,14 +42,14 @@ pub enum ConnectionError {
     Connect(#[from] ConnectError),
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. A failure of the network has said all that helps: below it, libraries repeat it.
 pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
         text.push_str(": ");
         text.push_str(&next.to_string());
-        cause = next.source();
+        cause = if next.is::<crate::net::Failure>() { None } else { next.source() };
     }
     text
 }

@@ -40,7 +40,7 @@ pub(super) struct Work {
 
 impl Serve {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = Arc::new(common.open()?);
+        let app = Arc::new(common.open_to_stay()?);
         if self.no_work {
             let stop = Stop::new();
             request_on_signal(&stop);
@@ -54,7 +54,7 @@ impl Serve {
 
 impl Work {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = Arc::new(common.open()?);
+        let app = Arc::new(if self.once { common.open() } else { common.open_to_stay() }?);
         if !self.once {
             let stop = Stop::new();
             request_on_signal(&stop);

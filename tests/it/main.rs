@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod cli;
 mod command;
 mod config;
+mod demo;
 mod ehr;
+mod readme;
 mod schema_parity;
 mod sekmet;
 mod store;

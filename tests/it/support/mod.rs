@@ -8,6 +8,6 @@ mod temp;
 
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
-pub use process::run;
+pub use process::{Ended, run};
 pub use sekmet::Sekmet;
 pub use temp::TempDir;
