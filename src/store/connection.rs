@@ -19,7 +19,6 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// An open connection.
-#[expect(clippy::large_enum_variant, reason = "a handful exist, each lives as long as the program")]
 pub enum Conn {
     /// The embedded engine.
     Sqlite(SqliteConnection),
