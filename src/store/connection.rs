@@ -158,6 +158,16 @@ impl Conn {
         Ok(())
     }
 
+    /// Lets this transaction alone write a table until it ends, so that of two processes that look and then add, the later one sees what
+    /// the earlier one added. Reads go on. SQLite has one writer at a time anyway.
+    pub(super) fn write_alone(&mut self, table: &'static str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => Ok(c.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))?),
+        }
+    }
+
     pub(super) const fn begin(&self) -> &'static str {
         match self {
             // A transaction that reads first and writes later fails at once under WAL when another one wrote in between.

@@ -3,7 +3,7 @@
 //! The log line has the route's pattern and never the path, its parameters, the query, a header or the caller's address.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -17,8 +17,6 @@ use super::problem::Problem;
 
 /// The largest body that is taken, bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
-/// How long a handler may take.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// On every answer. The page has a style sheet of its own and nothing else: no script, no frame, no form, no foreign source.
 pub const SECURITY_HEADERS: [(&str, &str); 6] = [
@@ -59,15 +57,8 @@ async fn answer(request: ServiceRequest, next: Next<impl MessageBody + 'static>)
     if told.is_some_and(|length| length > BODY_LIMIT as u64) {
         return Ok(request.error_response(Problem::too_large()));
     }
-    let own = request.request().clone();
-    match tokio::time::timeout(TIME_LIMIT, next.call(request)).await {
-        Ok(Ok(response)) => Ok(response.map_into_boxed_body()),
-        Ok(Err(error)) => Ok(ServiceResponse::from_err(error, own)),
-        Err(_) => {
-            tracing::warn!("a request took too long and was given up");
-            Ok(ServiceResponse::from_err(Problem::too_slow(), own))
-        }
-    }
+    // The request must not be cloned here: actix adds the route's data to it on its way in, and panics where it is shared.
+    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
 }
 
 fn dress(headers: &mut HeaderMap, id: &str) {

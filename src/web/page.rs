@@ -88,7 +88,7 @@ struct Page {
     write_backs: Vec<CountRow>,
     quarantined: i64,
     quarantined_shown: String,
-    waiting: String,
+    waiting: [String; 2],
     tasks: Vec<TaskRow>,
     serves_only: bool,
 }
@@ -134,7 +134,7 @@ fn page(served: &Served, o: &Overview, live: bool) -> Page {
         write_backs: write_back_rows(o),
         quarantined: o.quarantined,
         quarantined_shown: grouped(o.quarantined),
-        waiting: grouped(o.pending.0 + o.pending.1),
+        waiting: [grouped(o.pending.0), grouped(o.pending.1)],
         serves_only: served.given.tasks.is_none(),
         tasks,
     }

@@ -3,8 +3,11 @@
 //! actix is set up from this table and from nothing else, and a test walks it: what is not [`Access::Open`] answers 401 to a caller
 //! without a bearer, a path that is not here answers 404, another method 405.
 
+use std::pin::Pin;
+use std::time::Duration;
+
 use actix_web::http::Method;
-use actix_web::{Handler, Responder, Route, guard, middleware, web};
+use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 
 use super::{access, api, assets, health, jwks, metrics, page, problem};
 
@@ -49,13 +52,44 @@ const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Row 
     Row { method: Method::GET, path, access, handler }
 }
 
+/// How long a handler may take.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
 fn to<F, A>(handler: F) -> Route
 where
     F: Handler<A>,
-    A: actix_web::FromRequest + 'static,
+    A: FromRequest + 'static,
     F::Output: Responder + 'static,
+    F::Future: 'static,
 {
-    web::route().to(handler)
+    web::route().to(Limited(handler))
+}
+
+/// A handler that is given up when it takes too long.
+#[derive(Clone)]
+struct Limited<F>(F);
+
+impl<F, A> Handler<A> for Limited<F>
+where
+    F: Handler<A>,
+    F::Output: 'static,
+    F::Future: 'static,
+{
+    type Output = Either<F::Output, problem::Problem>;
+    type Future = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn call(&self, args: A) -> Self::Future {
+        let answer = self.0.call(args);
+        Box::pin(async move {
+            match tokio::time::timeout(TIME_LIMIT, answer).await {
+                Ok(answer) => Either::Left(answer),
+                Err(_) => {
+                    tracing::warn!("a request took too long and was given up");
+                    Either::Right(problem::Problem::too_slow())
+                }
+            }
+        })
+    }
 }
 
 /// The table, for a test and for documentation.
