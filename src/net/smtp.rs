@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use domain::Timestamp;
 use domain::model::Phi;
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
@@ -221,6 +221,8 @@ impl Mailer {
             .subject(one_line(mail.subject.expose()))
             .message_id(Some(self.message_id(&mail.key)))
             .date(SystemTime::UNIX_EPOCH + since_epoch)
+            // RFC 2045 section 4: without it, the encoding of the body need not be undone.
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             // RFC 3834: holiday notices must not answer a machine.
             .raw_header(HeaderValue::new(

@@ -277,7 +277,8 @@ on_both! {
         let charted: Vec<usize> = names.iter().map(|n| written(&ehr, n).len()).collect();
         assert_eq!(charted, [1, 2, 1, 1, 1], "{names:?}");
         let bounced = written(&ehr, "gone");
-        assert!(bounced.iter().any(|c| c["status"] == "not-done"), "{bounced:?}");
+        let told = bounced.iter().find(|c| c["status"] == "stopped").unwrap_or_else(|| panic!("{bounced:?}"));
+        assert!(told["statusReason"].to_string().contains("invalid-address"), "{told}");
 
         keep_for_validation(&format!("mail-{:?}", db.backend()), &ehr.resources("Communication"));
 
