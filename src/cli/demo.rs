@@ -205,12 +205,14 @@ async fn whole_way(app: &Arc<App>, stop: &Arc<AtomicBool>) -> Result<Vec<String>
     while !stop.load(Ordering::Relaxed) && tokio::time::Instant::now() < deadline {
         let open = app.next_write_back().await?;
         let waiting = app.store.read(crate::store::pending::counts).await?;
-        if open.is_none() && waiting == (0, 0) && report.failures.is_empty() {
+        let well = report.failures.is_empty() && report.busy.is_empty();
+        if open.is_none() && waiting == (0, 0) && well {
             break;
         }
         let pause = open.map_or(TimeDelta::zero(), |at| at.since(app.clock.now())).clamp(TimeDelta::milliseconds(20), TimeDelta::seconds(1));
         tokio::time::sleep(pause.to_std().unwrap_or(Duration::from_secs(1))).await;
-        report = app.after_sync(stop, Arc::clone(&progress)).await;
+        // A sync that failed is not forgotten because the stages after it went well.
+        report = if well { app.after_sync(stop, Arc::clone(&progress)).await } else { app.cycle(stop, Arc::clone(&progress)).await };
     }
     bar.finish_and_clear();
     Ok(report.failures)

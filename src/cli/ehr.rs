@@ -131,6 +131,7 @@ impl Add {
             (None, None) => Auth::None,
         };
         let with_key = matches!(auth, Auth::BackendServices(_));
+        let algorithm = algorithm.as_str();
         let profile = Profile {
             base_url: self.url,
             files_only: self.files,
@@ -149,7 +150,7 @@ impl Add {
         }
         print::line(&format!("{id} is registered."));
         if with_key {
-            print::line("Register this installation's public keys with the EHR: `fhir-engage keys jwks`.");
+            print::line(&format!("Register this installation's public key with the EHR: `fhir-engage keys jwks --alg {algorithm}`."));
         }
         let next = if self.files { format!("Next: fhir-engage import --ehr {id} PATH") } else { format!("Next: fhir-engage ehr check {id}") };
         print::line(&next);

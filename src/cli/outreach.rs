@@ -151,8 +151,14 @@ async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
             "{} persons planned for, {} attempts planned, {} given up; {} sent, {} held, {} refused, {} failed",
             report.persons, report.planned, report.voided, report.sent, report.held, report.refused, report.failed
         ));
+        if report.unclear > 0 {
+            print::line(&format!(
+                "{} in doubt: see `fhir-engage outreach list --state sending`, and settle each with `fhir-engage outreach settle`",
+                report.unclear
+            ));
+        }
     }
-    Ok(Ended::Well)
+    Ok(Ended::well_if(report.unclear == 0))
 }
 
 fn row(a: Attempt, record: Option<&people::Record>, verdict: Option<VerdictRow>) -> Row {
@@ -202,9 +208,12 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
     for r in rows {
         let state = r.outcome.map_or(r.state.clone(), |o| format!("{} ({o})", r.state));
         let codes = |v: &Judgement| v.reasons.iter().map(|r| r.code.clone()).collect::<Vec<_>>().join(", ");
-        let why = match r.verdict.as_ref() {
-            Some(v) => v.hold_until.as_ref().map_or_else(|| codes(v), |until| format!("until {until}: {}", codes(v))),
-            None => r.failure.clone().unwrap_or_default(),
+        let judged = matches!(r.state.as_str(), "held" | "refused");
+        let why = match (&r.failure, r.verdict.as_ref()) {
+            // What became of a send says more than why it was allowed.
+            (Some(failure), _) if !judged => failure.clone(),
+            (_, Some(v)) => v.hold_until.as_ref().map_or_else(|| codes(v), |until| format!("until {until}: {}", codes(v))),
+            (failure, None) => failure.clone().unwrap_or_default(),
         };
         table.row([r.id, r.patient.unwrap_or_default(), r.program, r.step, state, r.channel.unwrap_or_else(|| "-".to_owned()), r.due_at, why]);
     }

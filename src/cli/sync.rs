@@ -146,7 +146,10 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
 }
 
 async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
-    let found = app.store.read(overview::read).await?;
+    let registered: Vec<String> = app.ehrs().await?.into_iter().map(|(id, _)| id.to_string()).collect();
+    let mut found = app.store.read(overview::read).await?;
+    // The last failure of an EHR that was removed is nobody's task any more.
+    found.types.retain(|t| registered.contains(&t.ehr));
     let well = found.types.iter().all(|t| t.failure.is_none());
     if common.json {
         let rows: Vec<_> = found
