@@ -32,7 +32,7 @@ use crate::store::view::overview::{self, Overview};
 #[command(after_help = "Examples:
   fhir-engage demo
   fhir-engage demo --once --json
-  fhir-engage demo --patients 5000 --seed 7 --as-of 2026-11-23T10:00:00-05:00 --data /tmp/engage-demo
+  fhir-engage demo --patients 5000 --seed 7 --as-of 2026-11-23T10:00:00-05:00
 
 Nothing leaves this machine: the pretend EHR listens on loopback, and messages go to the recorded channel. The folder is
 --data DIR [default: data/demo]; a second run in the same folder goes on where the first ended, and sends and writes nothing twice.")]
@@ -94,7 +94,7 @@ impl Demo {
         claim(&app, clock).await?;
         let sandbox = connect(&app, pretend).await?;
         let stop = Arc::new(AtomicBool::new(false));
-        super::import::stop_on_signal(&stop);
+        super::signals::stop_at(&stop);
         let mut failures = whole_way(&app, &stop).await?;
         let stopped = stop.load(Ordering::Relaxed);
         if stopped {

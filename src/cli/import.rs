@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
@@ -44,7 +44,7 @@ impl Import {
         let id = ehr::ehr_id(&self.ehr)?;
         let app = Arc::new(common.open()?);
         let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signal(&stop);
+        super::signals::stop_at(&stop);
         let (shared, told, paths) = (Arc::clone(&app), Arc::clone(&stop), self.paths);
         let report = tokio::task::spawn_blocking(move || {
             let bar = super::progress::spinner("lines");
@@ -125,15 +125,4 @@ fn tell(report: &Report) {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 const fn to_f64(n: u64) -> f64 {
     n as f64
-}
-
-/// Sets a flag at Ctrl-C or SIGTERM: the work in hand is committed, and the program ends. A second signal ends it at once.
-pub(super) fn stop_on_signal(flag: &Arc<AtomicBool>) {
-    let flag = Arc::clone(flag);
-    tokio::spawn(async move {
-        super::serve::signalled().await;
-        flag.store(true, Ordering::Relaxed);
-        super::serve::signalled().await;
-        std::process::exit(130);
-    });
 }

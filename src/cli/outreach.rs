@@ -142,7 +142,7 @@ impl Outreach {
 
 async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
     let stop = std::sync::Arc::default();
-    super::import::stop_on_signal(&stop);
+    super::signals::stop_at(&stop);
     let report = app.reach_out(&stop, &|_| ()).await?;
     if common.json {
         print::json(&report);

@@ -9,6 +9,7 @@ use super::Common;
 use super::exit::{Ended, Failure};
 use super::pretend::{Otherwise, People, Pretend};
 use super::print;
+use super::signals::Signals;
 
 /// Run the pretend EHR alone
 #[derive(Debug, Args)]
@@ -44,6 +45,7 @@ fn client(text: &str) -> Result<(String, PathBuf), String> {
 
 impl Run {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let mut signals = Signals::listen();
         let config = common.config()?;
         super::start_logs(&config, tracing::Level::WARN)?;
         let folder = common.data.clone().unwrap_or_else(|| PathBuf::from("data/sandbox"));
@@ -60,7 +62,7 @@ impl Run {
         } else {
             print::line(&format!("the pretend EHR answers at {}", sandbox.base_url()));
         }
-        super::serve::signalled().await;
+        signals.next().await;
         sandbox.stop().await;
         Ok(Ended::Well)
     }

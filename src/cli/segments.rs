@@ -68,7 +68,7 @@ impl Segments {
             Self::Run => {
                 let app = std::sync::Arc::new(app);
                 let stop = std::sync::Arc::default();
-                super::import::stop_on_signal(&stop);
+                super::signals::stop_at(&stop);
                 let report = app.assign(&stop, std::sync::Arc::new(|_| ())).await?;
                 if common.json {
                     print::json(&report);

@@ -110,7 +110,7 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
         return Err(Failure::problem("no EHR with a connection is registered; add one with `fhir-engage ehr add`"));
     }
     let stop = Arc::new(AtomicBool::new(false));
-    super::import::stop_on_signal(&stop);
+    super::signals::stop_at(&stop);
     let mut reports = Vec::new();
     let mut failures = Vec::new();
     for (id, _) in ehrs {

@@ -113,7 +113,7 @@ async fn run(app: &App, common: &Common, only: Option<&str>) -> Result<Ended, Fa
         None => app.connected().await?,
     };
     let stop = Arc::default();
-    super::import::stop_on_signal(&stop);
+    super::signals::stop_at(&stop);
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for id in ehrs {
         match app.write_back(&id, &stop).await {
