@@ -9,9 +9,11 @@ mod pages;
 mod present;
 mod stages;
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::NaiveTime;
 use domain::Clock;
 use domain::rules::Site;
 
@@ -73,7 +75,7 @@ pub enum OpenError {
     #[error("the mail server of [smtp] cannot be used: {0}")]
     Mail(String),
     /// The data folder.
-    #[error("the data folder {} cannot be made or written: {}", .0.display(), .1.kind())]
+    #[error("the data folder {} cannot be made or written ({}): name another with --data, or let this user write there", .0.display(), .1.kind())]
     Data(PathBuf, #[source] std::io::Error),
 }
 
@@ -143,7 +145,7 @@ impl App {
 }
 
 /// Makes a folder that others on the machine cannot read.
-fn make_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -156,12 +158,25 @@ fn stored_offset(store: &Store) -> Result<chrono::TimeDelta, StoreError> {
 fn voice(config: &Config) -> SiteVoice {
     let mut policy = SitePolicy::new(config.site.time_zone);
     let quiet = &config.outreach.quiet_hours;
-    // Quiet hours end when messages may begin.
-    policy.hours = Hours { from: quiet.end, until: quiet.start, sunday_from: None };
+    policy.hours = open_hours(quiet.start, quiet.end);
     policy.per_day = config.outreach.per_day;
     policy.per_week = config.outreach.per_week;
     policy.max_fact_age = config.outreach.max_staleness;
     SiteVoice { name: config.site.name.clone(), phone: config.site.phone.clone().unwrap_or_default(), policy }
+}
+
+/// The hours outside of quiet hours. Where those lie within one day they leave two parts of it; messages then come in the longer one.
+fn open_hours(quiet_from: NaiveTime, quiet_until: NaiveTime) -> Hours {
+    let midnight = NaiveTime::MIN;
+    // The last microsecond, which is the finest that a timestamp tells: 24:00 is no time of day.
+    let day_ends = midnight - chrono::TimeDelta::microseconds(1);
+    let (from, until) = match quiet_from.cmp(&quiet_until) {
+        Ordering::Greater => (quiet_until, quiet_from),
+        Ordering::Equal => (midnight, day_ends),
+        Ordering::Less if quiet_from - midnight > day_ends - quiet_until => (midnight, quiet_from),
+        Ordering::Less => (quiet_until, day_ends),
+    };
+    Hours { from, until, sunday_from: None }
 }
 
 fn channels(config: &Config) -> Result<Vec<Channel>, OpenError> {
@@ -199,4 +214,28 @@ fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenEr
 fn channel_order(config: &Config, channels: &[Channel]) -> Vec<ChannelKind> {
     let wanted = config.outreach.channels.iter().filter_map(|name| ChannelKind::parse(name));
     wanted.filter(|kind| channels.iter().any(|c| c.kind() == *kind)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_hours_leave_the_rest_of_the_day_open() {
+        let time = |text: &str| NaiveTime::parse_from_str(text, "%H:%M").unwrap();
+        for (start, end, from, until) in [
+            ("21:00", "08:00", "08:00", "21:00"),
+            // None at all.
+            ("00:00", "00:00", "00:00", "23:59"),
+            ("09:00", "09:00", "00:00", "23:59"),
+            // Within one day.
+            ("01:00", "06:00", "06:00", "23:59"),
+            ("00:00", "08:00", "08:00", "23:59"),
+            ("20:00", "23:00", "00:00", "20:00"),
+            ("21:00", "00:00", "00:00", "21:00"),
+        ] {
+            let hours = open_hours(time(start), time(end));
+            assert_eq!((hours.from, hours.until.format("%H:%M").to_string().as_str()), (time(from), until), "{start} to {end}");
+        }
+    }
 }

@@ -67,8 +67,7 @@ impl App {
         let now = self.clock.now();
         self.store
             .write("add a signing key", move |conn| {
-                let there = keys::list(conn)?.iter().any(|k| k.alg == algorithm.as_str() && k.state == "current");
-                if there { Ok(()) } else { keys::add(conn, &record.kid, algorithm.as_str(), "current", &record.sealed, &record.public_jwk, now) }
+                keys::add_first(conn, &record.kid, algorithm.as_str(), &record.sealed, &record.public_jwk, now)
             })
             .await?;
         current(self.store.read(keys::list).await?).ok_or_else(|| KeysError::NoSuchKey(algorithm.as_str().to_owned()))

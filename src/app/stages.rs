@@ -59,8 +59,25 @@ pub struct CycleReport {
     pub outreach: outreach::Report,
     /// Each EHR's write-backs.
     pub write_back: Vec<(EhrId, writeback::Report)>,
+    /// Stages that another process is running now, in words. That is no failure: what they leave undone, a later round does.
+    pub busy: Vec<String>,
     /// Stages that did not get through, in words.
     pub failures: Vec<String>,
+}
+
+impl CycleReport {
+    fn missed(&mut self, stage: &str, error: &StageError) {
+        let told = format!("{stage}: {error}");
+        if matches!(error, StageError::Busy(_)) { self.busy.push(told) } else { self.failures.push(told) }
+    }
+
+    fn synced(&mut self, ehr: &EhrId, types: Vec<TypeReport>) {
+        for (kind, why, held) in types.iter().filter_map(|t| Some((t.kind, t.failure()?, t.is_held()))) {
+            let told = format!("sync {ehr} {kind}: {why}");
+            if held { self.busy.push(told) } else { self.failures.push(told) }
+        }
+        self.sync.extend(types);
+    }
 }
 
 impl App {
@@ -147,7 +164,8 @@ impl App {
     /// # Errors
     /// Where the EHR cannot be connected, the store's refusal, or another process is at it.
     pub async fn write_back(&self, ehr: &EhrId, stop: &AtomicBool) -> Result<writeback::Report, StageError> {
-        let connection = self.connect(ehr).await?;
+        // A request must end before its row may be taken over by another worker.
+        let connection = self.connect_within(ehr, Some(self.config.write_back.http_timeout)).await?;
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
         let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
         contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
@@ -178,7 +196,8 @@ impl App {
         Ok(self.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect())
     }
 
-    /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others.
+    /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others; where
+    /// another process is syncing, the stages after the sync are left to it.
     pub async fn cycle(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
         let mut report = CycleReport::default();
         let connected = match self.connected().await {
@@ -190,34 +209,40 @@ impl App {
         };
         for ehr in &connected {
             match self.sync(ehr, &self.config.sync.types, stop, progress.as_ref()).await {
-                Ok(types) => {
-                    report.failures.extend(types.iter().filter_map(|t| t.failure().map(|why| format!("sync {ehr} {}: {why}", t.kind))));
-                    report.sync.extend(types);
-                }
-                Err(error) => report.failures.push(format!("sync {ehr}: {error}")),
+                Ok(types) => report.synced(ehr, types),
+                Err(error) => report.missed(&format!("sync {ehr}"), &error),
             }
         }
-        let rest = self.after_sync(stop, progress).await;
-        CycleReport { sync: report.sync, failures: report.failures.into_iter().chain(rest.failures.clone()).collect(), ..rest }
+        // Whoever has not been read to the end yet would be judged by half of the facts: no visit booked, say. The process that reads
+        // goes on with the stages after it, or the next round does.
+        if report.busy.is_empty() {
+            self.go_on(&mut report, stop, progress).await;
+        }
+        report
     }
 
     /// The stages that come after the sync: segments, outreach, write-back.
     pub async fn after_sync(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
         let mut report = CycleReport::default();
+        self.go_on(&mut report, stop, progress).await;
+        report
+    }
+
+    async fn go_on(self: &Arc<Self>, report: &mut CycleReport, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) {
         let told = Arc::clone(&progress);
         match self.assign(stop, Arc::new(move |n| told(StageProgress::Evaluated(n)))).await {
             Ok(done) => report.segments = done,
-            Err(error) => report.failures.push(format!("segments: {error}")),
+            Err(error) => report.missed("segments", &error),
         }
         match self.reach_out(stop, &|n| progress(StageProgress::Judged(n))).await {
             Ok(done) => report.outreach = done,
-            Err(error) => report.failures.push(format!("outreach: {error}")),
+            Err(error) => report.missed("outreach", &error),
         }
         let connected = match self.connected().await {
             Ok(connected) => connected,
             Err(error) => {
                 report.failures.push(error.to_string());
-                return report;
+                return;
             }
         };
         for ehr in connected {
@@ -226,10 +251,9 @@ impl App {
                     report.failures.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
                     report.write_back.push((ehr, done));
                 }
-                Err(error) => report.failures.push(format!("write-back {ehr}: {error}")),
+                Err(error) => report.missed(&format!("write-back {ehr}"), &error),
             }
         }
-        report
     }
 
     /// The next instant at which a write-back is due, over all EHRs; `None` where nothing is open.

@@ -31,7 +31,10 @@ pub(super) struct Serve {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   fhir-engage work
-  fhir-engage work --once     one round through all stages, then end; exit code 1 if any failed")]
+  fhir-engage work --once     one round through all stages, then end; exit code 1 if any failed
+
+A stage that another process is running now is told on stderr and is no failure: it goes on there. While another process is
+syncing, the stages after the sync are left to it.")]
 pub(super) struct Work {
     /// One round through all stages, then end
     #[arg(long)]
@@ -40,7 +43,7 @@ pub(super) struct Work {
 
 impl Serve {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = Arc::new(common.open()?);
+        let app = Arc::new(common.open_to_stay()?);
         if self.no_work {
             let stop = Stop::new();
             request_on_signal(&stop);
@@ -54,7 +57,7 @@ impl Serve {
 
 impl Work {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = Arc::new(common.open()?);
+        let app = Arc::new(if self.once { common.open() } else { common.open_to_stay() }?);
         if !self.once {
             let stop = Stop::new();
             request_on_signal(&stop);
@@ -75,8 +78,8 @@ impl Work {
                 report.write_back.iter().map(|(_, r)| r.written).sum::<u64>()
             ));
         }
-        for failure in &report.failures {
-            eprintln!("{failure}");
+        for told in report.busy.iter().chain(&report.failures) {
+            eprintln!("{told}");
         }
         Ok(Ended::well_if(report.failures.is_empty()))
     }
@@ -221,7 +224,8 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
             Ok(reports) => {
                 stored += reports.iter().map(|r| r.stored).sum::<i64>();
                 found += reports.iter().map(|r| r.found).sum::<i64>();
-                failures.extend(reports.iter().filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))));
+                // What another node is at is no failure of this one.
+                failures.extend(reports.iter().filter(|r| !r.is_held()).filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))));
             }
             Err(StageError::Busy(_)) => {}
             Err(error) => failures.push(format!("{ehr}: {error}")),

@@ -41,10 +41,10 @@ pub struct TypeCapability {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotACapability {
     /// Not JSON.
-    #[error("what it answers at /metadata is not JSON; the base URL is probably not that of a FHIR server")]
+    #[error("what it answers at /metadata is not JSON")]
     NotJson,
     /// JSON, but another thing.
-    #[error("what it answers at /metadata is not a CapabilityStatement; the base URL is probably not that of a FHIR server")]
+    #[error("what it answers at /metadata is not a CapabilityStatement")]
     NotAStatement,
     /// Another version of FHIR.
     #[error("it speaks FHIR {0}, and this gateway FHIR R4 (4.0); ask the EHR's operator for the R4 base URL")]

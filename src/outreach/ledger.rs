@@ -119,7 +119,9 @@ pub(super) fn occasion(anchor: &str, anchor_revision: &str) -> String {
 /// What was sent to a person since an instant, for the gate.
 pub(super) fn past(attempts: &[Attempt], enrolments: &[Enrolment], codec: &Codec, since: Timestamp) -> Result<Vec<PastSend>, StoreError> {
     let mut sends = Vec::new();
-    for a in attempts.iter().filter(|a| matches!(a.state.as_str(), "sending" | "sent" | "finished")) {
+    // What failed for good has reached nobody: it uses up no permit, and the next rung says the same for the first time.
+    let counts = |a: &&Attempt| matches!(a.state.as_str(), "sending" | "sent" | "finished") && a.outcome.as_deref() != Some("failed");
+    for a in attempts.iter().filter(counts) {
         let Some(at) = a.sent_at.map(Timestamp::from_micros).filter(|at| *at >= since) else { continue };
         let anchor = enrolments.iter().find(|e| e.id == a.enrolment).map_or("", |e| e.anchor.as_str());
         let to = KeptMessage::of(a, codec)?.and_then(|m| m.to);

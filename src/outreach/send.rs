@@ -48,13 +48,15 @@ pub(super) struct Sent {
     pub(super) held: u64,
     pub(super) refused: u64,
     pub(super) failed: u64,
+    /// May or may not have left.
+    pub(super) unclear: u64,
     /// Looked at again at once: another send to the same person came first.
     pub(super) again: u64,
 }
 
 impl Sent {
     pub(super) const fn looked_at(self) -> u64 {
-        self.sent + self.held + self.refused + self.failed + self.again
+        self.sent + self.held + self.refused + self.failed + self.unclear + self.again
     }
 }
 
@@ -259,7 +261,7 @@ impl Sender<'_> {
             Delivery::Delivered { .. } | Delivery::Accepted { .. } => sent.sent += 1,
             Delivery::RefusedForGood { .. } => sent.failed += 1,
             Delivery::TryLater { .. } => sent.held += 1,
-            Delivery::Unclear { .. } => {}
+            Delivery::Unclear { .. } => sent.unclear += 1,
         }
         let (fence, term, attempt, within) = (self.fence.clone(), self.term, j.attempt, self.receipts_within);
         self.store

@@ -37,6 +37,8 @@ pub struct Report {
     pub refused: u64,
     /// Attempts that failed for good.
     pub failed: u64,
+    /// Attempts that may or may not have left: a person has to settle them.
+    pub unclear: u64,
     /// Sends of a crashed worker that were looked at.
     pub settled: u64,
 }
@@ -145,6 +147,7 @@ fn add(report: &mut Report, sent: Sent) {
     report.held += sent.held;
     report.refused += sent.refused;
     report.failed += sent.failed;
+    report.unclear += sent.unclear;
 }
 
 async fn plan_chunk(stage: &Stage<'_>, segments: &[memberships::Segment], report: &mut Report) -> Result<usize, StoreError> {

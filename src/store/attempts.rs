@@ -217,18 +217,19 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Option<Attempt>, StoreError> {
     Ok(on_backend!(conn, c => attempt::table.find(id).select(Attempt::as_select()).first(c).optional())?)
 }
 
-/// Attempts that are due: planned or held, the first due first.
+/// Attempts that are due: planned or held, the first due first. Whoever is among the first `limit` comes with all that is due to that
+/// person, so there may be more: which of them is the most urgent can only be told where all are seen.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
-    Ok(on_backend!(conn, c => attempt::table
-        .filter(attempt::state.eq_any(["planned", "held"]))
-        .filter(attempt::due_at.le(now.micros()))
-        .select(Attempt::as_select())
-        .order((attempt::due_at, attempt::id))
-        .limit(limit)
-        .load(c))?)
+    let waiting = || attempt::table.filter(attempt::state.eq_any(["planned", "held"])).filter(attempt::due_at.le(now.micros()));
+    on_backend!(conn, c => {
+        let mut persons: Vec<i64> = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).load(c)?;
+        persons.sort_unstable();
+        persons.dedup();
+        Ok(waiting().filter(attempt::person.eq_any(&persons)).select(Attempt::as_select()).order((attempt::due_at, attempt::id)).load(c)?)
+    })
 }
 
 /// The next instant at which anything is due, for a worker that wants to sleep until then.

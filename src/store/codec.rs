@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use diesel::prelude::*;
 use domain::model::ResourceType;
@@ -64,7 +65,7 @@ impl Codec {
         for kind in ResourceType::ALL {
             let bytes = shipped(kind);
             let id = id_of(bytes);
-            if let std::collections::hash_map::Entry::Vacant(free) = dictionaries.entry(id) {
+            if let Entry::Vacant(free) = dictionaries.entry(id) {
                 let row = (dictionary::id.eq(id), dictionary::rtype.eq(kind.as_str()), dictionary::bytes.eq(bytes));
                 on_backend!(conn, c => diesel::insert_into(dictionary::table).values(row).on_conflict_do_nothing().execute(c))?;
                 free.insert(bytes.to_vec());
@@ -81,12 +82,13 @@ impl Codec {
     pub fn pack(&self, kind: Option<ResourceType>, body: &[u8]) -> Result<Packed, StoreError> {
         let id = kind.and_then(|k| self.current.get(&k).copied());
         COMPRESSORS.with_borrow_mut(|all| {
-            let key = id.unwrap_or(-1);
-            if !all.contains_key(&key) {
-                let dictionary = id.and_then(|id| self.dictionaries.get(&id)).map_or(&[][..], Vec::as_slice);
-                all.insert(key, zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary).map_err(|_| StoreError::Damaged("no memory to compress"))?);
-            }
-            let compressor = all.get_mut(&key).ok_or(StoreError::Damaged("no compressor"))?;
+            let compressor = match all.entry(id.unwrap_or(-1)) {
+                Entry::Occupied(kept) => kept.into_mut(),
+                Entry::Vacant(free) => {
+                    let dictionary = id.and_then(|id| self.dictionaries.get(&id)).map_or(&[][..], Vec::as_slice);
+                    free.insert(zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary).map_err(|_| StoreError::Damaged("no memory to compress"))?)
+                }
+            };
             let bytes = compressor.compress(body).map_err(|_| StoreError::Damaged("a body could not be compressed"))?;
             Ok(Packed { bytes, dictionary: id })
         })

@@ -19,7 +19,6 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// An open connection.
-#[expect(clippy::large_enum_variant, reason = "a handful exist, each lives as long as the program")]
 pub enum Conn {
     /// The embedded engine.
     Sqlite(SqliteConnection),
@@ -157,6 +156,16 @@ impl Conn {
     pub(super) fn execute_batch(&mut self, sql: &str) -> Result<(), StoreError> {
         on_backend!(self, c => c.batch_execute(sql))?;
         Ok(())
+    }
+
+    /// Lets this transaction alone write a table until it ends, so that of two processes that look and then add, the later one sees what
+    /// the earlier one added. Reads go on. SQLite has one writer at a time anyway.
+    pub(super) fn write_alone(&mut self, table: &'static str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => Ok(c.batch_execute(&format!("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))?),
+        }
     }
 
     pub(super) const fn begin(&self) -> &'static str {

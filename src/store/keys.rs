@@ -41,6 +41,19 @@ pub fn add(conn: &mut Conn, kid: &str, alg: &str, state: &str, sealed: &[u8], pu
     Ok(())
 }
 
+/// Adds a current key of an algorithm where there is none, also where another process is just adding one. `false`: there was one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn add_first(conn: &mut Conn, kid: &str, alg: &str, sealed: &[u8], public_jwk: &str, now: Timestamp) -> Result<bool, StoreError> {
+    conn.write_alone("signing_key")?;
+    if list(conn)?.iter().any(|k| k.alg == alg && k.state == "current") {
+        return Ok(false);
+    }
+    add(conn, kid, alg, "current", sealed, public_jwk, now)?;
+    Ok(true)
+}
+
 /// All keys that are not retired, the oldest first.
 ///
 /// # Errors

@@ -49,6 +49,7 @@ pub struct Definition<'a> {
 /// # Errors
 /// The engine's refusal.
 pub fn define(conn: &mut Conn, definitions: &[Definition<'_>], now: Timestamp) -> Result<(Vec<Segment>, bool), StoreError> {
+    conn.write_alone("segment")?;
     let stored: Vec<Segment> = on_backend!(conn, c => segment::table.order(segment::number).load(c))?;
     let mut next = stored.last().map_or(1, |s| s.number + 1);
     let mut changed = false;

@@ -30,6 +30,7 @@ pub struct ProgramRow {
 /// # Errors
 /// The engine's refusal.
 pub fn define(conn: &mut Conn, texts: &[(&str, &str, &str)], now: Timestamp) -> Result<(Vec<ProgramRow>, bool), StoreError> {
+    conn.write_alone("program")?;
     let mut changed = false;
     let all: Vec<ProgramRow> = on_backend!(conn, c => program::table.order((program::id, program::version)).load(c))?;
     for (id, source, hash) in texts {

@@ -90,6 +90,12 @@ impl TypeReport {
         }
     }
 
+    /// Whether another worker is at it: no failure, since the work goes on there.
+    #[must_use]
+    pub const fn is_held(&self) -> bool {
+        matches!(self.ended, Ended::Held)
+    }
+
     /// Whether the operator has to do something, or a later run has to make up for this one.
     #[must_use]
     pub const fn is_problem(&self) -> bool {

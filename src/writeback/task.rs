@@ -244,7 +244,10 @@ impl<'a, C> Run<'a, C> {
     fn tell(&self) {
         let r = &self.report;
         let (ehr, stopped) = (self.stage.ehr, r.stopped.as_deref());
-        tracing::info!(ehr, r.written, r.again, r.unknown, r.parked, r.refused, stopped, "wrote back");
+        let (written, again, unknown, parked, refused) = (r.written, r.again, r.unknown, r.parked, r.refused);
+        if stopped.is_some() || written + again + unknown + parked + refused > 0 {
+            tracing::info!(ehr, written, again, unknown, parked, refused, stopped, "wrote back");
+        }
     }
 }
 

@@ -3,9 +3,14 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod cli;
 mod command;
 mod config;
+mod demo;
 mod ehr;
+mod mail;
+mod readme;
+mod rough;
 mod schema_parity;
 mod sekmet;
 mod store;

@@ -1,30 +1,248 @@
-//! SEKMET as the journeys use it: strict about who asks, and its own workflows change its charts.
+//! The whole way against an EHR that others wrote: strict about who asks, and its own workflows change its charts. Everything is done
+//! with the built binary, as an engineer of a hospital would, and what it left is looked for with the EHR's own search.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::Sekmet;
+use crate::support::{Backend, Database, Installation, Sekmet, keep_for_validation, on_both};
 
+/// No quiet hours and no daily limit: the test runs at any hour, and one patient goes through several programs.
+const CONFIG: &str = r#"
+[outreach]
+channels = ["recorded"]
+per_day = 24
+per_week = 100
+[outreach.quiet_hours]
+start = "00:00"
+end = "00:00"
+"#;
+
+const SYSTEM: &str = "urn:fhir-engage:attempt";
+
+struct World {
+    ehr: Sekmet,
+    gateway: Installation,
+}
+
+impl World {
+    /// SEKMET with 25 patients and free slots for three days, and a gateway that is one of its clients.
+    fn new(db: &Database) -> Option<Self> {
+        let gateway = Installation::new(db, CONFIG);
+        let ehr = Sekmet::start(&gateway.run(&["keys", "jwks", "--alg", "ES384"]).ok().json())?;
+        ehr.seed(25);
+        ehr.open_schedule(3);
+        gateway.run(&["ehr", "add", "ward", "--url", &ehr.base_url(), "--client-id", "gateway", "--key-alg", "ES384"]).ok();
+        Some(Self { ehr, gateway })
+    }
+
+    /// A grown-up who can be written to. No address: the hours of the site hold.
+    fn patient(&self, given: &str) -> String {
+        self.ehr.create(&json!({
+            "resourceType": "Patient", "active": true, "birthDate": "1980-05-01", "gender": "female",
+            "name": [{ "use": "official", "family": "Probe", "given": [given] }],
+            "telecom": [{ "system": "email", "value": format!("{}@example.org", given.to_ascii_lowercase()) }],
+            "communication": [{ "language": { "coding": [{ "system": "urn:ietf:bcp:47", "code": "en" }] }, "preferred": true }],
+        }))
+    }
+
+    /// A free slot from 36 to 71 hours ahead: within the 72 hours of the segment, and far enough for the second message to be pending.
+    #[expect(clippy::disallowed_methods, reason = "the real EHR goes by the real clock")]
+    fn slot(&self) -> String {
+        let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+        let ahead = |slot: &Value| {
+            let start: chrono::DateTime<chrono::Utc> = slot["start"].as_str().unwrap().parse().unwrap();
+            (start - now).num_hours()
+        };
+        let free = self.ehr.search("Slot", "status=free&_count=100");
+        let slot = free.iter().find(|s| (36..71).contains(&ahead(s))).expect("a free slot in two days");
+        slot["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Books by SEKMET's workflow; its own bookings count as accepted by the patient.
+    fn book(&self, patient: &str) -> String {
+        let made = self.ehr.workflow("scheduling.book", &[("patient", patient), ("slot", &self.slot())]);
+        made["appointment"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Books, and leaves the patient's answer open.
+    fn book_unconfirmed(&self, patient: &str) -> String {
+        let id = self.book(patient);
+        self.unconfirm(&id);
+        id
+    }
+
+    fn unconfirm(&self, appointment: &str) {
+        let mut booked = self.ehr.search("Appointment", &format!("_id={appointment}")).remove(0);
+        booked["participant"][0]["status"] = json!("needs-action");
+        self.ehr.update(&booked);
+    }
+
+    fn communications(&self) -> Vec<Value> {
+        self.ehr.search("Communication", "_count=50")
+    }
+}
+
+fn known(patient: &str) -> String {
+    format!("ward/{patient}")
+}
+
+fn states(attempts: &[(String, String, Value)]) -> Vec<(&str, &str)> {
+    attempts.iter().map(|(step, state, _)| (step.as_str(), state.as_str())).collect()
+}
+
+on_both! {
+    fn the_main_job(db) {
+        let Some(w) = World::new(&db) else { return };
+        let [ada, bea, cleo, dora] = ["Ada", "Bea", "Cleo", "Dora"].map(|name| w.patient(name));
+        let of_ada = w.book_unconfirmed(&ada);
+        let of_bea = w.book_unconfirmed(&bea);
+        let of_cleo = w.book_unconfirmed(&cleo);
+        w.book(&dora);
+        w.ehr.create(&json!({
+            "resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": { "reference": format!("Patient/{dora}") },
+            "period": { "start": "2026-01-01" }, "title": "Diabetes",
+            "activity": [{ "detail": { "status": "scheduled", "scheduledPeriod": { "start": "2026-02-01", "end": "2026-02-20" } } }],
+        }));
+
+        // The connection is sound, and the first round goes the whole way.
+        let check = w.gateway.json(&["ehr", "check", "ward"]);
+        assert_eq!(check["ok"], true, "{check}");
+        let first = w.gateway.cycle();
+        let counts: Vec<i64> = first["sync"].as_array().unwrap().iter().map(|s| s["stored"].as_i64().unwrap()).collect();
+        assert_eq!(counts, [29, 4, 1], "Patient, Appointment, CarePlan: {first}");
+        assert_eq!(w.gateway.members("visit-unconfirmed"), sorted([&ada, &bea, &cleo]));
+        assert_eq!(w.gateway.members("chronic-care-plan"), [known(&dora)]);
+        assert_eq!(w.gateway.members("care-plan-activity-due"), [known(&dora)]);
+        for patient in [&ada, &bea, &cleo] {
+            let attempts = w.gateway.attempts("visit-confirm", &known(patient));
+            assert_eq!(states(&attempts), [("day-before", "planned"), ("three-days", "finished")], "{attempts:?}");
+        }
+        // Why: from the source's field on.
+        let why = w.gateway.json(&["segments", "explain", "--patient", &known(&ada), "--segment", "visit-unconfirmed"]).to_string();
+        assert!(why.contains(&of_ada) && why.contains("participant.status"), "{why}");
+
+        // What was written is found by the EHR's own search, once for each attempt that was finished.
+        let written = w.gateway.json(&["writeback", "list", "--limit", "1000"]);
+        let written = written.as_array().unwrap();
+        assert!(!written.is_empty() && written.iter().all(|row| row["state"] == "written"), "{written:?}");
+        for row in written {
+            let attempt = row["attempt"].as_str().unwrap();
+            let found = w.ehr.search("Communication", &format!("identifier={SYSTEM}%7C{attempt}"));
+            assert_eq!(found.len(), 1, "{row}");
+            assert_eq!(row["remote"].as_str().unwrap(), format!("Communication/{}", found[0]["id"].as_str().unwrap()));
+            assert_eq!((&found[0]["status"], &found[0]["meta"]["versionId"]), (&json!("completed"), &json!("1")), "{}", found[0]);
+        }
+        let of_patient = w.ehr.search("Communication", &format!("subject=Patient/{ada}"));
+        assert!(of_patient.iter().any(|c| c.to_string().contains(&of_ada)), "the visit it is about is told: {of_patient:?}");
+        assert_eq!(w.communications().len(), written.len());
+        keep_for_validation(&format!("sekmet-{:?}", db.backend()), &w.communications());
+
+        // A second round adds nothing.
+        let second = w.gateway.cycle();
+        assert_eq!((&second["outreach"]["sent"], &second["outreach"]["planned"]), (&json!(0), &json!(0)), "{second}");
+        assert_eq!(w.communications().len(), written.len());
+
+        // The EHR's own workflows: cancelled, rescheduled, and come and gone.
+        w.ehr.cancel(&of_ada);
+        w.ehr.workflow("scheduling.reschedule", &[("appointment", &of_bea), ("slot", &w.slot())]);
+        w.ehr.workflow("scheduling.check_in", &[("appointment", &of_cleo)]);
+        w.gateway.cycle();
+        assert_eq!(w.gateway.members("visit-unconfirmed"), Vec::<String>::new(), "cancelled, accepted anew, arrived");
+        for patient in [&ada, &bea, &cleo] {
+            let attempts = w.gateway.attempts("visit-confirm", &known(patient));
+            assert_eq!(states(&attempts), [("day-before", "void"), ("three-days", "finished")], "{attempts:?}");
+        }
+        assert!(w.gateway.members("visit-follow-up").is_empty());
+        w.ehr.workflow("scheduling.complete", &[("appointment", &of_cleo)]);
+        w.gateway.cycle();
+        assert_eq!(w.gateway.members("visit-follow-up"), [known(&cleo)], "finished ahead of its booked time, and over all the same");
+        assert_eq!(states(&w.gateway.attempts("visit-after", &known(&cleo))), [("read", "finished")]);
+        let written = w.gateway.json(&["writeback", "list", "--limit", "1000"]);
+        assert_eq!(w.communications().len(), written.as_array().unwrap().len());
+    }
+
+    fn an_ehr_that_goes_away_and_comes_back_costs_nothing(db) {
+        let Some(mut w) = World::new(&db) else { return };
+        let ada = w.patient("Ada");
+        w.book_unconfirmed(&ada);
+        w.gateway.run(&["sync", "run"]).ok();
+        w.gateway.run(&["segments", "run"]).ok();
+        w.gateway.run(&["outreach", "run"]).ok();
+        w.ehr.pause();
+        let down = w.gateway.run(&["work", "--once", "--json"]);
+        assert_eq!(down.code, Some(1), "{}", down.stderr);
+        assert!(down.stdout.contains("the connection was refused"), "{}", down.stdout);
+        let open = w.gateway.json(&["writeback", "list"]);
+        assert!(open.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(|r| r["state"] == "owed")), "{open}");
+        w.ehr.resume();
+        w.gateway.cycle();
+        assert_eq!(w.communications().len(), open.as_array().unwrap().len());
+    }
+}
+
+fn sorted<const N: usize>(patients: [&String; N]) -> Vec<String> {
+    let mut all: Vec<String> = patients.into_iter().map(|p| known(p)).collect();
+    all.sort();
+    all
+}
+
+/// The strict EHR, and all the ways to be turned away: each told in one sentence with what to do.
 #[test]
-fn its_workflows_and_its_search_tell_the_same() {
-    let Some(mut ehr) = Sekmet::start(&json!({ "keys": [] })) else { return };
-    assert!(ehr.base_url().ends_with("/fhir"));
-    ehr.seed(5);
-    let patients = ehr.patients();
-    assert_eq!(patients.len(), 5);
-    assert_eq!(ehr.request("GET", "/fhir/Patient", None, None).status, 401, "it is strict");
-
-    ehr.open_schedule(3);
-    let (kept, cancelled) = (ehr.book(&patients[0]), ehr.book(&patients[1]));
-    ehr.cancel(&cancelled);
-    let status = |id: &str| ehr.search("Appointment", &format!("_id={id}"))[0]["status"].clone();
-    assert_eq!((status(&kept), status(&cancelled)), (json!("booked"), json!("cancelled")));
-
-    let plan = ehr.create(&json!({
-        "resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": { "reference": format!("Patient/{}", patients[2]) },
-    }));
+fn each_way_of_being_refused_is_told_apart() {
+    let db = Database::fresh(Backend::Sqlite).unwrap();
+    let gateway = Installation::new(&db, "");
+    let keys = gateway.run(&["keys", "jwks", "--alg", "ES384"]).ok().json();
+    let elsewhere = Database::fresh(Backend::Sqlite).unwrap();
+    let not_ours = Installation::new(&elsewhere, "").run(&["keys", "jwks", "--alg", "ES384"]).ok().json();
+    let clients = [
+        ("gateway", &keys, "system/*.cruds"),
+        ("stolen", &not_ours, "system/*.cruds"),
+        ("reader", &keys, "system/Patient.r"),
+        ("some", &keys, "system/Patient.rs system/Appointment.rs"),
+    ];
+    let Some(mut ehr) = Sekmet::with_clients(&clients) else { return };
+    let root = ehr.base_url().replace("/fhir", "");
+    let html = format!("{root}/ui");
+    let check = |url: &str, client: &str, more: &[&str]| {
+        gateway.run(&[&["ehr", "add", "it", "--url", url, "--client-id", client, "--key-alg", "ES384"], more].concat()).ok();
+        let ended = gateway.run(&["ehr", "check", "it", "--json"]);
+        let found = ended.json();
+        let problems: Vec<(String, String)> = found["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|s| s["verdict"] == "problem")
+            .map(|s| (s["name"].as_str().unwrap().to_owned(), format!("{} / {}", s["says"].as_str().unwrap(), s["remedy"].as_str().unwrap())))
+            .collect();
+        assert_eq!(ended.code, Some(i32::from(!problems.is_empty())), "{found}");
+        problems
+    };
+    let base = ehr.base_url();
+    assert_eq!(check(&base, "gateway", &[]), []);
+    for (url, client, more, step, says) in [
+        (base.as_str(), "stolen", &[][..], "token", "does not accept this gateway's signing key"),
+        (&base, "nobody", &[], "token", "does not know this client id"),
+        (&base, "reader", &[], "token", "none of the scopes asked for"),
+        (&base, "reader", &["--scope", "system/Patient.r"], "scopes", "not granted: system/Patient.s"),
+        (&base, "some", &[], "scopes", "not granted: system/CarePlan.rs"),
+        (&root, "gateway", &[], "fhir", "not that of a FHIR R4 server"),
+        (&html, "gateway", &[], "fhir", "not that of a FHIR R4 server"),
+        ("http://127.0.0.1:9/fhir", "gateway", &[], "reach", "the connection was refused"),
+    ] {
+        let problems = check(url, client, more);
+        let (found, what) = problems.first().unwrap_or_else(|| panic!("{url} {client}: no problem found"));
+        assert_eq!(found, step, "{url} {client}: {problems:?}");
+        assert!(what.contains(says), "{url} {client}: {problems:?}");
+    }
+    // Ten minutes off, either way.
+    for (minutes, says) in [(-10_i64, "10 minutes behind"), (10, "10 minutes ahead of")] {
+        db.execute("DELETE FROM installation WHERE name = 'clock-offset'");
+        db.execute(&format!("INSERT INTO installation (name, value) VALUES ('clock-offset', '{}')", minutes * 60_000_000));
+        let problems = check(&base, "gateway", &[]);
+        assert!(problems.first().is_some_and(|(step, what)| step == "clock" && what.contains(says)), "{problems:?}");
+        assert!(problems.iter().all(|(_, what)| what.contains(says)), "{problems:?}");
+    }
+    db.execute("DELETE FROM installation WHERE name = 'clock-offset'");
     ehr.pause();
-    ehr.resume();
-    let plans = ehr.search("CarePlan", &format!("patient={}", patients[2]));
-    assert_eq!((plans.len(), &plans[0]["id"]), (1, &json!(plan)));
-    assert_eq!(ehr.search("Communication", "_count=10").len(), 0);
+    let down = check(&base, "gateway", &[]);
+    assert!(down[0].1.contains("the connection was refused"), "{down:?}");
 }

@@ -57,6 +57,9 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         cancel_reasons: concepts(cancel_reason),
         ..AppointmentFacts::default()
     };
+    // A record cannot tell of an end that was still to come when it was written.
+    let booked_end = facts.end.or(facts.start);
+    facts.ended_by = head.meta.last_updated.filter(|written| facts.status == "fulfilled" && booked_end.is_some_and(|end| end > *written));
     participants(participant, &mut facts)?;
     Ok(head.with(Facts::Appointment(Box::new(facts))))
 }

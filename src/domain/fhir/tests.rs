@@ -80,6 +80,19 @@ fn a_head_is_read() {
 }
 
 #[test]
+fn a_visit_that_is_over_had_ended_when_its_record_was_written() {
+    let ended_by = |status: &str, end: &str, written: Option<&str>| {
+        let meta = written.map_or(json!({}), |w| json!({ "lastUpdated": w }));
+        appointment(&json!({ "status": status, "start": "2026-11-24T09:00:00Z", "end": end, "meta": meta })).ended_by
+    };
+    let noon = "2026-11-23T12:00:00Z";
+    assert_eq!(ended_by("fulfilled", "2026-11-24T09:30:00Z", Some(noon)), Timestamp::parse(noon));
+    assert_eq!(ended_by("booked", "2026-11-24T09:30:00Z", Some(noon)), None, "it is still to come");
+    assert_eq!(ended_by("fulfilled", "2026-11-24T09:30:00Z", Some("2026-11-25T12:00:00Z")), None, "the booked end is the better one");
+    assert_eq!(ended_by("fulfilled", "2026-11-24T09:30:00Z", None), None);
+}
+
+#[test]
 fn a_peek_takes_any_type_and_asks_for_no_id() {
     let peeked = peek(br#"{"id":7,"resourceType":"Obser\u0076ation","meta":{"versionId":4,"lastUpdated":"soon"}}"#).unwrap();
     assert_eq!(peeked.resource_type, "Observation");

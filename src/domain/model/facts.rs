@@ -155,6 +155,9 @@ pub struct AppointmentFacts {
     /// End.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Timestamp>,
+    /// For a visit that was finished ahead of its booked end: `meta.lastUpdated`, by which it had ended. The booked times stay as sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Timestamp>,
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<FhirTime>,

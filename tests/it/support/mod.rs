@@ -1,6 +1,7 @@
 //! What the tests stand on: databases, temporary folders, the gateway as a process, and a real EHR. No test is in here.
 
 mod database;
+mod installation;
 mod prerequisite;
 mod process;
 mod sekmet;
@@ -8,6 +9,7 @@ mod temp;
 
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
-pub use process::run;
+pub use installation::{Installation, keep_for_validation};
+pub use process::{Ended, run};
 pub use sekmet::Sekmet;
 pub use temp::TempDir;

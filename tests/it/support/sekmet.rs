@@ -43,12 +43,22 @@ impl Sekmet {
     /// Starts it with the gateway's public keys; one key, since it answers 500 to a client that has two kinds. `None` where it is not
     /// installed here, which has been reported then.
     pub fn start(gateway_jwks: &Value) -> Option<Self> {
+        Self::with_clients(&[(GATEWAY_CLIENT, gateway_jwks, "system/*.cruds")])
+    }
+
+    /// Starts it with these clients: name, public keys and scopes.
+    pub fn with_clients(clients: &[(&str, &Value, &str)]) -> Option<Self> {
         let venv = PathBuf::from(prerequisite("SEKMET_VENV")?);
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &random).unwrap();
         let observer = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
         let folder = TempDir::new();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let known = jwks(&observer);
+        let clients: Vec<Value> = std::iter::once(&(OBSERVER_CLIENT, &known, "system/*.cruds"))
+            .chain(clients)
+            .map(|(id, keys, scopes)| json!({ "client_id": id, "jwks": keys, "scopes": scopes }))
+            .collect();
         let settings = json!({
             "base_url": format!("http://127.0.0.1:{port}/fhir"),
             "host": "127.0.0.1",
@@ -58,10 +68,7 @@ impl Sekmet {
             "server_auth": {
                 "types": ["smart"],
                 "token_lifetime": 300,
-                "smart_clients": [
-                    { "client_id": GATEWAY_CLIENT, "jwks": gateway_jwks, "scopes": "system/*.cruds" },
-                    { "client_id": OBSERVER_CLIENT, "jwks": jwks(&observer), "scopes": "system/*.cruds" },
-                ],
+                "smart_clients": clients,
             },
         });
         // JSON is YAML too.
@@ -150,6 +157,15 @@ impl Sekmet {
             self.request("POST", &format!("/fhir/{kind}"), Some(&self.token()), Some(("application/fhir+json", &resource.to_string())));
         assert_eq!(answer.status, 201, "{}", answer.body);
         answer.body["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Stores a changed resource as the observer.
+    #[track_caller]
+    pub fn update(&self, resource: &Value) {
+        let (kind, id) = (resource["resourceType"].as_str().unwrap(), resource["id"].as_str().unwrap());
+        let body = resource.to_string();
+        let answer = self.request("PUT", &format!("/fhir/{kind}/{id}"), Some(&self.token()), Some(("application/fhir+json", &body)));
+        assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
     /// All resources that a search finds, page by page, as the observer.

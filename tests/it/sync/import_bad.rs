@@ -16,16 +16,8 @@ const LAST: &str = r#"{"resourceType":"Patient","id":"last","name":[{"family":"H
 const BAD_LINES: [(&[u8], &str, &str); 15] = [
     (b"not json SECRET", "not-json", "not JSON"),
     (b"{\"resourceType\":\"Patient\",\"id\":\"SECRET\"", "truncated", "cut off"),
-    (
-        b"{\"resourceType\":\"Patient\",\"id\":\"x\"} trailing SECRET",
-        "not-json",
-        "not JSON",
-    ),
-    (
-        b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"name\":[{\"family\":\"SECRET\xff\"}]}",
-        "not-json",
-        "UTF-8",
-    ),
+    (b"{\"resourceType\":\"Patient\",\"id\":\"x\"} trailing SECRET", "not-json", "not JSON"),
+    (b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"name\":[{\"family\":\"SECRET\xff\"}]}", "not-json", "UTF-8"),
     (b"[]", "not-an-object", "object"),
     (b"null", "not-an-object", "object"),
     (b"\"SECRET\"", "not-an-object", "object"),
@@ -34,17 +26,9 @@ const BAD_LINES: [(&[u8], &str, &str); 15] = [
     (b"{\"resourceType\":\"SECRET\",\"id\":\"x\"}", "unknown-type", "resourceType"),
     (b"{\"resourceType\":\"Patient\",\"name\":[{\"family\":\"SECRET\"}]}", "no-id", "id"),
     (b"{\"resourceType\":\"Patient\",\"id\":\"SECRET/1\"}", "bad-id", "id"),
-    (
-        b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"birthDate\":19991231,\"name\":[{\"family\":\"SECRET\"}]}",
-        "bad-field",
-        "birthDate",
-    ),
+    (b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"birthDate\":19991231,\"name\":[{\"family\":\"SECRET\"}]}", "bad-field", "birthDate"),
     (b"{\"resourceType\":\"Patient\",\"id\":7}", "bad-field", "id"),
-    (
-        b"{\"resourceType\":\"Appointment\",\"id\":\"x\",\"status\":null,\"participant\":[]}",
-        "bad-field",
-        "status",
-    ),
+    (b"{\"resourceType\":\"Appointment\",\"id\":\"x\",\"status\":null,\"participant\":[]}", "bad-field", "status"),
 ];
 
 on_both! {

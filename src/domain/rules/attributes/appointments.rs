@@ -86,7 +86,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "When the last finished visit ended; where that is not told, when it began.",
         "a finished visit has no time",
         "last_visit.end within last 7d",
-        |c, w| last(c, w, "end", |a| a.end.or(a.start)),
+        |c, w| last(c, w, "end", |a| a.ended_by.or(a.end).or(a.start)),
     ),
     row(
         "first_visit.start",
@@ -286,7 +286,7 @@ fn settled<'a>(pick: Pick<'a>, watch: &mut Watch, none: &'static str) -> Result<
 
 fn last<'a>(context: &Context<'a>, watch: &mut Watch, name: &'static str, read: fn(&AppointmentFacts) -> Option<Timestamp>) -> Finding<'a> {
     match settled(context.visits(watch).last, watch, NO_LAST) {
-        Ok(visit) => field(visit, name, |a| read(a).map(instant)),
+        Ok(visit) => field(visit, if visit.facts.ended_by.is_some() { "meta.lastUpdated" } else { name }, |a| read(a).map(instant)),
         Err(finding) => finding,
     }
 }

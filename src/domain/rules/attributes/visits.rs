@@ -13,7 +13,8 @@
 //! | entered-in-error | never counts |
 //!
 //! An appointment without start is never upcoming. A finished visit without start is placed at its end; without either it counts as a
-//! visit, but the times of the person's visits are then not known.
+//! visit, but the times of the person's visits are then not known. One that the EHR marked as finished before its booked time is placed
+//! where the record was written: nothing that is over lies ahead.
 
 use crate::model::PersonFacts;
 use crate::model::facts::AppointmentFacts;
@@ -51,7 +52,11 @@ pub(super) fn meaning(facts: &AppointmentFacts) -> Meaning {
 
 /// When an appointment took place or will.
 pub(super) fn time(facts: &AppointmentFacts) -> Option<Timestamp> {
-    facts.start.or(facts.end)
+    let booked = facts.start.or(facts.end);
+    match facts.ended_by {
+        Some(ended) => booked.map(|b| b.min(ended)),
+        None => booked,
+    }
 }
 
 /// The appointment that a question is about, and until when it is that one.
