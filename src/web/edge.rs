@@ -31,6 +31,9 @@ pub const SECURITY_HEADERS: [(&str, &str); 6] = [
     ("cross-origin-resource-policy", "same-origin"),
 ];
 
+/// Asked every few seconds by machines: not worth a line each as long as they go well.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// The header that names a request, in the answer and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -45,7 +48,11 @@ pub async fn pass(request: ServiceRequest, next: Next<impl MessageBody + 'static
     let mut response = answer(request, next).await?;
     dress(response.headers_mut(), &id);
     let (status, took) = (response.status().as_u16(), began.elapsed());
-    tracing::info!(request = %id, method, route = %route, status, micros = took.as_micros(), "a request was answered");
+    if PROBES.contains(&route.as_str()) && status < 400 {
+        tracing::debug!(request = %id, method, route = %route, status, micros = took.as_micros(), "a probe was answered");
+    } else {
+        tracing::info!(request = %id, method, route = %route, status, micros = took.as_micros(), "a request was answered");
+    }
     metrics::counter!("fhir_engage_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);
     metrics::histogram!("fhir_engage_http_request_seconds", "route" => route).record(took.as_secs_f64());

@@ -57,8 +57,11 @@ async fn a_task_that_does_not_wake_makes_the_process_unready() {
     running.await.unwrap();
 }
 
+/// Name, labels and value of a sample.
+type Sample<'a> = (&'a str, Vec<(&'a str, &'a str)>, f64);
+
 /// One sample of the text format: `name{label="value",..} number`.
-fn sample(line: &str) -> Option<(&str, Vec<(&str, &str)>, f64)> {
+fn sample(line: &str) -> Option<Sample<'_>> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = match series.split_once('{') {
         None => (series, Vec::new()),
