@@ -5,6 +5,7 @@
 mod connections;
 mod entropy;
 mod keys;
+mod pages;
 mod present;
 mod stages;
 
@@ -18,6 +19,7 @@ pub use connections::ConnectionError;
 pub(crate) use connections::told;
 pub use entropy::Random;
 pub use keys::KeysError;
+pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
 
@@ -71,7 +73,7 @@ pub enum OpenError {
     #[error("the mail server of [smtp] cannot be used: {0}")]
     Mail(String),
     /// The data folder.
-    #[error("the data folder {} cannot be made or written: {}", .0.display(), .1.kind())]
+    #[error("the data folder {} cannot be made or written ({}): name another with --data, or let this user write there", .0.display(), .1.kind())]
     Data(PathBuf, #[source] std::io::Error),
 }
 
@@ -141,7 +143,7 @@ impl App {
 }
 
 /// Makes a folder that others on the machine cannot read.
-fn make_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -173,8 +175,8 @@ fn channels(config: &Config) -> Result<Vec<Channel>, OpenError> {
 fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenError> {
     use crate::config::Tls;
     use crate::net::smtp::{Login, Mailer, MailerConfig, Protection};
-    let password = smtp.password.as_ref().map(|p| p.read().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
-    let login = smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().clone() });
+    let password = smtp.password.as_ref().map(|p| p.resolve().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
+    let login = smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().to_owned() });
     Mailer::new(MailerConfig {
         host: smtp.host.clone(),
         port: smtp.port,

@@ -11,5 +11,6 @@ pub mod segments;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+pub mod web;
 pub mod worker;
 pub mod writeback;

@@ -75,9 +75,7 @@ pub fn start(logs: &Logs) -> Result<(), LogError> {
 }
 
 fn filter(logs: &Logs) -> Result<Targets, LogError> {
-    let mut targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_targets(OURS.map(|o| (o, logs.level)));
+    let mut targets = Targets::new().with_default(LevelFilter::WARN).with_targets(OURS.map(|o| (o, logs.level)));
     let Some(text) = logs.directives.as_deref().map(str::trim).filter(|t| !t.is_empty()) else {
         return Ok(targets);
     };
@@ -87,9 +85,7 @@ fn filter(logs: &Logs) -> Result<Targets, LogError> {
         targets = targets.with_targets(OURS.map(|o| (o, level)));
     }
     for (name, level) in asked.iter() {
-        let own = OURS
-            .iter()
-            .any(|o| name == *o || name.strip_prefix(o).is_some_and(|rest| rest.starts_with("::")));
+        let own = OURS.iter().any(|o| name == *o || name.strip_prefix(o).is_some_and(|rest| rest.starts_with("::")));
         if !own && level > LevelFilter::WARN {
             return Err(LogError::Foreign(name.to_owned()));
         }
@@ -102,11 +98,7 @@ fn filter(logs: &Logs) -> Result<Targets, LogError> {
 fn told(info: &std::panic::PanicHookInfo<'_>) {
     let place = info.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
-    let message = info
-        .payload()
-        .downcast_ref::<&'static str>()
-        .copied()
-        .unwrap_or("[not shown: it may hold data]");
+    let message = info.payload().downcast_ref::<&'static str>().copied().unwrap_or("[not shown: it may hold data]");
     tracing::error!(location = %place, thread = thread.name().unwrap_or("unnamed"), message_of_panic = message, "a defect stopped this piece of work; please report the location");
 }
 
@@ -123,89 +115,24 @@ pub enum Kind {
 
 /// Every metric: name, kind, labels, meaning. A label holds only names that an operator or this program gave.
 pub const METRICS: [(&str, Kind, &[&str], &str); 18] = [
-    (
-        "fhir_engage_http_requests_total",
-        Kind::Counter,
-        &["method", "route", "status"],
-        "Requests answered, by route pattern",
-    ),
-    (
-        "fhir_engage_http_request_seconds",
-        Kind::Histogram,
-        &["route"],
-        "Time to answer a request",
-    ),
-    (
-        "fhir_engage_task_runs_total",
-        Kind::Counter,
-        &["task", "outcome"],
-        "Runs of a background task: worked, idle, failed",
-    ),
-    (
-        "fhir_engage_task_run_seconds",
-        Kind::Histogram,
-        &["task"],
-        "Time of one run of a background task",
-    ),
-    (
-        "fhir_engage_task_failures_in_a_row",
-        Kind::Gauge,
-        &["task"],
-        "Failures of a background task since it last went well",
-    ),
-    (
-        "fhir_engage_task_last_run_timestamp_seconds",
-        Kind::Gauge,
-        &["task"],
-        "When a background task last ended a run",
-    ),
-    (
-        "fhir_engage_leases_lost_total",
-        Kind::Counter,
-        &[],
-        "Leases that another worker took over while this one believed to hold them",
-    ),
+    ("fhir_engage_http_requests_total", Kind::Counter, &["method", "route", "status"], "Requests answered, by route pattern"),
+    ("fhir_engage_http_request_seconds", Kind::Histogram, &["route"], "Time to answer a request"),
+    ("fhir_engage_task_runs_total", Kind::Counter, &["task", "outcome"], "Runs of a background task: worked, idle, failed"),
+    ("fhir_engage_task_run_seconds", Kind::Histogram, &["task"], "Time of one run of a background task"),
+    ("fhir_engage_task_failures_in_a_row", Kind::Gauge, &["task"], "Failures of a background task since it last went well"),
+    ("fhir_engage_task_last_run_timestamp_seconds", Kind::Gauge, &["task"], "When a background task last ended a run"),
+    ("fhir_engage_leases_lost_total", Kind::Counter, &[], "Leases that another worker took over while this one believed to hold them"),
     ("fhir_engage_resources", Kind::Gauge, &["type"], "Resources stored"),
     ("fhir_engage_persons", Kind::Gauge, &[], "Persons known"),
-    (
-        "fhir_engage_quarantined",
-        Kind::Gauge,
-        &[],
-        "Resources put aside that wait for someone",
-    ),
-    (
-        "fhir_engage_sync_known_up_to_timestamp_seconds",
-        Kind::Gauge,
-        &["ehr", "type"],
-        "Changes in the EHR are known up to this instant",
-    ),
-    (
-        "fhir_engage_sync_last_run_timestamp_seconds",
-        Kind::Gauge,
-        &["ehr", "type"],
-        "When the latest run began",
-    ),
-    (
-        "fhir_engage_sync_failed",
-        Kind::Gauge,
-        &["ehr", "type"],
-        "1 where the latest run failed",
-    ),
+    ("fhir_engage_quarantined", Kind::Gauge, &[], "Resources put aside that wait for someone"),
+    ("fhir_engage_sync_known_up_to_timestamp_seconds", Kind::Gauge, &["ehr", "type"], "Changes in the EHR are known up to this instant"),
+    ("fhir_engage_sync_last_run_timestamp_seconds", Kind::Gauge, &["ehr", "type"], "When the latest run began"),
+    ("fhir_engage_sync_failed", Kind::Gauge, &["ehr", "type"], "1 where the latest run failed"),
     ("fhir_engage_segment_members", Kind::Gauge, &["segment"], "Members of a segment"),
-    (
-        "fhir_engage_segment_held",
-        Kind::Gauge,
-        &["segment"],
-        "Persons held out of a segment because the answer is not known",
-    ),
+    ("fhir_engage_segment_held", Kind::Gauge, &["segment"], "Persons held out of a segment because the answer is not known"),
     ("fhir_engage_attempts", Kind::Gauge, &["state"], "Attempts to reach a person"),
     ("fhir_engage_write_backs", Kind::Gauge, &["state"], "Write-backs to EHRs"),
-    (
-        "fhir_engage_persons_waiting",
-        Kind::Gauge,
-        &["stage"],
-        "Persons that a stage has still to look at",
-    ),
+    ("fhir_engage_persons_waiting", Kind::Gauge, &["stage"], "Persons that a stage has still to look at"),
 ];
 
 /// Upper bounds of the histograms' buckets, in seconds: from a page out of memory to a long sync.
@@ -271,11 +198,7 @@ mod tests {
     use super::*;
 
     fn logs(directives: &str) -> Logs {
-        Logs {
-            json: false,
-            level: Level::INFO,
-            directives: Some(directives.to_owned()),
-        }
+        Logs { json: false, level: Level::INFO, directives: Some(directives.to_owned()) }
     }
 
     #[test]
@@ -294,14 +217,8 @@ mod tests {
 
     #[test]
     fn directives_that_would_show_patient_data_or_mean_nothing_are_refused() {
-        assert_eq!(
-            filter(&logs("info,reqwest=debug")).unwrap_err(),
-            LogError::Foreign("reqwest".to_owned())
-        );
-        assert_eq!(
-            filter(&logs("fhir_engage_other=debug")).unwrap_err(),
-            LogError::Foreign("fhir_engage_other".to_owned())
-        );
+        assert_eq!(filter(&logs("info,reqwest=debug")).unwrap_err(), LogError::Foreign("reqwest".to_owned()));
+        assert_eq!(filter(&logs("fhir_engage_other=debug")).unwrap_err(), LogError::Foreign("fhir_engage_other".to_owned()));
         assert_eq!(filter(&logs("verbose")).unwrap_err(), LogError::Foreign("verbose".to_owned()));
         assert_eq!(filter(&logs("fhir_engage=loud")).unwrap_err(), LogError::Directives);
     }

@@ -42,14 +42,14 @@ pub enum ConnectionError {
     Connect(#[from] ConnectError),
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, in one line. A failure of the network has said all that helps: below it, libraries repeat it.
 pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
         text.push_str(": ");
         text.push_str(&next.to_string());
-        cause = next.source();
+        cause = if next.is::<crate::net::Failure>() { None } else { next.source() };
     }
     text
 }
@@ -89,7 +89,15 @@ impl App {
     /// # Errors
     /// [`ConnectionError`], each with what to do.
     pub async fn connect(&self, id: &EhrId) -> Result<Connection, ConnectionError> {
+        self.connect_within(id, None).await
+    }
+
+    /// As [`App::connect`]; no request takes longer than `limit`, whatever the profile says.
+    pub(super) async fn connect_within(&self, id: &EhrId, limit: Option<chrono::TimeDelta>) -> Result<Connection, ConnectionError> {
         let mut profile = self.profile(id).await?;
+        if let Some(limit) = limit.and_then(|l| u64::try_from(l.num_seconds()).ok()) {
+            profile.timeout_secs = Some(profile.timeout_secs.map_or(limit, |own| own.min(limit)).max(1));
+        }
         profile.page_size = profile.page_size.or(Some(self.config.sync.page_size));
         let parts = self.parts(id, &profile).await?;
         Ok(Connection::open(&profile, &parts).await?)

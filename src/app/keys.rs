@@ -8,7 +8,6 @@ use super::App;
 use crate::credentials::keys::{KeyError, KeyRecord, generate};
 use crate::credentials::sealing::{MasterKey, SealError};
 use crate::credentials::jwks;
-use crate::ehr::Secret;
 use crate::ehr::auth::{Algorithm, Signer};
 use crate::store::keys::{self, SigningKey};
 use crate::store::StoreError;
@@ -94,8 +93,8 @@ impl App {
         if !keys.master_is_named {
             make_default(&self.data.join("master.key"))?;
         }
-        let text = keys.master.read().map_err(|e| KeysError::Master(e.to_string()))?;
-        MasterKey::parse(&Secret::new(text.expose().clone())).map_err(KeysError::NotAMaster)
+        let key = keys.master.resolve().map_err(|e| KeysError::Master(e.to_string()))?;
+        MasterKey::parse(&key).map_err(KeysError::NotAMaster)
     }
 }
 

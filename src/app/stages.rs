@@ -164,7 +164,8 @@ impl App {
     /// # Errors
     /// Where the EHR cannot be connected, the store's refusal, or another process is at it.
     pub async fn write_back(&self, ehr: &EhrId, stop: &AtomicBool) -> Result<writeback::Report, StageError> {
-        let connection = self.connect(ehr).await?;
+        // A request must end before its row may be taken over by another worker.
+        let connection = self.connect_within(ehr, Some(self.config.write_back.http_timeout)).await?;
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
         let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
         contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);

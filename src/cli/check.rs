@@ -36,7 +36,7 @@ impl Check {
                     config.database.url = database.clone().into();
                 }
                 findings.extend(config.warnings().into_iter().map(|w| Finding::warning("configuration", w)));
-                super::start_logs(&config)?;
+                super::start_logs(&config, tracing::Level::WARN)?;
                 match App::open(config, &common.data()) {
                     Err(error) => findings.push(Finding::problem("start", error.to_string())),
                     Ok(app) => look(&app, self.offline, &mut findings).await,

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -15,13 +15,14 @@ use sandbox::{Client, Sandbox};
 use serde::Serialize;
 
 use super::exit::{Ended, Failure};
-use super::pretend::{People, Pretend};
+use super::pretend::{Otherwise, People, Pretend};
 use super::{Common, print};
-use crate::app::{App, StageProgress};
+use crate::app::{App, StageProgress, SystemClock};
 use crate::config::Config;
 use crate::ehr::Search;
 use crate::ehr::auth::Algorithm;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
+use crate::outreach::channel::ChannelKind;
 use crate::store::ehrs;
 use crate::store::installation::{self, Setting};
 use crate::store::view::overview::{self, Overview};
@@ -86,14 +87,19 @@ impl Demo {
         let data = common.data.clone().unwrap_or_else(|| PathBuf::from("data/demo"));
         let common = Common { data: Some(data.clone()), ..common.clone() };
         let config = demo_config(common.config()?);
-        super::start_logs(&config)?;
-        let pretend = Pretend::prepare(&data.join("ehr"), &self.people, config.site.time_zone)?;
+        super::start_logs(&config, tracing::Level::WARN)?;
+        let pretend = Pretend::prepare(&data.join("ehr"), &self.people, config.site.time_zone, Otherwise::TenToday)?;
         let clock = pretend.clock;
         let app = Arc::new(App::open_with(config, &data, Some(Arc::new(clock)))?);
-        let offset = clock.offset().num_microseconds().unwrap_or(0).to_string();
-        app.store.write("keep the demo's clock", move |conn| installation::set(conn, Setting::ClockOffset, &offset)).await?;
+        claim(&app, clock).await?;
         let sandbox = connect(&app, pretend).await?;
-        let failures = whole_way(&app).await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        super::import::stop_on_signal(&stop);
+        let mut failures = whole_way(&app, &stop).await?;
+        let stopped = stop.load(Ordering::Relaxed);
+        if stopped {
+            failures.push("stopped before the end; the same command goes on from there".to_owned());
+        }
         let outcome = outcome(&app).await?;
         if common.json {
             print::json(&outcome);
@@ -101,10 +107,10 @@ impl Demo {
             tell(&outcome, &sandbox);
         }
         for failure in &failures {
-            eprintln!("{failure}");
+            print::note(failure);
         }
         let well = failures.is_empty() && outcome.duplicates_in_ehr == 0 && outcome.write_backs.owed == 0;
-        if !self.once {
+        if !self.once && !stopped {
             super::serve::pages_and_stages(&app).await?;
         }
         sandbox.stop().await;
@@ -119,10 +125,36 @@ fn demo_config(mut config: Config) -> Config {
         config.site.language = "en".to_owned();
         config.site.phone = Some("+1 212 555 0100".to_owned());
     }
+    // Whatever is configured, a demo writes to nobody.
+    config.outreach.channels = vec![ChannelKind::Recorded.as_str().to_owned()];
+    config.smtp = None;
     // The pretend EHR is on this machine and answers at once: what a killed run left unclear can be asked about soon.
     config.write_back.settle_delay = TimeDelta::seconds(1);
     config.write_back.http_timeout = TimeDelta::seconds(2);
     config
+}
+
+/// Keeps the demo's clock in its database, for the commands that look at it. A database that is not this folder's demo is refused: moving
+/// the clock of a real installation would be a disaster, and what another pretend EHR holds is not in this one.
+async fn claim(app: &App, clock: SystemClock) -> Result<(), Failure> {
+    let offset = clock.offset().num_microseconds().unwrap_or(0).to_string();
+    let ours = app
+        .store
+        .write("keep the demo's clock", move |conn| {
+            let ours = match installation::get(conn, Setting::ClockOffset)? {
+                Some(kept) => kept == offset,
+                None => ehrs::list(conn)?.is_empty(),
+            };
+            if ours {
+                installation::set(conn, Setting::ClockOffset, &offset)?;
+            }
+            Ok(ours)
+        })
+        .await?;
+    if ours {
+        return Ok(());
+    }
+    Err(Failure::usage("this database belongs to another installation or to the demo of another folder; name another one with --data or --database"))
 }
 
 /// Starts the pretend EHR with this installation's key, and registers it like any EHR.
@@ -155,9 +187,7 @@ fn ehr_id() -> Result<EhrId, Failure> {
 }
 
 /// Rounds through all stages until nothing is left to do; returns what failed in the last one.
-async fn whole_way(app: &Arc<App>) -> Result<Vec<String>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    super::import::stop_on_signal(&stop);
+async fn whole_way(app: &Arc<App>, stop: &Arc<AtomicBool>) -> Result<Vec<String>, Failure> {
     let bar = super::progress::spinner("");
     let shown = bar.clone();
     let progress: Arc<dyn Fn(StageProgress) + Send + Sync> = Arc::new(move |p| {
@@ -170,9 +200,9 @@ async fn whole_way(app: &Arc<App>) -> Result<Vec<String>, Failure> {
         shown.set_position(n);
     });
     let deadline = tokio::time::Instant::now() + PATIENCE;
-    let mut report = app.cycle(&stop, Arc::clone(&progress)).await;
+    let mut report = app.cycle(stop, Arc::clone(&progress)).await;
     // What was sent may change who is in a segment, and what an earlier run left in doubt is asked about a little later.
-    while !stop.load(std::sync::atomic::Ordering::Relaxed) && tokio::time::Instant::now() < deadline {
+    while !stop.load(Ordering::Relaxed) && tokio::time::Instant::now() < deadline {
         let open = app.next_write_back().await?;
         let waiting = app.store.read(crate::store::pending::counts).await?;
         let well = report.failures.is_empty() && report.busy.is_empty();
@@ -182,7 +212,7 @@ async fn whole_way(app: &Arc<App>) -> Result<Vec<String>, Failure> {
         let pause = open.map_or(TimeDelta::zero(), |at| at.since(app.clock.now())).clamp(TimeDelta::milliseconds(20), TimeDelta::seconds(1));
         tokio::time::sleep(pause.to_std().unwrap_or(Duration::from_secs(1))).await;
         // A sync that failed is not forgotten because the stages after it went well.
-        report = if well { app.after_sync(&stop, Arc::clone(&progress)).await } else { app.cycle(&stop, Arc::clone(&progress)).await };
+        report = if well { app.after_sync(stop, Arc::clone(&progress)).await } else { app.cycle(stop, Arc::clone(&progress)).await };
     }
     bar.finish_and_clear();
     Ok(report.failures)
@@ -194,7 +224,8 @@ async fn outcome(app: &App) -> Result<Outcome, Failure> {
     let of = |state: &str| write_backs.get(state).copied().unwrap_or(0);
     let connection = app.connect(&ehr_id()?).await?;
     let found = connection.client.search_all(Search::of("Communication")).await.map_err(|e| Failure::problem(crate::app::told(&e)))?;
-    let ours: Vec<String> = found.iter().filter_map(|e| identifier(&e.bytes)).collect();
+    let system = crate::writeback::Site::named(&app.config.site.name).identifier_system;
+    let ours: Vec<String> = found.iter().filter_map(|e| identifier(&e.bytes, &system)).collect();
     let distinct: HashSet<&String> = ours.iter().collect();
     Ok(Outcome {
         synced,
@@ -208,9 +239,9 @@ async fn outcome(app: &App) -> Result<Outcome, Failure> {
 }
 
 /// Our identifier on a Communication, where it has one.
-fn identifier(bytes: &[u8]) -> Option<String> {
+fn identifier(bytes: &[u8], system: &str) -> Option<String> {
     let resource: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-    let ours = |i: &&serde_json::Value| i.get("system").and_then(|s| s.as_str()) == Some(typed::codes::ATTEMPT_SYSTEM);
+    let ours = |i: &&serde_json::Value| i.get("system").and_then(|s| s.as_str()) == Some(system);
     let identifiers = resource.get("identifier")?.as_array()?;
     identifiers.iter().find(ours)?.get("value")?.as_str().map(str::to_owned)
 }

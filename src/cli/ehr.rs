@@ -13,21 +13,33 @@ use crate::ehr::auth::Algorithm;
 use crate::ehr::check::{self, Verdict};
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::store::ehrs;
+use crate::store::view::overview::{self, TypeStatus};
 
 /// Register, list, check and remove EHRs
 #[derive(Debug, Subcommand)]
 pub(super) enum Ehr {
     /// Register an EHR, or change how it is connected
     Add(Box<Add>),
-    /// List the registered EHRs
+    /// List the registered EHRs, and how the last sync of each went
+    #[command(after_help = "Examples:
+  fhir-engage ehr list
+  fhir-engage ehr list --json")]
     List,
     /// Walk the whole connection and explain each result; reads only
+    #[command(after_help = "Examples:
+  fhir-engage ehr check main
+  fhir-engage ehr check main --json
+
+Exit code 1 where a step found a problem; what to do stands below it.")]
     Check {
         /// The EHR's name
         #[arg(value_name = "ID")]
         id: String,
     },
     /// Remove a connection; what was synced and sent stays
+    #[command(after_help = "Examples:
+  fhir-engage ehr remove main
+  fhir-engage ehr remove main --force      give up write-backs that are not settled")]
     Remove {
         /// The EHR's name
         #[arg(value_name = "ID")]
@@ -52,7 +64,7 @@ pub(super) struct Add {
     #[arg(value_name = "ID")]
     id: String,
     /// The FHIR base URL
-    #[arg(long, value_name = "URL", required_unless_present = "files", conflicts_with = "files")]
+    #[arg(long, value_name = "URL", value_parser = whole_url, required_unless_present = "files", conflicts_with = "files")]
     url: Option<Url>,
     /// There is no connection: data comes as files
     #[arg(long)]
@@ -64,7 +76,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "ALG", default_value = "RS384")]
     key_alg: String,
     /// The token endpoint, where the EHR does not tell it or tells a wrong one
-    #[arg(long, value_name = "URL", requires = "client_id")]
+    #[arg(long, value_name = "URL", value_parser = whole_url, requires = "client_id")]
     token_url: Option<Url>,
     /// A scope to ask for in place of those that are needed; may be repeated
     #[arg(long = "scope", value_name = "SCOPE", requires = "client_id")]
@@ -93,6 +105,10 @@ impl Ehr {
             Self::Remove { id, force } => remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }
+}
+
+fn whole_url(text: &str) -> Result<Url, String> {
+    Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| "write the whole URL, such as https://ehr.example.org/fhir".to_owned())
 }
 
 /// Reads an EHR's name from the command line.
@@ -141,14 +157,48 @@ impl Add {
     }
 }
 
+/// How the latest runs of an EHR's types went.
+struct Health {
+    last: Option<i64>,
+    failed: Vec<String>,
+}
+
+impl Health {
+    fn of(runs: &[&TypeStatus]) -> Self {
+        let failed = runs.iter().filter(|t| t.failure.is_some()).map(|t| t.rtype.clone()).collect();
+        Self { last: runs.iter().filter_map(|t| t.ended_at).max(), failed }
+    }
+}
+
+impl std::fmt::Display for Health {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.last.map_or_else(|| "never".to_owned(), print::instant))?;
+        if !self.failed.is_empty() {
+            write!(f, ", failed: {} (see `fhir-engage sync status`)", self.failed.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
 async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     let all = app.ehrs().await?;
+    let types = app.store.read(overview::read).await?.types;
+    let runs = |id: &EhrId| types.iter().filter(|t| t.ehr == id.as_str()).collect::<Vec<_>>();
     if common.json {
-        let rows: Vec<_> = all.iter().map(|(id, profile)| serde_json::json!({ "id": id, "profile": profile })).collect();
+        let rows: Vec<_> = all
+            .iter()
+            .map(|(id, profile)| {
+                let health = Health::of(&runs(id));
+                serde_json::json!({ "id": id, "profile": profile, "last_sync": health.last.map(print::instant), "failed_types": health.failed })
+            })
+            .collect();
         print::json(&rows);
         return Ok(Ended::Well);
     }
-    let mut table = print::Table::new(&["EHR", "BASE URL", "AUTH"]);
+    if all.is_empty() {
+        print::note("no EHR is registered; add one with `fhir-engage ehr add`");
+    }
+    let mut table = print::Table::new(&["EHR", "BASE URL", "AUTH", "LAST SYNC"]);
     for (id, profile) in all {
         let base = profile.base_url.as_ref().map_or_else(|| "files only".to_owned(), Url::to_string);
         let auth = match profile.auth {
@@ -156,7 +206,8 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
             Auth::Bearer { .. } => "bearer",
             Auth::BackendServices(_) => "backend-services",
         };
-        table.row([id.to_string(), base, auth.to_owned()]);
+        let health = Health::of(&runs(&id));
+        table.row([id.to_string(), base, auth.to_owned(), health.to_string()]);
     }
     table.print();
     Ok(Ended::Well)

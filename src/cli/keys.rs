@@ -10,6 +10,9 @@ use crate::ehr::auth::Algorithm;
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     /// List the keys, without their private halves
+    #[command(after_help = "Examples:
+  fhir-engage keys list
+  fhir-engage keys list --json")]
     List,
     /// Print the public key set (JWKS) to register with an EHR; makes a key where there is none
     #[command(after_help = "Examples:

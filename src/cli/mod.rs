@@ -10,6 +10,7 @@ mod import;
 mod keys;
 mod migrate;
 mod outreach;
+mod preferences;
 mod pretend;
 mod print;
 mod progress;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tracing::Level;
 
 use crate::app::{App, OpenError};
 use crate::config::Config;
@@ -165,16 +167,23 @@ impl Common {
     /// Puts the gateway together. Logs begin here.
     fn open(&self) -> Result<App, Failure> {
         let config = self.config()?;
-        start_logs(&config)?;
+        start_logs(&config, Level::WARN)?;
+        Ok(App::open(config, &self.data())?)
+    }
+
+    /// As [`Common::open`], for what runs on: its logs tell what it did.
+    fn open_to_stay(&self) -> Result<App, Failure> {
+        let config = self.config()?;
+        start_logs(&config, Level::INFO)?;
         Ok(App::open(config, &self.data())?)
     }
 }
 
-/// Begins to write logs, to stderr.
-fn start_logs(config: &Config) -> Result<(), Failure> {
+/// Begins to write logs, to stderr. Where nothing is configured, a command that ends by itself tells only what needs someone.
+fn start_logs(config: &Config, otherwise: Level) -> Result<(), Failure> {
     let logs = Logs {
         json: config.log.format == crate::config::Format::Json,
-        level: config.log.level,
+        level: config.log.level.unwrap_or(otherwise),
         directives: std::env::var(crate::telemetry::LOG_VARIABLE).ok(),
     };
     crate::telemetry::start(&logs).map_err(|e| Failure::usage(e.to_string()))

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::exit::{Ended, Failure};
+use super::preferences::Choice;
 use super::{Common, print};
 use crate::app::App;
 use crate::outreach::ledger::KeptReason;
@@ -15,6 +16,9 @@ use crate::store::people;
 #[derive(Debug, Subcommand)]
 pub(super) enum Outreach {
     /// Plan for everyone who waits, and send what is due
+    #[command(after_help = "Examples:
+  fhir-engage outreach run
+  fhir-engage outreach run --json")]
     Run,
     /// List attempts, the latest due first, with the last verdict on each
     #[command(after_help = "Examples:
@@ -32,12 +36,19 @@ pub(super) enum Outreach {
         limit: i64,
     },
     /// Tell all verdicts on one attempt, and what became of it
+    #[command(after_help = "Examples:
+  fhir-engage outreach explain 014cc6014bfea35885865dd5413db20b
+
+`fhir-engage outreach list` tells the ids.")]
     Explain {
         /// The attempt's id
         #[arg(value_name = "ATTEMPT")]
         id: String,
     },
     /// Say whether a message that was in doubt went out; the attempt then ends, or is sent again
+    #[command(after_help = "Examples:
+  fhir-engage outreach list --state sending
+  fhir-engage outreach settle 014cc6014bfea35885865dd5413db20b --not-sent")]
     Settle {
         /// The attempt's id
         #[arg(value_name = "ATTEMPT")]
@@ -48,6 +59,18 @@ pub(super) enum Outreach {
         /// It did not: judge and send it again
         #[arg(long)]
         not_sent: bool,
+    },
+    /// Record that a patient does not want to be written to
+    OptOut(Choice),
+    /// Record that a patient wants to be written to again
+    OptIn(Choice),
+    /// Show what a patient said about being written to
+    #[command(after_help = "Examples:
+  fhir-engage outreach preferences --patient main/123")]
+    Preferences {
+        /// The patient: the EHR's name, a slash, and the patient's id there
+        #[arg(long, value_name = "EHR/ID")]
+        patient: String,
     },
     /// Show or switch whether messages may leave this installation; it begins switched off
     #[command(after_help = "Examples:
@@ -109,13 +132,18 @@ impl Outreach {
             Self::List { state, program, limit } => list(&app, common, state, program, limit).await,
             Self::Explain { id } => explain(&app, common, id).await,
             Self::Settle { id, sent, .. } => settle(&app, common, id, sent).await,
+            Self::OptOut(choice) => choice.record(&app, common, false).await,
+            Self::OptIn(choice) => choice.record(&app, common, true).await,
+            Self::Preferences { patient } => super::preferences::show(&app, common, &patient).await,
             Self::Live { switch } => live(&app, common, switch).await,
         }
     }
 }
 
 async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
-    let report = app.reach_out(&std::sync::atomic::AtomicBool::new(false), &|_| ()).await?;
+    let stop = std::sync::Arc::default();
+    super::import::stop_on_signal(&stop);
+    let report = app.reach_out(&stop, &|_| ()).await?;
     if common.json {
         print::json(&report);
     } else {
@@ -145,6 +173,9 @@ fn row(a: Attempt, record: Option<&people::Record>, verdict: Option<VerdictRow>)
 }
 
 async fn list(app: &App, common: &Common, state: Option<String>, program: Option<String>, limit: i64) -> Result<Ended, Failure> {
+    if let Some(id) = &program {
+        super::preferences::known_program(app, id)?;
+    }
     let rows = app
         .store
         .read(move |conn| {
@@ -163,6 +194,9 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
     if common.json {
         print::json(&rows);
         return Ok(Ended::Well);
+    }
+    if rows.is_empty() {
+        print::note("no attempt is like that");
     }
     let mut table = print::Table::new(&["ATTEMPT", "PATIENT", "PROGRAM", "STEP", "STATE", "CHANNEL", "DUE", "WHY"]);
     for r in rows {

@@ -24,7 +24,8 @@ pub(super) struct People {
     /// The seed of the population [default: 1]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// The instant that appointments lie around, which is also the clock's [default: ten in the morning today at the site]
+    /// The instant that appointments lie around, which the clock then shows [default of a demo: ten in the morning today at the site; of
+    /// a sandbox: now]
     #[arg(long, value_name = "INSTANT", value_parser = instant)]
     as_of: Option<Timestamp>,
 }
@@ -35,6 +36,15 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 
 /// The default hour of a demo: quiet hours must not silence it.
 const TEN: NaiveTime = NaiveTime::from_hms_opt(10, 0, 0).unwrap();
+
+/// The instant of a population that nobody named one for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Otherwise {
+    /// Ten in the morning today at the site; the clock is moved there.
+    TenToday,
+    /// Now; the clock is the machine's, as that of those who connect is.
+    Now,
+}
 
 /// A prepared folder: what the population is, and the clock that goes with it.
 pub(super) struct Pretend {
@@ -47,21 +57,25 @@ pub(super) struct Pretend {
 
 impl Pretend {
     /// Reads the folder, or makes it. A population that differs from the one in the folder is refused.
-    pub(super) fn prepare(folder: &Path, people: &People, zone: Tz) -> Result<Self, Failure> {
-        let unusable = |e: std::io::Error| Failure::problem(format!("the folder {} cannot be used: {}", folder.display(), e.kind()));
-        std::fs::create_dir_all(folder).map_err(unusable)?;
+    pub(super) fn prepare(folder: &Path, people: &People, zone: Tz, otherwise: Otherwise) -> Result<Self, Failure> {
+        let unusable = |e: std::io::Error| Failure::problem(format!("the folder {} cannot be used ({}): name another with --data, or let this user write there", folder.display(), e.kind()));
+        crate::app::make_folder(folder).map_err(unusable)?;
         let meta = match sandbox::read_meta(folder).map_err(unusable)? {
             Some(meta) => {
                 agrees(folder, people, &meta)?;
                 meta
             }
             None => {
-                let machine = SystemClock::with_offset(TimeDelta::zero());
-                let today = machine.now().to_utc().with_timezone(&zone).date_naive();
-                let as_of = people.as_of.unwrap_or_else(|| civil(today, TEN, zone));
+                let now = SystemClock::with_offset(TimeDelta::zero()).now();
+                let as_of = people.as_of.unwrap_or_else(|| match otherwise {
+                    Otherwise::TenToday => civil(now.to_utc().with_timezone(&zone).date_naive(), TEN, zone),
+                    Otherwise::Now => now,
+                });
+                let moved = people.as_of.is_some() || matches!(otherwise, Otherwise::TenToday);
+                let offset = if moved { SystemClock::showing(as_of).offset() } else { TimeDelta::zero() };
                 let meta = json!({
                     "patients": people.patients.unwrap_or(500), "seed": people.seed.unwrap_or(1), "as_of": as_of.micros(),
-                    "zone": zone.name(), "offset": SystemClock::showing(as_of).offset().num_microseconds().unwrap_or(0), "loaded": false,
+                    "zone": zone.name(), "offset": offset.num_microseconds().unwrap_or(0), "loaded": false,
                 });
                 sandbox::write_meta(folder, &meta).map_err(unusable)?;
                 meta

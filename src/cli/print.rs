@@ -17,6 +17,11 @@ pub(super) fn line(text: &str) {
     drop(writeln!(std::io::stdout().lock(), "{text}"));
 }
 
+/// Tells people something beside the data, on stderr.
+pub(super) fn note(text: &str) {
+    eprintln!("{text}");
+}
+
 /// A number with its noun.
 pub(super) fn plural(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }

@@ -7,7 +7,7 @@ use sandbox::Client;
 
 use super::Common;
 use super::exit::{Ended, Failure};
-use super::pretend::{People, Pretend};
+use super::pretend::{Otherwise, People, Pretend};
 use super::print;
 
 /// Run the pretend EHR alone
@@ -45,11 +45,15 @@ fn client(text: &str) -> Result<(String, PathBuf), String> {
 impl Run {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
         let config = common.config()?;
-        super::start_logs(&config)?;
+        super::start_logs(&config, tracing::Level::WARN)?;
         let folder = common.data.clone().unwrap_or_else(|| PathBuf::from("data/sandbox"));
         let zone = super::demo::site_zone(&config);
         let clients = self.clients.iter().map(registered).collect::<Result<Vec<_>, Failure>>()?;
-        let pretend = Pretend::prepare(&folder, &self.people, zone)?;
+        let pretend = Pretend::prepare(&folder, &self.people, zone, Otherwise::Now)?;
+        let moved = pretend.clock.offset() != chrono::TimeDelta::zero();
+        if moved && !self.open {
+            print::note("its clock shows the instant of its population: a client whose clock shows another gets no token");
+        }
         let sandbox = pretend.start(self.port, clients, self.open, self.admin).await?;
         if common.json {
             print::json(&serde_json::json!({ "base_url": sandbox.base_url(), "token_url": sandbox.token_url(), "resources": sandbox.counts() }));
@@ -63,7 +67,7 @@ impl Run {
 }
 
 fn registered((id, file): &(String, PathBuf)) -> Result<Client, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("cannot read {}: {}", file.display(), e.kind())))?;
+    let text = std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("cannot read {} ({}): name the file that `fhir-engage keys jwks` was written to", file.display(), e.kind())))?;
     let jwks = serde_json::from_str(&text).map_err(|_| Failure::usage(format!("{} is not a JSON Web Key Set", file.display())))?;
     Ok(Client { client_id: id.clone(), jwks, scopes: vec!["system/*.cruds".to_owned()] })
 }

@@ -1,6 +1,7 @@
 //! `segments`: the segments, their members, and why someone is in one or not.
 
 use clap::Subcommand;
+use domain::Timestamp;
 
 use super::exit::{Ended, Failure};
 use super::{Common, print};
@@ -13,6 +14,9 @@ use crate::store::people;
 #[derive(Debug, Subcommand)]
 pub(super) enum Segments {
     /// List the segments with their sizes
+    #[command(after_help = "Examples:
+  fhir-engage segments list
+  fhir-engage segments list --json")]
     List,
     /// Show one segment: its rule and its members
     #[command(after_help = "Examples:
@@ -42,8 +46,12 @@ pub(super) enum Segments {
         segment: Option<String>,
     },
     /// Evaluate everyone whose facts changed or whose time has come
+    #[command(after_help = "Examples:
+  fhir-engage segments run")]
     Run,
     /// List the attributes that rules can ask about
+    #[command(after_help = "Examples:
+  fhir-engage segments attributes")]
     Attributes,
 }
 
@@ -59,7 +67,9 @@ impl Segments {
             Self::Explain { patient, segment } => explain_patient(app, common, &patient, segment).await,
             Self::Run => {
                 let app = std::sync::Arc::new(app);
-                let report = app.assign(&std::sync::Arc::default(), std::sync::Arc::new(|_| ())).await?;
+                let stop = std::sync::Arc::default();
+                super::import::stop_on_signal(&stop);
+                let report = app.assign(&stop, std::sync::Arc::new(|_| ())).await?;
                 if common.json {
                     print::json(&report);
                 } else {
@@ -122,7 +132,7 @@ async fn show(app: &App, common: &Common, id: &str, state: State, limit: i64) ->
     }
     print::line(&format!("{}: {}", definition.id, definition.title));
     print::line(&definition.description);
-    print::line(&format!("rule: {}", definition.rule_text));
+    print::line(&indented("rule: ", &definition.rule_text));
     print::line("");
     for records in references {
         print::line(&records.join(" = "));
@@ -160,20 +170,29 @@ async fn explain_patient(app: App, common: &Common, patient: &str, segment: Opti
     Ok(Ended::Well)
 }
 
+/// A text of several lines, each below the first.
+fn indented(head: &str, text: &str) -> String {
+    format!("{head}{}", text.replace('\n', &format!("\n{}", " ".repeat(head.len()))))
+}
+
+fn to_the_second(text: &str) -> String {
+    Timestamp::parse(text).map_or_else(|| text.to_owned(), |t| print::instant(t.micros()))
+}
+
 fn tell(found: &Explanation) {
-    let known = found.known_up_to.as_deref().unwrap_or("not yet: a type was never synced");
+    let known = found.known_up_to.as_deref().map_or_else(|| "not yet: a type was never synced".to_owned(), to_the_second);
     print::line(&format!("{} (known up to {known})", found.patient.expose()));
     for s in &found.segments {
         print::line("");
-        let since = s.since.as_deref().map(|t| format!(", since {t}")).unwrap_or_default();
+        let since = s.since.as_deref().map(|t| format!(", since {}", to_the_second(t))).unwrap_or_default();
         print::line(&format!("{}: {}{since}", s.segment, s.now.to_uppercase()));
-        print::line(&format!("  rule: {}", s.rule));
+        print::line(&indented("  rule: ", &s.rule));
         for reason in &s.reasons {
             let mark = if reason.decides { "*" } else { " " };
             print::line(&format!("  {mark} {}", reason.sentence.expose()));
         }
         if let Some(until) = &s.valid_until {
-            print::line(&format!("  may change with time alone at {until}"));
+            print::line(&format!("  may change with time alone at {}", to_the_second(until)));
         }
         if let Some(stored) = s.stored {
             print::line(&format!("  stored as {}: the segment stage has not come to this person yet", stored.to_uppercase()));

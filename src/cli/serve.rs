@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 use super::exit::{Ended, Failure};
 use super::{Common, print};
 use crate::app::{App, StageError};
-use crate::worker::{Nudge, Stop, Task, TaskReport, Worker};
+use crate::web;
+use crate::worker::{Health, Nudge, Stop, Task, TaskReport, Worker};
 
 /// Serve pages and run all stages on their schedule
 #[derive(Debug, Args)]
@@ -42,15 +43,21 @@ pub(super) struct Work {
 
 impl Serve {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = Arc::new(common.open()?);
-        if self.no_work { pages(&app).await?; } else { pages_and_stages(&app).await?; }
+        let app = Arc::new(common.open_to_stay()?);
+        if self.no_work {
+            let stop = Stop::new();
+            request_on_signal(&stop);
+            pages(&app, None, &stop)?.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))?;
+        } else {
+            pages_and_stages(&app).await?;
+        }
         Ok(Ended::Well)
     }
 }
 
 impl Work {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = Arc::new(common.open()?);
+        let app = Arc::new(if self.once { common.open() } else { common.open_to_stay() }?);
         if !self.once {
             let stop = Stop::new();
             request_on_signal(&stop);
@@ -110,19 +117,25 @@ fn random(app: &App) -> StdRng {
     StdRng::from_seed(app.seed())
 }
 
-/// Serves pages until a signal.
-async fn pages(app: &Arc<App>) -> Result<(), Failure> {
-    let _ = app;
-    signalled().await;
-    Ok(())
+/// Begins to serve pages; the handle ends when the last request was answered after a stop.
+fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    for warning in app.config.warnings() {
+        eprintln!("fhir-engage: {warning}");
+    }
+    let state = app.web_state(tasks).map_err(|e| Failure::problem(e.to_string()))?;
+    let (address, served) = web::serve(state, app.config.web.bind, stop.clone()).map_err(|e| Failure::problem(crate::app::told(&e)))?;
+    eprintln!("pages at http://{address}/ until Ctrl-C");
+    Ok(served)
 }
 
 /// Serves pages and runs all stages until a signal; what is in hand is finished.
 pub(super) async fn pages_and_stages(app: &Arc<App>) -> Result<(), Failure> {
     let stop = Stop::new();
     request_on_signal(&stop);
-    Worker::new(Arc::clone(&app.clock), AT_ONCE).run(tasks(app), random(app), stop).await;
-    Ok(())
+    let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
+    let served = pages(app, Some(worker.health()), &stop)?;
+    worker.run(tasks(app), random(app), stop).await;
+    served.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))
 }
 
 /// The stages as periodic tasks. Each nudges the one that reads what it leaves; a nudge carries no data.

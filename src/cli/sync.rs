@@ -1,7 +1,7 @@
 //! `sync`: reads what changed, shows runs, and looks after what was put aside.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Subcommand;
 use domain::model::ResourceType;
@@ -33,7 +33,12 @@ A type that the EHR refuses is skipped and named; the others go on. A run that w
         #[arg(long = "type", value_name = "TYPE", value_parser = ["Patient", "Appointment", "CarePlan"])]
         types: Vec<String>,
     },
-    /// Show the last run of each EHR and type
+    /// Show the last run of each EHR and type, or the one that goes on
+    #[command(after_help = "Examples:
+  fhir-engage sync status
+  fhir-engage sync status --json
+
+Exit code 1 where the last run of a type failed.")]
     Status,
     /// Look at what was put aside, and replay it
     #[command(subcommand)]
@@ -43,6 +48,9 @@ A type that the EHR refuses is skipped and named; the others go on. A run that w
 #[derive(Debug, Subcommand)]
 pub(super) enum Quarantine {
     /// List what waits, the latest first
+    #[command(after_help = "Examples:
+  fhir-engage sync quarantine list
+  fhir-engage sync quarantine list --ehr main --json")]
     List {
         /// One EHR only
         #[arg(long, value_name = "ID")]
@@ -52,7 +60,10 @@ pub(super) enum Quarantine {
         limit: i64,
     },
     /// Print the bytes of one row as they were received
-    #[command(after_help = "The bytes are a patient's data: mind where you print them.")]
+    #[command(after_help = "Examples:
+  fhir-engage sync quarantine show 12
+
+The bytes are a patient's data: mind where you print them.")]
     Show {
         /// The row's number
         #[arg(value_name = "N")]
@@ -110,12 +121,16 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
             Ok(found) => reports.extend(found.into_iter().map(|r| (id.clone(), r))),
             Err(error) => failures.push(format!("{id}: {error}")),
         }
+        if stop.load(Ordering::Relaxed) {
+            failures.push("stopped before the end; the same command goes on from there".to_owned());
+            break;
+        }
     }
     let well = failures.is_empty() && reports.iter().all(|(_, r)| r.failure().is_none());
     if common.json {
         let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "run": r })).collect();
         print::json(&serde_json::json!({ "runs": rows, "failures": failures }));
-    } else {
+    } else if !reports.is_empty() {
         let mut table = print::Table::new(&["EHR", "TYPE", "STRATEGY", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "RESULT"]);
         for (id, r) in &reports {
             let result = r.failure().unwrap_or("done").to_owned();
@@ -150,6 +165,9 @@ async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
             .collect();
         print::json(&rows);
         return Ok(Ended::well_if(well));
+    }
+    if found.types.is_empty() {
+        print::note("nothing was synced yet; begin with `fhir-engage sync run`");
     }
     let mut table = print::Table::new(&["EHR", "TYPE", "STATE", "STARTED", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "IN ALL", "KNOWN UP TO"]);
     for t in &found.types {
@@ -200,11 +218,17 @@ impl From<quarantine::QuarantineRow> for Row {
 }
 
 async fn list(app: &App, common: &Common, only: Option<String>, limit: i64) -> Result<Ended, Failure> {
+    if let Some(name) = &only {
+        app.profile(&ehr::ehr_id(name)?).await?;
+    }
     let rows = app.store.read(move |conn| quarantine::list(conn, only.as_deref(), limit)).await?;
     let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
     if common.json {
         print::json(&rows);
         return Ok(Ended::Well);
+    }
+    if rows.is_empty() {
+        print::note("nothing is put aside");
     }
     let mut table = print::Table::new(&["N", "EHR", "TYPE", "ORIGIN", "SEEN", "REASON"]);
     for r in rows {

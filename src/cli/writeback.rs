@@ -1,10 +1,13 @@
 //! `writeback`: writes what is owed into the EHRs; lists what is owed, written and refused, and why.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::exit::{Ended, Failure};
 use super::{Common, ehr, print};
+use crate::app::App;
 use crate::store::writebacks;
 
 /// Write what is owed into the EHRs; look at what is owed, written and refused
@@ -26,6 +29,9 @@ pub(super) enum Writeback {
         limit: i64,
     },
     /// Write what is owed and due
+    #[command(after_help = "Examples:
+  fhir-engage writeback run
+  fhir-engage writeback run --ehr main --json")]
     Run {
         /// One EHR only
         #[arg(long, value_name = "EHR")]
@@ -72,11 +78,17 @@ impl Writeback {
         let app = common.open()?;
         match self {
             Self::List { state, ehr, limit } => {
+                if let Some(name) = &ehr {
+                    app.profile(&super::ehr::ehr_id(name)?).await?;
+                }
                 let rows = app.store.read(move |conn| writebacks::list(conn, ehr.as_deref(), state.as_deref(), limit)).await?;
                 let rows: Vec<Row> = rows.into_iter().map(Row::from).collect();
                 if common.json {
                     print::json(&rows);
                     return Ok(Ended::Well);
+                }
+                if rows.is_empty() {
+                    print::note("no write-back is like that");
                 }
                 let mut table = print::Table::new(&["WRITE-BACK", "EHR", "STATE", "TRIES", "OWED", "IN THE EHR", "WHY"]);
                 for r in rows {
@@ -86,35 +98,48 @@ impl Writeback {
                 table.print();
                 Ok(Ended::Well)
             }
-            Self::Run { ehr: only } => {
-                let only = only.as_deref().map(ehr::ehr_id).transpose()?;
-                let mut reports = Vec::new();
-                for (id, profile) in app.ehrs().await? {
-                    if profile.files_only || only.as_ref().is_some_and(|o| *o != id) {
-                        continue;
-                    }
-                    let report = app.write_back(&id, &std::sync::atomic::AtomicBool::new(false)).await?;
-                    reports.push((id, report));
-                }
-                let well = reports.iter().all(|(_, r)| r.refused == 0 && r.parked == 0 && r.stopped.is_none());
-                if common.json {
-                    let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "report": r })).collect();
-                    print::json(&rows);
-                } else {
-                    for (id, r) in &reports {
-                        print::line(&format!(
-                            "{id}: {} written, {} to be tried again, {} unclear, {} for a person, {} refused{}",
-                            r.written,
-                            r.again,
-                            r.unknown,
-                            r.parked,
-                            r.refused,
-                            r.stopped.as_ref().map(|why| format!("; stopped: {why}")).unwrap_or_default()
-                        ));
-                    }
-                }
-                Ok(Ended::well_if(well))
-            }
+            Self::Run { ehr: only } => run(&app, common, only.as_deref()).await,
         }
     }
+}
+
+async fn run(app: &App, common: &Common, only: Option<&str>) -> Result<Ended, Failure> {
+    let ehrs = match only {
+        Some(name) => {
+            let id = ehr::ehr_id(name)?;
+            app.profile(&id).await?;
+            vec![id]
+        }
+        None => app.connected().await?,
+    };
+    let stop = Arc::default();
+    super::import::stop_on_signal(&stop);
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
+    for id in ehrs {
+        match app.write_back(&id, &stop).await {
+            Ok(report) => reports.push((id, report)),
+            Err(error) => failures.push(format!("{id}: {error}")),
+        }
+    }
+    let well = failures.is_empty() && reports.iter().all(|(_, r)| r.refused == 0 && r.parked == 0 && r.stopped.is_none());
+    if common.json {
+        let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "report": r })).collect();
+        print::json(&serde_json::json!({ "runs": rows, "failures": failures }));
+    } else {
+        for (id, r) in &reports {
+            print::line(&format!(
+                "{id}: {} written, {} to be tried again, {} unclear, {} for a person, {} refused{}",
+                r.written,
+                r.again,
+                r.unknown,
+                r.parked,
+                r.refused,
+                r.stopped.as_ref().map(|why| format!("; stopped: {why}")).unwrap_or_default()
+            ));
+        }
+    }
+    for failure in &failures {
+        print::note(failure);
+    }
+    Ok(Ended::well_if(well))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use domain::model::Phi;
 
 use super::reader::Section;
-use super::secret::SecretRef;
+use crate::credentials::SecretRef;
 
 /// The variable that goes before `database.url`.
 pub const DATABASE_VARIABLE: &str = "FHIR_ENGAGE_DATABASE";
@@ -19,11 +19,7 @@ pub struct Database {
 
 impl Database {
     pub(super) fn read(s: &mut Section<'_, '_>, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Self {
-        let written = s.parsed(
-            "url",
-            "\"sqlite:PATH\", \"postgres://HOST/NAME\", \"env:NAME\" or \"file:PATH\"",
-            |t| Some(t.to_owned()),
-        );
+        let written = s.parsed("url", "\"sqlite:PATH\", \"postgres://HOST/NAME\", \"env:NAME\" or \"file:PATH\"", |t| Some(t.to_owned()));
         let chosen = env(DATABASE_VARIABLE).filter(|v| !v.is_empty());
         let url = match (chosen, written) {
             (Some(url), _) => url,
@@ -34,12 +30,15 @@ impl Database {
     }
 
     fn resolve(s: &Section<'_, '_>, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-        if let Some(reference) = SecretRef::parse(text, s.folder()) {
-            let found = match &reference {
-                SecretRef::Env(name) => env(name).ok_or_else(|| super::SecretError::NotSet(name.clone())),
-                SecretRef::File(_) => reference.read().map(Phi::into_inner),
+        if let Some(pointer) = s.pointer(text) {
+            let found = match &pointer {
+                SecretRef::Env(name) => env(name).filter(|v| !v.is_empty()),
+                SecretRef::File(_) => pointer.resolve().ok().map(|secret| secret.expose().to_owned()),
             };
-            return found.map_err(|error| s.wrong("url", error.to_string())).ok();
+            if found.is_none() {
+                s.wrong("url", format!("there is nothing at {pointer}; put the database's URL there"));
+            }
+            return found;
         }
         if let Some(path) = text.strip_prefix("sqlite:").filter(|p| !p.is_empty()) {
             return Some(format!("sqlite:{}", s.folder().join(path).display()));
@@ -51,10 +50,7 @@ impl Database {
             }
             return Some(text.to_owned());
         }
-        s.wrong(
-            "url",
-            "expected \"sqlite:PATH\", \"postgres://HOST/NAME\", \"env:NAME\" or \"file:PATH\"",
-        );
+        s.wrong("url", "expected \"sqlite:PATH\", \"postgres://HOST/NAME\", \"env:NAME\" or \"file:PATH\"");
         None
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::reader::Section;
-use super::secret::SecretRef;
+use crate::credentials::SecretRef;
 
 /// The master key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,6 @@ pub struct Keys {
 impl Keys {
     pub(super) fn read(s: &mut Section<'_, '_>, data_dir: &Path) -> Self {
         let master = s.secret("master");
-        Self {
-            master_is_named: master.is_some(),
-            master: master.unwrap_or_else(|| SecretRef::File(data_dir.join("master.key"))),
-        }
+        Self { master_is_named: master.is_some(), master: master.unwrap_or_else(|| SecretRef::File(data_dir.join("master.key"))) }
     }
 }

@@ -17,8 +17,8 @@ pub enum Format {
 pub struct Log {
     /// The form.
     pub format: Format,
-    /// The least level that is written.
-    pub level: tracing::Level,
+    /// The least level that is written; absent, `info` for what runs on and `warn` for what ends by itself.
+    pub level: Option<tracing::Level>,
 }
 
 impl Log {
@@ -34,8 +34,7 @@ impl Log {
             level: s
                 .parsed("level", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", |t| {
                     t.chars().all(char::is_alphabetic).then(|| t.parse().ok()).flatten()
-                })
-                .unwrap_or(tracing::Level::INFO),
+                }),
         }
     }
 }

@@ -4,14 +4,14 @@
 //! known key named. Secrets are never in the file: a [`SecretRef`] says where they are. There is no global: [`Config::load`] returns a
 //! value, and `app` hands each part to the stage that needs it.
 //!
-//! Only `app` and `cli` import this. It knows no stage and opens nothing but the file.
+//! Only `app` and `cli` import this. It knows no stage and opens nothing but the file; of the others it imports only
+//! `credentials::SecretRef`, the pointer to a secret.
 
 mod database;
 mod keys;
 mod log;
 mod outreach;
 mod reader;
-mod secret;
 mod site;
 mod smtp;
 mod sync;
@@ -23,13 +23,13 @@ mod write_back;
 
 use std::path::{Path, PathBuf};
 
-pub use database::Database;
+pub use crate::credentials::SecretRef;
+pub use database::{DATABASE_VARIABLE, Database};
 pub use keys::Keys;
 pub use log::{Format, Log};
 pub use outreach::{Outreach, QuietHours};
 pub use reader::Mistake;
 use reader::Reader;
-pub use secret::{SecretError, SecretRef};
 pub use site::Site;
 pub use smtp::{Smtp, Tls};
 pub use sync::Sync;
@@ -92,10 +92,7 @@ impl Config {
                     file: f.display().to_string(),
                     line: None,
                     key: String::new(),
-                    says: format!(
-                        "the file cannot be read ({}); check the path and its permissions, or leave --config out",
-                        error.kind()
-                    ),
+                    says: format!("the file cannot be read ({}); check the path and its permissions, or leave --config out", error.kind()),
                 }]
             })?,
         };
@@ -143,7 +140,8 @@ impl Config {
                 ));
             }
         }
-        if self.outreach.channels.iter().any(|c| c == "email") && self.smtp.is_none() {
+        // With another channel behind it, e-mail without a server is only passed over.
+        if self.outreach.channels.iter().all(|c| c == "email") && self.smtp.is_none() {
             warnings.push("outreach.channels names \"email\", but there is no [smtp]: no e-mail can be sent until there is".to_owned());
         }
         if self.site.phone.is_none() && self.smtp.is_some() {

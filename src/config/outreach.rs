@@ -46,12 +46,8 @@ impl Outreach {
             quiet_hours,
             per_day,
             per_week,
-            max_staleness: s
-                .span("max_staleness", TimeDelta::minutes(1), TimeDelta::days(60))
-                .unwrap_or(TimeDelta::hours(26)),
-            settle_after: s
-                .span("settle_after", TimeDelta::zero(), TimeDelta::days(30))
-                .unwrap_or(TimeDelta::hours(72)),
+            max_staleness: s.span("max_staleness", TimeDelta::minutes(1), TimeDelta::days(60)).unwrap_or(TimeDelta::hours(26)),
+            settle_after: s.span("settle_after", TimeDelta::zero(), TimeDelta::days(30)).unwrap_or(TimeDelta::hours(72)),
         }
     }
 }
@@ -59,14 +55,9 @@ impl Outreach {
 impl QuietHours {
     fn read(s: &mut Section<'_, '_>) -> Self {
         let mut time = |key, default: u32| {
-            s.parsed(key, "a time of day such as \"21:00\"", |t| {
-                NaiveTime::parse_from_str(t, "%H:%M").ok()
-            })
-            .unwrap_or_else(|| NaiveTime::from_hms_opt(default, 0, 0).unwrap_or_default())
+            s.parsed(key, "a time of day such as \"21:00\"", |t| NaiveTime::parse_from_str(t, "%H:%M").ok())
+                .unwrap_or_else(|| NaiveTime::from_hms_opt(default, 0, 0).unwrap_or_default())
         };
-        Self {
-            start: time("start", 21),
-            end: time("end", 8),
-        }
+        Self { start: time("start", 21), end: time("end", 8) }
     }
 }

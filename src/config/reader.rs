@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::secret::SecretRef;
+use crate::credentials::SecretRef;
 
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,13 +49,7 @@ impl<'a> Reader<'a> {
     /// Parses `text`. `folder` is what relative paths in it start from.
     pub(super) fn new(file: String, text: &'a str, folder: PathBuf) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let reader = Self {
-            file,
-            text,
-            folder,
-            root: root.into_inner(),
-            mistakes: RefCell::default(),
-        };
+        let reader = Self { file, text, folder, root: root.into_inner(), mistakes: RefCell::default() };
         for error in errors {
             reader.note(error.span().map(|s| s.start), "", format!("not TOML: {}", error.message()));
         }
@@ -64,13 +58,7 @@ impl<'a> Reader<'a> {
 
     /// The whole file.
     pub(super) fn top(&self) -> Section<'_, 'a> {
-        Section {
-            reader: self,
-            path: String::new(),
-            at: None,
-            table: Some(&self.root),
-            known: BTreeSet::new(),
-        }
+        Section { reader: self, path: String::new(), at: None, table: Some(&self.root), known: BTreeSet::new() }
     }
 
     fn note(&self, at: Option<usize>, key: &str, says: String) {
@@ -80,12 +68,7 @@ impl<'a> Reader<'a> {
         if line.is_some() && mistakes.iter().any(|m| m.key.is_empty() && m.line == line) {
             return;
         }
-        mistakes.push(Mistake {
-            file: self.file.clone(),
-            line,
-            key: key.to_owned(),
-            says,
-        });
+        mistakes.push(Mistake { file: self.file.clone(), line, key: key.to_owned(), says });
     }
 
     /// All mistakes, in the order of the file.
@@ -124,11 +107,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     fn full(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Tells a mistake about `key`, at its value if it has one, else at the table's beginning.
@@ -151,20 +130,12 @@ impl<'r, 'a> Section<'r, 'a> {
                 None
             }
         });
-        Section {
-            reader: self.reader,
-            path: self.full(key),
-            at: value.map(|v| v.span().start),
-            table,
-            known: BTreeSet::new(),
-        }
+        Section { reader: self.reader, path: self.full(key), at: value.map(|v| v.span().start), table, known: BTreeSet::new() }
     }
 
     /// A text that is not empty.
     pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
-        self.parsed(key, "a text that is not empty", |t| {
-            Some(t.trim()).filter(|t| !t.is_empty()).map(str::to_owned)
-        })
+        self.parsed(key, "a text that is not empty", |t| Some(t.trim()).filter(|t| !t.is_empty()).map(str::to_owned))
     }
 
     /// A text of a certain form; `what` says which, with an example.
@@ -201,11 +172,7 @@ impl<'r, 'a> Section<'r, 'a> {
 
     /// A span of time such as `"90s"`, within bounds.
     pub(super) fn span(&mut self, key: &'static str, from: TimeDelta, to: TimeDelta) -> Option<TimeDelta> {
-        let what = format!(
-            "a time span from {} to {}, such as \"30s\", \"15m\", \"26h\" or \"3d\"",
-            show_span(from),
-            show_span(to)
-        );
+        let what = format!("a time span from {} to {}, such as \"30s\", \"15m\", \"26h\" or \"3d\"", show_span(from), show_span(to));
         self.parsed(key, &what, |t| parse_span(t).filter(|s| (from..=to).contains(s)))
     }
 
@@ -234,15 +201,19 @@ impl<'r, 'a> Section<'r, 'a> {
 
     /// Where a secret is. What stands there instead is not quoted: it may be the secret itself.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<SecretRef> {
-        let found = self.find(key)?.get_ref();
-        let reference = found.as_str().and_then(|t| SecretRef::parse(t, self.folder()));
+        let reference = self.find(key)?.get_ref().as_str().and_then(|text| self.pointer(text));
         if reference.is_none() {
-            self.wrong(
-                key,
-                "expected \"env:NAME\" or \"file:PATH\"; a secret itself never stands in the configuration",
-            );
+            self.wrong(key, "expected \"env:NAME\" or \"file:PATH\"; a secret itself never stands in the configuration");
         }
         reference
+    }
+
+    /// Reads a pointer to a secret; a relative path starts from the file's folder.
+    pub(super) fn pointer(&self, text: &str) -> Option<SecretRef> {
+        match SecretRef::parse(text).ok()? {
+            SecretRef::File(path) => Some(SecretRef::File(self.folder().join(path))),
+            env @ SecretRef::Env(_) => Some(env),
+        }
     }
 
     /// What relative paths start from: the folder of the file.

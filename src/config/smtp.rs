@@ -1,7 +1,7 @@
 //! The operator's mail server.
 
 use super::reader::Section;
-use super::secret::SecretRef;
+use crate::credentials::SecretRef;
 
 /// How the connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,20 +67,9 @@ impl Smtp {
             s.wrong("user", "user and password go together: set both or neither");
         }
         if tls == Tls::None && host.as_deref().is_some_and(|h| !is_here(h)) {
-            s.wrong(
-                "tls",
-                "\"none\" is only for a server on this machine: messages and passwords could be read on the way",
-            );
+            s.wrong("tls", "\"none\" is only for a server on this machine: messages and passwords could be read on the way");
         }
-        Some(Self {
-            host: host?,
-            port,
-            tls,
-            user,
-            password,
-            from: from?,
-            reply_to,
-        })
+        Some(Self { host: host?, port, tls, user, password, from: from?, reply_to })
     }
 }
 
@@ -97,7 +86,5 @@ fn is_mailbox(text: &str) -> bool {
         _ => return false,
     };
     !address.contains([' ', '<', '>', ',', ';', '"'])
-        && address
-            .split_once('@')
-            .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'))
+        && address.split_once('@').is_some_and(|(local, host)| !local.is_empty() && !host.is_empty() && !host.contains('@'))
 }

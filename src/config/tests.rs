@@ -15,11 +15,7 @@ fn parse_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config
 }
 
 fn mistakes(text: &str) -> Vec<String> {
-    parse(text)
-        .expect_err("the text has mistakes")
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    parse(text).expect_err("the text has mistakes").iter().map(ToString::to_string).collect()
 }
 
 /// The example with its commented keys put in force.
@@ -27,15 +23,9 @@ fn example_in_full() -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in example().lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
-        let is_key = bare.starts_with('[')
-            || bare
-                .split_once(" = ")
-                .is_some_and(|(k, _)| k.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        lines.push(if is_key {
-            bare.replace("   (a URL", " # (a URL")
-        } else {
-            line.to_owned()
-        });
+        let is_key =
+            bare.starts_with('[') || bare.split_once(" = ").is_some_and(|(k, _)| k.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        lines.push(if is_key { bare.replace("   (a URL", " # (a URL") } else { line.to_owned() });
     }
     lines.join("\n")
 }
@@ -48,15 +38,8 @@ fn no_file_is_the_defaults_and_so_is_the_example() {
     assert!(!defaults.keys.master_is_named);
     assert!(defaults.smtp.is_none());
     assert!(defaults.web.bind.ip().is_loopback());
-    let example = Config {
-        file: None,
-        ..parse(example()).unwrap()
-    };
-    assert_eq!(
-        format!("{defaults:?}"),
-        format!("{example:?}"),
-        "the example shows other values than the defaults"
-    );
+    let example = Config { file: None, ..parse(example()).unwrap() };
+    assert_eq!(format!("{defaults:?}"), format!("{example:?}"), "the example shows other values than the defaults");
 }
 
 #[test]
@@ -64,37 +47,16 @@ fn the_example_in_full_is_valid_and_names_every_key() {
     let text = example_in_full();
     let config = parse(&text).unwrap_or_else(|m| panic!("{m:#?}\n{text}"));
     let smtp = config.smtp.unwrap();
-    assert_eq!(
-        (smtp.port, smtp.tls, smtp.password),
-        (587, Tls::StartTls, Some(SecretRef::File("/etc/engage/smtp-password".into())))
-    );
+    assert_eq!((smtp.port, smtp.tls, smtp.password), (587, Tls::StartTls, Some(SecretRef::File("/etc/engage/smtp-password".into()))));
     assert_eq!(config.web.bearer, Some(SecretRef::Env("ENGAGE_BEARER".to_owned())));
     assert_eq!(config.database.url.expose(), "postgres://engage@db.example.org/engage");
     assert!(config.keys.master_is_named);
     // Every key that the code asks for stands in the example: an unknown key's message lists the known ones.
-    for section in [
-        "site",
-        "database",
-        "web",
-        "worker",
-        "sync",
-        "outreach",
-        "smtp",
-        "write_back",
-        "keys",
-        "log",
-    ] {
+    for section in ["site", "database", "web", "worker", "sync", "outreach", "smtp", "write_back", "keys", "log"] {
         let listed = mistakes(&format!("[{section}]\nqqqqqqqqqqqqqqqqq = 1\n"));
-        let known = listed
-            .iter()
-            .find_map(|m| m.split_once("the known ones are "))
-            .map(|m| m.1.to_owned())
-            .unwrap();
+        let known = listed.iter().find_map(|m| m.split_once("the known ones are ")).map(|m| m.1.to_owned()).unwrap();
         for key in known.split(", ") {
-            assert!(
-                text.contains(&format!("\n{key} = ")) || text.contains(&format!(".{key}]")),
-                "{section}.{key} is not in the example"
-            );
+            assert!(text.contains(&format!("\n{key} = ")) || text.contains(&format!(".{key}]")), "{section}.{key} is not in the example");
         }
     }
 }
@@ -157,10 +119,7 @@ fn what_is_not_toml_is_told_with_its_line_and_the_rest_is_still_read() {
     let found = mistakes("[site]\nname = \n[web]\nbnid = \"127.0.0.1:1\"\n");
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].starts_with("/etc/engage/fhir-engage.toml:2: not TOML: "), "{found:?}");
-    assert_eq!(
-        found[1],
-        "/etc/engage/fhir-engage.toml:4: web.bnid: this key is not known; did you mean bind?"
-    );
+    assert_eq!(found[1], "/etc/engage/fhir-engage.toml:4: web.bnid: this key is not known; did you mean bind?");
     assert!(mistakes("web = 3")[0].ends_with(":1: web: expected a table [web], found a whole number"));
 }
 
@@ -170,17 +129,7 @@ fn spans_have_units_and_bounds() {
         let config = parse(&format!("[outreach]\nsettle_after = {text:?}\n")).unwrap();
         assert_eq!(config.outreach.settle_after, TimeDelta::seconds(seconds), "{text}");
     }
-    for text in [
-        "",
-        "s",
-        "-3s",
-        "1.5h",
-        "3 s",
-        "3w",
-        "31d",
-        "99999999999999999999d",
-        "9223372036854775807d",
-    ] {
+    for text in ["", "s", "-3s", "1.5h", "3 s", "3w", "31d", "99999999999999999999d", "9223372036854775807d"] {
         assert_eq!(mistakes(&format!("[outreach]\nsettle_after = {text:?}\n")).len(), 1, "{text}");
     }
 }
@@ -193,26 +142,12 @@ fn the_database_may_come_from_elsewhere_and_its_password_only_from_there() {
         _ => None,
     };
     assert_eq!(of("[database]\nurl = \"sqlite:a.db\"\n", &env).unwrap(), "postgres://u:p@h/d");
-    assert_eq!(
-        of("[database]\nurl = \"sqlite:a.db\"\n", &|_| None).unwrap(),
-        "sqlite:/etc/engage/a.db"
-    );
-    assert_eq!(
-        of("[database]\nurl = \"env:DB\"\n", &|n| (n == "DB").then(|| "x".to_owned())).unwrap(),
-        "x"
-    );
-    for url in [
-        "postgres://u:hunter2@h/d",
-        "postgres://h/d?password=hunter2",
-        "mysql://hunter2@h/d",
-        "env:DB",
-    ] {
+    assert_eq!(of("[database]\nurl = \"sqlite:a.db\"\n", &|_| None).unwrap(), "sqlite:/etc/engage/a.db");
+    assert_eq!(of("[database]\nurl = \"env:DB\"\n", &|n| (n == "DB").then(|| "x".to_owned())).unwrap(), "x");
+    for url in ["postgres://u:hunter2@h/d", "postgres://h/d?password=hunter2", "mysql://hunter2@h/d", "env:DB"] {
         let found = mistakes(&format!("[database]\nurl = {url:?}\n"));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(
-            found[0].starts_with("/etc/engage/fhir-engage.toml:2: database.url: ") && !found[0].contains("hunter2"),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("/etc/engage/fhir-engage.toml:2: database.url: ") && !found[0].contains("hunter2"), "{found:?}");
     }
     assert!(!format!("{:?}", parse_with("", &env).unwrap()).contains("u:p@"));
 }
@@ -221,31 +156,9 @@ fn the_database_may_come_from_elsewhere_and_its_password_only_from_there() {
 fn a_server_that_others_reach_without_bearer_or_tls_is_warned_about() {
     let warnings = |text: &str| parse(text).unwrap().warnings();
     assert!(warnings("[outreach]\nchannels = [\"recorded\"]\n").is_empty());
-    assert_eq!(
-        warnings("[outreach]\nchannels = [\"recorded\"]\n[web]\nbind = \"0.0.0.0:80\"\n").len(),
-        2
-    );
+    assert_eq!(warnings("[outreach]\nchannels = [\"recorded\"]\n[web]\nbind = \"0.0.0.0:80\"\n").len(), 2);
     let safe =
         "[outreach]\nchannels = [\"recorded\"]\n[web]\nbind = \"0.0.0.0:80\"\nbearer = \"env:B\"\nexternal_url = \"https://e.example\"\n";
     assert!(warnings(safe).is_empty());
     assert_eq!(warnings("").len(), 1, "e-mail without a mail server");
-}
-
-#[test]
-fn secrets_are_read_where_they_are() {
-    let folder = std::env::temp_dir().join(format!("fhir-engage-secret-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("key"), " s3cret \r\n").unwrap();
-    std::fs::write(folder.join("empty"), "\n").unwrap();
-    let read = |text: &str| SecretRef::parse(text, &folder).unwrap().read();
-    assert_eq!(read("file:key").unwrap().expose(), " s3cret ");
-    assert!(!format!("{:?}", read("file:key")).contains("s3cret"));
-    assert!(matches!(read("file:empty"), Err(SecretError::Empty(_))));
-    assert!(matches!(read("file:none"), Err(SecretError::Unreadable { .. })));
-    assert!(matches!(read("env:FHIR_ENGAGE_NO_SUCH_VARIABLE"), Err(SecretError::NotSet(_))));
-    assert!(read("env:PATH").is_ok());
-    for text in ["", "plain", "env:", "file:", "env:A B", "env:1A", "vault:x"] {
-        assert_eq!(SecretRef::parse(text, &folder), None, "{text}");
-    }
-    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use url::Url;
 
 use super::reader::Section;
-use super::secret::SecretRef;
+use crate::credentials::SecretRef;
 
 /// The HTTP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,20 +25,16 @@ impl Web {
                 .parsed("bind", "an IP address and a port such as \"127.0.0.1:8080\"", |t| t.parse().ok())
                 .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
             bearer: s.secret("bearer"),
-            external_url: s.parsed(
-                "external_url",
-                "an http or https URL without query such as \"https://engage.example.org\"",
-                |t| {
-                    Url::parse(t).ok().filter(|u| {
-                        matches!(u.scheme(), "http" | "https")
-                            && u.has_host()
-                            && u.query().is_none()
-                            && u.fragment().is_none()
-                            && u.username().is_empty()
-                            && u.password().is_none()
-                    })
-                },
-            ),
+            external_url: s.parsed("external_url", "an http or https URL without query such as \"https://engage.example.org\"", |t| {
+                Url::parse(t).ok().filter(|u| {
+                    matches!(u.scheme(), "http" | "https")
+                        && u.has_host()
+                        && u.query().is_none()
+                        && u.fragment().is_none()
+                        && u.username().is_empty()
+                        && u.password().is_none()
+                })
+            }),
         }
     }
 }

@@ -16,12 +16,8 @@ pub struct WriteBack {
 impl WriteBack {
     pub(super) fn read(s: &mut Section<'_, '_>) -> Self {
         Self {
-            settle_delay: s
-                .span("settle_delay", TimeDelta::zero(), TimeDelta::days(1))
-                .unwrap_or(TimeDelta::minutes(2)),
-            http_timeout: s
-                .span("http_timeout", TimeDelta::seconds(1), TimeDelta::minutes(10))
-                .unwrap_or(TimeDelta::seconds(30)),
+            settle_delay: s.span("settle_delay", TimeDelta::zero(), TimeDelta::days(1)).unwrap_or(TimeDelta::minutes(2)),
+            http_timeout: s.span("http_timeout", TimeDelta::seconds(1), TimeDelta::minutes(10)).unwrap_or(TimeDelta::seconds(30)),
         }
     }
 }

@@ -55,10 +55,8 @@ impl Programs {
     /// The engine's refusal.
     pub fn put_in_force(conn: &mut Conn, mut library: Library, channels: &[ChannelKind], now: domain::Timestamp) -> Result<Self, StoreError> {
         library.programs = library.programs.into_iter().map(|p| send::with_channels(p, channels)).collect();
-        let order: Vec<&str> = channels.iter().map(|c| c.as_str()).collect();
-        let hashes: Vec<String> = library.programs.iter().map(|p| format!("{}+{}", p.version, order.join("+"))).collect();
-        let texts: Vec<(&str, &str, &str)> =
-            library.programs.iter().zip(&hashes).map(|(p, hash)| (p.id.as_str(), p.title.as_str(), hash.as_str())).collect();
+        // A program's version is its text's: the site's channels may differ between two commands of one installation.
+        let texts: Vec<(&str, &str, &str)> = library.programs.iter().map(|p| (p.id.as_str(), p.title.as_str(), p.version.as_str())).collect();
         let (versions, changed) = programs::define(conn, &texts, now)?;
         if changed {
             // Who is in a segment already is planned for as well.

@@ -121,7 +121,6 @@ impl Conn {
                 .map(|m| m.name().to_string())
                 .collect())
         }
-        use diesel::Connection as _;
         use diesel::migration::MigrationSource;
         // Two processes that start together must not both run them.
         match self {

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use domain::Timestamp;
+use domain::model::EhrId;
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::{assignment, membership, pending_outreach, pending_person, person};
+use super::schema::{assignment, membership, pending_outreach, pending_person};
 
 /// A person to look at, with the generation that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,18 +41,31 @@ pub(super) fn mark(conn: &mut Conn, persons: &BTreeSet<i64>, reads: i64, now: Ti
     Ok(())
 }
 
-/// Marks everyone for the segment stage: a definition changed.
+/// Marks everyone for the segment stage: a definition changed. One statement, since a million rows in chunks would hold the writer longer.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn mark_everyone(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
-    let mut last = i64::MIN;
-    loop {
-        let chunk: Vec<i64> = on_backend!(conn, c => person::table.filter(person::pk.gt(last)).select(person::pk).order(person::pk).limit(10_000).load(c))?;
-        let Some(end) = chunk.last() else { return Ok(()) };
-        last = *end;
-        mark(conn, &chunk.into_iter().collect(), -1, now)?;
-    }
+    mark_selected(conn, "SELECT pk FROM person ORDER BY pk", now)
+}
+
+/// Marks everyone with a record at one EHR for the segment stage: a type of it is known for the first time.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn mark_ehr(conn: &mut Conn, ehr: &EhrId, now: Timestamp) -> Result<(), StoreError> {
+    // An EHR's name has letters, digits and '-' only, so it can stand in the text as it is.
+    mark_selected(conn, &format!("SELECT DISTINCT person FROM patient WHERE ehr = '{ehr}' ORDER BY person"), now)
+}
+
+fn mark_selected(conn: &mut Conn, persons: &str, now: Timestamp) -> Result<(), StoreError> {
+    let text = format!(
+        "INSERT INTO pending_person (person, generation, reads, since) SELECT p.*, 1, -1, {} FROM ({persons}) p WHERE true
+         ON CONFLICT (person) DO UPDATE SET generation = pending_person.generation + 1, reads = -1",
+        now.micros()
+    );
+    on_backend!(conn, c => diesel::sql_query(text).execute(c))?;
+    Ok(())
 }
 
 /// Persons for the segment stage with numbers above `after`: those that were marked, and those whose answer may change with time alone

@@ -161,14 +161,7 @@ pub fn commit(
     }
     let subjects: Vec<Vec<i64>> = rows
         .iter()
-        .map(|r| {
-            r.patients
-                .iter()
-                .filter_map(|id| patients.get(id.as_str()).map(|p| p.pk))
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect()
-        })
+        .map(|r| r.patients.iter().filter_map(|id| patients.get(id.as_str()).map(|p| p.pk)).collect::<BTreeSet<_>>().into_iter().collect())
         .collect();
     let pks = upsert(conn, ehr, rtype, &rows, &subjects, now)?;
     written.stored = rows.iter().filter_map(|r| pks.get(r.fhir_id.as_str()).copied()).collect();

@@ -223,8 +223,8 @@ pub fn end(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, run: i64, how: &En
             }
             let before: Option<Option<i64>> = on_backend!(conn, c => sync_state::table.find(key).select(sync_state::as_of).first(c).optional())?;
             if before.flatten().is_none() {
-                // From now on "none" is known, which was "not known" before: for everyone, also for those with nothing of this type.
-                pending::mark_everyone(conn, now)?;
+                // From now on "none" is known, which was "not known" before: for everyone of this EHR, also for those with nothing of the type.
+                pending::mark_ehr(conn, ehr, now)?;
             }
             on_backend!(conn, c => diesel::update(sync_state::table.find(key))
                 .set((sync_state::as_of.eq(as_of.micros()), sync_state::resume.eq(None::<String>)))

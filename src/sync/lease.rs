@@ -32,7 +32,13 @@ pub(super) enum Refused {
 }
 
 /// Takes the lease of one type; `None` where another one holds it.
-pub(super) async fn take(store: &Store, clock: &dyn Clock, holder: Holder<'_>, ehr: &EhrId, kind: ResourceType) -> Result<Option<Fence>, StoreError> {
+pub(super) async fn take(
+    store: &Store,
+    clock: &dyn Clock,
+    holder: Holder<'_>,
+    ehr: &EhrId,
+    kind: ResourceType,
+) -> Result<Option<Fence>, StoreError> {
     let (name, owner, now) = (lease_name(ehr, kind), holder.owner.to_owned(), clock.now());
     store.write("take a sync lease", move |conn| leases::acquire(conn, &name, &owner, now, holder.term, holder.is_dead)).await
 }

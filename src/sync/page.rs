@@ -7,6 +7,7 @@ use domain::fhir::{self, Reject};
 use domain::model::{EhrId, FhirId, ResourceType};
 
 use super::incoming::{self, NotReady};
+use super::window::Left;
 use crate::ehr::Entry;
 use crate::store::codec::content_hash;
 use crate::store::leases::{self, Fence, Term};
@@ -30,8 +31,8 @@ pub(super) struct Context {
 pub(super) struct Told {
     /// Number of the page, from 1.
     pub number: i64,
-    /// Where a later run can go on.
-    pub resume: Option<Timestamp>,
+    /// What a later run would have left to do.
+    pub left: Option<Left>,
     /// The server's clock at the run's start.
     pub server_started: Timestamp,
     /// The server says that something is missing.
@@ -75,7 +76,7 @@ pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: 
             quarantined: count(sorted.bad.len()),
         };
         sync_state::observe(conn, context.run, Some(told.server_started), told.partial)?;
-        let resume = told.resume.map(|at| at.micros().to_string());
+        let resume = told.left.map(|left| left.to_string());
         sync_state::advance(conn, ehr, *kind, context.run, counts, resume.as_deref())?;
         Ok(counts)
     })

@@ -9,7 +9,7 @@ use domain::{Clock, Timestamp};
 
 use super::lease::Holder;
 use super::page::{self, Context, Told};
-use super::window::{self, Seen};
+use super::window::{self, Left, Seen};
 use crate::ehr::profile::Strategy;
 use crate::ehr::{Capability, Client, EhrError, Page, Pages, Search};
 use crate::store::leases::{self, Fence};
@@ -81,8 +81,53 @@ impl From<EhrError> for Halt {
 struct Start {
     context: Context,
     mark: Option<Timestamp>,
-    from: Option<Timestamp>,
+    left: Option<Left>,
     at: Timestamp,
+}
+
+/// How a search is put. Servers advertise parameters that they refuse; then less is asked, and more is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// By `_lastUpdated`, the latest first.
+    Sorted,
+    /// By `_lastUpdated`, in the server's order.
+    Filtered,
+    /// Everything.
+    All,
+}
+
+impl Ask {
+    /// What to try where this is refused.
+    const fn less(self) -> Self {
+        match self {
+            Self::Sorted => Self::Filtered,
+            Self::Filtered | Self::All => Self::All,
+        }
+    }
+}
+
+/// One search of a run.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    ask: Ask,
+    from: Option<Timestamp>,
+    left: Option<Left>,
+}
+
+impl Window {
+    fn search(&self, kind: ResourceType) -> Search {
+        let mut search = Search::of(kind.as_str());
+        if self.ask == Ask::Sorted {
+            search = search.with("_sort", "-_lastUpdated");
+        }
+        if self.ask != Ask::All {
+            let (from, end) = (self.from.map(|at| format!("ge{at}")), self.left.map(|left| format!("le{}", left.end())));
+            for bound in from.iter().chain(&end) {
+                search = search.with("_lastUpdated", bound);
+            }
+        }
+        search
+    }
 }
 
 /// How often a search is begun anew in one run because the EHR forgot its pages.
@@ -135,77 +180,83 @@ impl Pull<'_> {
             Ok((context, state))
         });
         let (context, state) = begun.await?;
-        let (mark, resume) = state.map_or((None, None), |s| (s.high_water, s.resume.and_then(|text| text.parse().ok())));
-        let mark = mark.map(Timestamp::from_micros);
-        let from = if strategy == Strategy::Cursor { window::begin(mark, resume.map(Timestamp::from_micros)) } else { None };
-        Ok(Start { context, mark, from, at: now })
+        let (mark, left) =
+            state.map_or((None, None), |s| (s.high_water.map(Timestamp::from_micros), s.resume.and_then(|text| text.parse().ok())));
+        Ok(Start { context, mark, left, at: now })
     }
 
     /// Reads all pages; returns the new mark, where there is one.
     async fn pages(&self, strategy: Strategy, start: &Start, tally: &mut Tally) -> Result<Option<Timestamp>, Halt> {
-        let (mut from, mut restarts, mut repeated, mut first_started) = (start.from, 0, false, None::<Seen>);
+        let ask = if strategy == Strategy::Cursor { Ask::Sorted } else { Ask::All };
+        let (mut mark, mut restarts) = (start.mark, 0);
+        let mut window = Window { ask, from: window::begin(mark), left: start.left.filter(|_| ask == Ask::Sorted) };
         loop {
-            let mut seen = None;
-            let pages_before = tally.counts.pages;
-            let ended = self.pass(strategy, start, from, &mut seen, tally).await;
-            let seen = seen.filter(|_| strategy == Strategy::Cursor);
-            let bound = first_started.or(seen);
-            first_started = bound;
-            match ended {
+            let (mut seen, pages_before) = (None::<Seen>, tally.counts.pages);
+            match self.pass(window, start, &mut seen, tally).await {
                 Err(Halt::Ehr(EhrError::PageExpired)) if restarts < RESTARTS => {
-                    restarts += 1;
                     // The window goes on, not the run: what was committed in order need not be read again.
-                    from = seen.and_then(|s| s.resume()).max(from);
+                    restarts += 1;
+                    window.left = seen.and_then(|s| s.left()).or(window.left);
                     tracing::debug!(ehr = %self.ehr, kind = %self.kind, restarts, "the pages of a search expired; it is begun anew");
                     continue;
                 }
+                Err(Halt::Ehr(EhrError::Refused { status: 400 | 422 | 501, .. }))
+                    if tally.counts.pages == pages_before && window.ask != Ask::All =>
+                {
+                    window.ask = window.ask.less();
+                    window.left = window.left.filter(|_| window.ask != Ask::All);
+                    continue;
+                }
+                Ok(Some(left)) => {
+                    window.left = Some(left);
+                    continue;
+                }
+                Ok(None) => {}
                 Err(halt) => return Err(halt),
-                Ok(()) => {}
             }
-            let (Some(seen), Some(bound)) = (seen, bound) else { return Ok(None) };
-            // What changes while pages are counted off shifts the rest; a second look finds what fell between two pages.
-            if seen.moved() && tally.counts.pages - pages_before > 1 && !repeated {
-                repeated = true;
-                continue;
+            if window.ask != ask {
+                tally.note(format!("the EHR refuses to search {} by _lastUpdated as it advertises; more is read than needed", self.kind));
             }
-            // A run that misses something must not move the mark past it.
-            return Ok(if tally.partial { None } else { seen.no_later_than(&bound).mark(start.mark, from) });
+            mark = mark.max(seen.and_then(|s| s.mark()));
+            if window.left.take().is_none() {
+                // A run that misses something must not move the mark past it; one without a cursor has none.
+                return Ok(mark.filter(|_| strategy == Strategy::Cursor && !tally.partial));
+            }
+            // What an earlier run had left is stored; now what came since that run began.
+            window.from = window::begin(mark);
         }
     }
 
-    /// Reads a search from its first page to its last.
-    async fn pass(&self, strategy: Strategy, start: &Start, from: Option<Timestamp>, seen: &mut Option<Seen>, tally: &mut Tally) -> Result<(), Halt> {
-        let mut search = Search::of(self.kind.as_str());
-        if strategy == Strategy::Cursor {
-            search = search.with("_sort", "_lastUpdated");
-            if let Some(from) = from {
-                search = search.with("_lastUpdated", &format!("ge{from}"));
-            }
-        }
-        let mut pages = self.source.client.search(search);
+    /// Reads a search from its first page to its last; or to where the rest is better searched for anew.
+    async fn pass(&self, window: Window, start: &Start, seen: &mut Option<Seen>, tally: &mut Tally) -> Result<Option<Left>, Halt> {
+        let mut pages = self.source.client.search(window.search(self.kind));
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
             let asked_at = self.clock.now();
-            let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(()) };
+            let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
-            let seen = seen.get_or_insert_with(|| Seen::at(server_now));
-            self.note(&page, seen, tally);
+            let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
+            self.look(&page, seen, tally);
             for updated in page::updates(&page.entries) {
                 seen.note(updated, server_now);
             }
             let told = Told {
                 number: tally.counts.pages + 1,
-                resume: seen.resume().filter(|_| strategy == Strategy::Cursor),
+                // Nothing can be said of what is still to come where the order is not ours, or where something was missing before.
+                left: seen.left().filter(|_| window.ask == Ask::Sorted && !tally.partial),
                 server_started: seen.started(),
                 partial: page.incomplete,
                 now: self.clock.now(),
             };
-            let (store, context) = (self.store.clone(), start.context.clone());
+            let (store, context, more) = (self.store.clone(), start.context.clone(), page.more);
             let committed = tokio::task::spawn_blocking(move || page::commit(&store, &context, &page.entries, told)).await;
             tally.counts += committed.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
             (self.progress)(self.kind, tally.counts);
+            if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
+                return Ok(Some(left));
+            }
         }
     }
 
@@ -230,27 +281,31 @@ impl Pull<'_> {
         }
     }
 
-    fn note(&self, page: &Page, seen: &mut Seen, tally: &mut Tally) {
-        tally.partial |= page.incomplete;
-        let mut notes = Vec::new();
+    /// What a page tells of how the EHR answers.
+    fn look(&self, page: &Page, seen: &mut Seen, tally: &mut Tally) {
         if !page.dropped.is_empty() {
-            notes.push(format!("the EHR ignores search parameters of {}: {}", self.kind, page.dropped.join(", ")));
+            tally.note(format!("the EHR ignores search parameters of {}: {}", self.kind, page.dropped.join(", ")));
         }
         if page.dropped.iter().any(|name| name == "_sort") {
             seen.not_in_order();
         }
         if page.unasked > 0 {
-            notes.push(format!("the EHR sent resources that were not asked for with {}; they were left out", self.kind));
+            tally.note(format!("the EHR sent resources that were not asked for with {}; they were left out", self.kind));
         }
         if page.incomplete {
+            tally.partial = true;
             let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
-            notes.push(format!("the EHR says that its answer for {} is not complete ({})", self.kind, said.join("; ")));
+            tally.note(format!("the EHR says that its answer for {} is not complete ({})", self.kind, said.join("; ")));
         }
-        for note in notes {
-            if !tally.notes.contains(&note) {
-                tracing::warn!(ehr = %self.ehr, kind = %self.kind, "{note}");
-                tally.notes.push(note);
-            }
+    }
+}
+
+impl Tally {
+    /// Notes something once.
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            tracing::warn!("{note}");
+            self.notes.push(note);
         }
     }
 }

@@ -9,8 +9,8 @@ use super::lease::{self, Holder};
 use super::pull::{Halt, Pull, Tally, chain, name};
 use crate::ehr::EhrError;
 use crate::ehr::profile::Strategy;
-use crate::store::sync_state::Counts;
 use crate::store::Store;
+use crate::store::sync_state::Counts;
 
 pub use super::pull::Source;
 

@@ -1,10 +1,19 @@
-//! Where a search by `_lastUpdated` begins, and how far the high-water mark may move after it. Pure.
+//! Where a search by `_lastUpdated` begins and ends, and how far the high-water mark may move after it. Pure.
 //!
 //! The mark is an instant of the server's clock such that all changes up to it are stored. It may be too early, which costs repeats, and
 //! never too late, which would lose changes (standards.md D.1; the same choices as smart-fetch's `since`):
 //! - never past the server's clock at the run's start: what changed while pages were read may have been missed;
 //! - never past the latest change seen: a replica may lag behind its own clock;
 //! - a change dated in the future is a mistake or a wrong clock and says nothing.
+//!
+//! Pages are asked for with the latest change first. Many servers page by counting; what changes while they are read then moves to the
+//! front, and pushes the rest down: it comes twice. With the oldest first it would move to the end, and the rest up: one would be missed
+//! at the border of two pages. So a run that is cut off has stored all from its end back to some instant, and what is left is before it.
+//!
+//! A search for what is left has an end, and what changes leaves it, so that the rest moves up. It therefore goes from page to page by
+//! instants ([`Seen::further`]) and not by the server's count, as far as a page holds more than what changed at one instant.
+
+use std::str::FromStr;
 
 use chrono::TimeDelta;
 use domain::Timestamp;
@@ -15,28 +24,73 @@ pub const OVERLAP: TimeDelta = TimeDelta::minutes(5);
 /// A `Date` header is cut to the second, so a change of the same second may look later.
 const DATE_PRECISION: TimeDelta = TimeDelta::seconds(1);
 
-/// From where on to ask: the resume point of a run that was cut off, else the mark less the overlap, else everything.
+/// Instants of servers may be finer than ours.
+const INSTANT_PRECISION: TimeDelta = TimeDelta::milliseconds(1);
+
+/// From where on to ask; everything where there is no mark.
 #[must_use]
-pub fn begin(mark: Option<Timestamp>, resume: Option<Timestamp>) -> Option<Timestamp> {
-    let overlapped = mark.map(|mark| mark.plus(-OVERLAP));
-    // A resume point is at or after the beginning of its own run, so the later of the two is the one with less to repeat.
-    resume.max(overlapped)
+pub fn begin(mark: Option<Timestamp>) -> Option<Timestamp> {
+    mark.map(|mark| mark.plus(-OVERLAP))
 }
 
-/// What a run has seen of `_lastUpdated`, page by page in the order of the server.
+/// What a run that was cut off has left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// All later changes were stored.
+    pub until: Timestamp,
+    /// How far the mark may move once the rest is stored too; absent where nothing was seen that tells.
+    pub mark: Option<Timestamp>,
+}
+
+impl Left {
+    /// Up to where to ask.
+    #[must_use]
+    pub fn end(&self) -> Timestamp {
+        self.until.plus(INSTANT_PRECISION)
+    }
+}
+
+impl std::fmt::Display for Left {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.mark {
+            Some(mark) => write!(f, "{} {}", self.until.micros(), mark.micros()),
+            None => write!(f, "{}", self.until.micros()),
+        }
+    }
+}
+
+/// A resume point that this version did not write: the run begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored resume point cannot be read")]
+pub struct NotLeft;
+
+impl FromStr for Left {
+    type Err = NotLeft;
+
+    fn from_str(text: &str) -> Result<Self, NotLeft> {
+        let instant = |part: &str| part.parse().map(Timestamp::from_micros).map_err(|_| NotLeft);
+        match text.split_once(' ') {
+            Some((until, mark)) => Ok(Self { until: instant(until)?, mark: Some(instant(mark)?) }),
+            None => Ok(Self { until: instant(text)?, mark: None }),
+        }
+    }
+}
+
+/// What the pages of one search have shown of `_lastUpdated`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     started: Timestamp,
+    left: Option<Left>,
     latest: Option<Timestamp>,
     last: Option<Timestamp>,
     in_order: bool,
 }
 
 impl Seen {
-    /// At the beginning of a run, with the server's clock then.
+    /// At the beginning of a search, with the server's clock then, and with what an earlier run left, where this search does that.
     #[must_use]
-    pub const fn at(started: Timestamp) -> Self {
-        Self { started, latest: None, last: None, in_order: true }
+    pub const fn at(started: Timestamp, left: Option<Left>) -> Self {
+        Self { started, left, latest: None, last: None, in_order: true }
     }
 
     /// The server does not sort as asked.
@@ -50,13 +104,6 @@ impl Seen {
         self.started
     }
 
-    /// The same, for a run that began with an earlier pass.
-    #[must_use]
-    pub fn no_later_than(mut self, earlier: &Self) -> Self {
-        self.started = self.started.min(earlier.started);
-        self
-    }
-
     /// A resource came, with its `meta.lastUpdated` where it had one; `server_now` is the server's clock when it gave the page.
     pub fn note(&mut self, updated: Option<Timestamp>, server_now: Timestamp) {
         let Some(updated) = updated else {
@@ -64,33 +111,36 @@ impl Seen {
             self.in_order = false;
             return;
         };
-        self.in_order &= self.last.is_none_or(|last| last <= updated);
+        self.in_order &= self.last.is_none_or(|last| last >= updated);
         self.last = Some(updated);
         if updated <= server_now.plus(DATE_PRECISION) {
             self.latest = self.latest.max(Some(updated));
         }
     }
 
-    /// Whether something changed after the run began. At a server that pages by counting, the rest then moved up by one, and what stood at
-    /// the border of two pages was not read.
+    /// What is left to do if the run ends here; `None` where the pages were not in order, so that nothing can be said of what is still to
+    /// come.
     #[must_use]
-    pub fn moved(&self) -> bool {
-        self.latest.is_some_and(|latest| latest > self.started)
+    pub fn left(&self) -> Option<Left> {
+        self.last.filter(|_| self.in_order).map(|until| Left { until, mark: self.mark() })
     }
 
-    /// Where a later run can go on if this one ends here; `None` where the pages were not in order, so that nothing can be said of what
-    /// is still to come.
+    /// After a page of a search for what is left: with what to search anew instead of asking for the next page. `None` where this search
+    /// has no end, where the order is not ours, or where the page holds one instant only.
     #[must_use]
-    pub fn resume(&self) -> Option<Timestamp> {
-        self.last.filter(|_| self.in_order).map(|last| last.min(self.started))
+    pub fn further(&self) -> Option<Left> {
+        let (before, now) = (self.left?, self.left()?);
+        (now.until < before.until).then_some(now)
     }
 
-    /// The mark after the last page of a run that went on from `resumed`, where the mark was `before`. Up to a resume point all was stored
-    /// by the run that left it.
+    /// How far the mark may move once the last page is stored.
     #[must_use]
-    pub fn mark(&self, before: Option<Timestamp>, resumed: Option<Timestamp>) -> Option<Timestamp> {
-        let seen = self.latest.map(|latest| latest.min(self.started));
-        before.max(resumed).max(seen)
+    pub fn mark(&self) -> Option<Timestamp> {
+        match self.left {
+            // What changed since that run began is not in this search.
+            Some(left) => left.mark,
+            None => self.latest.map(|latest| latest.min(self.started)),
+        }
     }
 }
 
@@ -107,49 +157,44 @@ mod tests {
     }
 
     #[test]
-    fn begins_at_the_resume_point_else_behind_the_mark() {
-        for (mark, resume, expected) in [
-            (None, None, None),
-            (Some(1_000), None, Some(700)),
-            (None, Some(500), Some(500)),
-            (Some(1_000), Some(900), Some(900)),
-            // Left over from before the mark moved: it would repeat more than the overlap does.
-            (Some(1_000), Some(10), Some(700)),
-        ] {
-            assert_eq!(begin(mark.map(t), resume.map(t)), expected.map(t), "{mark:?} {resume:?}");
+    fn the_mark_is_bounded_by_the_start_and_by_what_was_seen() {
+        let mark = |updates: &[i64]| {
+            let mut seen = Seen::at(t(100), None);
+            updates.iter().for_each(|u| seen.note(Some(t(*u)), t(120)));
+            seen.mark()
+        };
+        assert_eq!(mark(&[]), None, "a quiet server moves nothing");
+        assert_eq!(mark(&[70, 60]), Some(t(70)));
+        assert_eq!(mark(&[110, 60]), Some(t(100)), "changed while it was read");
+        assert_eq!(mark(&[4_000_000_000, 60]), Some(t(60)), "dated in the future");
+        assert_eq!(begin(Some(t(1_000))), Some(t(700)));
+        assert_eq!(begin(None), None);
+    }
+
+    #[test]
+    fn a_server_that_does_not_sort_leaves_nothing_to_go_on_from() {
+        let left = |updates: &[Option<i64>]| {
+            let mut seen = Seen::at(t(100), None);
+            updates.iter().for_each(|u| seen.note(u.map(t), t(120)));
+            seen.left()
+        };
+        assert_eq!(left(&[]), None);
+        assert_eq!(left(&[Some(5), Some(1), Some(1)]), Some(Left { until: t(1), mark: Some(t(5)) }));
+        assert_eq!(left(&[Some(1), Some(5)]), None);
+        assert_eq!(left(&[Some(5), None, Some(1)]), None);
+    }
+
+    #[test]
+    fn what_is_left_is_written_and_read() {
+        for left in [Left { until: t(5), mark: Some(t(9)) }, Left { until: t(-5), mark: None }] {
+            assert_eq!(left.to_string().parse(), Ok(left));
+        }
+        for text in ["", "x", "5 x", "5 6 7", "https://ehr.example.org/r4?_getpages=1"] {
+            assert_eq!(text.parse::<Left>(), Err(NotLeft), "{text}");
         }
     }
 
-    #[test]
-    fn the_mark_is_bounded_by_the_start_and_by_what_was_seen() {
-        let mark = |updates: &[i64], before: Option<i64>| {
-            let mut seen = Seen::at(t(100));
-            updates.iter().for_each(|u| seen.note(Some(t(*u)), t(120)));
-            seen.mark(before.map(t), None)
-        };
-        assert_eq!(mark(&[], None), None);
-        assert_eq!(mark(&[], Some(50)), Some(t(50)), "a quiet server moves nothing");
-        assert_eq!(mark(&[60, 70], Some(50)), Some(t(70)));
-        assert_eq!(mark(&[60, 110], Some(50)), Some(t(100)), "changed while it was read");
-        assert_eq!(mark(&[60, 4_000_000_000], Some(50)), Some(t(60)), "dated in the future");
-        assert_eq!(mark(&[10], Some(50)), Some(t(50)), "the mark never goes back");
-    }
-
-    #[test]
-    fn a_server_that_does_not_sort_gives_no_resume_point() {
-        let resume = |updates: &[Option<i64>]| {
-            let mut seen = Seen::at(t(100));
-            updates.iter().for_each(|u| seen.note(u.map(t), t(120)));
-            seen.resume()
-        };
-        assert_eq!(resume(&[]), None);
-        assert_eq!(resume(&[Some(1), Some(1), Some(5)]), Some(t(5)));
-        assert_eq!(resume(&[Some(5), Some(1)]), None);
-        assert_eq!(resume(&[Some(1), None, Some(5)]), None);
-        assert_eq!(resume(&[Some(1), Some(110)]), Some(t(100)), "not past the start");
-    }
-
-    /// A server whose resources change while it is read, and runs that are cut off at any page.
+    /// What happens to a server: a change, or a run that reads pages of that size, is cut off after so many, and sees changes meanwhile.
     #[derive(Clone, Debug)]
     enum Step {
         Change { id: u8, after: i64 },
@@ -159,61 +204,79 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
             (0..12_u8, 1..600_i64).prop_map(|(id, after)| Step::Change { id, after }),
-            (1..4_usize, proptest::option::of(0..4_usize), proptest::collection::vec((0..12_u8, 1..5_i64), 0..4))
+            (2..5_usize, proptest::option::of(0..4_usize), proptest::collection::vec((0..12_u8, 1..5_i64), 0..4))
                 .prop_map(|(page, cut, changes)| Step::Run { page, cut, changes }),
         ]
     }
 
+    #[derive(Default)]
+    struct World {
+        now: i64,
+        server: BTreeMap<u8, i64>,
+        known: BTreeMap<u8, i64>,
+        mark: Option<Timestamp>,
+        left: Option<Left>,
+    }
+
+    impl World {
+        /// Reads until there is no more, at a server that pages by counting; false where it was cut off.
+        fn search(&mut self, page: usize, cut: Option<usize>, changes: &mut Vec<(u8, i64)>) -> bool {
+            let (mut seen, mut pages, mut offset) = (Seen::at(t(self.now), self.left), 0, 0);
+            let mut end = self.left.map(|left| left.end());
+            loop {
+                if cut == Some(pages) {
+                    return false;
+                }
+                let wanted = |at: i64| begin(self.mark).is_none_or(|from| t(at) >= from) && end.is_none_or(|end| t(at) <= end);
+                let mut rows: Vec<(i64, u8)> = self.server.iter().map(|(id, at)| (*at, *id)).filter(|(at, _)| wanted(*at)).collect();
+                rows.sort_unstable_by(|a, b| b.cmp(a));
+                let rows: Vec<(i64, u8)> = rows.into_iter().skip(offset).take(page).collect();
+                if rows.is_empty() {
+                    break;
+                }
+                for (at, id) in &rows {
+                    seen.note(Some(t(*at)), t(self.now));
+                    self.known.insert(*id, *at);
+                }
+                self.left = seen.left();
+                (pages, offset) = (pages + 1, offset + rows.len());
+                if let Some(left) = seen.further() {
+                    (seen, end, offset) = (Seen::at(t(self.now), Some(left)), Some(left.end()), 0);
+                }
+                if let Some((id, after)) = changes.pop() {
+                    self.now += after;
+                    self.server.insert(id, self.now);
+                }
+            }
+            self.mark = self.mark.max(seen.mark());
+            self.left = None;
+            true
+        }
+    }
+
     proptest! {
-        /// Whatever changes and whenever a run is cut off: after the next whole run over a quiet server, all is known.
+        /// Whatever changes and wherever runs are cut off: once a run comes to its end at a quiet server, all is known.
         #[test]
         fn nothing_is_ever_missed(steps in proptest::collection::vec(step(), 1..30)) {
-            let mut now = 1_000_000;
-            let mut server: BTreeMap<u8, i64> = BTreeMap::new();
-            let mut known: BTreeMap<u8, i64> = BTreeMap::new();
-            let (mut mark, mut resume) = (None, None);
+            let mut world = World { now: 1_000_000, ..World::default() };
             let whole = Step::Run { page: 3, cut: None, changes: Vec::new() };
             for step in steps.into_iter().chain([whole]) {
                 match step {
                     Step::Change { id, after } => {
-                        now += after;
-                        server.insert(id, now);
+                        world.now += after;
+                        world.server.insert(id, world.now);
                     }
                     Step::Run { page, cut, mut changes } => {
-                        now += 1;
-                        let from = begin(mark, resume);
-                        let mut seen = Seen::at(t(now));
-                        let (mut pages, mut last) = (0, None);
-                        let finished = loop {
-                            if cut == Some(pages) {
-                                break false;
-                            }
-                            // A page is what comes after the last one; what changes meanwhile moves to the end.
-                            let mut rows: Vec<(i64, u8)> = server.iter().map(|(id, u)| (*u, *id)).collect();
-                            rows.retain(|row| from.is_none_or(|from| t(row.0) >= from) && last.is_none_or(|last| *row > last));
-                            rows.sort_unstable();
-                            rows.truncate(page);
-                            let Some(end) = rows.last() else { break true };
-                            last = Some(*end);
-                            for (updated, id) in &rows {
-                                seen.note(Some(t(*updated)), t(now));
-                                known.insert(*id, *updated);
-                            }
-                            resume = seen.resume();
-                            pages += 1;
-                            if let Some((id, after)) = changes.pop() {
-                                now += after;
-                                server.insert(id, now);
-                            }
-                        };
-                        if finished {
-                            mark = seen.mark(mark, from);
-                            resume = None;
+                        world.now += 1;
+                        // A run that finishes what another one left goes on with what came since.
+                        let more = world.left.is_some();
+                        if world.search(page, cut, &mut changes) && more {
+                            world.search(page, cut, &mut changes);
                         }
                     }
                 }
             }
-            prop_assert_eq!(known, server);
+            prop_assert_eq!(world.known, world.server);
         }
     }
 }

@@ -34,12 +34,7 @@ impl Leases {
     /// Leases of `term` for the process `owner`.
     #[must_use]
     pub fn new(store: Store, owner: Owner, clock: Arc<dyn Clock>, term: TimeDelta) -> Self {
-        Self {
-            store,
-            owner: Arc::new(owner),
-            clock,
-            term,
-        }
+        Self { store, owner: Arc::new(owner), clock, term }
     }
 
     /// The term, for the commits that extend.
@@ -67,13 +62,7 @@ impl Leases {
         let (end, ended) = oneshot::channel();
         let (lost, seen) = watch::channel(false);
         let keeper = tokio::spawn(self.clone().kept(fence.clone(), ended, lost));
-        Lease {
-            fence,
-            term: self.term(),
-            lost: seen,
-            end,
-            keeper,
-        }
+        Lease { fence, term: self.term(), lost: seen, end, keeper }
     }
 
     async fn kept(self, fence: Fence, mut ended: oneshot::Receiver<()>, lost: watch::Sender<bool>) -> Result<(), StoreError> {
@@ -82,17 +71,10 @@ impl Leases {
         loop {
             // Ends when the holder says so, and also when the holder is dropped.
             if tokio::time::timeout(term / 3, &mut ended).await.is_ok() {
-                return self
-                    .store
-                    .write("give a lease back", move |conn| leases::release(conn, &fence))
-                    .await;
+                return self.store.write("give a lease back", move |conn| leases::release(conn, &fence)).await;
             }
             let (own, clock, length) = (fence.clone(), Arc::clone(&self.clock), self.term());
-            match self
-                .store
-                .write("extend a lease", move |conn| leases::extend(conn, &own, clock.now(), length))
-                .await
-            {
+            match self.store.write("extend a lease", move |conn| leases::extend(conn, &own, clock.now(), length)).await {
                 Ok(()) => proven = Instant::now(),
                 Err(StoreError::LeaseLost(name)) => {
                     tracing::warn!(lease = %name, "the lease was lost to another worker; what is not committed is left to it");

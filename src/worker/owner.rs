@@ -21,11 +21,7 @@ impl Owner {
         let pid = std::process::id();
         let known = host().zip(start_of(pid).and_then(|s| s.running()));
         let (host, start) = known.unwrap_or_default();
-        let text = if host.is_empty() {
-            format!("?/{pid}/?")
-        } else {
-            format!("{host}/{pid}/{start}")
-        };
+        let text = if host.is_empty() { format!("?/{pid}/?") } else { format!("{host}/{pid}/{start}") };
         Self { host, text }
     }
 
@@ -119,26 +115,11 @@ mod tests {
             (host.to_owned(), pid.to_owned(), start.parse::<u64>().unwrap())
         };
         assert!(!me.is_dead(me.as_str()), "{me:?}");
-        assert!(
-            me.is_dead(&format!("{host}/{pid}/{}", start + 1)),
-            "the number was used again by a later process"
-        );
-        for unclear in [
-            "",
-            "me",
-            "a/b/c",
-            "other.boot.1.0/1/1",
-            &format!("{host}/x/1"),
-            &format!("{host}/{pid}/?"),
-            "?/1/?",
-            "/1/1",
-        ] {
+        assert!(me.is_dead(&format!("{host}/{pid}/{}", start + 1)), "the number was used again by a later process");
+        for unclear in ["", "me", "a/b/c", "other.boot.1.0/1/1", &format!("{host}/x/1"), &format!("{host}/{pid}/?"), "?/1/?", "/1/1"] {
             assert!(!me.is_dead(unclear), "{unclear}");
         }
-        let unknown = Owner {
-            host: String::new(),
-            text: "?/1/?".to_owned(),
-        };
+        let unknown = Owner { host: String::new(), text: "?/1/?".to_owned() };
         assert!(!unknown.is_dead(&format!("{host}/{pid}/{}", start + 1)));
     }
 
@@ -152,10 +133,7 @@ mod tests {
         child.kill().unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while !me.is_dead(&name) {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "a killed child that nobody waited for still counts as alive"
-            );
+            assert!(std::time::Instant::now() < deadline, "a killed child that nobody waited for still counts as alive");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         child.wait().unwrap();

@@ -36,11 +36,7 @@ impl Worker {
     /// A worker that runs at most `at_once` tasks at the same time (at least one).
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, at_once: usize) -> Self {
-        Self {
-            clock,
-            permits: Arc::new(Semaphore::new(at_once.max(1))),
-            health: Health::new(),
-        }
+        Self { clock, permits: Arc::new(Semaphore::new(at_once.max(1))), health: Health::new() }
     }
 
     /// What the tasks are doing.

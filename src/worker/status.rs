@@ -81,14 +81,7 @@ impl Health {
 
     pub(super) fn enter(&self, name: &str, phase: Phase) {
         self.map(|all| {
-            let new = || Status {
-                name: name.to_owned(),
-                phase,
-                runs: 0,
-                failures_in_a_row: 0,
-                last_ended: None,
-                last_report: None,
-            };
+            let new = || Status { name: name.to_owned(), phase, runs: 0, failures_in_a_row: 0, last_ended: None, last_report: None };
             all.entry(name.to_owned()).or_insert_with(new).phase = phase;
         });
     }
@@ -103,11 +96,7 @@ impl Health {
         let failures = self.map(|all| {
             let Some(status) = all.get_mut(name) else { return 0 };
             status.runs += 1;
-            status.failures_in_a_row = if report.failed.is_some() {
-                status.failures_in_a_row.saturating_add(1)
-            } else {
-                0
-            };
+            status.failures_in_a_row = if report.failed.is_some() { status.failures_in_a_row.saturating_add(1) } else { 0 };
             status.last_ended = Some(now);
             status.last_report = Some(report);
             status.failures_in_a_row
@@ -121,10 +110,7 @@ impl Health {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "Prometheus knows only floats; a microsecond of a date fits well enough"
-)]
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats; a microsecond of a date fits well enough")]
 fn seconds(t: Timestamp) -> f64 {
     t.micros() as f64 / 1e6
 }

@@ -28,32 +28,19 @@ impl TaskReport {
     /// There was nothing to do.
     #[must_use]
     pub fn idle(next: Option<Timestamp>) -> Self {
-        Self {
-            summary: "nothing to do".to_owned(),
-            next,
-            ..Self::default()
-        }
+        Self { summary: "nothing to do".to_owned(), next, ..Self::default() }
     }
 
     /// Something was done.
     #[must_use]
     pub fn worked(summary: impl Into<String>, next: Option<Timestamp>) -> Self {
-        Self {
-            worked: true,
-            summary: summary.into(),
-            failed: None,
-            next,
-        }
+        Self { worked: true, summary: summary.into(), failed: None, next }
     }
 
     /// It failed.
     #[must_use]
     pub fn failed(why: impl Into<String>) -> Self {
-        Self {
-            summary: "failed".to_owned(),
-            failed: Some(why.into()),
-            ..Self::default()
-        }
+        Self { summary: "failed".to_owned(), failed: Some(why.into()), ..Self::default() }
     }
 }
 
@@ -102,12 +89,7 @@ impl Task {
         F: Fn(Stop) -> R + Send + Sync + 'static,
         R: Future<Output = TaskReport> + Send + 'static,
     {
-        Self {
-            name: name.into(),
-            period,
-            nudge,
-            run: Arc::new(move |stop| Box::pin(run(stop))),
-        }
+        Self { name: name.into(), period, nudge, run: Arc::new(move |stop| Box::pin(run(stop))) }
     }
 
     /// Its name: in logs, metrics and on the status page.

@@ -112,7 +112,9 @@ fn created(outcome: CreateOutcome) -> Created {
         CreateOutcome::Existing(written) => Created::Existing(remote(written)),
         CreateOutcome::Unclear { why } => Created::Unclear(format!("no-answer: {why}")),
         // A fresh token was not taken either: no other row will fare better.
-        CreateOutcome::Refused { status: 401, .. } => Created::Halted("the EHR does not take its own access token (HTTP status 401)".to_owned()),
+        CreateOutcome::Refused { status: 401, .. } => {
+            Created::Halted("the EHR does not take its own access token (HTTP status 401)".to_owned())
+        }
         CreateOutcome::Refused { class: Refusal::Busy, retry_after, .. } => Created::Throttled(retry_after),
         CreateOutcome::Refused { class: Refusal::SeveralMatch, .. } => Created::SeveralMatch,
         CreateOutcome::Refused { class: Refusal::Conflict, status, .. } => Created::Conflict(format!("http-{status}")),

@@ -10,7 +10,7 @@ use typed::{Communication, CommunicationStatus, Identifier, Invalid, Payload, Re
 
 use super::contract::{Contract, Element, PayloadShape, Status};
 use super::meaning::{Meaning, meaning, medium};
-use super::status::status;
+use super::status::{failure_code, status};
 use crate::store::attempts::Attempt;
 
 /// Who writes: the same for all write-backs of an installation.
@@ -102,7 +102,11 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
     let mut fit = Fit { contract, losses: Vec::new() };
     let communication = Communication {
         // The profile fixes the namespace of the identifier.
-        profile: if site.identifier_system == ATTEMPT_SYSTEM { fit.list(Element::Profile, vec![PROFILE_COMMUNICATION.to_owned()]) } else { Vec::new() },
+        profile: if site.identifier_system == ATTEMPT_SYSTEM {
+            fit.list(Element::Profile, vec![PROFILE_COMMUNICATION.to_owned()])
+        } else {
+            Vec::new()
+        },
         identifier: fit.list(Element::Identifier, vec![Identifier { system: site.identifier_system.clone(), value: a.id.clone() }]),
         based_on: fit.list(Element::BasedOn, plan),
         status_reason: fit.one(Element::StatusReason, reason),
@@ -199,7 +203,7 @@ fn notes(a: &Attempt) -> Vec<String> {
     if a.outcome.as_deref() == Some("answered") {
         notes.push("The patient answered.".to_owned());
     }
-    if let Some(code) = a.failure.as_deref().filter(|_| a.outcome.as_deref() == Some("failed")).and_then(printable) {
+    if let Some(code) = failure_code(a).filter(|_| a.outcome.as_deref() == Some("failed")).and_then(printable) {
         notes.push(format!("The channel said: {code}"));
     }
     notes

@@ -296,7 +296,8 @@ mod tests {
         let word: Override =
             serde_json::from_str(r#"{"payload":"template","leave-out":[]}"#.replace("leave-out", "leave_out").as_str()).unwrap();
         assert_eq!(Contract::full_r4().with(&word), Contract { payload: PayloadShape::Template, ..Contract::full_r4() });
-        let word: Override = serde_json::from_str(r#"{"leave_out":["identifier"],"settle_delay_secs":5,"conditional_create":true}"#).unwrap();
+        let word: Override =
+            serde_json::from_str(r#"{"leave_out":["identifier"],"settle_delay_secs":5,"conditional_create":true}"#).unwrap();
         let contract = Contract::full_r4().within(&Stated { create: true, ..Stated::default() }).with(&word);
         assert_eq!(contract.settle_delay(), TimeDelta::seconds(5));
         assert!(contract.conditional_create && !contract.creates_conditionally(), "a condition on what is not kept would never be met");

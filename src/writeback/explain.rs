@@ -36,10 +36,10 @@ pub fn explain(row: &Writeback, now: Timestamp) -> String {
 }
 
 fn written(row: &Writeback) -> String {
-    let place = row.remote_id.as_deref().map_or_else(
-        || "It is in the EHR, which did not tell its id.".to_owned(),
-        |id| format!("It is in the EHR as Communication/{id}."),
-    );
+    let place = row
+        .remote_id
+        .as_deref()
+        .map_or_else(|| "It is in the EHR, which did not tell its id.".to_owned(), |id| format!("It is in the EHR as Communication/{id}."));
     let losses: Vec<Loss> = serde_json::from_str(&row.loss).unwrap_or_default();
     if losses.is_empty() {
         return place;
@@ -52,9 +52,13 @@ fn written(row: &Writeback) -> String {
 fn remedy(cause: &str) -> &'static str {
     match cause {
         "not-taken" => "Ask the EHR's operator whether Communication can be created, then replay it.",
-        "http-401" | "http-403" => "Have the EHR's operator grant system/Communication.crs to this client, or look whether this patient's chart is closed to it; then replay it.",
+        "http-401" | "http-403" => {
+            "Have the EHR's operator grant system/Communication.crs to this client, or look whether this patient's chart is closed to it; then replay it."
+        }
         "http-404" | "http-405" | "http-501" => "This EHR does not create Communications at its base URL; run `fhir-engage ehr check`.",
-        "http-400" | "http-422" => "The EHR refuses the content; leave the element that it names out by the EHR's write-back settings, then replay it.",
+        "http-400" | "http-422" => {
+            "The EHR refuses the content; leave the element that it names out by the EHR's write-back settings, then replay it."
+        }
         "http-409" | "http-412" => "Another system is changing the same thing; replay it later.",
         "found-twice" => "Have all but one of them marked as entered in error in the EHR.",
         "status-not-taken" => "Leave it in the ledger: this EHR's chart cannot say it.",

@@ -96,8 +96,12 @@ impl<C: Chart> Try<'_, C> {
             Ok(Sighting::Once(found)) => self.written(found),
             Ok(Sighting::Several(n)) => self.doubled(n),
             Ok(Sighting::Absent) => self.create().await,
-            Ok(Sighting::Doubtful) => self.parked("search-not-trusted: the EHR's search does not apply our identifier, so it cannot tell whether an earlier try arrived"),
-            Err(SearchFailed::Refused(why)) => self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived")),
+            Ok(Sighting::Doubtful) => self.parked(
+                "search-not-trusted: the EHR's search does not apply our identifier, so it cannot tell whether an earlier try arrived",
+            ),
+            Err(SearchFailed::Refused(why)) => {
+                self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived"))
+            }
             Err(failed) => self.search_failed(failed),
         }
     }
@@ -159,7 +163,8 @@ impl<C: Chart> Try<'_, C> {
             (Finder::PatientSent, Some(sent)) => {
                 // Servers round instants; a second each way covers that.
                 let second = chrono::TimeDelta::seconds(1);
-                let [from, to] = [sent.plus(-second), sent.plus(second)].map(|t| t.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+                let [from, to] =
+                    [sent.plus(-second), sent.plus(second)].map(|t| t.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
                 vec![("patient", format!("Patient/{}", self.letter.patient)), ("sent", format!("ge{from}")), ("sent", format!("le{to}"))]
             }
             (Finder::PatientSent, None) => vec![("patient", format!("Patient/{}", self.letter.patient))],
@@ -191,7 +196,10 @@ impl<C: Chart> Try<'_, C> {
             let why = format!("{why}: the EHR refused it {CONFLICTS} times as a conflict");
             return self.ended(Settlement::Refused { why }, Signal::Fine);
         }
-        self.ended(Settlement::Again { at: self.later(None), why: format!("{why}: the EHR says that it conflicts with another change") }, Signal::Fine)
+        self.ended(
+            Settlement::Again { at: self.later(None), why: format!("{why}: the EHR says that it conflicts with another change") },
+            Signal::Fine,
+        )
     }
 
     fn parked(&self, why: &str) -> Pushed {

@@ -90,7 +90,10 @@ mod tests {
     use super::*;
 
     fn entry(id: &str, identifiers: &str) -> Match {
-        Match { bytes: format!(r#"{{"resourceType":"Communication","id":"{id}","meta":{{"versionId":"2"}},"identifier":{identifiers}}}"#).into_bytes() }
+        Match {
+            bytes: format!(r#"{{"resourceType":"Communication","id":"{id}","meta":{{"versionId":"2"}},"identifier":{identifiers}}}"#)
+                .into_bytes(),
+        }
     }
 
     #[test]

@@ -22,9 +22,14 @@ pub(super) fn status(a: &Attempt) -> Option<(Status, Option<Concept>)> {
         // `settle_by` is set when the channel takes a message.
         "unknown" if a.settle_by.is_some() => Some((Status::Completed, Some(outcome::DELIVERY_UNKNOWN.into()))),
         "unknown" => Some((Status::Unknown, Some(status_reason::UNKNOWN.into()))),
-        "failed" => Some((Status::Stopped, Some(failure_reason(a.channel.as_deref(), a.failure.as_deref())))),
+        "failed" => Some((Status::Stopped, Some(failure_reason(a.channel.as_deref(), failure_code(a))))),
         _ => None,
     }
+}
+
+/// The failure's code: without the mark that only the channel was at fault, which matters to the next rung and not to a chart.
+pub(super) fn failure_code(a: &Attempt) -> Option<&str> {
+    a.failure.as_deref().map(|f| f.strip_prefix("channel: ").unwrap_or(f))
 }
 
 /// The reason of a failure. Its code is the first word, or an enhanced mail status (RFC 3463) anywhere in it (`550 5.1.1`).

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use domain::model::Phi;
 use domain::{Clock, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -243,7 +244,10 @@ impl<'a, C> Run<'a, C> {
     fn tell(&self) {
         let r = &self.report;
         let (ehr, stopped) = (self.stage.ehr, r.stopped.as_deref());
-        tracing::info!(ehr, r.written, r.again, r.unknown, r.parked, r.refused, stopped, "wrote back");
+        let (written, again, unknown, parked, refused) = (r.written, r.again, r.unknown, r.parked, r.refused);
+        if stopped.is_some() || written + again + unknown + parked + refused > 0 {
+            tracing::info!(ehr, written, again, unknown, parked, refused, stopped, "wrote back");
+        }
     }
 }
 
@@ -314,15 +318,17 @@ impl Maker {
             .collect()
     }
 
-    /// The words that were sent, where the contract wants them.
+    /// The words that were sent, where the contract wants them: as the ledger keeps them, without the address.
     fn message(&self, packed: Option<&[u8]>) -> Result<Option<String>, StoreError> {
-        match packed {
-            Some(packed) if self.contract.payload == PayloadShape::Text => {
-                let bytes = self.store.codec().unpack(packed, None)?;
-                String::from_utf8(bytes).map(Some).map_err(|_| StoreError::Damaged("a message that was sent"))
-            }
-            _ => Ok(None),
+        #[derive(serde::Deserialize)]
+        struct Kept {
+            subject: Phi<String>,
+            body: Phi<String>,
         }
+        let Some(packed) = packed.filter(|_| self.contract.payload == PayloadShape::Text) else { return Ok(None) };
+        let json = self.store.codec().unpack(packed, None)?;
+        let kept: Kept = serde_json::from_slice(&json).map_err(|_| StoreError::Damaged("a message that was sent"))?;
+        Ok(Some(format!("{}\n\n{}", kept.subject.expose(), kept.body.expose())))
     }
 
     fn letter(&self, claim: &Claimed, subject: &Subject<'_>) -> Result<Letter, String> {

@@ -28,15 +28,7 @@ fn tree() -> Vec<Source> {
     files.sort();
     let own_crates: BTreeSet<String> = files
         .iter()
-        .filter_map(|f| {
-            f.strip_prefix(root.join("src"))
-                .ok()?
-                .components()
-                .next()?
-                .as_os_str()
-                .to_str()
-                .map(str::to_owned)
-        })
+        .filter_map(|f| f.strip_prefix(root.join("src")).ok()?.components().next()?.as_os_str().to_str().map(str::to_owned))
         .filter(|name| root.join("src").join(name).join("Cargo.toml").exists())
         .collect();
     source::mark_tests(
@@ -76,16 +68,8 @@ const MAP: &str = "text\n\n| module | may import | notes |\n|---|---|---|\n| `st
 /// The rules that a planted tree breaks.
 fn broken(files: &[(&str, &str)]) -> Vec<String> {
     let own = BTreeSet::from(["sandbox".to_owned(), "domain".to_owned(), "typed".to_owned()]);
-    let skeleton = [
-        "src/store/mod.rs",
-        "src/sync/mod.rs",
-        "src/ehr/mod.rs",
-        "src/net/mod.rs",
-        "src/sandbox/lib.rs",
-    ];
-    let planted = files
-        .iter()
-        .map(|(path, text)| Source::new((*path).to_owned(), (*text).to_owned(), &own));
+    let skeleton = ["src/store/mod.rs", "src/sync/mod.rs", "src/ehr/mod.rs", "src/net/mod.rs", "src/sandbox/lib.rs"];
+    let planted = files.iter().map(|(path, text)| Source::new((*path).to_owned(), (*text).to_owned(), &own));
     let rest = skeleton
         .iter()
         .filter(|path| !files.iter().any(|f| f.0 == **path))
@@ -96,10 +80,7 @@ fn broken(files: &[(&str, &str)]) -> Vec<String> {
 #[track_caller]
 fn breaks(path: &str, text: &str, rule: &str) {
     let found = broken(&[(path, text)]);
-    assert!(
-        found.len() == 1 && found[0].starts_with(&format!("{path}: ")) && found[0].contains(rule),
-        "{found:?}"
-    );
+    assert!(found.len() == 1 && found[0].starts_with(&format!("{path}: ")) && found[0].contains(rule), "{found:?}");
 }
 
 #[track_caller]
@@ -128,41 +109,23 @@ fn imports_that_the_table_does_not_allow_are_found() {
         "src/sync/pull.rs",
         "//! T.\nuse crate::ehr::Client;\nuse crate::{store::{Store, view}, sync::x};\nuse super::window;\nuse domain::Clock;\n",
     );
-    holds(
-        "src/store/pool.rs",
-        "//! T.\n// use crate::sync;\nfn f() -> &'static str { \"crate::sync::x\" } /* crate::sync::y */\n",
-    );
-    holds(
-        "src/store/pool.rs",
-        "//! T.\nfn f() { self.sync.sync(); let c = '\"'; store::sync(r#\"crate::sync\"#); }\n",
-    );
-    holds(
-        "src/store/pool.rs",
-        "//! T.\n#[cfg(test)]\nmod tests {\n    use crate::sync::Task;\n}\n",
-    );
+    holds("src/store/pool.rs", "//! T.\n// use crate::sync;\nfn f() -> &'static str { \"crate::sync::x\" } /* crate::sync::y */\n");
+    holds("src/store/pool.rs", "//! T.\nfn f() { self.sync.sync(); let c = '\"'; store::sync(r#\"crate::sync\"#); }\n");
+    holds("src/store/pool.rs", "//! T.\n#[cfg(test)]\nmod tests {\n    use crate::sync::Task;\n}\n");
     holds("src/sandbox/lib.rs", "//! T.\nuse crate::store::Rows;\n");
 }
 
 #[test]
 fn modules_and_rows_must_match() {
     breaks("src/extra/mod.rs", "//! T.\n", "has no row");
-    let found = violations(
-        &[Source::new("src/store/mod.rs".to_owned(), "//! T.\n".to_owned(), &BTreeSet::new())],
-        &Imports::read(MAP),
-    );
+    let found = violations(&[Source::new("src/store/mod.rs".to_owned(), "//! T.\n".to_owned(), &BTreeSet::new())], &Imports::read(MAP));
     assert_eq!(found.len(), 4, "{found:?}");
     assert!(found.iter().all(|f| f.contains("no such module")), "{found:?}");
 }
 
 #[test]
 fn libraries_outside_their_room_are_found() {
-    for (name, room) in [
-        ("diesel", "store"),
-        ("reqwest", "net"),
-        ("lettre", "net"),
-        ("fhirbolt", "typed"),
-        ("actix_web", "web"),
-    ] {
+    for (name, room) in [("diesel", "store"), ("reqwest", "net"), ("lettre", "net"), ("fhirbolt", "typed"), ("actix_web", "web")] {
         let text = format!("//! T.\nuse {name}::thing;\n");
         breaks("src/sync/mod.rs", &text, &format!("`{name}` belongs to"));
         if room == "store" || room == "net" {
@@ -175,17 +138,10 @@ fn libraries_outside_their_room_are_found() {
 
 #[test]
 fn vendors_named_outside_their_room_are_found() {
-    breaks(
-        "src/sync/pull.rs",
-        "//! T.\nfn f() { if vendor == \"Epic\" {} }\n",
-        "names the vendor `epic`",
-    );
+    breaks("src/sync/pull.rs", "//! T.\nfn f() { if vendor == \"Epic\" {} }\n", "names the vendor `epic`");
     breaks("src/ehr/client.rs", "//! T.\nfn cerner_quirk() {}\n", "names the vendor `cerner`");
     breaks("src/ehr/client.rs", "//! T.\nstruct AthenaClient;\n", "names the vendor `athena`");
-    holds(
-        "src/ehr/vendor/presets.rs",
-        "//! T.\nconst NAMES: [&str; 2] = [\"epic\", \"cerner\"];\n",
-    );
+    holds("src/ehr/vendor/presets.rs", "//! T.\nconst NAMES: [&str; 2] = [\"epic\", \"cerner\"];\n");
     holds("src/sandbox/flavour.rs", "//! T.\nenum Flavour { Epic }\n");
     holds("src/sync/pull.rs", "//! As Epic's page says.\nfn depict(epicentre: u8) {}\n");
 }
@@ -195,10 +151,7 @@ fn files_that_are_too_long_are_found_and_tests_are_not_counted() {
     let lines = |n: usize| "fn f() {}\n".repeat(n);
     breaks("src/sync/pull.rs", &format!("//! T.\n{}", lines(600)), "601 lines");
     holds("src/sync/pull.rs", &format!("//! T.\n{}", lines(599)));
-    holds(
-        "src/sync/pull.rs",
-        &format!("//! T.\n{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(500), lines(500)),
-    );
+    holds("src/sync/pull.rs", &format!("//! T.\n{}#[cfg(test)]\nmod tests {{\n{}}}\n", lines(500), lines(500)));
     holds("src/sync/pull/tests.rs", &format!("//! T.\n{}", lines(700)));
     let found = broken(&[
         ("src/sync/pull.rs", "//! T.\n#[cfg(test)]\nmod cases;\n"),
@@ -212,11 +165,7 @@ fn names_without_a_noun_and_files_without_a_beginning_are_found() {
     for name in ["utils", "common", "helpers", "manager", "service"] {
         breaks(&format!("src/sync/{name}.rs"), "//! T.\n", "a name without a noun");
         breaks(&format!("src/sync/{name}/inner.rs"), "//! T.\n", "a name without a noun");
-        breaks(
-            "src/sync/mod.rs",
-            &format!("//! T.\nmod {name} {{ fn f() {{}} }}\n"),
-            "a name without a noun",
-        );
+        breaks("src/sync/mod.rs", &format!("//! T.\nmod {name} {{ fn f() {{}} }}\n"), "a name without a noun");
     }
     breaks("src/sync/pull.rs", "use std::fmt;\n", "does not begin with `//!`");
     breaks("src/main.rs", "fn main() {}\n", "does not begin with `//!`");

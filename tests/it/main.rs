@@ -3,9 +3,18 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod cli;
+mod command;
+mod config;
+mod demo;
 mod ehr;
+mod journeys;
+mod kill;
+mod readme;
 mod schema_parity;
+mod sekmet;
 mod store;
 mod support;
 mod sync;
+mod web;
 mod writeback;

@@ -10,10 +10,7 @@ use crate::support::{Backend, Database};
 
 fn folders(engine: &str) -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine);
-    std::fs::read_dir(path)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect()
+    std::fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 #[test]
@@ -23,11 +20,7 @@ fn both_engines_have_the_same_migrations_with_both_ways() {
     assert!(!sqlite.is_empty());
     for (engine, name) in ["sqlite", "postgres"].iter().flat_map(|e| sqlite.iter().map(move |n| (e, n))) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine).join(name);
-        assert!(
-            folder.join("up.sql").is_file() && folder.join("down.sql").is_file(),
-            "{}",
-            folder.display()
-        );
+        assert!(folder.join("up.sql").is_file() && folder.join("down.sql").is_file(), "{}", folder.display());
     }
 }
 
@@ -44,11 +37,7 @@ fn columns(db: &Database) -> BTreeSet<String> {
              FROM information_schema.columns WHERE table_schema = 'public'",
         ),
     };
-    lines
-        .into_iter()
-        .filter(|l| !l.starts_with("__diesel"))
-        .map(|l| family(&l))
-        .collect()
+    lines.into_iter().filter(|l| !l.starts_with("__diesel")).map(|l| family(&l)).collect()
 }
 
 fn family(line: &str) -> String {
@@ -110,13 +99,7 @@ fn declared(schema: &str) -> BTreeSet<String> {
     for table in schema.split("diesel::table! {").skip(1) {
         let (head, rest) = table.split_once('{').unwrap();
         let name = head.split_whitespace().next().unwrap();
-        for column in rest
-            .split_once('}')
-            .unwrap()
-            .0
-            .lines()
-            .filter_map(|l| l.trim().trim_end_matches(',').split_once(" -> "))
-        {
+        for column in rest.split_once('}').unwrap().0.lines().filter_map(|l| l.trim().trim_end_matches(',').split_once(" -> ")) {
             let inner = column.1.strip_prefix("Nullable<").and_then(|t| t.strip_suffix('>'));
             let null = if inner.is_some() { "null" } else { "required" };
             all.insert(family(&format!("{name}.{} {} {null}", column.0, inner.unwrap_or(column.1))));
@@ -127,24 +110,14 @@ fn declared(schema: &str) -> BTreeSet<String> {
 
 /// The keys that `schema.rs` declares.
 fn declared_keys(schema: &str) -> BTreeSet<String> {
-    let heads = schema
-        .split("diesel::table! {")
-        .skip(1)
-        .map(|t| t.split_once('{').unwrap().0.trim());
+    let heads = schema.split("diesel::table! {").skip(1).map(|t| t.split_once('{').unwrap().0.trim());
     heads.map(|head| format!("{head} key")).collect()
 }
 
 #[track_caller]
 fn same(left: (&str, &BTreeSet<String>), right: (&str, &BTreeSet<String>)) {
     let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>().join("\n  ");
-    assert!(
-        left.1 == right.1,
-        "\nonly in {}:\n  {}\nonly in {}:\n  {}\n",
-        left.0,
-        only(left.1, right.1),
-        right.0,
-        only(right.1, left.1)
-    );
+    assert!(left.1 == right.1, "\nonly in {}:\n  {}\nonly in {}:\n  {}\n", left.0, only(left.1, right.1), right.0, only(right.1, left.1));
 }
 
 #[test]
@@ -175,21 +148,14 @@ fn what_diesel_is_told_is_what_is_there() {
 fn checks(engine: &str) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for name in folders(engine) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("migrations")
-            .join(engine)
-            .join(name)
-            .join("up.sql");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine).join(name).join("up.sql");
         let text = std::fs::read_to_string(path).unwrap();
         let mut table = String::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
                 table = rest.split_whitespace().next().unwrap().to_owned();
             } else if let Some((column, check)) = line.split_once("CHECK ") {
-                all.insert(
-                    format!("{table}.{}", column.split_whitespace().next().unwrap()),
-                    check.trim_end_matches(',').to_owned(),
-                );
+                all.insert(format!("{table}.{}", column.split_whitespace().next().unwrap()), check.trim_end_matches(',').to_owned());
             }
         }
     }
@@ -210,11 +176,7 @@ fn down_takes_everything_away_and_up_brings_it_back() {
         let before = (columns(&db), indexes(&db));
         let engine = if backend == Backend::Sqlite { "sqlite" } else { "postgres" };
         for name in folders(engine).iter().rev() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("migrations")
-                .join(engine)
-                .join(name)
-                .join("down.sql");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(engine).join(name).join("down.sql");
             db.execute(&std::fs::read_to_string(path).unwrap());
         }
         assert_eq!(columns(&db), BTreeSet::new(), "{backend:?}");

@@ -176,7 +176,10 @@ impl Waiting {
     }
 
     fn is_full(&self, rows: usize) -> bool {
-        self.rows.len() >= rows || self.bytes >= CHUNK_BYTES || self.asides.len() + self.outdated.len() >= CHUNK_ASIDES || self.unchanged.len() >= 4 * rows
+        self.rows.len() >= rows
+            || self.bytes >= CHUNK_BYTES
+            || self.asides.len() + self.outdated.len() >= CHUNK_ASIDES
+            || self.unchanged.len() >= 4 * rows
     }
 
     fn is_empty(&self) -> bool {

@@ -180,7 +180,13 @@ fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<Resour
     })
 }
 
-fn read(inputs: &[Input], to_workers: SyncSender<(u64, Batch)>, stop: &AtomicBool, clocks: &Clocks, files: &AtomicU64) -> Result<(), ImportError> {
+fn read(
+    inputs: &[Input],
+    to_workers: SyncSender<(u64, Batch)>,
+    stop: &AtomicBool,
+    clocks: &Clocks,
+    files: &AtomicU64,
+) -> Result<(), ImportError> {
     let mut number = 0;
     for input in inputs {
         if stop.load(Ordering::Relaxed) {
@@ -215,7 +221,12 @@ impl Drop for GiveUpOnPanic<'_> {
     }
 }
 
-fn work(bench: &Bench<'_>, hand_on: &Turns, from_reader: &Mutex<Receiver<(u64, Batch)>>, to_committer: &SyncSender<Result<Prepared, StoreError>>) {
+fn work(
+    bench: &Bench<'_>,
+    hand_on: &Turns,
+    from_reader: &Mutex<Receiver<(u64, Batch)>>,
+    to_committer: &SyncSender<Result<Prepared, StoreError>>,
+) {
     let _guard = GiveUpOnPanic(bench.announce, hand_on);
     loop {
         let next = from_reader.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -110,7 +110,10 @@ impl Bench<'_> {
                 Ok((resource, facts)) => projected.push((candidate, resource, facts)),
                 Err(reject) => {
                     out.settled.push(candidate.id_hash);
-                    out.bad(candidate.line, rejected(batch, candidate.line, Some(candidate.kind), Some(candidate.id), candidate.bytes, &reject));
+                    out.bad(
+                        candidate.line,
+                        rejected(batch, candidate.line, Some(candidate.kind), Some(candidate.id), candidate.bytes, &reject),
+                    );
                 }
             }
         }

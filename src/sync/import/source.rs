@@ -96,7 +96,8 @@ fn is_ndjson(path: &Path) -> bool {
 
 fn is_patients(label: &str) -> bool {
     let name = label.rsplit(['/', '\\']).next().unwrap_or(label);
-    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.eq_ignore_ascii_case("Patient") || word.eq_ignore_ascii_case("Patients"))
+    name.split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| word.eq_ignore_ascii_case("Patient") || word.eq_ignore_ascii_case("Patients"))
 }
 
 /// What is wrong with a line before it is looked at.

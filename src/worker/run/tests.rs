@@ -53,10 +53,7 @@ async fn a_nudge_given_while_the_task_runs_makes_it_run_once_more() {
     gate.notify_one();
     until("the second run", || runs.load(SeqCst) == 2).await;
     gate.notify_one();
-    until("the sleep", || {
-        matches!(worker.health().statuses()[0].phase, Phase::Sleeping { .. })
-    })
-    .await;
+    until("the sleep", || matches!(worker.health().statuses()[0].phase, Phase::Sleeping { .. })).await;
     assert_eq!(runs.load(SeqCst), 2, "two nudges during one run are one more run");
     stop.request();
     running.await.unwrap();
@@ -131,9 +128,8 @@ async fn a_report_names_the_next_run() {
 #[tokio::test]
 async fn first_ticks_are_spread_by_the_seed() {
     let sleeps = || async {
-        let tasks = (0..4)
-            .map(|i| Task::new(format!("t{i}"), HOUR, Nudge::new(), |_| std::future::ready(TaskReport::idle(None))))
-            .collect();
+        let tasks =
+            (0..4).map(|i| Task::new(format!("t{i}"), HOUR, Nudge::new(), |_| std::future::ready(TaskReport::idle(None)))).collect();
         let (worker, stop) = (worker(4), Stop::new());
         let running = tokio::spawn({
             let (worker, stop) = (worker.clone(), stop.clone());
@@ -184,42 +180,19 @@ async fn only_so_many_run_at_once_and_the_end_waits_for_a_safe_point() {
         let (worker, stop) = (worker.clone(), stop.clone());
         async move { worker.run(tasks, seed(), stop).await }
     });
-    until("the queue", || {
-        worker.health().statuses().iter().filter(|s| s.phase == Phase::Waiting).count() == 4
-    })
-    .await;
+    until("the queue", || worker.health().statuses().iter().filter(|s| s.phase == Phase::Waiting).count() == 4).await;
     assert_eq!(most.load(SeqCst), 2);
-    assert!(
-        worker
-            .health()
-            .overdue(Timestamp::from_micros(i64::MAX / 2), TimeDelta::zero())
-            .is_empty(),
-        "waiting is not being overdue"
-    );
+    assert!(worker.health().overdue(Timestamp::from_micros(i64::MAX / 2), TimeDelta::zero()).is_empty(), "waiting is not being overdue");
     stop.request();
     running.await.unwrap();
-    assert_eq!(
-        (saved.load(SeqCst), most.load(SeqCst)),
-        (2, 2),
-        "both that ran came to their safe point, no other began"
-    );
+    assert_eq!((saved.load(SeqCst), most.load(SeqCst)), (2, 2), "both that ran came to their safe point, no other began");
 }
 
 #[test]
 fn a_task_that_did_not_wake_is_overdue() {
     let health = Health::new();
-    health.enter(
-        "a",
-        Phase::Sleeping {
-            until: Timestamp::from_micros(10_000_000),
-        },
-    );
-    health.enter(
-        "b",
-        Phase::Running {
-            since: Timestamp::from_micros(0),
-        },
-    );
+    health.enter("a", Phase::Sleeping { until: Timestamp::from_micros(10_000_000) });
+    health.enter("b", Phase::Running { since: Timestamp::from_micros(0) });
     let grace = TimeDelta::seconds(60);
     assert!(health.overdue(Timestamp::from_micros(70_000_000), grace).is_empty());
     assert_eq!(health.overdue(Timestamp::from_micros(70_000_001), grace), ["a"]);

@@ -36,8 +36,12 @@ fn samples() -> Vec<(&'static str, Attempt, Contract)> {
         ("answered", a("s02", "answered"), full()),
         ("delivery unknown", a("s03", "unknown"), full()),
         ("lost while sending", Attempt { settle_by: None, provider_ref: None, ..a("s04", "unknown") }, full()),
-        ("bounced", Attempt { failure: Some("550 5.1.1".to_owned()), ..a("s05", "failed") }, full()),
-        ("wrong number", Attempt { channel: Some("sms".to_owned()), failure: Some("invalid-phone-number".to_owned()), ..a("s06", "failed") }, full()),
+        ("bounced", Attempt { failure: Some("channel: 550 5.1.1".to_owned()), ..a("s05", "failed") }, full()),
+        (
+            "wrong number",
+            Attempt { channel: Some("sms".to_owned()), failure: Some("channel: invalid-phone-number".to_owned()), ..a("s06", "failed") },
+            full(),
+        ),
         ("our failure", Attempt { failure: None, ..a("s07", "failed") }, full()),
         (
             "recorded",
@@ -58,7 +62,16 @@ fn samples() -> Vec<(&'static str, Attempt, Contract)> {
         ("template only", Attempt { action: "refill".to_owned(), ..a("s11", "delivered") }, with(PayloadShape::Template, MediumCodes::R4)),
         ("sms for R4", Attempt { channel: Some("sms".to_owned()), ..a("s12", "delivered") }, with(PayloadShape::Summary, MediumCodes::R4)),
         ("sms", Attempt { channel: Some("sms".to_owned()), action: "complete-form".to_owned(), ..a("s13", "delivered") }, full()),
-        ("call", Attempt { channel: Some("call".to_owned()), failure: Some("no-answer".to_owned()), action: "call".to_owned(), ..a("s14", "failed") }, full()),
+        (
+            "call",
+            Attempt {
+                channel: Some("call".to_owned()),
+                failure: Some("no-answer".to_owned()),
+                action: "call".to_owned(),
+                ..a("s14", "failed")
+            },
+            full(),
+        ),
         ("an action of tomorrow", Attempt { action: "dance".to_owned(), channel: None, language: None, ..a("s15", "delivered") }, full()),
     ]
 }

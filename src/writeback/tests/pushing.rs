@@ -80,7 +80,10 @@ fn go(contract: &Contract, letter: &Letter, creates: Vec<Created>, searches: Vec
 
 fn found(ids: &[&str]) -> Result<Matches, SearchFailed> {
     let entry = |id: &&str| Match {
-        bytes: format!(r#"{{"resourceType":"Communication","id":"{id}","identifier":[{{"system":"urn:fhir-engage:attempt","value":"a1"}}]}}"#).into_bytes(),
+        bytes: format!(
+            r#"{{"resourceType":"Communication","id":"{id}","identifier":[{{"system":"urn:fhir-engage:attempt","value":"a1"}}]}}"#
+        )
+        .into_bytes(),
     };
     Ok(Matches { entries: ids.iter().map(entry).collect(), doubtful: false })
 }

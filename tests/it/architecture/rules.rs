@@ -11,11 +11,7 @@ pub struct Imports(BTreeMap<String, BTreeSet<String>>);
 impl Imports {
     /// Reads the table whose head is `| module | may import |`.
     pub fn read(markdown: &str) -> Self {
-        let rows = markdown
-            .lines()
-            .skip_while(|l| !l.starts_with("| module | may import |"))
-            .skip(2)
-            .take_while(|l| l.starts_with('|'));
+        let rows = markdown.lines().skip_while(|l| !l.starts_with("| module | may import |")).skip(2).take_while(|l| l.starts_with('|'));
         let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
         let mut all = BTreeMap::new();
         for row in rows {
@@ -44,20 +40,8 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("reqwest", &["net", "sandbox"]),
     ("lettre", &["net"]),
 ];
-const VENDORS: [&str; 9] = [
-    "epic",
-    "cerner",
-    "oracle",
-    "athena",
-    "meditech",
-    "eclinicalworks",
-    "veradigm",
-    "nextgen",
-    "allscripts",
-];
-const NO_NOUN: [&str; 10] = [
-    "util", "utils", "common", "helper", "helpers", "manager", "managers", "service", "services", "misc",
-];
+const VENDORS: [&str; 9] = ["epic", "cerner", "oracle", "athena", "meditech", "eclinicalworks", "veradigm", "nextgen", "allscripts"];
+const NO_NOUN: [&str; 10] = ["util", "utils", "common", "helper", "helpers", "manager", "managers", "service", "services", "misc"];
 const LONGEST: usize = 600;
 
 /// All rules over all files.
@@ -82,15 +66,9 @@ fn modules(sources: &[Source], map: &Imports) -> Vec<String> {
     let there: BTreeSet<&str> = sources.iter().map(|s| s.module.as_str()).filter(|m| !m.is_empty()).collect();
     let mut found = Vec::new();
     for source in sources {
-        let first = sources
-            .iter()
-            .find(|s| s.module == source.module)
-            .is_some_and(|s| s.path == source.path);
+        let first = sources.iter().find(|s| s.module == source.module).is_some_and(|s| s.path == source.path);
         if first && !source.module.is_empty() && !map.0.contains_key(&source.module) {
-            found.push(format!(
-                "{}: module `{}` has no row in the table of src/ARCHITECTURE.md",
-                source.path, source.module
-            ));
+            found.push(format!("{}: module `{}` has no row in the table of src/ARCHITECTURE.md", source.path, source.module));
         }
     }
     found.extend(
@@ -110,10 +88,7 @@ fn imports(source: &Source, map: &Imports, tell: &mut impl FnMut(String)) {
         // Modules may all use the domain; the crates beside it use what their row says and no more.
         let always = name == source.module || (name == "domain" && !source.own_crate);
         if ours && !always && !allowed.contains(&name) {
-            tell(format!(
-                "`{}` may not import `{name}` (table in src/ARCHITECTURE.md)",
-                source.module
-            ));
+            tell(format!("`{}` may not import `{name}` (table in src/ARCHITECTURE.md)", source.module));
         }
     }
 }
@@ -154,9 +129,7 @@ fn vendors(source: &Source, tell: &mut impl FnMut(String)) {
 fn length(source: &Source, tell: &mut impl FnMut(String)) {
     let lines = source.code_with_strings.lines().count();
     if lines > LONGEST {
-        tell(format!(
-            "{lines} lines without its tests; {LONGEST} is the most: which second noun is in it?"
-        ));
+        tell(format!("{lines} lines without its tests; {LONGEST} is the most: which second noun is in it?"));
     }
 }
 

@@ -28,25 +28,12 @@ impl Source {
     pub fn new(path: String, text: String, own_crates: &BTreeSet<String>) -> Self {
         let inner = path.strip_prefix("src/").unwrap_or(&path);
         let first = inner.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let module = if matches!(first, "main" | "lib") {
-            String::new()
-        } else {
-            first.to_owned()
-        };
+        let module = if matches!(first, "main" | "lib") { String::new() } else { first.to_owned() };
         let code_with_strings = without_tests(&blank(&text, false), &blank(&text, true));
         let code = without_tests(&blank(&text, true), &blank(&text, true));
         let test = inner.ends_with("/tests.rs") || inner.contains("/tests/");
         let own_crate = own_crates.contains(&module);
-        Self {
-            path,
-            code,
-            code_with_strings,
-            own_crate,
-            module,
-            test,
-            own_crates: own_crates.clone(),
-            text,
-        }
+        Self { path, code, code_with_strings, own_crate, module, test, own_crates: own_crates.clone(), text }
     }
 
     /// The path of its module, from the root of its crate.
@@ -220,11 +207,7 @@ fn character(rest: &[u8]) -> usize {
     let text = String::from_utf8_lossy(&rest[..rest.len().min(16)]).into_owned();
     let mut chars = text.chars().skip(1);
     match (chars.next(), chars.next()) {
-        (Some('\\'), _) => rest
-            .iter()
-            .skip(2)
-            .position(|b| *b == b'\'')
-            .map_or(1, |n| n + 3 + usize::from(rest[2] == b'\'')),
+        (Some('\\'), _) => rest.iter().skip(2).position(|b| *b == b'\'').map_or(1, |n| n + 3 + usize::from(rest[2] == b'\'')),
         (Some(c), Some('\'')) => 2 + c.len_utf8(),
         _ => 1,
     }
@@ -263,18 +246,8 @@ pub fn mark_tests(mut sources: Vec<Source>) -> Vec<Source> {
     let mut roots = Vec::new();
     for source in &sources {
         let tokens = source.tokens();
-        for at in tokens
-            .windows(9)
-            .enumerate()
-            .filter(|(_, w)| w[..7] == ["#", "[", "cfg", "(", "test", ")", "]"])
-            .map(|(n, _)| n)
-        {
-            let Some(name) = tokens[at + 7..]
-                .windows(3)
-                .take(5)
-                .find(|w| w[0] == "mod" && w[2] == ";")
-                .map(|w| w[1])
-            else {
+        for at in tokens.windows(9).enumerate().filter(|(_, w)| w[..7] == ["#", "[", "cfg", "(", "test", ")", "]"]).map(|(n, _)| n) {
+            let Some(name) = tokens[at + 7..].windows(3).take(5).find(|w| w[0] == "mod" && w[2] == ";").map(|w| w[1]) else {
                 continue;
             };
             let stem = source.path.trim_end_matches(".rs");

@@ -73,11 +73,7 @@ pub fn patient(store: &Store, id: &str) -> people::Record {
 pub fn woken(store: &Store) -> BTreeSet<String> {
     let taken = read(store, |conn| pending::take(conn, at(0), 0, 10_000));
     write(store, |conn| pending::done(conn, &taken));
-    taken
-        .iter()
-        .flat_map(|p| read(store, |conn| people::records(conn, p.person)))
-        .map(|r| r.fhir_id)
-        .collect()
+    taken.iter().flat_map(|p| read(store, |conn| people::records(conn, p.person))).map(|r| r.fhir_id).collect()
 }
 
 /// Takes the lease of that name as a new worker, who finds the earlier one dead.
@@ -116,24 +112,12 @@ pub fn plan<'a>(enrolment: &enrolments::Enrolment, patient: &people::Record, id:
 
 /// A verdict.
 pub fn verdict(outcome: &str) -> Verdict<'_> {
-    Verdict {
-        outcome,
-        hold_until: None,
-        facts_as_of: Some(at(0)),
-        reasons: b"[]",
-    }
+    Verdict { outcome, hold_until: None, facts_as_of: Some(at(0)), reasons: b"[]" }
 }
 
 /// Sends an attempt off under that lease token; whether it got the permit of that contact revision.
 pub fn depart(store: &Store, attempt: &Attempt, token: i64, contact_revision: i64) -> bool {
-    let departure = Departure {
-        channel: "recorded",
-        contact_hash: None,
-        language: "en",
-        message: b"text",
-        token,
-        contact_revision,
-    };
+    let departure = Departure { channel: "recorded", contact_hash: None, language: "en", message: b"text", token, contact_revision };
     write(store, |conn| attempts::depart(conn, attempt, &departure, &verdict("allow"), at(1)))
 }
 
@@ -142,13 +126,6 @@ pub fn finished(store: &Store, patient: &people::Record, id: &str) -> Attempt {
     let attempt = planned(store, patient, id);
     let revision = read(store, |conn| people::contact_revision(conn, patient.person));
     assert!(depart(store, &attempt, 1, revision));
-    assert!(write(store, |conn| attempts::finish(
-        conn,
-        &attempt,
-        attempts::Outcome::Delivered,
-        None,
-        None,
-        at(2)
-    )));
+    assert!(write(store, |conn| attempts::finish(conn, &attempt, attempts::Outcome::Delivered, None, None, at(2))));
     read(store, |conn| attempts::get(conn, id)).unwrap()
 }

@@ -9,9 +9,7 @@ use crate::support::on_both;
 const NAME: &str = "sync/north/Patient";
 
 fn acquire(store: &Store, owner: &str, seconds: i64, dead: &[&str]) -> Option<Fence> {
-    write(store, |conn| {
-        leases::acquire(conn, NAME, owner, at(seconds), TERM, |o| dead.contains(&o))
-    })
+    write(store, |conn| leases::acquire(conn, NAME, owner, at(seconds), TERM, |o| dead.contains(&o)))
 }
 
 fn extend(store: &Store, fence: &Fence, seconds: i64) -> Result<(), StoreError> {

@@ -20,33 +20,17 @@ fn change(segment: i64, before: Option<State>, after: Option<State>, entry: i64,
 }
 
 fn apply(store: &Store, person: i64, events: i64, changes: Vec<Change>, refreshed: Vec<Change>) {
-    let evaluated = [Evaluated {
-        person,
-        changes,
-        refreshed,
-        events,
-        wake_at: Some(at(500)),
-        outreach: true,
-    }];
+    let evaluated = [Evaluated { person, changes, refreshed, events, wake_at: Some(at(500)), outreach: true }];
     write(store, |conn| memberships::apply(conn, &evaluated, at(100)));
 }
 
 fn define(store: &Store, definitions: &[(&str, &str, &str)]) -> (Vec<memberships::Segment>, bool) {
-    let all: Vec<Definition<'_>> = definitions
-        .iter()
-        .map(|d| Definition {
-            id: d.0,
-            source: d.1,
-            hash: d.2,
-        })
-        .collect();
+    let all: Vec<Definition<'_>> = definitions.iter().map(|d| Definition { id: d.0, source: d.1, hash: d.2 }).collect();
     write(store, |conn| memberships::define(conn, &all, at(1)))
 }
 
 fn now_reasons(store: &Store, person: i64, segment: i64) -> Vec<u8> {
-    read(store, |conn| memberships::assignments(conn, &[person]))[&person].memberships[&segment]
-        .reasons
-        .clone()
+    read(store, |conn| memberships::assignments(conn, &[person]))[&person].memberships[&segment].reasons.clone()
 }
 
 on_both! {

@@ -2,7 +2,7 @@
 
 mod attempts;
 mod bodies;
-mod fixtures;
+pub(crate) mod fixtures;
 mod leases;
 mod memberships;
 mod opening;

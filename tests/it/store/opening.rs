@@ -50,9 +50,7 @@ fn a_file_that_is_no_database_is_refused_with_its_name() {
     let file = folder.join("notes.txt");
     std::fs::write(&file, "this is no database, it is a text of some length so that the header is read").unwrap();
     for path in [file, folder.join("no/such/folder/gateway.db")] {
-        let Err(error) = Store::open(Location::Sqlite(path.clone())) else {
-            panic!("opened {}", path.display())
-        };
+        let Err(error) = Store::open(Location::Sqlite(path.clone())) else { panic!("opened {}", path.display()) };
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
 }

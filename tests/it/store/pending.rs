@@ -8,11 +8,7 @@ use super::fixtures::{at, commit, incoming, patient, read, write};
 use crate::support::on_both;
 
 fn change(store: &Store, facts: &str) {
-    commit(
-        store,
-        ResourceType::Appointment,
-        vec![incoming(store, ResourceType::Appointment, "a1", facts, facts, &["p1"])],
-    );
+    commit(store, ResourceType::Appointment, vec![incoming(store, ResourceType::Appointment, "a1", facts, facts, &["p1"])]);
 }
 
 fn take(store: &Store, seconds: i64) -> Vec<pending::Pending> {
@@ -20,14 +16,7 @@ fn take(store: &Store, seconds: i64) -> Vec<pending::Pending> {
 }
 
 fn evaluated(person: i64, wake: Option<i64>, outreach: bool) -> Evaluated {
-    Evaluated {
-        person,
-        changes: Vec::new(),
-        refreshed: Vec::new(),
-        events: 0,
-        wake_at: wake.map(at),
-        outreach,
-    }
+    Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: 0, wake_at: wake.map(at), outreach }
 }
 
 on_both! {

@@ -126,10 +126,7 @@ fn an_interactive_write_goes_before_the_bulk_writes_that_wait() {
         let_go.send(()).unwrap();
     });
     drop(done);
-    assert_eq!(
-        order.into_iter().collect::<Vec<_>>(),
-        [Lane::Interactive, Lane::Bulk, Lane::Bulk, Lane::Bulk]
-    );
+    assert_eq!(order.into_iter().collect::<Vec<_>>(), [Lane::Interactive, Lane::Bulk, Lane::Bulk, Lane::Bulk]);
 }
 
 #[test]
@@ -162,8 +159,6 @@ fn a_server_that_was_restarted_is_connected_to_again() {
 fn a_location_does_not_show_its_password() {
     let location = Location::parse("postgres://gateway:hunter2@db.example.org/engage");
     assert!(!format!("{location:?}").contains("hunter2"));
-    let Err(error) = Store::open(Location::parse("postgres://gateway:hunter2@127.0.0.1:1/engage")) else {
-        panic!("nothing listens there")
-    };
+    let Err(error) = Store::open(Location::parse("postgres://gateway:hunter2@127.0.0.1:1/engage")) else { panic!("nothing listens there") };
     assert!(!format!("{error} {error:?}").contains("hunter2"));
 }

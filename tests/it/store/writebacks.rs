@@ -11,9 +11,7 @@ const LEASE: &str = "writeback/north";
 
 /// A claim that a later worker may take over after half a minute.
 fn claim(store: &Store, fence: &Fence, seconds: i64) -> Vec<Claimed> {
-    write(store, |conn| {
-        writebacks::claim(conn, "north", fence, at(seconds), at(seconds + 30), 100)
-    })
+    write(store, |conn| writebacks::claim(conn, "north", fence, at(seconds), at(seconds + 30), 100))
 }
 
 fn ids(claimed: &[Claimed]) -> Vec<&str> {
@@ -27,11 +25,7 @@ fn settle(store: &Store, id: &str, fence: &Fence, how: &Settlement) -> bool {
 }
 
 fn written() -> Settlement {
-    Settlement::Written {
-        remote_id: Some("77".to_owned()),
-        version: Some("1".to_owned()),
-        loss: "[]".to_owned(),
-    }
+    Settlement::Written { remote_id: Some("77".to_owned()), version: Some("1".to_owned()), loss: "[]".to_owned() }
 }
 
 on_both! {

@@ -43,9 +43,7 @@ impl Database {
         match backend {
             Backend::Sqlite => {
                 let new = Self::sqlite();
-                let Location::Sqlite(file) = &new.location else {
-                    unreachable!("made as SQLite")
-                };
+                let Location::Sqlite(file) = &new.location else { unreachable!("made as SQLite") };
                 std::fs::write(file, SQLITE_TEMPLATE.as_slice()).unwrap();
                 Some(new)
             }
@@ -69,10 +67,7 @@ impl Database {
 
     fn sqlite() -> Self {
         let folder = TempDir::new();
-        Self {
-            location: Location::Sqlite(folder.join("gateway.db")),
-            _keep: Keep::Folder(folder),
-        }
+        Self { location: Location::Sqlite(folder.join("gateway.db")), _keep: Keep::Folder(folder) }
     }
 
     /// Which engine it is of.
@@ -129,9 +124,7 @@ impl Database {
         use diesel::Connection as _;
         use diesel::connection::SimpleConnection as _;
         match &self.location {
-            Location::Sqlite(file) => diesel::SqliteConnection::establish(file.to_str().unwrap())
-                .unwrap()
-                .batch_execute(sql),
+            Location::Sqlite(file) => diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(sql),
             #[cfg(feature = "postgres")]
             Location::Postgres(url) => diesel::PgConnection::establish(url.expose()).unwrap().batch_execute(sql),
             #[cfg(not(feature = "postgres"))]
@@ -223,13 +216,9 @@ mod server {
         let guard = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let mut conn = admin(&server);
         conn.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).unwrap();
-        conn.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {}", template.unwrap_or("template0")))
-            .unwrap();
+        conn.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {}", template.unwrap_or("template0"))).unwrap();
         drop(guard);
-        Some(Database {
-            location: within(&server, &name),
-            _keep: Keep::Server(Dropped(name)),
-        })
+        Some(Database { location: within(&server, &name), _keep: Keep::Server(Dropped(name)) })
     }
 }
 

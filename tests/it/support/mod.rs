@@ -3,8 +3,11 @@
 mod database;
 mod prerequisite;
 mod process;
+mod sekmet;
 mod temp;
 
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
+pub use process::{Ended, Running, gateway, run};
+pub use sekmet::Sekmet;
 pub use temp::TempDir;

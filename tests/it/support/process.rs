@@ -33,11 +33,7 @@ impl Ended {
 /// The gateway's binary, ready for more arguments.
 pub fn gateway(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fhir-engage"));
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -81,15 +77,17 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Kills it and reads what it said until then.
+    pub fn stop(mut self) -> Ended {
+        self.kill();
+        self.wait()
+    }
+
     /// Waits for its end and reads what it said.
     pub fn wait(mut self) -> Ended {
         let status = self.child.wait().unwrap();
         let read = |from: Option<std::thread::JoinHandle<String>>| from.map(|t| t.join().unwrap()).unwrap_or_default();
-        Ended {
-            code: status.code(),
-            stdout: read(self.stdout.take()),
-            stderr: read(self.stderr.take()),
-        }
+        Ended { code: status.code(), stdout: read(self.stdout.take()), stderr: read(self.stderr.take()) }
     }
 }
 

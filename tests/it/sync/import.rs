@@ -49,7 +49,7 @@ on_both! {
             r#"{"resourceType":"Slot","id":"t"}"#.to_owned(),
         ];
         let file = write(&folder.join("all.ndjson"), lines.join("\n").as_bytes());
-        let first = import(&store, &[file.clone()]);
+        let first = import(&store, std::slice::from_ref(&file));
         assert_eq!((first.files, first.lines, first.stored, first.quarantined), (1, 6, 3, 0));
         assert_eq!(first.ignored, BTreeMap::from([("Observation".to_owned(), 1), ("Slot".to_owned(), 2)]));
         assert_eq!(store.read_blocking(people::count).unwrap(), 1);
@@ -151,7 +151,7 @@ on_both! {
             .write_blocking(Lane::Bulk, "test", |conn| leases::acquire(conn, &name, "another", at(0), HOLDER.term, |_| false))
             .unwrap()
             .unwrap();
-        let refused = try_import(&store, &[file.clone()]).unwrap_err();
+        let refused = try_import(&store, std::slice::from_ref(&file)).unwrap_err();
         assert!(matches!(refused, ImportError::Held { kind: ResourceType::CarePlan, .. }), "{refused}");
         assert!(bodies(&store, ResourceType::Patient).is_empty());
         store.write_blocking(Lane::Bulk, "test", |conn| leases::release(conn, &fence)).unwrap();
@@ -205,7 +205,7 @@ on_both! {
         register(&store);
         for name in ["synthea-generated-sample", "sekmet-generated"] {
             let Some(folder) = shared_data(name) else { return };
-            let first = import(&store, &[folder.clone()]);
+            let first = import(&store, std::slice::from_ref(&folder));
             assert_eq!(first.quarantined, 0, "{:?}", first.problems);
             assert!(first.stored > 200);
             let second = import(&store, &[folder]);

@@ -16,16 +16,8 @@ const LAST: &str = r#"{"resourceType":"Patient","id":"last","name":[{"family":"H
 const BAD_LINES: [(&[u8], &str, &str); 15] = [
     (b"not json SECRET", "not-json", "not JSON"),
     (b"{\"resourceType\":\"Patient\",\"id\":\"SECRET\"", "truncated", "cut off"),
-    (
-        b"{\"resourceType\":\"Patient\",\"id\":\"x\"} trailing SECRET",
-        "not-json",
-        "not JSON",
-    ),
-    (
-        b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"name\":[{\"family\":\"SECRET\xff\"}]}",
-        "not-json",
-        "UTF-8",
-    ),
+    (b"{\"resourceType\":\"Patient\",\"id\":\"x\"} trailing SECRET", "not-json", "not JSON"),
+    (b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"name\":[{\"family\":\"SECRET\xff\"}]}", "not-json", "UTF-8"),
     (b"[]", "not-an-object", "object"),
     (b"null", "not-an-object", "object"),
     (b"\"SECRET\"", "not-an-object", "object"),
@@ -34,17 +26,9 @@ const BAD_LINES: [(&[u8], &str, &str); 15] = [
     (b"{\"resourceType\":\"SECRET\",\"id\":\"x\"}", "unknown-type", "resourceType"),
     (b"{\"resourceType\":\"Patient\",\"name\":[{\"family\":\"SECRET\"}]}", "no-id", "id"),
     (b"{\"resourceType\":\"Patient\",\"id\":\"SECRET/1\"}", "bad-id", "id"),
-    (
-        b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"birthDate\":19991231,\"name\":[{\"family\":\"SECRET\"}]}",
-        "bad-field",
-        "birthDate",
-    ),
+    (b"{\"resourceType\":\"Patient\",\"id\":\"x\",\"birthDate\":19991231,\"name\":[{\"family\":\"SECRET\"}]}", "bad-field", "birthDate"),
     (b"{\"resourceType\":\"Patient\",\"id\":7}", "bad-field", "id"),
-    (
-        b"{\"resourceType\":\"Appointment\",\"id\":\"x\",\"status\":null,\"participant\":[]}",
-        "bad-field",
-        "status",
-    ),
+    (b"{\"resourceType\":\"Appointment\",\"id\":\"x\",\"status\":null,\"participant\":[]}", "bad-field", "status"),
 ];
 
 on_both! {
@@ -119,7 +103,7 @@ on_both! {
     fn what_cannot_be_imported_at_all_is_told_before_anything_is_stored(db) {
         let (store, folder) = (db.store(), TempDir::new());
         let good = write(&folder.join("good.ndjson"), GOOD.as_bytes());
-        let refused = try_import(&store, &[good.clone()]).unwrap_err();
+        let refused = try_import(&store, std::slice::from_ref(&good)).unwrap_err();
         assert!(refused.to_string().contains("fhir-engage ehr add north --files"), "{refused}");
         register(&store);
         let missing = try_import(&store, &[good.clone(), folder.join("missing.ndjson")]).unwrap_err();

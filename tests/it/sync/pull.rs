@@ -172,6 +172,8 @@ on_both! {
         let reports = north.sync_with(&store, &[Appointment], HOLDER, &AtomicBool::new(false), &change).await;
         assert_eq!(reports[0].ended, Ended::Done);
         assert!(state(&store, Appointment).high_water.unwrap() <= started.micros(), "never past the start of the run");
+        // Where it stood then was read before or is behind what was read; where it stands now is found by the next run at the latest.
+        assert_eq!(north.sync_one(&store, Appointment).await.ended, Ended::Done);
         north.assert_same(&store, Appointment);
     }
 }

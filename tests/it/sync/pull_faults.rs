@@ -1,13 +1,16 @@
 //! EHRs that refuse, lie, or send what cannot be read.
 
+use std::sync::atomic::AtomicBool;
+
 use domain::clock::Clock as _;
 use domain::model::ResourceType::{self, Appointment, CarePlan, Patient};
+use fhir_engage::ehr::{Capability, Connection, Profile};
 use fhir_engage::store::quarantine;
-use fhir_engage::sync::task::Ended;
+use fhir_engage::sync::task::{self, Ended, Source, Task};
 use sandbox::{Fault, FaultKind};
 use serde_json::json;
 
-use super::setup::{Synced, as_of, bodies, latest_run, state};
+use super::setup::{HOLDER, Synced, as_of, bodies, ehr, latest_run, state};
 use crate::support::on_both;
 
 on_both! {
@@ -83,7 +86,7 @@ on_both! {
             let north = Synced::start(&store).await;
             db.execute("DELETE FROM resource");
             db.execute("DELETE FROM sync_state");
-            north.world.ehr.plant(Fault::new(kind.clone()).on("GET", "/fhir/Patient").times(1));
+            north.world.ehr.plant(Fault::new(kind.clone()).on("GET", "/fhir/Patient").times(2));
             let report = north.sync_one(&store, Patient).await;
             assert!(matches!(&report.ended, Ended::Failed(why) if why.contains(says)), "{kind:?}: {report:?}");
             assert_eq!(bodies(&store, Patient).len(), usize::try_from(report.stored).unwrap());
@@ -127,11 +130,87 @@ on_both! {
     async fn a_server_whose_clock_is_ahead_sets_the_mark_by_its_own_clock(db) {
         let store = db.store();
         let north = Synced::start(&store).await;
-        north.world.ehr.advance(2 * 3600 * 1_000_000);
+        // Less than an assertion lives, else there would be no token.
+        north.world.ehr.advance(100 * 1_000_000);
         let id = north.world.ehr.resources("Patient")[0]["id"].as_str().unwrap().to_owned();
         north.world.ehr.edit("Patient", &id, |p| p["active"] = json!(false)).unwrap();
         let report = north.sync_one(&store, Patient).await;
         assert_eq!(report.ended, Ended::Done, "{report:?}");
         assert!(state(&store, Patient).high_water.unwrap() > north.world.clock.now().micros());
+    }
+
+    async fn what_is_advertised_and_refused_is_asked_for_more_simply(db) {
+        let store = db.store();
+        let north = Synced::start(&store).await;
+        for (refuses, searches) in [("_sort", 2), ("_lastUpdated", 3)] {
+            db.execute("DELETE FROM resource");
+            db.execute("DELETE FROM sync_state");
+            let fussy = Fussy::start(refuses).await;
+            let mut profile: Profile = north.world.profile.clone();
+            (profile.base_url, profile.auth) = (Some(fussy.base.parse().unwrap()), fhir_engage::ehr::profile::Auth::None);
+            let Connection { client, capability, .. } = Connection::open(&profile, &north.world.parts).await.unwrap();
+            assert!(Capability::searches_by(&capability, "Patient", "_lastUpdated"));
+            let source = Source { client: &client, capability: &capability, strategies: &north.strategies };
+            let (ehr, stop) = (ehr(), AtomicBool::new(false));
+            let clock = &*north.world.clock;
+            let task = Task { store: &store, clock, holder: HOLDER, ehr: &ehr, source, stop: &stop, progress: &|_, _| {} };
+            for (stored, asked) in [(1, searches), (0, 1 + searches)] {
+                let before = fussy.searches();
+                let report = task::run(&task, &[Patient]).await.remove(0);
+                assert_eq!((report.ended.clone(), report.stored), (Ended::Done, stored), "{refuses}: {report:?}");
+                assert!(report.notes.iter().any(|note| note.contains("_lastUpdated")), "{report:?}");
+                assert!(fussy.searches() - before <= asked, "{refuses}");
+            }
+            let mark = domain::Timestamp::parse("2026-11-01T00:00:00Z").unwrap();
+            assert_eq!(state(&store, Patient).high_water, Some(mark.micros()), "what was seen moves the mark all the same");
+        }
+    }
+}
+
+/// A server that advertises `_lastUpdated` and answers 400 where a search has the parameter that it refuses.
+struct Fussy {
+    base: String,
+    searches: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+const STATEMENT: &str = r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","rest":[{"mode":"server","resource":[
+    {"type":"Patient","interaction":[{"code":"search-type"}],"searchParam":[{"name":"_lastUpdated"}]}]}]}"#;
+const PAGE: &str = r#"{"resourceType":"Bundle","type":"searchset","entry":[{"resource":
+    {"resourceType":"Patient","id":"1","meta":{"lastUpdated":"2026-11-01T00:00:00Z"}}}]}"#;
+const REFUSAL: &str = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-supported"}]}"#;
+
+impl Fussy {
+    async fn start(refuses: &'static str) -> Self {
+        use std::sync::atomic::Ordering;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+        let searches = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = searches.clone();
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut head = vec![0; 16_384];
+                let length = socket.read(&mut head).await.unwrap_or(0);
+                let line = String::from_utf8_lossy(&head[..length]).lines().next().unwrap_or_default().to_owned();
+                let (status, body) = match line {
+                    line if line.contains("/metadata") => ("200 OK", STATEMENT),
+                    line if !line.contains("/Patient") => ("404 Not Found", REFUSAL),
+                    line => {
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        if line.contains(refuses) { ("400 Bad Request", REFUSAL) } else { ("200 OK", PAGE) }
+                    }
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { base, searches }
+    }
+
+    fn searches(&self) -> usize {
+        self.searches.load(std::sync::atomic::Ordering::SeqCst)
     }
 }

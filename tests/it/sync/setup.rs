@@ -36,11 +36,7 @@ pub const HOLDER: Holder<'static> = Holder { owner: "test", term: Term(TimeDelta
 
 /// Registers the EHR as one that delivers files.
 pub fn register(store: &Store) {
-    store
-        .write_blocking(fhir_engage::store::Lane::Bulk, "test", |conn| {
-            ehrs::put(conn, &ehr(), r#"{"files_only":true}"#, at(0))
-        })
-        .unwrap();
+    store.write_blocking(fhir_engage::store::Lane::Bulk, "test", |conn| ehrs::put(conn, &ehr(), r#"{"files_only":true}"#, at(0))).unwrap();
 }
 
 /// Imports with a clock that stands still.
@@ -54,11 +50,7 @@ pub fn try_import(store: &Store, paths: &[PathBuf]) -> Result<Report, ImportErro
 pub fn import(store: &Store, paths: &[PathBuf]) -> Report {
     let report = try_import(store, paths).unwrap();
     let ignored: u64 = report.ignored.values().sum();
-    assert_eq!(
-        report.lines,
-        report.stored + report.unchanged + report.superseded + ignored + report.quarantined,
-        "{report:?}"
-    );
+    assert_eq!(report.lines, report.stored + report.unchanged + report.superseded + ignored + report.quarantined, "{report:?}");
     report
 }
 
@@ -79,9 +71,7 @@ pub fn bodies(store: &Store, kind: ResourceType) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     loop {
         let after = all.last().map_or_else(String::new, |(id, _): &(String, Vec<u8>)| id.clone());
-        let page = store
-            .read_blocking(|conn| resources::after(conn, &ehr(), kind, &after, 500))
-            .unwrap();
+        let page = store.read_blocking(|conn| resources::after(conn, &ehr(), kind, &after, 500)).unwrap();
         if page.is_empty() {
             return all;
         }
@@ -91,10 +81,7 @@ pub fn bodies(store: &Store, kind: ResourceType) -> Vec<(String, Vec<u8>)> {
 
 /// Everything stored of a type as JSON, numbers as written.
 pub fn values(store: &Store, kind: ResourceType) -> Vec<(String, Value)> {
-    bodies(store, kind)
-        .into_iter()
-        .map(|(id, body)| (id, serde_json::from_slice(&body).unwrap()))
-        .collect()
+    bodies(store, kind).into_iter().map(|(id, body)| (id, serde_json::from_slice(&body).unwrap())).collect()
 }
 
 /// The latest run of a type.
@@ -105,10 +92,7 @@ pub fn latest_run(store: &Store, kind: ResourceType) -> Option<SyncRun> {
 
 /// Up to when a type is known.
 pub fn as_of(store: &Store, kind: ResourceType) -> Option<i64> {
-    store
-        .read_blocking(|conn| sync_state::get(conn, &ehr(), kind))
-        .unwrap()
-        .and_then(|state| state.as_of)
+    store.read_blocking(|conn| sync_state::get(conn, &ehr(), kind)).unwrap().and_then(|state| state.as_of)
 }
 
 /// An EHR to sync from, and what the gateway knows of it.

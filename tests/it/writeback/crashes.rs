@@ -1,12 +1,15 @@
 //! Workers that die, lose their lease, or are asked to stop.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::Clock as _;
 use fhir_engage::store::writebacks;
 use fhir_engage::store::{Lane, StoreError};
 use fhir_engage::writeback::{Site, Subject, compose};
+
+use sandbox::{Fault, FaultKind};
 
 use super::setup::{EHR, World};
 use crate::support::on_both;
@@ -74,13 +77,18 @@ on_both! {
         for n in 0..60 {
             world.owe(&format!("p{}", n % 20), &format!("a{n:02}"));
         }
+        // The EHR's condition must not be what saves us.
+        world.sandbox.plant(Fault::new(FaultKind::ConditionalIgnored).on("POST", "/fhir/Communication").times(u32::MAX));
         // Each run is cut off a little later than the one before: before its first claim, between requests, within a commit.
         for cut in 0..25 {
             let (fence, stop) = (world.lease(), AtomicBool::new(false));
             let running = world.run_under(&fence, &stop);
-            drop(tokio::time::timeout(std::time::Duration::from_millis(3 * cut), running).await);
+            drop(tokio::time::timeout(Duration::from_millis(3 * cut), running).await);
+            // What was on its way arrives in the time that the clock is moved by.
+            tokio::time::sleep(Duration::from_millis(20)).await;
             world.clock.advance(TimeDelta::seconds(30));
         }
+        tokio::time::sleep(Duration::from_millis(200)).await;
         world.settle().await;
         world.all_written_once();
     }

@@ -7,7 +7,7 @@ use fhir_engage::writeback::contract::{Carrier, Contract, Finder};
 use sandbox::{Fault, FaultKind};
 
 use super::setup::World;
-use crate::support::{Database, on_both};
+use crate::support::{Backend, Database, on_both};
 
 const PATH: &str = "/fhir/Communication";
 
@@ -38,7 +38,7 @@ fn post(kind: FaultKind) -> Vec<Fault> {
     vec![Fault::new(kind).on("POST", PATH)]
 }
 
-/// What a create can meet. Each is followed by the same fault once more, for those that come again.
+/// What a create can meet, once and for some of them again when it is tried anew.
 fn creates() -> Vec<Vec<Fault>> {
     let twice = |kind: FaultKind| vec![Fault::new(kind).on("POST", PATH).times(2)];
     let retry = |text: Option<&str>| FaultKind::TooManyRequests { retry_after: text.map(str::to_owned) };
@@ -71,8 +71,11 @@ fn creates() -> Vec<Vec<Fault>> {
 on_both! {
     async fn everything_is_written_once_whatever_a_create_meets(db) {
         let backend = db.backend();
+        drop(db);
+        // The whole matrix on SQLite. On PostgreSQL a part of it: what differs there is the claim and the commit, not the faults.
+        let every = if backend == Backend::Postgres { 4 } else { 1 };
         for conditional in [true, false] {
-            for faults in creates() {
+            for faults in creates().into_iter().step_by(every) {
                 // Conditional creates need no search before the first one.
                 let faults = faults.into_iter().map(|f| if f.method == "GET" && conditional { Fault { skip: 0, ..f } } else { f }).collect();
                 cell(Database::fresh(backend).unwrap(), conditional, faults).await;

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use chrono::TimeDelta;
+use fhir_engage::writeback::contract::PayloadShape;
 use sandbox::{Fault, FaultKind};
 
 use super::setup::World;
-use crate::support::on_both;
+use crate::support::{Database, on_both};
 
 on_both! {
     async fn two_texts_alike_within_an_hour_are_two_communications(db) {
@@ -35,6 +36,24 @@ on_both! {
         for patient in ["a", "b"] {
             let order: Vec<String> = world.in_ehr().into_iter().filter(|a| a.starts_with(patient)).collect();
             assert!(order.is_sorted(), "{order:?}");
+        }
+    }
+
+    async fn the_chart_gets_as_much_of_the_message_as_the_contract_says(db) {
+        let backend = db.backend();
+        drop(db);
+        for (shape, shown) in [
+            (PayloadShape::Text, "Your visit\n\nHello Ada,\nreply C to confirm."),
+            (PayloadShape::Summary, "The patient was asked to confirm a visit (language en). Template visit-confirm, program visit-confirm, step first."),
+            (PayloadShape::Template, "Template visit-confirm, program visit-confirm, step first."),
+        ] {
+            let mut world = World::new(Database::fresh(backend).unwrap()).await;
+            world.contract.payload = shape;
+            world.owe("p1", "a1");
+            world.run().await;
+            let communication = world.sandbox.resources("Communication").remove(0);
+            assert_eq!(communication["payload"], serde_json::json!([{ "contentString": shown }]));
+            assert!(!communication.to_string().contains("ada@example.org"), "an address is not for the chart");
         }
     }
 

@@ -91,6 +91,9 @@ impl World {
         let ehr = EhrId::parse(EHR).unwrap();
         let now = self.clock.now();
         let store = &self.store;
+        // As outreach keeps it.
+        let words = br#"{"to":"ada@example.org","subject":"Your visit","body":"Hello Ada,\nreply C to confirm."}"#;
+        let message = store.codec().pack(None, words).unwrap().bytes;
         if self.patients.insert(patient.to_owned()) {
             let body = format!(r#"{{"resourceType":"Patient","id":"{patient}"}}"#);
             let page = vec![Incoming {
@@ -130,8 +133,14 @@ impl World {
                 assert!(attempts::plan(conn, &plan)?);
                 let a = attempts::get(conn, attempt)?.unwrap();
                 let revision = people::contact_revision(conn, record.person)?;
-                let departure =
-                    Departure { channel: "email", contact_hash: None, language: "en", message: b"", token: 1, contact_revision: revision };
+                let departure = Departure {
+                    channel: "email",
+                    contact_hash: None,
+                    language: "en",
+                    message: &message,
+                    token: 1,
+                    contact_revision: revision,
+                };
                 let verdict = Verdict { outcome: "allow", hold_until: None, facts_as_of: None, reasons: b"[]" };
                 assert!(attempts::depart(conn, &a, &departure, &verdict, now)?);
                 assert!(attempts::finish(conn, &a, Outcome::Delivered, None, None, now)?);

@@ -1,0 +1,49 @@
+//! What the web server needs, put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::App;
+use crate::telemetry::Metrics;
+use crate::web::WebState;
+use crate::worker::Health;
+
+/// Why pages cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum PagesError {
+    /// The bearer of the API cannot be read.
+    #[error("web.bearer cannot be read: {0}")]
+    Bearer(String),
+    /// Another recorder of metrics is in force.
+    #[error("metrics cannot be recorded: {0}")]
+    Metrics(String),
+}
+
+impl App {
+    /// The state of the web server; `tasks` where this process runs the stages too.
+    ///
+    /// # Errors
+    /// [`PagesError`].
+    pub fn web_state(self: &Arc<Self>, tasks: Option<Health>) -> Result<WebState, PagesError> {
+        let bearer = self.config.web.bearer.as_ref().map(|secret| secret.resolve().map_err(|e| PagesError::Bearer(e.to_string()))).transpose()?;
+        let mut process = [0; 8];
+        self.random.fill(&mut process);
+        let app = Arc::clone(self);
+        let bearer = bearer.map(|secret| domain::model::Phi::new(secret.expose().to_owned()));
+        Ok(WebState {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            site: self.config.site.name.clone(),
+            zone: self.config.site.time_zone,
+            tasks,
+            metrics: Metrics::install().map_err(|e| PagesError::Metrics(e.to_string()))?,
+            jwks: Arc::new(move || {
+                let app = Arc::clone(&app);
+                Box::pin(async move { app.jwks().await })
+            }),
+            bearer,
+            process: u64::from_le_bytes(process),
+            keep_counts: Duration::from_secs(2),
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! The HTTP server: probes, metrics, keys, an overview page and a small API for operators. The only user of actix.
+//!
+//! [`routes`] lists every route on one screen with who may call it. A handler reads through `store::view` and the doors of other modules;
+//! it holds no SQL and no FHIR path. What goes wrong becomes a problem document in [`problem`]. [`edge`] is what every request passes:
+//! request id, limits, security headers, one log line.
+//!
+//! actix's workers are single-threaded, so nothing here may block: the store runs its work on other threads.
+
+mod access;
+mod api;
+mod assets;
+pub mod edge;
+mod health;
+mod jwks;
+mod metrics;
+mod page;
+pub mod problem;
+pub mod routes;
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpServer, web};
+use chrono_tz::Tz;
+use domain::{Clock, model::Phi};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::store::view::overview::{self, Overview};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+use crate::worker::{Health, Stop};
+
+/// The public keys as a JWK Set (RFC 7517), read anew for each request.
+pub type JwksProvider = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send>> + Send + Sync>;
+
+/// What the server needs. `app` puts it together.
+pub struct WebState {
+    /// The store.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The site's name, for the page's heading.
+    pub site: String,
+    /// The zone that the page shows times in.
+    pub zone: Tz,
+    /// The tasks of this process; `None` where it only serves.
+    pub tasks: Option<Health>,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// The public keys.
+    pub jwks: JwksProvider,
+    /// The bearer of the API; without one, all its routes answer 401.
+    pub bearer: Option<Phi<String>>,
+    /// A random number: request ids of this process begin with it.
+    pub process: u64,
+    /// How long counts are kept for the page and the metrics, which anyone may ask for: counting reads whole tables.
+    pub keep_counts: Duration,
+}
+
+impl std::fmt::Debug for WebState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WebState")
+    }
+}
+
+/// The state as handlers see it.
+struct Served {
+    given: WebState,
+    requests: AtomicU64,
+    counts: Mutex<Option<(Instant, Arc<Overview>)>>,
+}
+
+impl Served {
+    /// The counts, at most [`WebState::keep_counts`] old. Callers that come together share one reading.
+    async fn overview(&self) -> Result<Arc<Overview>, StoreError> {
+        let mut counts = self.counts.lock().await;
+        if let Some((read_at, kept)) = counts.as_ref()
+            && read_at.elapsed() < self.given.keep_counts
+        {
+            return Ok(Arc::clone(kept));
+        }
+        let fresh = Arc::new(self.given.store.read(overview::read).await?);
+        *counts = Some((Instant::now(), Arc::clone(&fresh)));
+        Ok(fresh)
+    }
+}
+
+/// Why the server could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {bind}: {}; choose another web.bind or stop what listens there", .source.kind())]
+    Bind {
+        /// The address.
+        bind: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its thread could not be made.
+    #[error("the server's thread could not be started")]
+    Thread(#[source] std::io::Error),
+}
+
+const WORKERS: usize = 2;
+const CONNECTIONS_PER_WORKER: usize = 1_000;
+/// How long open requests have to end once the program stops.
+const GRACE_SECONDS: u64 = 10;
+
+/// Begins to serve on `bind` (port 0: any free one) until `stop`; returns the address and what ends when the last request was answered.
+///
+/// Works under any tokio runtime: the server has its own thread and its own actix system.
+///
+/// # Errors
+/// [`ServeError`] where the address cannot be had.
+pub fn serve(state: WebState, bind: SocketAddr, stop: Stop) -> Result<(SocketAddr, JoinHandle<()>), ServeError> {
+    let failed = |source| ServeError::Bind { bind, source };
+    // Bound here and not by actix, so that a port in use is told before anything else starts.
+    let listener = std::net::TcpListener::bind(bind).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let served = web::Data::new(Served { given: state, requests: AtomicU64::new(0), counts: Mutex::new(None) });
+    let (ended, end) = tokio::sync::oneshot::channel::<std::io::Result<()>>();
+    let run = move || {
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(served.clone())
+                .app_data(web::PayloadConfig::new(edge::BODY_LIMIT))
+                .app_data(web::QueryConfig::default().error_handler(|_, _| problem::Problem::bad_query().into()))
+                .wrap(actix_web::middleware::from_fn(edge::pass))
+                .configure(routes::configure)
+        })
+        .workers(WORKERS)
+        .max_connections(CONNECTIONS_PER_WORKER)
+        .client_request_timeout(Duration::from_secs(10))
+        .keep_alive(Duration::from_secs(30))
+        .shutdown_timeout(GRACE_SECONDS)
+        .shutdown_signal(async move { stop.requested().await })
+        .listen(listener);
+        let result = server.and_then(|server| actix_web::rt::System::new().block_on(server.run()));
+        drop(ended.send(result));
+    };
+    std::thread::Builder::new().name("web".to_owned()).spawn(run).map_err(ServeError::Thread)?;
+    let running = tokio::spawn(async move {
+        if let Ok(Err(error)) = end.await {
+            tracing::error!(error = %error.kind(), "the web server ended early");
+        }
+    });
+    Ok((address, running))
+}

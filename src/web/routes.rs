@@ -1,0 +1,119 @@
+//! Every route, on one screen: how it is called, who may call it, and what answers.
+//!
+//! actix is set up from this table and from nothing else, and a test walks it: what is not [`Access::Open`] answers 401 to a caller
+//! without a bearer, a path that is not here answers 404, another method 405.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
+
+use super::{access, api, assets, health, jwks, metrics, page, problem};
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone who reaches the server. Such a route shows no patient data.
+    Open,
+    /// Who shows the configured bearer (RFC 6750 section 2.1).
+    Bearer,
+}
+
+/// A route.
+pub struct Row {
+    /// How it is called. GET answers HEAD too.
+    pub method: Method,
+    /// Where.
+    pub path: &'static str,
+    /// By whom.
+    pub access: Access,
+    handler: fn() -> Route,
+}
+
+use Access::{Bearer, Open};
+
+#[rustfmt::skip]
+static ROUTES: [Row; 11] = [
+    get("/",                      Open,   || to(page::overview)),
+    get("/assets/style.css",      Open,   || to(assets::style)),
+    get("/healthz",               Open,   || to(health::alive)),
+    get("/readyz",                Open,   || to(health::ready)),
+    get("/metrics",               Open,   || to(metrics::show)),
+    get("/.well-known/jwks.json", Open,   || to(jwks::show)),
+    get("/api/v1/overview",       Bearer, || to(api::overview)),
+    get("/api/v1/runs",           Bearer, || to(api::runs)),
+    get("/api/v1/segments",       Bearer, || to(api::segments)),
+    get("/api/v1/attempts",       Bearer, || to(api::attempts)),
+    get("/api/v1/writebacks",     Bearer, || to(api::write_backs)),
+];
+
+const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
+    Row { method: Method::GET, path, access, handler }
+}
+
+/// How long a handler may take.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+fn to<F, A>(handler: F) -> Route
+where
+    F: Handler<A>,
+    A: FromRequest + 'static,
+    F::Output: Responder + 'static,
+    F::Future: 'static,
+{
+    web::route().to(Limited(handler))
+}
+
+/// A handler that is given up when it takes too long.
+#[derive(Clone)]
+struct Limited<F>(F);
+
+impl<F, A> Handler<A> for Limited<F>
+where
+    F: Handler<A>,
+    F::Output: 'static,
+    F::Future: 'static,
+{
+    type Output = Either<F::Output, problem::Problem>;
+    type Future = Pin<Box<dyn Future<Output = Self::Output>>>;
+
+    fn call(&self, args: A) -> Self::Future {
+        let answer = self.0.call(args);
+        Box::pin(async move {
+            match tokio::time::timeout(TIME_LIMIT, answer).await {
+                Ok(answer) => Either::Left(answer),
+                Err(_) => {
+                    tracing::warn!("a request took too long and was given up");
+                    Either::Right(problem::Problem::too_slow())
+                }
+            }
+        })
+    }
+}
+
+/// The table, for a test and for documentation.
+#[must_use]
+pub fn table() -> &'static [Row] {
+    &ROUTES
+}
+
+/// Sets actix up from the table.
+pub fn configure(config: &mut web::ServiceConfig) {
+    for row in &ROUTES {
+        let route = (row.handler)();
+        let route = if row.method == Method::GET {
+            route.guard(guard::Any(guard::Get()).or(guard::Head()))
+        } else {
+            route.method(row.method.clone())
+        };
+        let allowed = if row.method == Method::GET { "GET, HEAD" } else { row.method.as_str() };
+        let otherwise = web::to(move || std::future::ready(problem::Problem::method_not_allowed(allowed)));
+        let resource = web::resource(row.path).route(route).default_service(otherwise);
+        match row.access {
+            Open => config.service(resource),
+            Bearer => config.service(resource.wrap(middleware::from_fn(access::bearer))),
+        };
+    }
+    config.default_service(web::to(|| std::future::ready(problem::Problem::not_found())));
+}

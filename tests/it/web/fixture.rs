@@ -1,0 +1,195 @@
+//! A server on a test's database, a client that sends exactly what a test says, and a database with something in it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use domain::clock::ManualClock;
+use domain::model::ResourceType;
+use fhir_engage::store::memberships::{self, Change, Definition, Evaluated, State};
+use fhir_engage::store::quarantine::{self, Aside};
+use fhir_engage::store::sync_state::{self, Counts, End};
+use fhir_engage::store::writebacks::{self, Settlement};
+use fhir_engage::store::{Store, attempts, ehrs};
+use fhir_engage::telemetry::Metrics;
+use fhir_engage::web::{WebState, serve};
+use fhir_engage::worker::{Health, Stop};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::store::fixtures::{at, commit, ehr, fence, finished, incoming, patient, planned, read, verdict, write};
+
+/// A name that stands in stored bodies, and must stand nowhere else.
+pub const MARKER: &str = "Zzyzx-Quillfeather";
+pub const BEARER: &str = "a-bearer-for-tests";
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    pub clock: Arc<ManualClock>,
+    stop: Stop,
+    running: Option<JoinHandle<()>>,
+}
+
+/// What a server of a test is given.
+pub fn state(store: &Store) -> WebState {
+    WebState {
+        store: store.clone(),
+        clock: Arc::new(ManualClock::at(at(3600))),
+        site: "Maple <Street> Clinic".to_owned(),
+        zone: Tz::America__New_York,
+        tasks: None,
+        metrics: Metrics::install().unwrap(),
+        jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
+        bearer: None,
+        process: 0xfeed_face,
+        keep_counts: Duration::ZERO,
+    }
+}
+
+/// An answer.
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+}
+
+impl Server {
+    /// A server with the tests' bearer and no tasks.
+    pub fn start(store: &Store) -> Self {
+        Self::start_with(store, Some(BEARER), None)
+    }
+
+    pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
+        let clock = Arc::new(ManualClock::at(at(3600)));
+        let stop = Stop::new();
+        let given = WebState {
+            clock: Arc::clone(&clock) as Arc<dyn domain::Clock>,
+            bearer: bearer.map(|b| b.to_owned().into()),
+            tasks,
+            ..state(store)
+        };
+        let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        Self { address, clock, stop, running: Some(running) }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[]).await
+    }
+
+    pub async fn get_with_bearer(&self, path: &str) -> Answer {
+        self.send("GET", path, &[("Authorization", &format!("Bearer {BEARER}"))]).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.map(|l| l.split_once(": ").unwrap()).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+        Answer { status, headers, body: body.to_owned() }
+    }
+
+    /// Stops it and waits for its end.
+    pub async fn end(mut self) {
+        self.stop.request();
+        self.running.take().unwrap().await.unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.request();
+    }
+}
+
+/// Fills a database: three syncs of which one failed, two patients in segments, attempts and a write-back in several states, and one
+/// resource in quarantine. Every body names [`MARKER`].
+pub fn fill(store: &Store) {
+    let body = |id: &str| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\",\"name\":[{{\"family\":\"{MARKER}\"}}]}}");
+    write(store, |c| ehrs::put(c, &ehr(), "{}", at(0)));
+    let (one, two) = (patient(store, "p1"), patient(store, "p2"));
+    for id in ["p1", "p2"] {
+        commit(store, ResourceType::Patient, vec![incoming(store, ResourceType::Patient, id, &body(id), "{\"f\":1}", &[id])]);
+    }
+    run(store, ResourceType::Patient, Counts { pages: 1, found: 1_234, stored: 2, unchanged: 1_231, superseded: 0, quarantined: 1 }, None);
+    run(store, ResourceType::Appointment, Counts { pages: 3, found: 0, ..Counts::default() }, Some("the EHR answered 503"));
+    run(store, ResourceType::CarePlan, Counts::default(), None);
+    let aside = Aside {
+        rtype: Some("Patient".to_owned()),
+        fhir_id: Some(MARKER.to_owned()),
+        origin: "page".to_owned(),
+        code: "wrong-type",
+        reason: "birthDate is not a text".to_owned(),
+        body: body("p3").into_bytes(),
+    };
+    write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
+    let definitions =
+        [Definition { id: "new-patient", source: "x", hash: "1" }, Definition { id: "visit-72h-not-confirmed", source: "y", hash: "2" }];
+    write(store, |c| memberships::define(c, &definitions, at(1)));
+    let change = |segment: i64, after: State| Change {
+        segment,
+        version: 1,
+        before: None,
+        after: Some(after),
+        entry: 1,
+        effective_at: at(10),
+        reasons: MARKER.as_bytes().to_vec(),
+        event_reasons: MARKER.as_bytes().to_vec(),
+    };
+    let person = |person: i64, state: State| Evaluated {
+        person,
+        changes: vec![change(1, State::In), change(2, state)],
+        refreshed: vec![],
+        events: 0,
+        wake_at: None,
+        outreach: true,
+    };
+    write(store, |c| memberships::apply(c, &[person(one.person, State::In), person(two.person, State::Held)], at(100)));
+    outreach(store);
+}
+
+fn outreach(store: &Store) {
+    let one = read(store, |c| fhir_engage::store::people::record(c, "north", "p1")).unwrap();
+    let two = read(store, |c| fhir_engage::store::people::record(c, "north", "p2")).unwrap();
+    finished(store, &one, "a1");
+    finished(store, &two, "a2");
+    planned(store, &one, "a3");
+    let refused = planned(store, &two, "a4");
+    assert!(write(store, |c| attempts::refuse(c, &refused.id, "opted-out", &verdict("refuse"), at(6))));
+    let lease = fence(store, "writeback/north");
+    let claimed = write(store, |c| writebacks::claim(c, "north", &lease, at(10), at(70), 1));
+    let how = Settlement::Written { remote_id: Some("77".to_owned()), version: None, loss: "[]".to_owned() };
+    assert!(write(store, |c| writebacks::settle(c, &claimed[0].row.id, &lease, &how, at(20))));
+}
+
+fn run(store: &Store, kind: ResourceType, counts: Counts, failure: Option<&str>) {
+    write(store, |c| {
+        let run = sync_state::begin(c, &ehr(), kind, "cursor", "f", at(0))?;
+        sync_state::advance(c, &ehr(), kind, run, counts, None)?;
+        let how = match failure {
+            None => End::Done { high_water: Some(at(0)), as_of: at(0) },
+            Some(why) => End::Failed(why.to_owned()),
+        };
+        sync_state::end(c, &ehr(), kind, run, &how, at(30))
+    });
+}

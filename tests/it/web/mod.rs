@@ -1,0 +1,9 @@
+//! The web server as its callers meet it: over a socket, on both engines where the database matters.
+
+mod api;
+mod edge;
+mod fixture;
+mod page;
+mod privacy;
+mod probes;
+mod routes;

@@ -1,0 +1,72 @@
+//! The overview page: what it says, and that its markup keeps what the style sheet and assistive technology rely on.
+
+use super::fixture::{Server, fill};
+use crate::support::{Backend, Database, on_both};
+
+/// The text of a page, one line for each block, as a reader gets it.
+fn text(html: &str) -> String {
+    let mut out = String::new();
+    let mut rest = html.split_once("<body>").unwrap().1;
+    while let Some((before, after)) = rest.split_once('<') {
+        out.push_str(&before.split_whitespace().collect::<Vec<_>>().join(" "));
+        let (tag, after) = after.split_once('>').unwrap();
+        let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap();
+        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div") {
+            out.push('\n');
+        } else if tag.starts_with('/') && matches!(name, "td" | "th" | "dt") {
+            out.push_str(" | ");
+        } else if matches!(tag, "header" | "footer") {
+            out.push('\n');
+        } else if !tag.starts_with('/') && matches!(name, "time" | "span" | "code" | "a") {
+            out.push(' ');
+        }
+        rest = after;
+    }
+    let lines = out.lines().map(|l| l.trim().trim_end_matches(" |").split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|l| !l.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+on_both! {
+    async fn the_page_says_how_the_last_runs_went(db) {
+        fill(&db.store());
+        let server = Server::start(&db.store());
+        let page = server.get("/").await;
+        assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
+        let expected = include_str!("overview.txt").trim_end();
+        let found = text(&page.body).replace('\u{202f}', " ");
+        assert_eq!(found, expected, "\n--- found ---\n{found}\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_gateway_says_what_to_do() {
+    let db = Database::fresh(Backend::Sqlite).unwrap();
+    let page = Server::start(&db.store()).get("/").await;
+    let found = text(&page.body);
+    assert!(found.contains("Nothing was synced yet") && found.contains("fhir-engage ehr add"), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_markup_is_escaped_self_contained_and_labelled() {
+    let db = Database::fresh(Backend::Sqlite).unwrap();
+    fill(&db.store());
+    let server = Server::start(&db.store());
+    let html = server.get("/").await.body;
+    assert!(html.contains("Maple &#60;Street&#62; Clinic"), "a name was not escaped");
+    for banned in ["<script", "style=\"", "<style", " on", "http://", "https://", "<img", "<iframe"] {
+        let found = html.split(banned).count() - 1;
+        let allowed =
+            if banned == " on" { html.matches(" on ").count() + html.matches(" only").count() + html.matches(" one").count() } else { 0 };
+        assert_eq!(found, allowed, "{banned}");
+    }
+    assert_eq!(html.matches("<table").count(), html.matches("<caption>").count());
+    assert_eq!(html.matches("<th ").count(), html.matches("scope=\"col\"").count() + html.matches("scope=\"row\"").count());
+    assert_eq!(html.matches("<h1").count(), 1);
+    for id in html.split("aria-labelledby=\"").skip(1).map(|s| s.split('"').next().unwrap()) {
+        assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    let style = server.get("/assets/style.css").await;
+    assert!(style.headers["content-type"].starts_with("text/css"));
+    assert!(style.body.contains("prefers-color-scheme: dark") && !style.body.contains("url(") && !style.body.contains("@import"));
+    assert!(html.len() + style.body.len() < 100_000, "page weight");
+}

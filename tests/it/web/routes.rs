@@ -1,0 +1,104 @@
+//! The route table, walked: nothing answers that should not, and nothing is served that the table does not name.
+
+use fhir_engage::web::routes::{Access, table};
+
+use super::fixture::{BEARER, Server};
+use crate::support::{Backend, Database};
+
+fn database() -> Database {
+    Database::fresh(Backend::Sqlite).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_open_answers_401_without_the_bearer() {
+    let db = database();
+    let server = Server::start(&db.store());
+    let mut closed = 0;
+    for row in table().iter().filter(|r| r.access != Access::Open) {
+        closed += 1;
+        let wrong = [
+            vec![],
+            vec![("Authorization", "Bearer wrong")],
+            vec![("Authorization", "Bearer ")],
+            vec![("Authorization", "Basic YS1iZWFyZXItZm9yLXRlc3Rz")],
+            vec![("Authorization", BEARER)],
+            vec![("Authorization", "Bearer a-bearer-for-test")],
+            vec![("Authorization", "Bearer a-bearer-for-testsx")],
+        ];
+        for headers in wrong {
+            let answer = server.send(row.method.as_str(), row.path, &headers).await;
+            assert_eq!(answer.status, 401, "{} with {headers:?}", row.path);
+            assert_eq!(answer.headers["content-type"], "application/problem+json");
+            assert!(answer.headers["www-authenticate"].starts_with("Bearer "));
+            assert_eq!(answer.json()["status"], 401);
+            assert!(!answer.body.contains(BEARER));
+        }
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let right = format!("{scheme} {BEARER}");
+            let answer = server.send(row.method.as_str(), row.path, &[("Authorization", &right)]).await;
+            assert_eq!(answer.status, 200, "{}: {}", row.path, answer.body);
+        }
+    }
+    assert_eq!(closed, 5);
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_configured_bearer_nobody_gets_in() {
+    let db = database();
+    let server = Server::start_with(&db.store(), None, None);
+    for row in table().iter().filter(|r| r.access == Access::Bearer) {
+        for token in ["", "Bearer", "Bearer x", "Bearer none", "Bearer null"] {
+            assert_eq!(server.send("GET", row.path, &[("Authorization", token)]).await.status, 401, "{} {token:?}", row.path);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_open_answers_get_and_head_and_nothing_else() {
+    let db = database();
+    let server = Server::start(&db.store());
+    for row in table().iter().filter(|r| r.access == Access::Open) {
+        let got = server.get(row.path).await;
+        assert_eq!(got.status, 200, "{}: {}", row.path, got.body);
+        let head = server.send("HEAD", row.path, &[]).await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{}", row.path);
+        assert_eq!(head.headers["content-type"], got.headers["content-type"]);
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
+            let answer = server.send(method, row.path, &[]).await;
+            assert_eq!(answer.status, 405, "{method} {}", row.path);
+            assert_eq!(answer.headers["allow"], "GET, HEAD");
+            assert_eq!(answer.headers["content-type"], "application/problem+json");
+        }
+    }
+    let denied = server.send("POST", "/api/v1/runs", &[("Authorization", &format!("Bearer {BEARER}"))]).await;
+    assert_eq!(denied.status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_the_table_does_not_name_answers_404() {
+    let db = database();
+    let server = Server::start(&db.store());
+    let paths = [
+        "/nothing",
+        "/api",
+        "/api/v1",
+        "/api/v1/patients",
+        "/healthz/",
+        "//",
+        "/assets/",
+        "/assets/../healthz",
+        "/%2e%2e/etc/passwd",
+        "/.well-known",
+        "/metrics/x",
+    ];
+    for path in paths {
+        for headers in [vec![], vec![("Authorization", "Bearer a-bearer-for-tests")]] {
+            let answer = server.send("GET", path, &headers).await;
+            assert_eq!(answer.status, 404, "{path}");
+            assert_eq!(answer.headers["content-type"], "application/problem+json");
+            assert_eq!(answer.json()["title"], "Not Found");
+            assert!(!answer.body.contains("nothing\"") && !answer.body.contains("passwd"), "the path was repeated: {}", answer.body);
+        }
+    }
+}
