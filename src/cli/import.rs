@@ -11,8 +11,8 @@ use super::{Common, ehr, print};
 use crate::app::App;
 use crate::store::leases::Term;
 use crate::sync::Holder;
-use crate::worker::Owner;
 use crate::sync::import::{self, ImportError, Report};
+use crate::worker::Owner;
 
 /// Import NDJSON files, gzipped or not
 #[derive(Debug, Args)]
@@ -49,7 +49,11 @@ impl Import {
         let report = tokio::task::spawn_blocking(move || {
             let bar = super::progress::spinner("lines");
             let owner = shared.owner.clone();
-            let holder = Holder { owner: owner.as_str(), term: Term(shared.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) };
+            let holder = Holder {
+                owner: owner.as_str(),
+                term: Term(shared.config.worker.lease),
+                is_dead: |other| Owner::this_process().is_dead(other),
+            };
             let request = import::Request { ehr: &id, paths: &paths };
             let done = import::run(&shared.store, shared.clock.as_ref(), holder, request, &told, &|p| bar.set_position(p.lines));
             bar.finish_and_clear();
@@ -110,9 +114,13 @@ fn tell(report: &Report) {
         to_f64(report.bytes) / 1e6 / seconds
     ));
     let mut table = print::Table::new(&["WHAT", "LINES"]);
-    for (what, n) in
-        [("stored", report.stored), ("unchanged", report.unchanged), ("superseded", report.superseded), ("ignored", ignored), ("quarantined", report.quarantined)]
-    {
+    for (what, n) in [
+        ("stored", report.stored),
+        ("unchanged", report.unchanged),
+        ("superseded", report.superseded),
+        ("ignored", ignored),
+        ("quarantined", report.quarantined),
+    ] {
         table.row([what.to_owned(), n.to_string()]);
     }
     table.print();

@@ -215,7 +215,16 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
             (_, Some(v)) => v.hold_until.as_ref().map_or_else(|| codes(v), |until| format!("until {until}: {}", codes(v))),
             (failure, None) => failure.clone().unwrap_or_default(),
         };
-        table.row([r.id, r.patient.unwrap_or_default(), r.program, r.step, state, r.channel.unwrap_or_else(|| "-".to_owned()), r.due_at, why]);
+        table.row([
+            r.id,
+            r.patient.unwrap_or_default(),
+            r.program,
+            r.step,
+            state,
+            r.channel.unwrap_or_else(|| "-".to_owned()),
+            r.due_at,
+            why,
+        ]);
     }
     table.print();
     Ok(Ended::Well)

@@ -58,7 +58,9 @@ impl Run {
         }
         let sandbox = pretend.start(self.port, clients, self.open, self.admin).await?;
         if common.json {
-            print::json(&serde_json::json!({ "base_url": sandbox.base_url(), "token_url": sandbox.token_url(), "resources": sandbox.counts() }));
+            print::json(
+                &serde_json::json!({ "base_url": sandbox.base_url(), "token_url": sandbox.token_url(), "resources": sandbox.counts() }),
+            );
         } else {
             print::line(&format!("the pretend EHR answers at {}", sandbox.base_url()));
         }
@@ -69,7 +71,9 @@ impl Run {
 }
 
 fn registered((id, file): &(String, PathBuf)) -> Result<Client, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("cannot read {} ({}): name the file that `fhir-engage keys jwks` was written to", file.display(), e.kind())))?;
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::usage(format!("cannot read {} ({}): name the file that `fhir-engage keys jwks` was written to", file.display(), e.kind()))
+    })?;
     let jwks = serde_json::from_str(&text).map_err(|_| Failure::usage(format!("{} is not a JSON Web Key Set", file.display())))?;
     Ok(Client { client_id: id.clone(), jwks, scopes: vec!["system/*.cruds".to_owned()] })
 }

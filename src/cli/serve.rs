@@ -205,7 +205,9 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
                 stored += reports.iter().map(|r| r.stored).sum::<i64>();
                 found += reports.iter().map(|r| r.found).sum::<i64>();
                 // What another node is at is no failure of this one.
-                failures.extend(reports.iter().filter(|r| !r.is_held()).filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))));
+                failures.extend(
+                    reports.iter().filter(|r| !r.is_held()).filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))),
+                );
             }
             Err(StageError::Busy(_)) => {}
             Err(error) => failures.push(format!("{ehr}: {error}")),

@@ -114,7 +114,10 @@ fn an_opt_out_is_kept_shown_and_obeyed() {
     let about = |args: &[&str]| of(&[args, &["--patient", &patient]].concat()).ok().json();
     assert_eq!(about(&["preferences"]), serde_json::json!([]));
     let after = about(&["opt-out", "--program", "check-up"]);
-    assert_eq!((&after[0]["about"], &after[0]["allowed"], &after[0]["source"]), (&"program check-up".into(), &false.into(), &"staff".into()));
+    assert_eq!(
+        (&after[0]["about"], &after[0]["allowed"], &after[0]["source"]),
+        (&"program check-up".into(), &false.into(), &"staff".into())
+    );
     let after = about(&["opt-in", "--program", "check-up"]);
     assert_eq!((after.as_array().unwrap().len(), &after[0]["allowed"]), (1, &true.into()), "the later entry replaces the earlier");
     let after = about(&["opt-out"]);

@@ -126,9 +126,8 @@ fn converse(stream: &TcpStream, manners: &Mutex<BTreeMap<String, Manner>>, recei
 /// An open EHR with one patient for each name, who has mail at that name and a care plan that runs on.
 async fn chart(names: &[&str]) -> sandbox::Sandbox {
     #[expect(clippy::disallowed_methods, reason = "the binary goes by the real clock, so its EHR does")]
-    let clock: sandbox::Clock = Arc::new(|| {
-        i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap()
-    });
+    let clock: sandbox::Clock =
+        Arc::new(|| i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap());
     let ehr = sandbox::start(sandbox::Config { open: true, ..sandbox::Config::new(clock) }).await.unwrap();
     let resources = names.iter().flat_map(|name| {
         let patient = json!({

@@ -10,7 +10,8 @@ use super::{talkative, text};
 use crate::support::{TempDir, run};
 
 /// What must not be seen. Each is in the data below.
-const CANARIES: [&str; 8] = ["Qanaryson", "Zwitschera", "5550177123", "555-0177", "qanary@mail.example", "1961-07-", "Voliere", "canary-patient"];
+const CANARIES: [&str; 8] =
+    ["Qanaryson", "Zwitschera", "5550177123", "555-0177", "qanary@mail.example", "1961-07-", "Voliere", "canary-patient"];
 
 fn resources() -> Vec<String> {
     let patient = |id: &str, change: fn(&mut serde_json::Value)| {
