@@ -202,7 +202,9 @@ fn each_way_of_being_refused_is_told_apart() {
             .unwrap()
             .iter()
             .filter(|s| s["verdict"] == "problem")
-            .map(|s| (s["name"].as_str().unwrap().to_owned(), format!("{} / {}", s["says"].as_str().unwrap(), s["remedy"].as_str().unwrap())))
+            .map(|s| {
+                (s["name"].as_str().unwrap().to_owned(), format!("{} / {}", s["says"].as_str().unwrap(), s["remedy"].as_str().unwrap()))
+            })
             .collect();
         assert_eq!(ended.code, Some(i32::from(!problems.is_empty())), "{found}");
         problems
