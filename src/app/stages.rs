@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{App, ConnectionError};
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
-use crate::store::leases::{Fence, Term};
+use crate::store::leases::{self, Fence, Term};
 use crate::store::{StoreError, writebacks};
 use crate::sync::Holder;
 use crate::sync::task::{self as sync, Source, TypeReport};
@@ -208,6 +208,16 @@ impl App {
     /// Where a profile cannot be read.
     pub async fn connected(&self) -> Result<Vec<EhrId>, ConnectionError> {
         Ok(self.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect())
+    }
+
+    /// Whether an EHR or a file is being read now, by whichever process. Whoever was not read to the end yet would be judged by half of the
+    /// facts (a missed visit, and not the new booking three pages on), so segments and outreach wait.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn is_reading(&self) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        self.store.read(move |conn| leases::any_held(conn, "sync/", now)).await
     }
 
     /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others; where

@@ -136,6 +136,9 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     let segments_task = Task::new("segments", tick, segments.clone(), move |stop| {
         let (app, next) = (Arc::clone(&a), next.clone());
         async move {
+            if let Some(waits) = waits(&app).await {
+                return waits;
+            }
             let flag = flag(&stop);
             match app.assign(&flag, Arc::new(|_| ())).await {
                 Ok(r) if r.persons == 0 => TaskReport::idle(None),
@@ -151,6 +154,9 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     let outreach_task = Task::new("outreach", tick, outreach, move |stop| {
         let (app, next, back) = (Arc::clone(&a), next.clone(), back.clone());
         async move {
+            if let Some(waits) = waits(&app).await {
+                return waits;
+            }
             let flag = flag(&stop);
             match app.reach_out(&flag, &|_| ()).await {
                 Ok(r) if r.persons + r.sent + r.held + r.refused + r.failed + r.settled == 0 => TaskReport::idle(None),
@@ -169,6 +175,15 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
         async move { write_all(&app, &stop).await }
     });
     vec![sync_task, segments_task, outreach_task, write_back_task]
+}
+
+/// What a stage reports that does not run while something is being read.
+async fn waits(app: &App) -> Option<TaskReport> {
+    match app.is_reading().await {
+        Ok(false) => None,
+        Ok(true) => Some(TaskReport::idle(None)),
+        Err(error) => Some(TaskReport::failed(error.to_string())),
+    }
 }
 
 fn failed(error: &StageError) -> TaskReport {

@@ -97,8 +97,8 @@ fn metrics(data: &str) -> String {
 #[test]
 fn no_stage_tells_who_the_patients_are() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    // The clock that the gateway is given below, so that times agree.
-    let now = || i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap();
+    let clock = fhir_engage::app::SystemClock::with_offset(chrono::TimeDelta::zero());
+    let now = move || domain::Clock::now(&clock).micros();
     let config = sandbox::Config { open: true, ..sandbox::Config::new(Arc::new(now)) };
     let ehr = runtime.block_on(sandbox::start(config)).unwrap();
     ehr.load(resources()).unwrap();

@@ -26,8 +26,8 @@ on_both! {
     fn facts_of_all_types_come_together_with_their_origin(db) {
         let store = db.store();
         let text = |f: &Facts| String::from_utf8(f.to_bytes()).unwrap();
-        let about = text(&Facts::Patient(Box::new(PatientFacts::default())));
-        let plan = text(&Facts::CarePlan(Box::new(CarePlanFacts::default())));
+        let about = text(&Facts::Patient(Box::<PatientFacts>::default()));
+        let plan = text(&Facts::CarePlan(Box::<CarePlanFacts>::default()));
         commit(&store, ResourceType::Patient, vec![incoming(&store, ResourceType::Patient, "p1", "b", &about, &["p1"])]);
         let mut with_version = incoming(&store, ResourceType::CarePlan, "c1", "b", &plan, &["p1"]);
         with_version.version = Some("7".to_owned());
