@@ -31,10 +31,9 @@ impl Log {
                     _ => None,
                 })
                 .unwrap_or_default(),
-            level: s
-                .parsed("level", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", |t| {
-                    t.chars().all(char::is_alphabetic).then(|| t.parse().ok()).flatten()
-                }),
+            level: s.parsed("level", "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"", |t| {
+                t.chars().all(char::is_alphabetic).then(|| t.parse().ok()).flatten()
+            }),
         }
     }
 }

@@ -160,5 +160,8 @@ fn a_server_that_others_reach_without_bearer_or_tls_is_warned_about() {
     let safe =
         "[outreach]\nchannels = [\"recorded\"]\n[web]\nbind = \"0.0.0.0:80\"\nbearer = \"env:B\"\nexternal_url = \"https://e.example\"\n";
     assert!(warnings(safe).is_empty());
-    assert_eq!(warnings("").len(), 1, "e-mail without a mail server");
+    assert!(warnings("").is_empty(), "the recorded channel is behind e-mail");
+    assert_eq!(warnings("[outreach]\nchannels = [\"email\"]\n").len(), 1, "e-mail without a mail server");
+    // `all` of nothing holds: without any channel the warning would name one that is not there.
+    assert!(mistakes("[outreach]\nchannels = []\n")[0].contains("at least one"));
 }
