@@ -191,7 +191,8 @@ fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenEr
     use crate::config::Tls;
     use crate::net::smtp::{Login, Mailer, MailerConfig, Protection};
     let password = smtp.password.as_ref().map(|p| p.resolve().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
-    let login = smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().to_owned() });
+    let login =
+        smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().to_owned() });
     Mailer::new(MailerConfig {
         host: smtp.host.clone(),
         port: smtp.port,

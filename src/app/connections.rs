@@ -76,7 +76,12 @@ impl App {
             Auth::Bearer { token } => Credential::Bearer(self.secret(id, token)?),
             Auth::BackendServices(backend) => Credential::Key(self.signer(backend.key_id.as_deref()).await?),
         };
-        Ok(Parts { credential, clock: Arc::clone(&self.clock), entropy: Arc::clone(&self.random) as Arc<dyn Entropy>, retry: Policy::default() })
+        Ok(Parts {
+            credential,
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.random) as Arc<dyn Entropy>,
+            retry: Policy::default(),
+        })
     }
 
     fn secret(&self, id: &EhrId, text: &str) -> Result<Secret, ConnectionError> {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::App;
+use crate::credentials::jwks;
 use crate::credentials::keys::{KeyError, KeyRecord, generate};
 use crate::credentials::sealing::{MasterKey, SealError};
-use crate::credentials::jwks;
 use crate::ehr::auth::{Algorithm, Signer};
-use crate::store::keys::{self, SigningKey};
 use crate::store::StoreError;
+use crate::store::keys::{self, SigningKey};
 
 /// Why keys cannot be used.
 #[derive(Debug, thiserror::Error)]

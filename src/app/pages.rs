@@ -25,7 +25,8 @@ impl App {
     /// # Errors
     /// [`PagesError`].
     pub fn web_state(self: &Arc<Self>, tasks: Option<Health>) -> Result<WebState, PagesError> {
-        let bearer = self.config.web.bearer.as_ref().map(|secret| secret.resolve().map_err(|e| PagesError::Bearer(e.to_string()))).transpose()?;
+        let bearer =
+            self.config.web.bearer.as_ref().map(|secret| secret.resolve().map_err(|e| PagesError::Bearer(e.to_string()))).transpose()?;
         let mut process = [0; 8];
         self.random.fill(&mut process);
         let app = Arc::clone(self);

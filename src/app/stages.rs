@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use domain::model::{EhrId, ResourceType};
 use domain::Timestamp;
+use domain::model::{EhrId, ResourceType};
 use serde::Serialize;
 
 use super::{App, ConnectionError};
@@ -13,8 +13,8 @@ use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
 use crate::store::{StoreError, writebacks};
-use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::sync::Holder;
+use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::chart::stated;
@@ -95,13 +95,23 @@ impl App {
     ///
     /// # Errors
     /// Where the EHR cannot be connected at all; a type that fails is told in its report.
-    pub async fn sync(&self, ehr: &EhrId, types: &[ResourceType], stop: &AtomicBool, progress: Progress<'_>) -> Result<Vec<TypeReport>, StageError> {
+    pub async fn sync(
+        &self,
+        ehr: &EhrId,
+        types: &[ResourceType],
+        stop: &AtomicBool,
+        progress: Progress<'_>,
+    ) -> Result<Vec<TypeReport>, StageError> {
         let profile = self.profile(ehr).await?;
         let connection = self.connect(ehr).await?;
         let task = sync::Task {
             store: &self.store,
             clock: self.clock.as_ref(),
-            holder: Holder { owner: self.owner.as_str(), term: Term(self.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) },
+            holder: Holder {
+                owner: self.owner.as_str(),
+                term: Term(self.config.worker.lease),
+                is_dead: |other| Owner::this_process().is_dead(other),
+            },
             ehr,
             source: Source { client: &connection.client, capability: &connection.capability, strategies: &profile.strategy },
             stop,
@@ -114,7 +124,11 @@ impl App {
     ///
     /// # Errors
     /// The store's refusal, or another process is at it.
-    pub async fn assign(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(u64) + Send + Sync>) -> Result<segments::Report, StageError> {
+    pub async fn assign(
+        self: &Arc<Self>,
+        stop: &Arc<AtomicBool>,
+        progress: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> Result<segments::Report, StageError> {
         let lease = self.lease(segments::LEASE).await?;
         let (app, stop, fence, term): (_, _, Fence, Term) = (Arc::clone(self), Arc::clone(stop), lease.fence().clone(), lease.term());
         let done = tokio::task::spawn_blocking(move || {

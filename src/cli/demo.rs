@@ -32,7 +32,7 @@ use crate::store::view::overview::{self, Overview};
 #[command(after_help = "Examples:
   fhir-engage demo
   fhir-engage demo --once --json
-  fhir-engage demo --patients 5000 --seed 7 --as-of 2026-11-23T10:00:00-05:00 --data /tmp/engage-demo
+  fhir-engage demo --patients 5000 --seed 7 --as-of 2026-11-23T10:00:00-05:00
 
 Nothing leaves this machine: the pretend EHR listens on loopback, and messages go to the recorded channel. The folder is
 --data DIR [default: data/demo]; a second run in the same folder goes on where the first ended, and sends and writes nothing twice.")]
@@ -94,7 +94,7 @@ impl Demo {
         claim(&app, clock).await?;
         let sandbox = connect(&app, pretend).await?;
         let stop = Arc::new(AtomicBool::new(false));
-        super::import::stop_on_signal(&stop);
+        super::signals::stop_at(&stop);
         let mut failures = whole_way(&app, &stop).await?;
         let stopped = stop.load(Ordering::Relaxed);
         if stopped {
@@ -154,7 +154,9 @@ async fn claim(app: &App, clock: SystemClock) -> Result<(), Failure> {
     if ours {
         return Ok(());
     }
-    Err(Failure::usage("this database belongs to another installation or to the demo of another folder; name another one with --data or --database"))
+    Err(Failure::usage(
+        "this database belongs to another installation or to the demo of another folder; name another one with --data or --database",
+    ))
 }
 
 /// Starts the pretend EHR with this installation's key, and registers it like any EHR.
@@ -209,7 +211,8 @@ async fn whole_way(app: &Arc<App>, stop: &Arc<AtomicBool>) -> Result<Vec<String>
         if open.is_none() && waiting == (0, 0) && well {
             break;
         }
-        let pause = open.map_or(TimeDelta::zero(), |at| at.since(app.clock.now())).clamp(TimeDelta::milliseconds(20), TimeDelta::seconds(1));
+        let pause =
+            open.map_or(TimeDelta::zero(), |at| at.since(app.clock.now())).clamp(TimeDelta::milliseconds(20), TimeDelta::seconds(1));
         tokio::time::sleep(pause.to_std().unwrap_or(Duration::from_secs(1))).await;
         // A sync that failed is not forgotten because the stages after it went well.
         report = if well { app.after_sync(stop, Arc::clone(&progress)).await } else { app.cycle(stop, Arc::clone(&progress)).await };

@@ -125,7 +125,13 @@ impl Add {
             (Some(client_id), _) => {
                 let key = app.ensure_key(algorithm).await?;
                 let scopes = (!self.scopes.is_empty()).then_some(self.scopes);
-                Auth::BackendServices(BackendServices { client_id, key_id: Some(key.kid), token_url: self.token_url, scopes, dialect: None })
+                Auth::BackendServices(BackendServices {
+                    client_id,
+                    key_id: Some(key.kid),
+                    token_url: self.token_url,
+                    scopes,
+                    dialect: None,
+                })
             }
             (None, Some(token)) => Auth::Bearer { token },
             (None, None) => Auth::None,
@@ -152,7 +158,8 @@ impl Add {
         if with_key {
             print::line(&format!("Register this installation's public key with the EHR: `fhir-engage keys jwks --alg {algorithm}`."));
         }
-        let next = if self.files { format!("Next: fhir-engage import --ehr {id} PATH") } else { format!("Next: fhir-engage ehr check {id}") };
+        let next =
+            if self.files { format!("Next: fhir-engage import --ehr {id} PATH") } else { format!("Next: fhir-engage ehr check {id}") };
         print::line(&next);
         Ok(Ended::Well)
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
@@ -11,8 +11,8 @@ use super::{Common, ehr, print};
 use crate::app::App;
 use crate::store::leases::Term;
 use crate::sync::Holder;
-use crate::worker::Owner;
 use crate::sync::import::{self, ImportError, Report};
+use crate::worker::Owner;
 
 /// Import NDJSON files, gzipped or not
 #[derive(Debug, Args)]
@@ -44,12 +44,16 @@ impl Import {
         let id = ehr::ehr_id(&self.ehr)?;
         let app = Arc::new(common.open()?);
         let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signal(&stop);
+        super::signals::stop_at(&stop);
         let (shared, told, paths) = (Arc::clone(&app), Arc::clone(&stop), self.paths);
         let report = tokio::task::spawn_blocking(move || {
             let bar = super::progress::spinner("lines");
             let owner = shared.owner.clone();
-            let holder = Holder { owner: owner.as_str(), term: Term(shared.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) };
+            let holder = Holder {
+                owner: owner.as_str(),
+                term: Term(shared.config.worker.lease),
+                is_dead: |other| Owner::this_process().is_dead(other),
+            };
             let request = import::Request { ehr: &id, paths: &paths };
             let done = import::run(&shared.store, shared.clock.as_ref(), holder, request, &told, &|p| bar.set_position(p.lines));
             bar.finish_and_clear();
@@ -110,9 +114,13 @@ fn tell(report: &Report) {
         to_f64(report.bytes) / 1e6 / seconds
     ));
     let mut table = print::Table::new(&["WHAT", "LINES"]);
-    for (what, n) in
-        [("stored", report.stored), ("unchanged", report.unchanged), ("superseded", report.superseded), ("ignored", ignored), ("quarantined", report.quarantined)]
-    {
+    for (what, n) in [
+        ("stored", report.stored),
+        ("unchanged", report.unchanged),
+        ("superseded", report.superseded),
+        ("ignored", ignored),
+        ("quarantined", report.quarantined),
+    ] {
         table.row([what.to_owned(), n.to_string()]);
     }
     table.print();
@@ -125,15 +133,4 @@ fn tell(report: &Report) {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 const fn to_f64(n: u64) -> f64 {
     n as f64
-}
-
-/// Sets a flag at Ctrl-C or SIGTERM: the work in hand is committed, and the program ends. A second signal ends it at once.
-pub(super) fn stop_on_signal(flag: &Arc<AtomicBool>) {
-    let flag = Arc::clone(flag);
-    tokio::spawn(async move {
-        super::serve::signalled().await;
-        flag.store(true, Ordering::Relaxed);
-        super::serve::signalled().await;
-        std::process::exit(130);
-    });
 }

@@ -47,7 +47,10 @@ impl Keys {
             }
             Self::Jwks { alg } => {
                 let wanted = alg
-                    .map(|name| Algorithm::parse(&name).ok_or_else(|| Failure::usage(format!("{name} is not an algorithm here; use RS384 or ES384"))))
+                    .map(|name| {
+                        Algorithm::parse(&name)
+                            .ok_or_else(|| Failure::usage(format!("{name} is not an algorithm here; use RS384 or ES384")))
+                    })
                     .transpose()?;
                 if wanted.is_some() || app.keys().await?.is_empty() {
                     app.ensure_key(wanted.unwrap_or(Algorithm::Rs384)).await?;

@@ -26,7 +26,8 @@ impl Migrate {
         if let Location::Sqlite(path) = &location
             && let Some(folder) = path.parent()
         {
-            crate::app::make_folder(folder).map_err(|e| Failure::problem(format!("cannot make the folder {}: {}", folder.display(), e.kind())))?;
+            crate::app::make_folder(folder)
+                .map_err(|e| Failure::problem(format!("cannot make the folder {}: {}", folder.display(), e.kind())))?;
         }
         let names = if self.dry_run { Store::missing_migrations(&location)? } else { Store::migrate(&location)? };
         if common.json {

@@ -17,6 +17,7 @@ mod progress;
 mod sandbox;
 mod segments;
 mod serve;
+mod signals;
 mod sync;
 mod writeback;
 

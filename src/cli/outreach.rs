@@ -142,7 +142,7 @@ impl Outreach {
 
 async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
     let stop = std::sync::Arc::default();
-    super::import::stop_on_signal(&stop);
+    super::signals::stop_at(&stop);
     let report = app.reach_out(&stop, &|_| ()).await?;
     if common.json {
         print::json(&report);
@@ -215,7 +215,16 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
             (_, Some(v)) => v.hold_until.as_ref().map_or_else(|| codes(v), |until| format!("until {until}: {}", codes(v))),
             (failure, None) => failure.clone().unwrap_or_default(),
         };
-        table.row([r.id, r.patient.unwrap_or_default(), r.program, r.step, state, r.channel.unwrap_or_else(|| "-".to_owned()), r.due_at, why]);
+        table.row([
+            r.id,
+            r.patient.unwrap_or_default(),
+            r.program,
+            r.step,
+            state,
+            r.channel.unwrap_or_else(|| "-".to_owned()),
+            r.due_at,
+            why,
+        ]);
     }
     table.print();
     Ok(Ended::Well)

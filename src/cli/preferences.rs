@@ -86,7 +86,8 @@ async fn person(app: &App, patient: &str) -> Result<i64, Failure> {
 
 async fn in_force(app: &App, common: &Common, person: i64) -> Result<Ended, Failure> {
     let all = app.store.read(move |conn| preferences::of(conn, person)).await?;
-    let replaced = |n: usize, p: &preferences::Preference| all.iter().skip(n + 1).any(|later| (&later.scope, &later.value) == (&p.scope, &p.value));
+    let replaced =
+        |n: usize, p: &preferences::Preference| all.iter().skip(n + 1).any(|later| (&later.scope, &later.value) == (&p.scope, &p.value));
     let rows: Vec<Row> = all
         .iter()
         .enumerate()

@@ -58,7 +58,13 @@ pub(super) struct Pretend {
 impl Pretend {
     /// Reads the folder, or makes it. A population that differs from the one in the folder is refused.
     pub(super) fn prepare(folder: &Path, people: &People, zone: Tz, otherwise: Otherwise) -> Result<Self, Failure> {
-        let unusable = |e: std::io::Error| Failure::problem(format!("the folder {} cannot be used ({}): name another with --data, or let this user write there", folder.display(), e.kind()));
+        let unusable = |e: std::io::Error| {
+            Failure::problem(format!(
+                "the folder {} cannot be used ({}): name another with --data, or let this user write there",
+                folder.display(),
+                e.kind()
+            ))
+        };
         crate::app::make_folder(folder).map_err(unusable)?;
         let meta = match sandbox::read_meta(folder).map_err(unusable)? {
             Some(meta) => {
@@ -121,7 +127,8 @@ impl Pretend {
             map.insert("loaded".to_owned(), true.into());
             map.insert("port".to_owned(), sandbox.address().port().into());
         }
-        sandbox::write_meta(&self.folder, &self.meta).map_err(|e| Failure::problem(format!("the folder {} cannot be written: {}", self.folder.display(), e.kind())))?;
+        sandbox::write_meta(&self.folder, &self.meta)
+            .map_err(|e| Failure::problem(format!("the folder {} cannot be written: {}", self.folder.display(), e.kind())))?;
         Ok(sandbox)
     }
 }

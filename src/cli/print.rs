@@ -55,8 +55,9 @@ impl Table {
         let columns = self.rows.first().map_or(0, Vec::len);
         let cells = |c: usize| self.rows.iter().filter_map(move |r| r.get(c));
         let widths: Vec<usize> = (0..columns).map(|c| cells(c).map(|t| t.chars().count()).max().unwrap_or(0)).collect();
-        let numbers: Vec<bool> =
-            (0..columns).map(|c| self.rows.len() > 1 && cells(c).skip(1).all(|t| t.is_empty() || t == "-" || t.parse::<i64>().is_ok())).collect();
+        let numbers: Vec<bool> = (0..columns)
+            .map(|c| self.rows.len() > 1 && cells(c).skip(1).all(|t| t.is_empty() || t == "-" || t.parse::<i64>().is_ok()))
+            .collect();
         for row in &self.rows {
             let mut text = String::new();
             for ((cell, width), number) in row.iter().zip(&widths).zip(&numbers) {

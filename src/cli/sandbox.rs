@@ -9,6 +9,7 @@ use super::Common;
 use super::exit::{Ended, Failure};
 use super::pretend::{Otherwise, People, Pretend};
 use super::print;
+use super::signals::Signals;
 
 /// Run the pretend EHR alone
 #[derive(Debug, Args)]
@@ -44,6 +45,7 @@ fn client(text: &str) -> Result<(String, PathBuf), String> {
 
 impl Run {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
+        let mut signals = Signals::listen();
         let config = common.config()?;
         super::start_logs(&config, tracing::Level::WARN)?;
         let folder = common.data.clone().unwrap_or_else(|| PathBuf::from("data/sandbox"));
@@ -56,18 +58,22 @@ impl Run {
         }
         let sandbox = pretend.start(self.port, clients, self.open, self.admin).await?;
         if common.json {
-            print::json(&serde_json::json!({ "base_url": sandbox.base_url(), "token_url": sandbox.token_url(), "resources": sandbox.counts() }));
+            print::json(
+                &serde_json::json!({ "base_url": sandbox.base_url(), "token_url": sandbox.token_url(), "resources": sandbox.counts() }),
+            );
         } else {
             print::line(&format!("the pretend EHR answers at {}", sandbox.base_url()));
         }
-        super::serve::signalled().await;
+        signals.next().await;
         sandbox.stop().await;
         Ok(Ended::Well)
     }
 }
 
 fn registered((id, file): &(String, PathBuf)) -> Result<Client, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|e| Failure::usage(format!("cannot read {} ({}): name the file that `fhir-engage keys jwks` was written to", file.display(), e.kind())))?;
+    let text = std::fs::read_to_string(file).map_err(|e| {
+        Failure::usage(format!("cannot read {} ({}): name the file that `fhir-engage keys jwks` was written to", file.display(), e.kind()))
+    })?;
     let jwks = serde_json::from_str(&text).map_err(|_| Failure::usage(format!("{} is not a JSON Web Key Set", file.display())))?;
     Ok(Client { client_id: id.clone(), jwks, scopes: vec!["system/*.cruds".to_owned()] })
 }

@@ -68,7 +68,7 @@ impl Segments {
             Self::Run => {
                 let app = std::sync::Arc::new(app);
                 let stop = std::sync::Arc::default();
-                super::import::stop_on_signal(&stop);
+                super::signals::stop_at(&stop);
                 let report = app.assign(&stop, std::sync::Arc::new(|_| ())).await?;
                 if common.json {
                     print::json(&report);
@@ -121,8 +121,11 @@ async fn show(app: &App, common: &Common, id: &str, state: State, limit: i64) ->
             persons.into_iter().map(|p| people::records(conn, p)).collect::<Result<Vec<_>, _>>()
         })
         .await?;
-    let references: Vec<Vec<String>> = members.iter().map(|records| records.iter().map(|r| format!("{}/{}", r.ehr, r.fhir_id)).collect()).collect();
-    let Some(definition) = rules.segments().get(place).map(domain::rules::Segment::definition) else { return Err(no_such_segment(app, id)) };
+    let references: Vec<Vec<String>> =
+        members.iter().map(|records| records.iter().map(|r| format!("{}/{}", r.ehr, r.fhir_id)).collect()).collect();
+    let Some(definition) = rules.segments().get(place).map(domain::rules::Segment::definition) else {
+        return Err(no_such_segment(app, id));
+    };
     if common.json {
         print::json(&serde_json::json!({
             "id": definition.id, "title": definition.title, "stage": definition.stage, "description": definition.description,

@@ -65,7 +65,7 @@ impl Work {
             return Ok(Ended::Well);
         }
         let stop = Arc::new(AtomicBool::new(false));
-        super::import::stop_on_signal(&stop);
+        super::signals::stop_at(&stop);
         let report = app.cycle(&stop, Arc::new(|_| ())).await;
         if common.json {
             print::json(&report);
@@ -88,29 +88,9 @@ impl Work {
 /// Tasks that run at the same time: each waits on the network or on the one writer, so more would only queue.
 const AT_ONCE: usize = 4;
 
-/// Ends at Ctrl-C or SIGTERM.
-pub(super) async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => drop(interrupt.await),
-    }
-}
-
 fn request_on_signal(stop: &Stop) {
     let stop = stop.clone();
-    tokio::spawn(async move {
-        signalled().await;
-        stop.request();
-        signalled().await;
-        std::process::exit(130);
-    });
+    super::signals::at_first(move || stop.request());
 }
 
 fn random(app: &App) -> StdRng {
@@ -225,7 +205,9 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
                 stored += reports.iter().map(|r| r.stored).sum::<i64>();
                 found += reports.iter().map(|r| r.found).sum::<i64>();
                 // What another node is at is no failure of this one.
-                failures.extend(reports.iter().filter(|r| !r.is_held()).filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))));
+                failures.extend(
+                    reports.iter().filter(|r| !r.is_held()).filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))),
+                );
             }
             Err(StageError::Busy(_)) => {}
             Err(error) => failures.push(format!("{ehr}: {error}")),

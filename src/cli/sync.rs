@@ -110,12 +110,18 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
         return Err(Failure::problem("no EHR with a connection is registered; add one with `fhir-engage ehr add`"));
     }
     let stop = Arc::new(AtomicBool::new(false));
-    super::import::stop_on_signal(&stop);
+    super::signals::stop_at(&stop);
     let mut reports = Vec::new();
     let mut failures = Vec::new();
     for (id, _) in ehrs {
         let bar = super::progress::spinner("resources");
-        let done = app.sync(&id, &types, &stop, &|p| if let StageProgress::Synced(_, n) = p { bar.set_position(n) }).await;
+        let done = app
+            .sync(&id, &types, &stop, &|p| {
+                if let StageProgress::Synced(_, n) = p {
+                    bar.set_position(n)
+                }
+            })
+            .await;
         bar.finish_and_clear();
         match done {
             Ok(found) => reports.extend(found.into_iter().map(|r| (id.clone(), r))),
@@ -172,7 +178,8 @@ async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
     if found.types.is_empty() {
         print::note("nothing was synced yet; begin with `fhir-engage sync run`");
     }
-    let mut table = print::Table::new(&["EHR", "TYPE", "STATE", "STARTED", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "IN ALL", "KNOWN UP TO"]);
+    let mut table =
+        print::Table::new(&["EHR", "TYPE", "STATE", "STARTED", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "IN ALL", "KNOWN UP TO"]);
     for t in &found.types {
         let counts = [t.found, t.stored, t.unchanged, t.quarantined, t.total].map(|n| n.to_string());
         let start = [t.ehr.clone(), t.rtype.clone(), t.state.clone(), print::instant(t.started_at)];
@@ -261,7 +268,8 @@ async fn replay(app: App, common: &Common, ehr: &str, only: Option<i64>) -> Resu
     app.profile(&id).await?;
     let report = tokio::task::spawn_blocking(move || {
         let owner = app.owner.clone();
-        let holder = Holder { owner: owner.as_str(), term: Term(app.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) };
+        let holder =
+            Holder { owner: owner.as_str(), term: Term(app.config.worker.lease), is_dead: |other| Owner::this_process().is_dead(other) };
         crate::sync::quarantine::replay(&app.store, app.clock.as_ref(), holder, &id, only.map_or(Which::All, Which::Row))
     })
     .await
@@ -270,7 +278,13 @@ async fn replay(app: App, common: &Common, ehr: &str, only: Option<i64>) -> Resu
     if common.json {
         print::json(&report);
     } else {
-        print::line(&format!("{} tried: {} stored, {} no longer needed, {} still put aside", report.tried, report.stored, report.superseded, report.still_bad.len()));
+        print::line(&format!(
+            "{} tried: {} stored, {} no longer needed, {} still put aside",
+            report.tried,
+            report.stored,
+            report.superseded,
+            report.still_bad.len()
+        ));
         for (row, why) in &report.still_bad {
             print::line(&format!("{row}: {why}"));
         }

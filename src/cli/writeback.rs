@@ -93,7 +93,15 @@ impl Writeback {
                 let mut table = print::Table::new(&["WRITE-BACK", "EHR", "STATE", "TRIES", "OWED", "IN THE EHR", "WHY"]);
                 for r in rows {
                     let dash = || "-".to_owned();
-                    table.row([r.id, r.ehr, r.state, r.tries.to_string(), r.owed_at, r.remote.unwrap_or_else(dash), r.why.unwrap_or_default()]);
+                    table.row([
+                        r.id,
+                        r.ehr,
+                        r.state,
+                        r.tries.to_string(),
+                        r.owed_at,
+                        r.remote.unwrap_or_else(dash),
+                        r.why.unwrap_or_default(),
+                    ]);
                 }
                 table.print();
                 Ok(Ended::Well)
@@ -113,7 +121,7 @@ async fn run(app: &App, common: &Common, only: Option<&str>) -> Result<Ended, Fa
         None => app.connected().await?,
     };
     let stop = Arc::default();
-    super::import::stop_on_signal(&stop);
+    super::signals::stop_at(&stop);
     let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for id in ehrs {
         match app.write_back(&id, &stop).await {

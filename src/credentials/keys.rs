@@ -80,15 +80,8 @@ pub fn generate(algorithm: Algorithm, master: &MasterKey) -> Result<KeyRecord, K
     let pair = Pair::read(algorithm, &pkcs8).ok_or(KeyError::Generate)?;
     let required = pair.required_members().ok_or(KeyError::Generate)?;
     let kid = thumbprint(&required);
-    let sealed = master
-        .seal(&kid, &pkcs8)
-        .map_err(|source| KeyError::Sealed { kid: kid.clone(), source })?;
-    Ok(KeyRecord {
-        public_jwk: public_jwk(required, &kid, algorithm),
-        kid,
-        algorithm,
-        sealed,
-    })
+    let sealed = master.seal(&kid, &pkcs8).map_err(|source| KeyError::Sealed { kid: kid.clone(), source })?;
+    Ok(KeyRecord { public_jwk: public_jwk(required, &kid, algorithm), kid, algorithm, sealed })
 }
 
 impl KeyRecord {
@@ -97,15 +90,9 @@ impl KeyRecord {
     /// # Errors
     /// [`KeyError`] where the master key is another or the record is damaged.
     pub fn open(&self, master: &MasterKey) -> Result<SigningKey, KeyError> {
-        let pkcs8 = master.open(&self.kid, &self.sealed).map_err(|source| KeyError::Sealed {
-            kid: self.kid.clone(),
-            source,
-        })?;
+        let pkcs8 = master.open(&self.kid, &self.sealed).map_err(|source| KeyError::Sealed { kid: self.kid.clone(), source })?;
         let pair = Pair::read(self.algorithm, &pkcs8).ok_or_else(|| KeyError::Damaged(self.kid.clone()))?;
-        Ok(SigningKey {
-            kid: self.kid.clone(),
-            pair,
-        })
+        Ok(SigningKey { kid: self.kid.clone(), pair })
     }
 }
 
@@ -126,8 +113,7 @@ impl Signer for SigningKey {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA384, &random, message, &mut signature)
-                    .map_err(|_| SigningFailed)?;
+                pair.sign(&signature::RSA_PKCS1_SHA384, &random, message, &mut signature).map_err(|_| SigningFailed)?;
                 Ok(signature)
             }
             Pair::Ec(pair) => pair.sign(&random, message).map(|s| s.as_ref().to_vec()).map_err(|_| SigningFailed),
@@ -145,10 +131,9 @@ impl Pair {
     fn read(algorithm: Algorithm, pkcs8: &[u8]) -> Option<Self> {
         match algorithm {
             Algorithm::Rs384 => RsaKeyPair::from_pkcs8(pkcs8).ok().map(Box::new).map(Self::Rsa),
-            Algorithm::Es384 => EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8, &SystemRandom::new())
-                .ok()
-                .map(Box::new)
-                .map(Self::Ec),
+            Algorithm::Es384 => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8, &SystemRandom::new()).ok().map(Box::new).map(Self::Ec)
+            }
         }
     }
 
@@ -203,9 +188,7 @@ impl rsa::rand_core::RngCore for SystemRng {
     }
 
     fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rsa::rand_core::Error> {
-        self.0
-            .fill(dest)
-            .map_err(|_| rsa::rand_core::Error::new("the system gives no random bytes"))
+        self.0.fill(dest).map_err(|_| rsa::rand_core::Error::new("the system gives no random bytes"))
     }
 }
 
@@ -229,22 +212,15 @@ mod tests {
         let master = master();
         let rs = generate(Algorithm::Rs384, &master).unwrap();
         let signature = rs.open(&master).unwrap().sign(b"message").unwrap();
-        let public = signature::RsaPublicKeyComponents {
-            n: member(&rs, "n"),
-            e: member(&rs, "e"),
-        };
-        public
-            .verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"message", &signature)
-            .unwrap();
+        let public = signature::RsaPublicKeyComponents { n: member(&rs, "n"), e: member(&rs, "e") };
+        public.verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"message", &signature).unwrap();
         assert!(public.verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"other", &signature).is_err());
 
         let es = generate(Algorithm::Es384, &master).unwrap();
         let signature = es.open(&master).unwrap().sign(b"message").unwrap();
         assert_eq!(signature.len(), 96, "JWS wants r and s side by side (RFC 7518, 3.4), not DER");
         let point = [&[4][..], &member(&es, "x"), &member(&es, "y")].concat();
-        signature::UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point)
-            .verify(b"message", &signature)
-            .unwrap();
+        signature::UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point).verify(b"message", &signature).unwrap();
         assert_ne!(rs.kid, es.kid);
     }
 
@@ -256,10 +232,7 @@ mod tests {
         let names: Vec<&String> = jwk.as_object().unwrap().keys().collect();
         assert_eq!(names, ["alg", "crv", "key_ops", "kid", "kty", "use", "x", "y"]);
         assert!(matches!(record.open(&other), Err(KeyError::Sealed { .. })));
-        let swapped = KeyRecord {
-            kid: "another".into(),
-            ..record
-        };
+        let swapped = KeyRecord { kid: "another".into(), ..record };
         assert!(swapped.open(&ours).is_err(), "a sealed key was taken under another kid");
     }
 

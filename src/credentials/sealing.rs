@@ -41,11 +41,7 @@ impl MasterKey {
     pub fn parse(secret: &Secret) -> Result<Self, SealError> {
         let text = secret.expose().trim();
         let bytes = from_hex(text)
-            .or_else(|| {
-                [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
-                    .iter()
-                    .find_map(|alphabet| alphabet.decode(text).ok())
-            })
+            .or_else(|| [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|alphabet| alphabet.decode(text).ok()))
             .filter(|bytes| bytes.len() == KEY_BYTES)
             .ok_or(SealError::NotAKey)?;
         let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| SealError::NotAKey)?;
@@ -147,13 +143,7 @@ mod tests {
 
     #[test]
     fn a_master_key_is_32_bytes_in_any_usual_spelling() {
-        for text in [
-            "00".repeat(32),
-            "Ab".repeat(32),
-            format!("{}=", "A".repeat(43)),
-            "A".repeat(43),
-            "_".repeat(42) + "8",
-        ] {
+        for text in ["00".repeat(32), "Ab".repeat(32), format!("{}=", "A".repeat(43)), "A".repeat(43), "_".repeat(42) + "8"] {
             assert!(MasterKey::parse(&Secret::new(text.clone())).is_ok(), "{text}");
         }
         for text in ["", "password", "00", "zz", &"00".repeat(31), &"A".repeat(22), &"é".repeat(32)] {

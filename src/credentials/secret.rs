@@ -53,11 +53,7 @@ impl SecretRef {
             Self::File(path) => std::fs::read_to_string(path).map_err(|e| SecretError::NoFile(path.clone(), e))?,
         };
         let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            Err(SecretError::Empty(self.clone()))
-        } else {
-            Ok(Secret::new(text))
-        }
+        if text.is_empty() { Err(SecretError::Empty(self.clone())) } else { Ok(Secret::new(text)) }
     }
 }
 

@@ -26,8 +26,7 @@ impl ManualClock {
 
     /// Moves the clock forward.
     pub fn advance(&self, by: chrono::TimeDelta) {
-        self.0
-            .fetch_add(by.num_microseconds().unwrap_or(0), std::sync::atomic::Ordering::SeqCst);
+        self.0.fetch_add(by.num_microseconds().unwrap_or(0), std::sync::atomic::Ordering::SeqCst);
     }
 }
 

@@ -61,19 +61,13 @@ impl Capability {
         if text(&statement, "resourceType") != Some("CapabilityStatement") {
             // DSTU2 called it so.
             let dstu2 = text(&statement, "resourceType") == Some("Conformance");
-            return Err(if dstu2 {
-                NotACapability::NotR4("DSTU2".to_owned())
-            } else {
-                NotACapability::NotAStatement
-            });
+            return Err(if dstu2 { NotACapability::NotR4("DSTU2".to_owned()) } else { NotACapability::NotAStatement });
         }
         let fhir_version = text(&statement, "fhirVersion").map(str::to_owned);
         if let Some(version) = fhir_version.as_deref().filter(|v| !v.starts_with("4.0")) {
             // R4B (4.3) differs from R4 in no resource that is used here.
             if !version.starts_with("4.") {
-                return Err(NotACapability::NotR4(
-                    version.chars().filter(|c| !c.is_control()).take(16).collect(),
-                ));
+                return Err(NotACapability::NotR4(version.chars().filter(|c| !c.is_control()).take(16).collect()));
             }
         }
         let discovery = Discovery::from_capability_statement(&statement, base);
@@ -82,15 +76,7 @@ impl Capability {
             (!parts.is_empty()).then(|| parts.join(" "))
         });
         let types = types(&statement);
-        Ok((
-            Self {
-                fhir_version,
-                software,
-                date: text(&statement, "date").map(str::to_owned),
-                types,
-            },
-            discovery,
-        ))
+        Ok((Self { fhir_version, software, date: text(&statement, "date").map(str::to_owned), types }, discovery))
     }
 
     /// Whether an interaction with a type is advertised.

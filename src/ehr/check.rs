@@ -61,21 +61,11 @@ impl Report {
     }
 
     fn ok(&mut self, name: &str, says: impl Into<String>) {
-        self.steps.push(Step {
-            name: name.to_owned(),
-            verdict: Verdict::Ok,
-            says: says.into(),
-            remedy: None,
-        });
+        self.steps.push(Step { name: name.to_owned(), verdict: Verdict::Ok, says: says.into(), remedy: None });
     }
 
     fn add(&mut self, name: &str, verdict: Verdict, finding: Finding) {
-        self.steps.push(Step {
-            name: name.to_owned(),
-            verdict,
-            says: finding.says,
-            remedy: Some(finding.remedy),
-        });
+        self.steps.push(Step { name: name.to_owned(), verdict, says: finding.says, remedy: Some(finding.remedy) });
     }
 }
 
@@ -109,11 +99,7 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
             capability
         }
         Err(error) => {
-            let step = if matches!(error, ConnectError::NotFhir(_)) {
-                "fhir"
-            } else {
-                "reach"
-            };
+            let step = if matches!(error, ConnectError::NotFhir(_)) { "fhir" } else { "reach" };
             report.add(step, Verdict::Problem, diagnosis::connect(&error));
             return None;
         }
@@ -121,10 +107,7 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
     report.ok("reach", format!("{} answers", approach.wire.origin));
     let unknown = || "unknown".to_owned();
     let version = capability.fhir_version.clone().unwrap_or_else(unknown);
-    report.ok(
-        "fhir",
-        format!("FHIR {version}, software {}", capability.software.clone().unwrap_or_else(unknown)),
-    );
+    report.ok("fhir", format!("FHIR {version}, software {}", capability.software.clone().unwrap_or_else(unknown)));
     walk_discovery(report, found.is_some(), &discovery, profile, parts);
     walk_clock(report, &approach);
     if first.is_err()
@@ -144,21 +127,14 @@ fn walk_discovery(report: &mut Report, found: bool, discovery: &Discovery, profi
     };
     match (&discovery.token_url, found) {
         (Some(_), true) => report.ok("discovery", "smart-configuration names a token endpoint"),
-        (Some(_), false) => report.ok(
-            "discovery",
-            "no smart-configuration; the CapabilityStatement names a token endpoint",
-        ),
+        (Some(_), false) => report.ok("discovery", "no smart-configuration; the CapabilityStatement names a token endpoint"),
         (None, _) if backend.token_url.is_some() => report.ok("discovery", "the EHR names no token endpoint; the configured one is used"),
         (None, _) => report.add("discovery", Verdict::Problem, diagnosis::no_token_endpoint()),
     }
     if let super::Credential::Key(signer) = &parts.credential {
         let algorithm = signer.algorithm().as_str();
         if !discovery.algorithms.is_empty() && !discovery.algorithms.iter().any(|a| a == algorithm) {
-            report.add(
-                "discovery",
-                Verdict::Warning,
-                diagnosis::algorithm(algorithm, &discovery.algorithms),
-            );
+            report.add("discovery", Verdict::Warning, diagnosis::algorithm(algorithm, &discovery.algorithms));
         }
     }
 }
@@ -181,14 +157,7 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
         }
     };
     let Some(granted) = access.granted else {
-        report.ok(
-            "token",
-            if access.token.is_some() {
-                "a static token is used"
-            } else {
-                "none is needed"
-            },
-        );
+        report.ok("token", if access.token.is_some() { "a static token is used" } else { "none is needed" });
         return true;
     };
     report.ok("token", "the EHR gives this client tokens");
@@ -206,11 +175,7 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
 
 /// Whether a sync can do without what is missing of a type: it is no type that is read, or its reading is granted.
 fn granted_covers(granted: &Granted, client: &Client, resource_type: &str) -> bool {
-    client
-        .reads
-        .iter()
-        .filter(|n| n.resource_type == resource_type)
-        .all(|n| n.ops.without(granted.ops(resource_type)).is_empty())
+    client.reads.iter().filter(|n| n.resource_type == resource_type).all(|n| n.ops.without(granted.ops(resource_type)).is_empty())
 }
 
 async fn walk_types(report: &mut Report, client: &Client, profile: &Profile) {
@@ -225,14 +190,7 @@ async fn walk_types(report: &mut Report, client: &Client, profile: &Profile) {
             Ok(Some(page)) if page.unasked > 0 => report.add(&name, Verdict::Warning, diagnosis::unasked(resource_type)),
             Ok(page) => {
                 let any = page.is_some_and(|p| !p.entries.is_empty());
-                report.ok(
-                    &name,
-                    if any {
-                        "a search finds resources"
-                    } else {
-                        "a search works and finds nothing"
-                    },
-                );
+                report.ok(&name, if any { "a search finds resources" } else { "a search works and finds nothing" });
             }
             Err(error) => report.add(&name, Verdict::Problem, diagnosis::search(resource_type, &error)),
         }

@@ -33,11 +33,7 @@ pub struct Habits {
 
 impl Default for Habits {
     fn default() -> Self {
-        Self {
-            page_size: None,
-            page_size_param: "_count".to_owned(),
-            search_by_post: false,
-        }
+        Self { page_size: None, page_size_param: "_count".to_owned(), search_by_post: false }
     }
 }
 
@@ -132,11 +128,7 @@ impl Client {
         let mut seen = std::collections::HashSet::new();
         let mut all = Vec::new();
         while let Some(page) = pages.next().await? {
-            all.extend(
-                page.entries
-                    .into_iter()
-                    .filter(|e| e.id.as_ref().is_none_or(|id| seen.insert(id.clone()))),
-            );
+            all.extend(page.entries.into_iter().filter(|e| e.id.as_ref().is_none_or(|id| seen.insert(id.clone()))));
         }
         Ok(all)
     }
@@ -148,44 +140,24 @@ impl Client {
     pub async fn read(&self, resource_type: &str, id: &FhirId) -> Result<ReadOutcome, EhrError> {
         let url = self.url(resource_type, Some(id.as_str()))?;
         let request = Request::get(url).header(ACCEPT, FHIR_JSON);
-        let ended = self
-            .wire
-            .send(Intent::Read, &request, self.needs(resource_type), resource_type)
-            .await?;
+        let ended = self.wire.send(Intent::Read, &request, self.needs(resource_type), resource_type).await?;
         match ended.result.as_ref().map(|r| r.status.as_u16()) {
             Ok(404) => return Ok(ReadOutcome::Absent),
             Ok(410) => return Ok(ReadOutcome::Gone),
             _ => {}
         }
         let response = ended.success()?;
-        let peek = peek(&response.body).map_err(|e| EhrError::NotFhir {
-            expected: "resource",
-            source: Some(e),
-        })?;
+        let peek = peek(&response.body).map_err(|e| EhrError::NotFhir { expected: "resource", source: Some(e) })?;
         if peek.resource_type != resource_type {
             return Err(match outcome(&response.body) {
-                Some(outcome) => EhrError::Refused {
-                    status: response.status.as_u16(),
-                    outcome,
-                },
-                None => EhrError::NotFhir {
-                    expected: "resource of the type asked for",
-                    source: None,
-                },
+                Some(outcome) => EhrError::Refused { status: response.status.as_u16(), outcome },
+                None => EhrError::NotFhir { expected: "resource of the type asked for", source: None },
             });
         }
         let found = peek.id.map(std::borrow::Cow::into_owned);
         let same = found.as_deref() == Some(id.as_str());
-        let entry = Entry {
-            resource_type: Some(resource_type.to_owned()),
-            id: found,
-            bytes: response.body,
-        };
-        Ok(if same {
-            ReadOutcome::Found(entry)
-        } else {
-            ReadOutcome::Moved(entry)
-        })
+        let entry = Entry { resource_type: Some(resource_type.to_owned()), id: found, bytes: response.body };
+        Ok(if same { ReadOutcome::Found(entry) } else { ReadOutcome::Moved(entry) })
     }
 
     /// Creates a resource. With `if_none_exist` (a search query, `identifier=system|value`) a server that supports it creates nothing
@@ -198,10 +170,7 @@ impl Client {
         if let Some(query) = if_none_exist {
             request = request.header(HeaderName::from_static("if-none-exist"), query);
         }
-        let ended = self
-            .wire
-            .send(Intent::Write, &request, self.needs(resource_type), resource_type)
-            .await?;
+        let ended = self.wire.send(Intent::Write, &request, self.needs(resource_type), resource_type).await?;
         match ended.result {
             Ok(response) => {
                 let mut told = create::read_answer(resource_type, if_none_exist.is_some(), ended.class, &response);
@@ -234,8 +203,6 @@ impl Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client")
-            .field("origin", &self.wire.origin.to_string())
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("origin", &self.wire.origin.to_string()).finish_non_exhaustive()
     }
 }

@@ -103,11 +103,7 @@ impl Connection {
             discovery = discovery.or(from_statement);
             approach.authorise(profile, parts, &discovery)?;
         }
-        Ok(Self {
-            client: approach.client(profile),
-            capability,
-            discovery,
-        })
+        Ok(Self { client: approach.client(profile), capability, discovery })
     }
 }
 
@@ -174,10 +170,7 @@ impl Approach {
             (Auth::Bearer { .. }, Credential::Bearer(token)) => Tokens::fixed(token.clone()),
             (Auth::BackendServices(backend), Credential::Key(signer)) => {
                 let own = backend.token_url.as_ref();
-                let token_url = own
-                    .or(discovery.token_url.as_ref())
-                    .cloned()
-                    .ok_or(ConnectError::Token(TokenError::NoTokenEndpoint))?;
+                let token_url = own.or(discovery.token_url.as_ref()).cloned().ok_or(ConnectError::Token(TokenError::NoTokenEndpoint))?;
                 let audience = match (own, &discovery.token_endpoint) {
                     (None, Some(written)) => written.clone(),
                     _ => token_url.to_string(),

@@ -69,7 +69,12 @@ pub(super) fn read_answer(resource_type: &str, conditional: bool, class: Class, 
         (Class::Final, 200) if conditional => CreateOutcome::Existing(written(resource_type, response)),
         (Class::Final, _) => CreateOutcome::Created(written(resource_type, response)),
         (Class::Unclear, _) => CreateOutcome::Unclear { why: format!("the EHR answered with HTTP status {status}") },
-        _ => CreateOutcome::Refused { status, outcome: outcome(&response.body).unwrap_or_default(), class: refusal(status, conditional), retry_after: None },
+        _ => CreateOutcome::Refused {
+            status,
+            outcome: outcome(&response.body).unwrap_or_default(),
+            class: refusal(status, conditional),
+            retry_after: None,
+        },
     }
 }
 
@@ -89,10 +94,7 @@ const fn refusal(status: u16, conditional: bool) -> Refusal {
 /// last segments count); for the version `ETag` comes first.
 fn written(resource_type: &str, response: &Response) -> Written {
     let body = peek(&response.body).ok().filter(|p| p.resource_type == resource_type);
-    let (located_id, located_version) = response
-        .header(LOCATION.as_str())
-        .map(|l| located(resource_type, l))
-        .unwrap_or_default();
+    let (located_id, located_version) = response.header(LOCATION.as_str()).map(|l| located(resource_type, l)).unwrap_or_default();
     let etag = response.header(ETAG.as_str()).and_then(etag_version);
     let (body_id, body_version) = body.map(|p| (p.id, p.version)).unwrap_or_default();
     Written {
@@ -133,9 +135,7 @@ mod tests {
     use url::Url;
 
     fn answer(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Response {
-        let headers = headers
-            .iter()
-            .map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
+        let headers = headers.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
         Response {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::from_iter(headers),
@@ -148,38 +148,17 @@ mod tests {
     fn id_and_version_are_found_wherever_the_server_puts_them() {
         let body = r#"{"resourceType":"Communication","id":"b1","meta":{"versionId":"7"}}"#;
         for (headers, body, id, version) in [
-            (
-                &[("location", "https://ehr.example.org/r4/Communication/c1/_history/2")][..],
-                "",
-                Some("c1"),
-                Some("2"),
-            ),
-            (
-                &[("location", "http://inside.local:80/Communication/c1"), ("etag", "W/\"3\"")],
-                "",
-                Some("c1"),
-                Some("3"),
-            ),
+            (&[("location", "https://ehr.example.org/r4/Communication/c1/_history/2")][..], "", Some("c1"), Some("2")),
+            (&[("location", "http://inside.local:80/Communication/c1"), ("etag", "W/\"3\"")], "", Some("c1"), Some("3")),
             (&[("location", "Communication/c1/")], "", Some("c1"), None),
-            (
-                &[
-                    ("location", "https://ehr.example.org/r4/Communication/c1/_history/2"),
-                    ("etag", "W/\"5\""),
-                ],
-                body,
-                Some("b1"),
-                Some("5"),
-            ),
+            (&[("location", "https://ehr.example.org/r4/Communication/c1/_history/2"), ("etag", "W/\"5\"")], body, Some("b1"), Some("5")),
             (&[], body, Some("b1"), Some("7")),
             (&[], "", None, None),
             (&[("location", "https://ehr.example.org/r4/Patient/p1")], "", None, None),
             (&[("location", "/")], r#"{"resourceType":"OperationOutcome","id":"o"}"#, None, None),
             (&[("etag", "\"a-b\"")], "<html>", None, Some("a-b")),
         ] {
-            let told = Written {
-                id: id.map(str::to_owned),
-                version: version.map(str::to_owned),
-            };
+            let told = Written { id: id.map(str::to_owned), version: version.map(str::to_owned) };
             let outcome = read_answer("Communication", true, Class::Final, &answer(201, headers, body));
             assert_eq!(outcome, CreateOutcome::Created(told), "{headers:?} {body}");
         }
@@ -208,10 +187,7 @@ mod tests {
             (307, true, Refusal::Redirected),
         ] {
             let got = read_answer("Communication", conditional, Class::Never, &answer(status, &[], ""));
-            assert!(
-                matches!(got, CreateOutcome::Refused { class, .. } if class == wanted),
-                "{status}: {got:?}"
-            );
+            assert!(matches!(got, CreateOutcome::Refused { class, .. } if class == wanted), "{status}: {got:?}");
         }
         let unclear = read_answer("Communication", true, Class::Unclear, &answer(500, &[], ""));
         assert!(matches!(unclear, CreateOutcome::Unclear { .. }));

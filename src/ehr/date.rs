@@ -43,11 +43,7 @@ impl Skew {
     #[must_use]
     pub fn ahead(&self) -> Option<TimeDelta> {
         let seconds = self.0.load(Ordering::Relaxed);
-        if seconds == UNKNOWN {
-            None
-        } else {
-            TimeDelta::try_seconds(seconds)
-        }
+        if seconds == UNKNOWN { None } else { TimeDelta::try_seconds(seconds) }
     }
 
     /// The difference, where it is worth telling.
@@ -67,11 +63,7 @@ mod tests {
     #[test]
     fn reads_all_three_forms() {
         let wanted = Timestamp::parse("1994-11-06T08:49:37Z");
-        for text in [
-            "Sun, 06 Nov 1994 08:49:37 GMT",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun Nov  6 08:49:37 1994",
-        ] {
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(http_date(text), wanted, "{text}");
         }
         for text in ["", "120", "yesterday", "2026-11-23"] {

@@ -58,15 +58,7 @@ impl Discovery {
     /// This, with the token endpoint of `other` where this names none.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        if self.token_url.is_some() {
-            self
-        } else {
-            Self {
-                token_url: other.token_url,
-                token_endpoint: other.token_endpoint,
-                ..self
-            }
-        }
+        if self.token_url.is_some() { self } else { Self { token_url: other.token_url, token_endpoint: other.token_endpoint, ..self } }
     }
 
     /// Reads the `oauth-uris` extension of a CapabilityStatement.
@@ -88,11 +80,7 @@ impl Discovery {
         let directory = under(base, "").unwrap_or_else(|| base.clone());
         let resolved = written.and_then(|t| directory.join(t).ok());
         let absolute = written.filter(|t| Url::parse(t).is_ok()).map(str::to_owned);
-        Self {
-            token_endpoint: absolute.or_else(|| resolved.as_ref().map(Url::to_string)),
-            token_url: resolved,
-            ..Self::default()
-        }
+        Self { token_endpoint: absolute.or_else(|| resolved.as_ref().map(Url::to_string)), token_url: resolved, ..Self::default() }
     }
 }
 
@@ -138,16 +126,9 @@ mod tests {
                 "token_endpoint_auth_methods":["private_key_jwt"],"scopes_supported":"a b","extra":{}}"#,
         )
         .unwrap();
-        assert_eq!(
-            found.token_endpoint.as_deref(),
-            Some("https://ehr.example.org:443/token"),
-            "the audience is the text as written"
-        );
+        assert_eq!(found.token_endpoint.as_deref(), Some("https://ehr.example.org:443/token"), "the audience is the text as written");
         assert_eq!(found.token_url.unwrap().as_str(), "https://ehr.example.org/token");
-        assert_eq!(
-            (found.capabilities, found.auth_methods),
-            (vec!["permission-v2".to_owned()], vec!["private_key_jwt".to_owned()])
-        );
+        assert_eq!((found.capabilities, found.auth_methods), (vec!["permission-v2".to_owned()], vec!["private_key_jwt".to_owned()]));
         assert_eq!(found.scopes, ["a", "b"]);
         let relative = read(r#"{"token_endpoint":"oauth/token"}"#).unwrap();
         assert_eq!(relative.token_endpoint.as_deref(), Some("https://ehr.example.org/r4/oauth/token"));

@@ -132,30 +132,18 @@ impl Profile {
     pub fn check(&self) -> Result<(), ProfileError> {
         let rule = |holds: bool, text| if holds { Ok(()) } else { Err(ProfileError::Rule(text)) };
         match &self.base_url {
-            None => rule(
-                self.files_only,
-                "base_url is missing; give the EHR's FHIR base URL, or set files_only",
-            )?,
+            None => rule(self.files_only, "base_url is missing; give the EHR's FHIR base URL, or set files_only")?,
             Some(base) => {
                 rule(!self.files_only, "files_only and base_url exclude each other; remove one of them")?;
                 let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty() && base.password().is_none();
                 rule(plain, "base_url must be the bare FHIR base: no query, no fragment, no user name")?;
-                rule(
-                    self.transport_is_safe(base),
-                    "base_url must be https (plain http is for this machine, or with allow_insecure)",
-                )?;
+                rule(self.transport_is_safe(base), "base_url must be https (plain http is for this machine, or with allow_insecure)")?;
             }
         }
         if let Auth::BackendServices(backend) = &self.auth {
-            rule(
-                !backend.client_id.trim().is_empty(),
-                "auth.client_id is empty; give the client id that the EHR issued",
-            )?;
+            rule(!backend.client_id.trim().is_empty(), "auth.client_id is empty; give the client id that the EHR issued")?;
             if let Some(url) = &backend.token_url {
-                rule(
-                    self.transport_is_safe(url),
-                    "auth.token_url must be https (plain http is for this machine, or with allow_insecure)",
-                )?;
+                rule(self.transport_is_safe(url), "auth.token_url must be https (plain http is for this machine, or with allow_insecure)")?;
             }
         }
         rule(self.page_size != Some(0), "page_size must be at least 1")?;
@@ -187,10 +175,7 @@ mod tests {
             assert_eq!(Profile::from_json(&profile.to_json()).unwrap(), profile);
         }
         let profile = Profile::from_json(r#"{"base_url":"https://e.org","strategy":{"Patient":"full"}}"#).unwrap();
-        assert_eq!(
-            (profile.auth, profile.strategy.get(&ResourceType::Patient)),
-            (Auth::None, Some(&Strategy::Full))
-        );
+        assert_eq!((profile.auth, profile.strategy.get(&ResourceType::Patient)), (Auth::None, Some(&Strategy::Full)));
     }
 
     #[test]
@@ -203,15 +188,9 @@ mod tests {
             (r#"{"base_url":"http://e.org/"}"#, "must be https"),
             (r#"{"base_url":"ftp://e.org/","allow_insecure":true}"#, "must be https"),
             (r#"{"base_url":"https://e.org","page_size":0}"#, "page_size"),
-            (
-                r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#,
-                "client_id is empty",
-            ),
+            (r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#, "client_id is empty"),
             (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
-            (
-                r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#,
-                "cannot be read",
-            ),
+            (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),
             (r#"{"base_url":"e.org"}"#, "cannot be read"),
         ] {
             let error = Profile::from_json(text).unwrap_err().to_string();

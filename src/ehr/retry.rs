@@ -52,15 +52,7 @@ pub enum Class {
 }
 
 /// OperationOutcome issue types that pass (R4 issue-type, group `transient`).
-const TRANSIENT_ISSUES: [&str; 7] = [
-    "transient",
-    "lock-error",
-    "no-store",
-    "exception",
-    "timeout",
-    "incomplete",
-    "throttled",
-];
+const TRANSIENT_ISSUES: [&str; 7] = ["transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"];
 
 /// The class of an answer.
 #[must_use]
@@ -102,12 +94,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            tries: 5,
-            base: Duration::from_millis(500),
-            cap: Duration::from_secs(30),
-            patience: Duration::from_secs(120),
-        }
+        Self { tries: 5, base: Duration::from_millis(500), cap: Duration::from_secs(30), patience: Duration::from_secs(120) }
     }
 }
 
@@ -126,10 +113,7 @@ impl Policy {
             Some(asked) if asked > self.patience => None,
             Some(asked) => Some(asked + share(asked / 10)),
             None => {
-                let whole = self
-                    .base
-                    .saturating_mul(2_u32.saturating_pow(tried.saturating_sub(1)))
-                    .min(self.cap);
+                let whole = self.base.saturating_mul(2_u32.saturating_pow(tried.saturating_sub(1))).min(self.cap);
                 Some(whole / 2 + share(whole / 2))
             }
         }
@@ -230,12 +214,7 @@ mod tests {
 
     #[test]
     fn waits_grow_are_jittered_and_end() {
-        let policy = Policy {
-            tries: 4,
-            base: Duration::from_secs(1),
-            cap: Duration::from_secs(3),
-            patience: Duration::from_secs(60),
-        };
+        let policy = Policy { tries: 4, base: Duration::from_secs(1), cap: Duration::from_secs(3), patience: Duration::from_secs(60) };
         for (tried, least, most) in [(1, 500, 1000), (2, 1000, 2000), (3, 1500, 3000)] {
             assert_eq!(policy.wait(tried, None, 0), Some(Duration::from_millis(least)));
             assert_eq!(policy.wait(tried, None, u64::MAX), Some(Duration::from_millis(most)));
@@ -243,14 +222,7 @@ mod tests {
         assert_eq!(policy.wait(4, None, 0), None);
         assert_eq!(policy.wait(4, Some(Duration::ZERO), 0), None);
         assert_eq!(policy.wait(1, Some(Duration::from_secs(10)), 0), Some(Duration::from_secs(10)));
-        assert_eq!(
-            policy.wait(1, Some(Duration::from_secs(10)), u64::MAX),
-            Some(Duration::from_secs(11))
-        );
-        assert_eq!(
-            policy.wait(1, Some(Duration::from_secs(61)), 0),
-            None,
-            "two hours are not slept through"
-        );
+        assert_eq!(policy.wait(1, Some(Duration::from_secs(10)), u64::MAX), Some(Duration::from_secs(11)));
+        assert_eq!(policy.wait(1, Some(Duration::from_secs(61)), 0), None, "two hours are not slept through");
     }
 }

@@ -28,11 +28,7 @@ impl Search {
     /// All resources of a type.
     #[must_use]
     pub fn of(resource_type: &str) -> Self {
-        Self {
-            resource_type: resource_type.to_owned(),
-            params: Vec::new(),
-            strict: false,
-        }
+        Self { resource_type: resource_type.to_owned(), params: Vec::new(), strict: false }
     }
 
     /// Narrowed by a parameter. May be given more than once (`date=ge...` and `date=lt...`).
@@ -51,10 +47,8 @@ impl Search {
 
     /// The patient whose resources are asked for, where the search is for one.
     fn patient(&self) -> Option<&str> {
-        let value = self
-            .params
-            .iter()
-            .find(|(n, _)| matches!(n.as_str(), "patient" | "subject" | "patient:Patient" | "subject:Patient"))?;
+        let value =
+            self.params.iter().find(|(n, _)| matches!(n.as_str(), "patient" | "subject" | "patient:Patient" | "subject:Patient"))?;
         let id = value.1.as_str();
         patient_id(id).or_else(|| (!id.contains(['/', ',', '|'])).then_some(id))
     }
@@ -63,10 +57,7 @@ impl Search {
 impl fmt::Debug for Search {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.params.iter().map(|(n, _)| n.as_str()).collect();
-        f.debug_struct("Search")
-            .field("resource_type", &self.resource_type)
-            .field("params", &names)
-            .finish_non_exhaustive()
+        f.debug_struct("Search").field("resource_type", &self.resource_type).field("params", &names).finish_non_exhaustive()
     }
 }
 
@@ -124,12 +115,7 @@ enum Next {
 
 impl<'c> Pages<'c> {
     pub(super) fn new(client: &'c Client, search: Search) -> Self {
-        Self {
-            client,
-            search,
-            next: Next::First,
-            seen: HashSet::new(),
-        }
+        Self { client, search, next: Next::First, seen: HashSet::new() }
     }
 
     /// The next page; `None` after the last. After an error the search has ended and is to be started anew.
@@ -150,9 +136,7 @@ impl<'c> Pages<'c> {
         let ended = self.client.wire.send(Intent::Read, &request, self.client.needs(kind), kind).await?;
         let response = match ended.success() {
             // Page links are short-lived at most servers.
-            Err(EhrError::Refused {
-                status: 400 | 404 | 410, ..
-            }) if !first => return Err(EhrError::PageExpired),
+            Err(EhrError::Refused { status: 400 | 404 | 410, .. }) if !first => return Err(EhrError::PageExpired),
             other => other?,
         };
         let (page, next) = self.read(&response, first)?;
@@ -168,16 +152,12 @@ impl<'c> Pages<'c> {
     fn first_request(&mut self) -> Result<Request, EhrError> {
         let mut url = self.client.url(&self.search.resource_type, None)?;
         let habits = &self.client.habits;
-        let own_size = habits
-            .page_size
-            .filter(|_| !self.search.params.iter().any(|(n, _)| *n == habits.page_size_param));
+        let own_size = habits.page_size.filter(|_| !self.search.params.iter().any(|(n, _)| *n == habits.page_size_param));
         let size = own_size.map(|n| (habits.page_size_param.clone(), n.to_string()));
         let params: Vec<&(String, String)> = self.search.params.iter().chain(&size).collect();
         if habits.search_by_post {
             let url = super::discovery::under(&url, "_search").ok_or(EhrError::BadRequest)?;
-            let body = form_urlencoded::Serializer::new(String::new())
-                .extend_pairs(params.iter().map(|(n, v)| (n, v)))
-                .finish();
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(params.iter().map(|(n, v)| (n, v))).finish();
             return Ok(Request::post(url, "application/x-www-form-urlencoded", body.into_bytes()));
         }
         if !params.is_empty() {
@@ -188,36 +168,21 @@ impl<'c> Pages<'c> {
     }
 
     fn read(&self, response: &Response, first: bool) -> Result<(Page, Option<Url>), EhrError> {
-        let not_fhir = |e| EhrError::NotFhir {
-            expected: "Bundle",
-            source: Some(e),
-        };
-        let mut page = Page {
-            server_date: response.header(DATE.as_str()).and_then(http_date),
-            ..Page::default()
-        };
+        let not_fhir = |e| EhrError::NotFhir { expected: "Bundle", source: Some(e) };
+        let mut page = Page { server_date: response.header(DATE.as_str()).and_then(http_date), ..Page::default() };
         let bundle = match split_bundle(&response.body).map_err(not_fhir)? {
             SearchAnswer::Bundle(bundle) => bundle,
             SearchAnswer::Outcome(outcome) if outcome.is_error() => {
-                return Err(EhrError::Refused {
-                    status: response.status.as_u16(),
-                    outcome,
-                });
+                return Err(EhrError::Refused { status: response.status.as_u16(), outcome });
             }
-            SearchAnswer::Outcome(outcome) => Bundle {
-                outcomes: vec![outcome],
-                ..Bundle::default()
-            },
+            SearchAnswer::Outcome(outcome) => Bundle { outcomes: vec![outcome], ..Bundle::default() },
         };
         page.total = bundle.total;
         page.incomplete = bundle.outcomes.iter().any(says_incomplete);
         if first && let Some(applied) = bundle.link("self") {
             page.dropped = dropped(&self.search.params, &response.url, applied);
         }
-        let next = bundle
-            .link("next")
-            .map(|link| next_url(&self.client.base, &response.url, link))
-            .transpose()?;
+        let next = bundle.link("next").map(|link| next_url(&self.client.base, &response.url, link)).transpose()?;
         page.more = next.is_some();
         for entry in bundle.entries {
             if entry.mode == SearchMode::Include {
@@ -225,11 +190,7 @@ impl<'c> Pages<'c> {
             }
             if self.is_asked(entry.resource_type.as_deref(), entry.id.as_deref(), entry.resource) {
                 let [resource_type, id] = [entry.resource_type, entry.id].map(|t| t.map(std::borrow::Cow::into_owned));
-                page.entries.push(Entry {
-                    resource_type,
-                    id,
-                    bytes: entry.resource.to_vec(),
-                });
+                page.entries.push(Entry { resource_type, id, bytes: entry.resource.to_vec() });
             } else {
                 page.unasked += 1;
             }
@@ -259,39 +220,19 @@ impl<'c> Pages<'c> {
 /// The patients that a resource is about, by the elements that the types used here have.
 fn patients(resource: &Value) -> Vec<&str> {
     let direct = ["subject", "patient"].into_iter().filter_map(|name| resource.get(name));
-    let actors = resource
-        .get("participant")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|p| p.get("actor"));
-    direct
-        .chain(actors)
-        .filter_map(|v| patient_id(v.get("reference")?.as_str()?))
-        .collect()
+    let actors = resource.get("participant").and_then(Value::as_array).into_iter().flatten().filter_map(|p| p.get("actor"));
+    direct.chain(actors).filter_map(|v| patient_id(v.get("reference")?.as_str()?)).collect()
 }
 
 /// Whether an outcome beside results says that there would be more.
 fn says_incomplete(outcome: &Outcome) -> bool {
-    outcome.is_error()
-        || ["incomplete", "timeout", "throttled", "transient", "too-costly"]
-            .iter()
-            .any(|code| outcome.has(code))
+    outcome.is_error() || ["incomplete", "timeout", "throttled", "transient", "too-costly"].iter().any(|code| outcome.has(code))
 }
 
 /// The parameters that were asked for and are not in the server's own account of the search. Modifiers are not compared (servers
 /// rewrite them), values neither (servers normalise them), and parameters that shape the answer rather than narrow it do not count.
 fn dropped(asked: &[(String, String)], from: &Url, applied: &str) -> Vec<String> {
-    const SHAPING: [&str; 8] = [
-        "_count",
-        "_format",
-        "_pretty",
-        "_total",
-        "_summary",
-        "_elements",
-        "_maxresults",
-        "_getpagesoffset",
-    ];
+    const SHAPING: [&str; 8] = ["_count", "_format", "_pretty", "_total", "_summary", "_elements", "_maxresults", "_getpagesoffset"];
     let Ok(applied) = from.join(applied) else { return Vec::new() };
     let bare = |name: &str| name.split(':').next().unwrap_or(name).to_owned();
     let mut counts: HashMap<String, usize> = HashMap::new();
@@ -321,15 +262,8 @@ fn next_url(base: &Url, from: &Url, link: &str) -> Result<Url, EhrError> {
         lifted.map_err(|()| EhrError::NextLinkElsewhere)?;
     }
     let root = base.path().trim_end_matches('/');
-    let below = url
-        .path()
-        .strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if Origin::of(&url) == Some(ours) && below {
-        Ok(url)
-    } else {
-        Err(EhrError::NextLinkElsewhere)
-    }
+    let below = url.path().strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if Origin::of(&url) == Some(ours) && below { Ok(url) } else { Err(EhrError::NextLinkElsewhere) }
 }
 
 #[cfg(test)]
@@ -341,28 +275,13 @@ mod tests {
         let base = Url::parse("https://ehr.example.org/a/r4/").unwrap();
         let from = Url::parse("https://ehr.example.org/a/r4/Patient?x=1").unwrap();
         for (link, to) in [
-            (
-                "https://ehr.example.org/a/r4?_getpages=1",
-                Some("https://ehr.example.org/a/r4?_getpages=1"),
-            ),
-            (
-                "https://ehr.example.org/a/r4/Patient?page=2",
-                Some("https://ehr.example.org/a/r4/Patient?page=2"),
-            ),
-            (
-                "https://ehr.example.org:443/a/r4/Patient?page=2",
-                Some("https://ehr.example.org/a/r4/Patient?page=2"),
-            ),
+            ("https://ehr.example.org/a/r4?_getpages=1", Some("https://ehr.example.org/a/r4?_getpages=1")),
+            ("https://ehr.example.org/a/r4/Patient?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
+            ("https://ehr.example.org:443/a/r4/Patient?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
             ("?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
             ("/a/r4/Patient?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
-            (
-                "http://ehr.example.org/a/r4/Patient?page=2",
-                Some("https://ehr.example.org/a/r4/Patient?page=2"),
-            ),
-            (
-                "http://ehr.example.org:8080/a/r4/Patient?page=2",
-                Some("https://ehr.example.org/a/r4/Patient?page=2"),
-            ),
+            ("http://ehr.example.org/a/r4/Patient?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
+            ("http://ehr.example.org:8080/a/r4/Patient?page=2", Some("https://ehr.example.org/a/r4/Patient?page=2")),
             ("https://evil.example.org/a/r4/Patient?page=2", None),
             ("https://ehr.example.org:8443/a/r4/Patient?page=2", None),
             ("https://ehr.example.org@evil.example.org/a/r4/Patient", None),
@@ -382,17 +301,9 @@ mod tests {
     fn dropped_parameters_are_named() {
         let asked = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
         let from = Url::parse("https://ehr.example.org/r4/Appointment").unwrap();
-        let two_dates = asked(&[
-            ("patient", "12"),
-            ("date", "ge2026-01-01"),
-            ("date", "lt2026-02-01"),
-            ("_count", "50"),
-        ]);
+        let two_dates = asked(&[("patient", "12"), ("date", "ge2026-01-01"), ("date", "lt2026-02-01"), ("_count", "50")]);
         for (applied, names) in [
-            (
-                "https://ehr.example.org/r4/Appointment?patient=Patient/12&date=ge2026-01-01&date=lt2026-02-01",
-                &[][..],
-            ),
+            ("https://ehr.example.org/r4/Appointment?patient=Patient/12&date=ge2026-01-01&date=lt2026-02-01", &[][..]),
             ("Appointment?patient:Patient=12&date=x&date=y", &[]),
             ("Appointment?date=x&date=y", &["patient"]),
             ("Appointment?patient=12&date=x", &["date"]),
@@ -404,18 +315,10 @@ mod tests {
 
     #[test]
     fn the_patient_asked_for_is_known_however_it_is_written() {
-        for (value, id) in [
-            ("12", Some("12")),
-            ("Patient/12", Some("12")),
-            ("https://e.org/Patient/12", Some("12")),
-            ("1,2", None),
-            ("a|b", None),
-        ] {
-            assert_eq!(
-                Search::of("CarePlan").with("status", "active").with("patient", value).patient(),
-                id,
-                "{value}"
-            );
+        for (value, id) in
+            [("12", Some("12")), ("Patient/12", Some("12")), ("https://e.org/Patient/12", Some("12")), ("1,2", None), ("a|b", None)]
+        {
+            assert_eq!(Search::of("CarePlan").with("status", "active").with("patient", value).patient(), id, "{value}");
         }
         assert_eq!(Search::of("CarePlan").with("identifier", "a|b").patient(), None);
         assert!(!format!("{:?}", Search::of("Patient").with("name", "Lovelace")).contains("Lovelace"));
@@ -431,11 +334,7 @@ mod tests {
             ("error", "processing", true),
             ("fatal", "", true),
         ] {
-            let issue = domain::fhir::Issue {
-                severity: severity.to_owned(),
-                code: code.to_owned(),
-                details: Vec::new(),
-            };
+            let issue = domain::fhir::Issue { severity: severity.to_owned(), code: code.to_owned(), details: Vec::new() };
             assert_eq!(says_incomplete(&Outcome { issues: vec![issue] }), incomplete, "{severity} {code}");
         }
     }
@@ -444,10 +343,7 @@ mod tests {
     fn a_resource_tells_whom_it_is_about() {
         let of = |text: &str| patients(&serde_json::from_str(text).unwrap()).join(" ");
         assert_eq!(of(r#"{"subject":{"reference":"Patient/1"}}"#), "1");
-        assert_eq!(
-            of(r#"{"participant":[null,{"actor":{"reference":"Practitioner/2"}},{"actor":{"reference":"Patient/1"}}]}"#),
-            "1"
-        );
+        assert_eq!(of(r#"{"participant":[null,{"actor":{"reference":"Practitioner/2"}},{"actor":{"reference":"Patient/1"}}]}"#), "1");
         assert_eq!(of(r#"{"subject":{"reference":"Group/1"},"participant":{}}"#), "");
     }
 }

@@ -42,14 +42,8 @@ impl Ended {
         let status = response.status.as_u16();
         match self.class {
             Class::Final => Ok(response),
-            Class::Later if status == 429 || self.retry_after.is_some() => Err(EhrError::Busy {
-                status,
-                retry_after: self.retry_after,
-            }),
-            _ => Err(EhrError::Refused {
-                status,
-                outcome: outcome(&response.body).unwrap_or_default(),
-            }),
+            Class::Later if status == 429 || self.retry_after.is_some() => Err(EhrError::Busy { status, retry_after: self.retry_after }),
+            _ => Err(EhrError::Refused { status, outcome: outcome(&response.body).unwrap_or_default() }),
         }
     }
 }
@@ -111,11 +105,7 @@ impl Wire {
                 if let Some(date) = response.header(DATE.as_str()).and_then(http_date) {
                     self.skew.note(date, now);
                 }
-                let issues = if response.status.is_success() {
-                    Vec::new()
-                } else {
-                    issue_codes(outcome(&response.body))
-                };
+                let issues = if response.status.is_success() { Vec::new() } else { issue_codes(outcome(&response.body)) };
                 Ended {
                     class: classify(intent, Answer::Status(response.status.as_u16(), &issues)),
                     retry_after: response.header(RETRY_AFTER.as_str()).and_then(|h| retry_after(h, now)),
@@ -124,16 +114,8 @@ impl Wire {
             }
             Err(failure) => {
                 let transient = failure.is_transient();
-                let answer = if failure.never_sent() {
-                    Answer::NeverSent { transient }
-                } else {
-                    Answer::Lost { transient }
-                };
-                Ended {
-                    class: classify(intent, answer),
-                    result: Err(failure),
-                    retry_after: None,
-                }
+                let answer = if failure.never_sent() { Answer::NeverSent { transient } } else { Answer::Lost { transient } };
+                Ended { class: classify(intent, answer), result: Err(failure), retry_after: None }
             }
         }
     }
@@ -154,7 +136,5 @@ impl Wire {
 }
 
 fn issue_codes(outcome: Option<Outcome>) -> Vec<String> {
-    outcome
-        .map(|o| o.issues.into_iter().map(|issue| issue.code).collect())
-        .unwrap_or_default()
+    outcome.map(|o| o.issues.into_iter().map(|issue| issue.code).collect()).unwrap_or_default()
 }

@@ -94,31 +94,19 @@ pub enum CertificateFault {
 
 impl Failure {
     pub(super) fn new(peer: &Origin, kind: FailureKind) -> Self {
-        Self {
-            peer: peer.to_string(),
-            kind,
-            source: None,
-        }
+        Self { peer: peer.to_string(), kind, source: None }
     }
 
     pub(super) fn other_origin(from: &Url, to: &Url) -> Self {
         let name = |url: &Url| Origin::of(url).map_or_else(|| format!("a {} address", url.scheme()), |o| o.to_string());
-        Self {
-            peer: name(from),
-            kind: FailureKind::OtherOrigin(name(to)),
-            source: None,
-        }
+        Self { peer: name(from), kind: FailureKind::OtherOrigin(name(to)), source: None }
     }
 
     /// Classifies an error of the transport by the first cause in its chain that tells something.
     pub(super) fn from_reqwest(peer: &Origin, error: reqwest::Error) -> Self {
         let error = error.without_url();
         let kind = classify(&error);
-        Self {
-            peer: peer.to_string(),
-            kind,
-            source: Some(Box::new(error)),
-        }
+        Self { peer: peer.to_string(), kind, source: Some(Box::new(error)) }
     }
 
     /// Whether the request certainly did not reach the peer, so that even a write may be repeated.

@@ -74,26 +74,14 @@ impl Request {
     /// A `GET`.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self {
-            method: Method::GET,
-            url,
-            headers: HeaderMap::new(),
-            body: None,
-            bearer: None,
-        }
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, bearer: None }
     }
 
     /// A `POST` of a body with its media type.
     #[must_use]
     pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Self {
-            method: Method::POST,
-            url,
-            headers,
-            body: Some(body),
-            bearer: None,
-        }
+        Self { method: Method::POST, url, headers, body: Some(body), bearer: None }
     }
 
     /// Adds a header; a value that HTTP cannot carry is left out.
@@ -136,10 +124,7 @@ impl Response {
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Response")
-            .field("status", &self.status.as_u16())
-            .field("bytes", &self.body.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Response").field("status", &self.status.as_u16()).field("bytes", &self.body.len()).finish_non_exhaustive()
     }
 }
 
@@ -201,9 +186,7 @@ impl Http {
 
     /// Lets a URL pass where its origin is registered and its transport is safe. `from` is where the way began, for the message.
     fn permit(&self, url: &Url, from: &Url) -> Result<Origin, Failure> {
-        let origin = Origin::of(url)
-            .filter(|o| self.peer.origins.contains(o))
-            .ok_or_else(|| Failure::other_origin(from, url))?;
+        let origin = Origin::of(url).filter(|o| self.peer.origins.contains(o)).ok_or_else(|| Failure::other_origin(from, url))?;
         if !origin.is_https() && !origin.is_loopback() && !self.peer.allow_insecure {
             return Err(Failure::new(&origin, FailureKind::PlainText));
         }
@@ -230,11 +213,7 @@ fn builder(peer: &Peer) -> Result<reqwest::ClientBuilder, SetupError> {
         .tls_version_min(reqwest::tls::Version::TLS_1_2)
         .gzip(true);
     // Without an https origin no certificate is ever looked at: a machine without authorities can still talk to itself.
-    Ok(if peer.origins.iter().any(Origin::is_https) {
-        builder.tls_certs_merge(extra)
-    } else {
-        builder.tls_certs_only(extra)
-    })
+    Ok(if peer.origins.iter().any(Origin::is_https) { builder.tls_certs_merge(extra) } else { builder.tls_certs_only(extra) })
 }
 
 /// Chooses the process's TLS implementation once. Another choice made earlier stands.
@@ -269,12 +248,7 @@ async fn read_body(mut response: reqwest::Response, origin: &Origin, limit: usiz
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Response {
-        status,
-        headers,
-        body,
-        url,
-    })
+    Ok(Response { status, headers, body, url })
 }
 
 #[cfg(test)]

@@ -20,11 +20,7 @@ impl Origin {
             "http" => false,
             _ => return None,
         };
-        Some(Self {
-            https,
-            host: url.host()?.to_owned(),
-            port: url.port_or_known_default()?,
-        })
+        Some(Self { https, host: url.host()?.to_owned(), port: url.port_or_known_default()? })
     }
 
     /// Whether requests are encrypted.
@@ -85,11 +81,7 @@ mod tests {
     #[test]
     fn scheme_host_and_port_all_count() {
         let base = of("https://ehr.example.org/").unwrap();
-        for other in [
-            "http://ehr.example.org/",
-            "https://ehr.example.org:8443/",
-            "https://ehr.example.com/",
-        ] {
+        for other in ["http://ehr.example.org/", "https://ehr.example.org:8443/", "https://ehr.example.com/"] {
             assert_ne!(of(other).unwrap(), base);
         }
         assert_eq!(of("https://EHR.example.org/x").unwrap(), base);

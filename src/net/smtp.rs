@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use domain::Timestamp;
 use domain::model::Phi;
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
@@ -162,26 +162,14 @@ impl Mailer {
         let mailbox = |text: &str, name| text.parse::<Mailbox>().map_err(|_| MailerConfigError::NotAnAddress(name));
         let from = mailbox(&config.from, "from")?;
         let reply_to = config.reply_to.as_deref().map(|r| mailbox(r, "reply_to")).transpose()?;
-        let tls = if config.tls == Protection::None {
-            None
-        } else {
-            Some(tls_parameters(&config)?)
-        };
-        Ok(Self {
-            config,
-            from,
-            reply_to,
-            tls,
-        })
+        let tls = if config.tls == Protection::None { None } else { Some(tls_parameters(&config)?) };
+        Ok(Self { config, from, reply_to, tls })
     }
 
     /// The Message-ID that a message of this key has.
     #[must_use]
     pub fn message_id(&self, key: &str) -> String {
-        let key: String = key
-            .chars()
-            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-            .collect();
+        let key: String = key.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect();
         format!("<{key}.fhir-engage@{}>", self.from.email.domain())
     }
 
@@ -198,14 +186,7 @@ impl Mailer {
             Ok(connection) => connection,
             Err(outcome) => return outcome,
         };
-        let outcome = self
-            .converse(
-                &mut connection,
-                message.envelope(),
-                &message.formatted(),
-                self.message_id(&mail.key),
-            )
-            .await;
+        let outcome = self.converse(&mut connection, message.envelope(), &message.formatted(), self.message_id(&mail.key)).await;
         // The outcome stands; a server that does not answer QUIT must not hold the worker.
         let _ = tokio::time::timeout(Duration::from_secs(2), connection.quit()).await;
         outcome
@@ -221,12 +202,11 @@ impl Mailer {
             .subject(one_line(mail.subject.expose()))
             .message_id(Some(self.message_id(&mail.key)))
             .date(SystemTime::UNIX_EPOCH + since_epoch)
+            // RFC 2045 section 4: without it, the encoding of the body need not be undone.
+            .header(MIME_VERSION_1_0)
             .header(ContentType::TEXT_PLAIN)
             // RFC 3834: holiday notices must not answer a machine.
-            .raw_header(HeaderValue::new(
-                HeaderName::new_from_ascii_str("Auto-Submitted"),
-                "auto-generated".to_owned(),
-            ));
+            .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()));
         if let Some(reply_to) = &self.reply_to {
             builder = builder.reply_to(reply_to.clone());
         }
@@ -235,12 +215,7 @@ impl Mailer {
             let value = ok.then(|| target.clone())?;
             builder = builder.raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("List-Unsubscribe"), value));
         }
-        let body: String = mail
-            .body
-            .expose()
-            .chars()
-            .filter(|c| *c == '\n' || *c == '\t' || !c.is_control())
-            .collect();
+        let body: String = mail.body.expose().chars().filter(|c| *c == '\n' || *c == '\t' || !c.is_control()).collect();
         builder.body(body).ok()
     }
 
@@ -271,12 +246,8 @@ impl Mailer {
             Ok(Ok(_)) => SendOutcome::Accepted { provider_ref: reference },
             // Only an answer with a code tells that the server did not take it.
             Ok(Err(e)) if e.status().is_some() => certain(&e, "data"),
-            Ok(Err(_)) => SendOutcome::Unclear {
-                code: "connection-lost".to_owned(),
-            },
-            Err(_) => SendOutcome::Unclear {
-                code: "timeout".to_owned(),
-            },
+            Ok(Err(_)) => SendOutcome::Unclear { code: "connection-lost".to_owned() },
+            Err(_) => SendOutcome::Unclear { code: "timeout".to_owned() },
         }
     }
 
@@ -316,9 +287,7 @@ fn tls_parameters(config: &MailerConfig) -> Result<TlsParameters, MailerConfigEr
 async fn timed<T>(limit: Duration, step: impl Future<Output = Result<T, Error>>, name: &str) -> Result<T, SendOutcome> {
     match tokio::time::timeout(limit, step).await {
         Ok(done) => done.map_err(|e| certain(&e, name)),
-        Err(_) => Err(SendOutcome::TryLater {
-            code: format!("{name} timeout"),
-        }),
+        Err(_) => Err(SendOutcome::TryLater { code: format!("{name} timeout") }),
     }
 }
 
@@ -326,23 +295,16 @@ async fn timed<T>(limit: Duration, step: impl Future<Output = Result<T, Error>>,
 fn certain(error: &Error, step: &str) -> SendOutcome {
     match error.status() {
         Some(status) => {
-            let code = reply_code(
-                &status.to_string(),
-                &std::error::Error::source(error).map(ToString::to_string).unwrap_or_default(),
-            );
+            let code = reply_code(&status.to_string(), &std::error::Error::source(error).map(ToString::to_string).unwrap_or_default());
             // A refused greeting, login or sender is the installation's fault and not the address's: messages wait until it is set right.
             let about_this_message = matches!(step, "rcpt" | "data");
             match (about_this_message, error.is_permanent()) {
                 (true, true) => SendOutcome::RefusedForGood { code },
                 (true, false) => SendOutcome::TryLater { code },
-                (false, _) => SendOutcome::TryLater {
-                    code: format!("{step} {code}"),
-                },
+                (false, _) => SendOutcome::TryLater { code: format!("{step} {code}") },
             }
         }
-        None => SendOutcome::TryLater {
-            code: if error.is_tls() { "tls".to_owned() } else { step.to_owned() },
-        },
+        None => SendOutcome::TryLater { code: if error.is_tls() { "tls".to_owned() } else { step.to_owned() } },
     }
 }
 
@@ -350,10 +312,7 @@ fn certain(error: &Error, step: &str) -> SendOutcome {
 fn reply_code(code: &str, text: &str) -> String {
     let enhanced = text.split_whitespace().next().filter(|word| {
         let parts: Vec<&str> = word.split('.').collect();
-        parts.len() == 3
-            && parts
-                .iter()
-                .all(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+        parts.len() == 3 && parts.iter().all(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
     });
     enhanced.map_or_else(|| code.to_owned(), |e| format!("{code} {e}"))
 }
@@ -363,11 +322,7 @@ fn refused(code: &str) -> SendOutcome {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]

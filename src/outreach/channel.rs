@@ -125,9 +125,7 @@ impl Channel {
                     list_unsubscribe: None,
                 };
                 match mailer.send(&mail).await {
-                    SendOutcome::Accepted { provider_ref } => Delivery::Accepted {
-                        provider_ref: Some(provider_ref),
-                    },
+                    SendOutcome::Accepted { provider_ref } => Delivery::Accepted { provider_ref: Some(provider_ref) },
                     SendOutcome::RefusedForGood { code } => Delivery::RefusedForGood { code },
                     SendOutcome::TryLater { code } => Delivery::TryLater { code },
                     SendOutcome::Unclear { code } => Delivery::Unclear { code },
@@ -152,10 +150,7 @@ mod tests {
         };
         assert!(!format!("{message:?}").contains("Ada"), "{message:?}");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert_eq!(
-            runtime.block_on(Channel::Recorded.deliver(&message)),
-            Delivery::Delivered { provider_ref: None }
-        );
+        assert_eq!(runtime.block_on(Channel::Recorded.deliver(&message)), Delivery::Delivered { provider_ref: None });
         for kind in ChannelKind::ALL {
             assert_eq!(ChannelKind::parse(kind.as_str()), Some(kind));
         }

@@ -33,10 +33,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(file: &str) -> Self {
-        Self {
-            file: file.to_owned(),
-            mistakes: Vec::new(),
-        }
+        Self { file: file.to_owned(), mistakes: Vec::new() }
     }
 
     /// The file's table; where it is not TOML, an empty one and the mistake with its line.
@@ -50,11 +47,7 @@ impl Reader {
     }
 
     pub(super) fn wrong(&mut self, key: &str, says: &str) {
-        self.mistakes.push(Mistake {
-            file: self.file.clone(),
-            key: key.to_owned(),
-            says: says.to_owned(),
-        });
+        self.mistakes.push(Mistake { file: self.file.clone(), key: key.to_owned(), says: says.to_owned() });
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -96,10 +89,7 @@ impl Reader {
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !ok && !text.is_empty() {
-            self.wrong(
-                &dotted(path, key),
-                "must be 1 to 64 lower-case letters, digits and '-', beginning with a letter",
-            );
+            self.wrong(&dotted(path, key), "must be 1 to 64 lower-case letters, digits and '-', beginning with a letter");
         }
         text
     }
@@ -174,10 +164,9 @@ impl Reader {
     /// The tables of `[[key]]`, in order.
     pub(super) fn tables(&mut self, table: &mut Table, key: &str) -> Vec<Table> {
         match table.remove(key) {
-            Some(Value::Array(items)) if items.iter().all(Value::is_table) && !items.is_empty() => items
-                .into_iter()
-                .filter_map(|v| if let Value::Table(t) = v { Some(t) } else { None })
-                .collect(),
+            Some(Value::Array(items)) if items.iter().all(Value::is_table) && !items.is_empty() => {
+                items.into_iter().filter_map(|v| if let Value::Table(t) = v { Some(t) } else { None }).collect()
+            }
             _ => {
                 self.wrong(key, &format!("write at least one [[{key}]]"));
                 Vec::new()

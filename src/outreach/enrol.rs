@@ -2,11 +2,11 @@
 //! have lost their reason.
 
 use chrono_tz::Tz;
+use domain::Timestamp;
+use domain::model::AppointmentFacts;
 use domain::model::PersonFacts;
 use domain::model::person::Sourced;
-use domain::model::AppointmentFacts;
 use domain::rules::next_visit;
-use domain::Timestamp;
 
 use super::ledger;
 use super::plan::{AnchorAppointment, Due, EnrolmentKey, Membership, Planned, Tried, plan, superseded};
@@ -14,8 +14,8 @@ use super::program::{Anchor, Program};
 use crate::store::attempts::{self, Attempt, Plan};
 use crate::store::enrolments::{self, Enrolment};
 use crate::store::memberships::{self, Assignment, State};
-use crate::store::people::{self, Record};
 use crate::store::pending::Pending;
+use crate::store::people::{self, Record};
 use crate::store::{Conn, StoreError};
 
 /// A program in force, with the number of its segment.
@@ -83,7 +83,9 @@ pub(super) fn work_out<'a>(person: &Person, programs: &'a [InForce<'a>], zone: T
                 appointment: next_visit(&person.facts, now).and_then(anchor_of),
             },
             None => {
-                let Some(last) = person.enrolments.iter().rev().find(|e| e.program == p.program.id && e.state == "active") else { continue };
+                let Some(last) = person.enrolments.iter().rev().find(|e| e.program == p.program.id && e.state == "active") else {
+                    continue;
+                };
                 Membership {
                     entered_at: Timestamp::from_micros(last.entered_at),
                     entry_no: u32::try_from(last.entry).unwrap_or(u32::MAX),
@@ -158,7 +160,13 @@ fn anchor_by_key(facts: &PersonFacts, key: &str, now: Timestamp) -> Option<Ancho
 }
 
 /// Writes what was worked out; returns how many attempts were planned and how many given up.
-pub(super) fn write(conn: &mut Conn, person: &Person, todo: &Todo<'_>, fresh_id: &dyn Fn() -> String, now: Timestamp) -> Result<(u64, u64), StoreError> {
+pub(super) fn write(
+    conn: &mut Conn,
+    person: &Person,
+    todo: &Todo<'_>,
+    fresh_id: &dyn Fn() -> String,
+    now: Timestamp,
+) -> Result<(u64, u64), StoreError> {
     let (mut planned, mut voided) = (0, 0);
     for (enrolment, step, rung, revision, why) in &todo.voids {
         voided += u64::from(attempts::void_one(conn, *enrolment, step, *rung, &revision.to_string(), why, now)?);

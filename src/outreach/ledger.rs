@@ -105,7 +105,11 @@ pub(super) fn tried(attempt: &Attempt, enrolment: &Enrolment) -> Option<Tried> {
     };
     Some(Tried {
         enrolment: enrolment_key(enrolment),
-        key: AttemptKey { step: attempt.step.clone(), rung: u32::try_from(attempt.rung).unwrap_or(u32::MAX), anchor_rev: revision(attempt) },
+        key: AttemptKey {
+            step: attempt.step.clone(),
+            rung: u32::try_from(attempt.rung).unwrap_or(u32::MAX),
+            anchor_rev: revision(attempt),
+        },
         standing,
         at: Timestamp::from_micros(attempt.finished_at.or(attempt.sent_at).unwrap_or(attempt.due_at)),
     })

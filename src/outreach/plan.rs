@@ -154,63 +154,33 @@ pub fn plan(program: &Program, membership: &Membership, tried: &[Tried], zone: T
 pub fn superseded<'a>(program: &Program, membership: &Membership, tried: &'a [Tried]) -> Vec<&'a Tried> {
     let current = |t: &Tried| {
         let step = program.step(&t.key.step);
-        step.and_then(|s| anchor(s, membership))
-            .is_some_and(|(enrolment, rev, _)| enrolment == t.enrolment && rev == t.key.anchor_rev)
+        step.and_then(|s| anchor(s, membership)).is_some_and(|(enrolment, rev, _)| enrolment == t.enrolment && rev == t.key.anchor_rev)
     };
-    tried
-        .iter()
-        .filter(|t| matches!(t.standing, Standing::Held(_)) && !current(t))
-        .collect()
+    tried.iter().filter(|t| matches!(t.standing, Standing::Held(_)) && !current(t)).collect()
 }
 
 /// The earliest instant after which the plan may change with time alone; `None` where nothing waits.
 #[must_use]
 pub fn next_wake(planned: &[Planned]) -> Option<Timestamp> {
-    planned
-        .iter()
-        .filter_map(|p| if let Due::At(at) = p.due { Some(at) } else { None })
-        .min()
+    planned.iter().filter_map(|p| if let Due::At(at) = p.due { Some(at) } else { None }).min()
 }
 
 fn anchor(step: &Step, membership: &Membership) -> Option<(EnrolmentKey, i64, Timestamp)> {
     match step.anchor {
-        Anchor::SegmentEntry => Some((
-            EnrolmentKey {
-                anchor: "segment".to_owned(),
-                entry_no: membership.entry_no,
-            },
-            0,
-            membership.entered_at,
-        )),
-        Anchor::AppointmentStart => membership.appointment.as_ref().map(|a| {
-            (
-                EnrolmentKey {
-                    anchor: a.key.clone(),
-                    entry_no: 0,
-                },
-                a.start.micros(),
-                a.start,
-            )
-        }),
+        Anchor::SegmentEntry => {
+            Some((EnrolmentKey { anchor: "segment".to_owned(), entry_no: membership.entry_no }, 0, membership.entered_at))
+        }
+        Anchor::AppointmentStart => {
+            membership.appointment.as_ref().map(|a| (EnrolmentKey { anchor: a.key.clone(), entry_no: 0 }, a.start.micros(), a.start))
+        }
     }
 }
 
 fn one(step: &Step, membership: &Membership, tried: &[Tried], zone: Tz, now: Timestamp) -> Planned {
     let Some((enrolment, anchor_rev, from)) = anchor(step, membership) else {
-        let key = AttemptKey {
-            step: step.id.clone(),
-            rung: 0,
-            anchor_rev: 0,
-        };
+        let key = AttemptKey { step: step.id.clone(), rung: 0, anchor_rev: 0 };
         let never = Timestamp::MAX;
-        return Planned {
-            enrolment: None,
-            key,
-            channel: None,
-            due_at: never,
-            expires_at: never,
-            due: Due::Void(Void::NoAnchor),
-        };
+        return Planned { enrolment: None, key, channel: None, due_at: never, expires_at: never, due: Due::Void(Void::NoAnchor) };
     };
     let due_at = step.offset.from(from, zone);
     let expires_at = step.expires.at(from, due_at, zone);
@@ -230,26 +200,12 @@ fn one(step: &Step, membership: &Membership, tried: &[Tried], zone: Tz, now: Tim
         Some(_) if channel.is_none() => Due::Void(Void::Exhausted),
         Some(ready) => stopped(step, membership).map_or_else(|| timed(ready, expires_at, now), Due::Void),
     };
-    Planned {
-        enrolment: Some(enrolment),
-        key: AttemptKey {
-            step: step.id.clone(),
-            rung,
-            anchor_rev,
-        },
-        channel,
-        due_at,
-        expires_at,
-        due,
-    }
+    Planned { enrolment: Some(enrolment), key: AttemptKey { step: step.id.clone(), rung, anchor_rev }, channel, due_at, expires_at, due }
 }
 
 fn stopped(step: &Step, membership: &Membership) -> Option<Void> {
     let answered = membership.answered_at.is_some_and(|at| at >= membership.entered_at);
-    match (
-        step.stop_when.contains(&StopWhen::LeavesSegment),
-        step.stop_when.contains(&StopWhen::Answers),
-    ) {
+    match (step.stop_when.contains(&StopWhen::LeavesSegment), step.stop_when.contains(&StopWhen::Answers)) {
         (true, _) if membership.left_at.is_some() => Some(Void::LeftSegment),
         (_, true) if answered => Some(Void::Answered),
         _ => None,
@@ -275,9 +231,7 @@ fn overtake(program: &Program, planned: &mut [Planned]) {
         .map(|(p, s)| (p.enrolment.clone(), s.action.as_str(), p.due_at))
         .collect();
     for (p, step) in planned.iter_mut().zip(&program.steps) {
-        let later = due
-            .iter()
-            .any(|(e, action, at)| *e == p.enrolment && *action == step.action.as_str() && *at > p.due_at);
+        let later = due.iter().any(|(e, action, at)| *e == p.enrolment && *action == step.action.as_str() && *at > p.due_at);
         // A held attempt waits for a moment that the later step has as well.
         if later && matches!(p.due, Due::Now | Due::At(_)) {
             p.due = Due::Void(Void::Overtaken);
@@ -352,37 +306,19 @@ action = "complete-form"
             entry_no: 1,
             left_at: None,
             answered_at: None,
-            appointment: Some(AnchorAppointment {
-                key: "e/Appointment/1".to_owned(),
-                start: at("2026-06-10T15:00:00-04:00"),
-            }),
+            appointment: Some(AnchorAppointment { key: "e/Appointment/1".to_owned(), start: at("2026-06-10T15:00:00-04:00") }),
         }
     }
 
     fn dues(membership: &Membership, tried: &[Tried], now: &str) -> Vec<(u32, Due)> {
         let program = Program::parse("p.toml", FILE).unwrap_or_else(|e| panic!("{e}"));
-        plan(&program, membership, tried, ZONE, at(now))
-            .into_iter()
-            .map(|p| (p.key.rung, p.due))
-            .collect()
+        plan(&program, membership, tried, ZONE, at(now)).into_iter().map(|p| (p.key.rung, p.due)).collect()
     }
 
     fn tried(step: &str, rung: u32, start: &str, standing: Standing) -> Tried {
-        let enrolment = EnrolmentKey {
-            anchor: "e/Appointment/1".to_owned(),
-            entry_no: 0,
-        };
-        let key = AttemptKey {
-            step: step.to_owned(),
-            rung,
-            anchor_rev: at(start).micros(),
-        };
-        Tried {
-            enrolment,
-            key,
-            standing,
-            at: at("2026-06-07T16:00:00-04:00"),
-        }
+        let enrolment = EnrolmentKey { anchor: "e/Appointment/1".to_owned(), entry_no: 0 };
+        let key = AttemptKey { step: step.to_owned(), rung, anchor_rev: at(start).micros() };
+        Tried { enrolment, key, standing, at: at("2026-06-07T16:00:00-04:00") }
     }
 
     const START: &str = "2026-06-10T15:00:00-04:00";
@@ -411,25 +347,13 @@ action = "complete-form"
             (vec![tried("far", 0, START, Standing::Taken)], (0, Due::Settled)),
             (vec![tried("far", 0, START, Standing::Refused)], (0, Due::Settled)),
             (vec![tried("far", 0, START, Standing::ChannelFailed)], (1, Due::Now)),
+            (vec![tried("far", 0, START, Standing::ChannelFailed), tried("far", 1, START, Standing::Taken)], (1, Due::Settled)),
             (
-                vec![
-                    tried("far", 0, START, Standing::ChannelFailed),
-                    tried("far", 1, START, Standing::Taken),
-                ],
-                (1, Due::Settled),
-            ),
-            (
-                vec![
-                    tried("far", 0, START, Standing::ChannelFailed),
-                    tried("far", 1, START, Standing::ChannelFailed),
-                ],
+                vec![tried("far", 0, START, Standing::ChannelFailed), tried("far", 1, START, Standing::ChannelFailed)],
                 (2, Due::Void(Void::Exhausted)),
             ),
             (vec![tried("far", 0, START, Standing::Held(held))], (0, Due::At(held))),
-            (
-                vec![tried("far", 0, START, Standing::Held(at("2026-06-08T09:00:00-04:00")))],
-                (0, Due::Now),
-            ),
+            (vec![tried("far", 0, START, Standing::Held(at("2026-06-08T09:00:00-04:00")))], (0, Due::Now)),
         ] {
             assert_eq!(dues(&member(), &attempts, now)[0], wanted, "{attempts:?}");
         }
@@ -439,14 +363,8 @@ action = "complete-form"
     fn a_moved_visit_is_asked_about_anew_and_the_old_question_ends() {
         let program = Program::parse("p.toml", FILE).unwrap();
         let mut moved = member();
-        moved.appointment = Some(AnchorAppointment {
-            key: "e/Appointment/1".to_owned(),
-            start: at("2026-06-17T15:00:00-04:00"),
-        });
-        let old = [
-            tried("far", 0, START, Standing::Taken),
-            tried("near", 0, START, Standing::Held(at("2026-06-09T12:00:00-04:00"))),
-        ];
+        moved.appointment = Some(AnchorAppointment { key: "e/Appointment/1".to_owned(), start: at("2026-06-17T15:00:00-04:00") });
+        let old = [tried("far", 0, START, Standing::Taken), tried("near", 0, START, Standing::Held(at("2026-06-09T12:00:00-04:00")))];
         let now = "2026-06-08T10:00:00-04:00";
         assert_eq!(dues(&moved, &old, now)[0], (0, Due::At(at("2026-06-14T15:00:00-04:00"))));
         assert_eq!(superseded(&program, &moved, &old), [&old[1]]);
@@ -461,22 +379,13 @@ action = "complete-form"
     #[test]
     fn leaving_and_answering_stop_what_says_so() {
         let now = "2026-06-08T10:00:00-04:00";
-        let left = Membership {
-            left_at: Some(at("2026-06-05T00:00:00Z")),
-            ..member()
-        };
+        let left = Membership { left_at: Some(at("2026-06-05T00:00:00Z")), ..member() };
         assert!(dues(&left, &[], now).iter().all(|(_, due)| *due == Due::Void(Void::LeftSegment)));
-        let answered = Membership {
-            answered_at: Some(at("2026-06-05T00:00:00Z")),
-            ..member()
-        };
+        let answered = Membership { answered_at: Some(at("2026-06-05T00:00:00Z")), ..member() };
         let got = dues(&answered, &[], now);
         assert_eq!(got[0].1, Due::Void(Void::Answered));
         assert!(matches!(got[1].1, Due::At(_)), "the second step does not stop at an answer");
-        let long_ago = Membership {
-            answered_at: Some(at("2026-05-01T00:00:00Z")),
-            ..member()
-        };
+        let long_ago = Membership { answered_at: Some(at("2026-05-01T00:00:00Z")), ..member() };
         assert_eq!(dues(&long_ago, &[], now)[0].1, Due::Now);
     }
 
@@ -485,18 +394,10 @@ action = "complete-form"
         let program = Program::parse("p.toml", FILE).unwrap();
         let again = Membership { entry_no: 2, ..member() };
         let now = at("2026-06-02T00:00:00Z");
-        let keys = |m: &Membership| {
-            plan(&program, m, &[], ZONE, now)
-                .into_iter()
-                .map(|p| p.enrolment.unwrap())
-                .collect::<Vec<_>>()
-        };
+        let keys = |m: &Membership| plan(&program, m, &[], ZONE, now).into_iter().map(|p| p.enrolment.unwrap()).collect::<Vec<_>>();
         let (first, second) = (keys(&member()), keys(&again));
         assert_eq!(first[0], second[0]);
         assert_ne!(first[2], second[2]);
-        assert_eq!(
-            next_wake(&plan(&program, &member(), &[], ZONE, now)),
-            Some(at("2026-06-07T15:00:00-04:00"))
-        );
+        assert_eq!(next_wake(&plan(&program, &member(), &[], ZONE, now)), Some(at("2026-06-07T15:00:00-04:00")));
     }
 }

@@ -82,20 +82,8 @@ const STOP_PHRASES: [&str; 16] = [
 ];
 const START: [&str; 6] = ["start", "unstop", "yes start", "resume", "empezar", "iniciar"];
 const HELP: [&str; 4] = ["help", "info", "ayuda", "informacion"];
-const CONFIRM: [&str; 12] = [
-    "c",
-    "confirm",
-    "confirmed",
-    "yes",
-    "y",
-    "yes confirm",
-    "si",
-    "confirmo",
-    "confirmar",
-    "confirmado",
-    "si confirmo",
-    "i confirm",
-];
+const CONFIRM: [&str; 12] =
+    ["c", "confirm", "confirmed", "yes", "y", "yes confirm", "si", "confirmo", "confirmar", "confirmado", "si confirmo", "i confirm"];
 const CANCEL_VISIT: [&str; 12] = [
     "cancel visit",
     "cancel my visit",
@@ -121,12 +109,7 @@ const SHORT: usize = 6;
 pub fn classify(text: &str) -> Reply {
     let words = own_words(text);
     let all = words.join(" ");
-    let plain = words
-        .iter()
-        .map(String::as_str)
-        .filter(|w| !COURTESY.contains(w))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let plain = words.iter().map(String::as_str).filter(|w| !COURTESY.contains(w)).collect::<Vec<_>>().join(" ");
     let is = |list: &[&str]| list.contains(&all.as_str()) || list.contains(&plain.as_str());
     let first = plain.split(' ').next().unwrap_or_default();
     let short = words.len() <= SHORT;
@@ -137,9 +120,9 @@ pub fn classify(text: &str) -> Reply {
         () if is(&START) => Reply::Start,
         () if is(&HELP) => Reply::Help,
         () if is(&CONFIRM) => Reply::Confirm,
-        () if short && (leads || STOP_PHRASES.iter().any(|p| holds(&all, p))) => Reply::Stop {
-            perhaps_the_visit: matches!(first, "cancel" | "cancelar"),
-        },
+        () if short && (leads || STOP_PHRASES.iter().any(|p| holds(&all, p))) => {
+            Reply::Stop { perhaps_the_visit: matches!(first, "cancel" | "cancelar") }
+        }
         () => Reply::FreeText {
             perhaps_stop: words.iter().any(|w| STOP.contains(&w.as_str())) || STOP_PHRASES.iter().any(|p| holds(&all, p)),
         },
@@ -162,13 +145,7 @@ fn own_words(text: &str) -> Vec<String> {
     text.lines()
         .take_while(|line| !quoted(line))
         .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '-'))
-        .map(|word| {
-            word.chars()
-                .filter(|c| c.is_alphanumeric())
-                .flat_map(char::to_lowercase)
-                .map(unaccented)
-                .collect::<String>()
-        })
+        .map(|word| word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).map(unaccented).collect::<String>())
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -230,10 +207,7 @@ mod tests {
             ("YES", Reply::Confirm),
             ("Sí", Reply::Confirm),
             ("Sí, confirmo. Gracias", Reply::Confirm),
-            (
-                "Yes\n\nOn Mon, 23 Nov 2026, Main Street Clinic wrote:\n> reply STOP",
-                Reply::Confirm,
-            ),
+            ("Yes\n\nOn Mon, 23 Nov 2026, Main Street Clinic wrote:\n> reply STOP", Reply::Confirm),
             ("STOP\n> Reply C to confirm.", stop),
             ("", free),
             ("no", free),

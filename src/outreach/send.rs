@@ -16,7 +16,7 @@ use crate::store::attempts::{self, Attempt, Departure};
 use crate::store::enrolments::{self, Enrolment};
 use crate::store::installation::{self, Setting};
 use crate::store::leases::{self, Fence, Term};
-use crate::store::{Conn, Store, StoreError, people, pending, preferences};
+use crate::store::{Conn, Store, StoreError, pending, people, preferences};
 
 /// The site, as messages and the gate need it.
 #[derive(Clone, Debug)]
@@ -91,7 +91,8 @@ fn cases(conn: &mut Conn, due: Vec<Attempt>) -> Result<Vec<Case>, StoreError> {
     persons.sort_unstable();
     persons.dedup();
     // The contact revision is read before the facts: a send that comes in between is then noticed at departure.
-    let revisions: BTreeMap<i64, i64> = persons.iter().map(|p| Ok((*p, people::contact_revision(conn, *p)?))).collect::<Result<_, StoreError>>()?;
+    let revisions: BTreeMap<i64, i64> =
+        persons.iter().map(|p| Ok((*p, people::contact_revision(conn, *p)?))).collect::<Result<_, StoreError>>()?;
     let facts = people::facts(conn, &persons)?;
     due.into_iter()
         .map(|attempt| {
@@ -193,7 +194,15 @@ impl Sender<'_> {
 
     fn judged(&self, case: Case, verdict: Verdict) -> Judged {
         let reasons = serde_json::to_vec(&ledger::kept_reasons(&verdict)).unwrap_or_default();
-        Judged { attempt: case.attempt, reasons, verdict, as_of: case.as_of, contact_revision: case.contact_revision, rendered: None, message: Vec::new() }
+        Judged {
+            attempt: case.attempt,
+            reasons,
+            verdict,
+            as_of: case.as_of,
+            contact_revision: case.contact_revision,
+            rendered: None,
+            message: Vec::new(),
+        }
     }
 
     /// A refusal for a reason of this installation, not of the person.
@@ -251,7 +260,13 @@ impl Sender<'_> {
     async fn deliver(&self, j: Judged, sent: &mut Sent) -> Result<(), StoreError> {
         let Some(rendered) = &j.rendered else { return Ok(()) };
         let to = j.verdict.point.as_ref().map(|p| p.key.value().clone()).unwrap_or_default();
-        let outgoing = Outgoing { attempt: j.attempt.id.clone(), to, subject: rendered.subject.clone(), body: rendered.body.clone(), at: self.clock.now() };
+        let outgoing = Outgoing {
+            attempt: j.attempt.id.clone(),
+            to,
+            subject: rendered.subject.clone(),
+            body: rendered.body.clone(),
+            at: self.clock.now(),
+        };
         let delivery = match self.channels.iter().find(|c| c.kind() == j.verdict.channel) {
             Some(channel) => channel.deliver(&outgoing).await,
             None => Channel::Recorded.deliver(&outgoing).await,
@@ -294,7 +309,8 @@ fn first_word(text: &str) -> String {
 
 /// Keeps one verdict; `false` where the attempt is no longer waiting or the person's permit was used by another send.
 fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, now: Timestamp) -> Result<bool, StoreError> {
-    let mut verdict = attempts::Verdict { outcome: j.verdict.outcome.as_str(), hold_until: None, facts_as_of: j.as_of, reasons: &j.reasons };
+    let mut verdict =
+        attempts::Verdict { outcome: j.verdict.outcome.as_str(), hold_until: None, facts_as_of: j.as_of, reasons: &j.reasons };
     match j.verdict.outcome {
         Outcome::HoldUntil(until) => {
             verdict.hold_until = Some(until);
@@ -332,7 +348,9 @@ fn own_refusal(reasons: &[u8]) -> String {
 fn record(conn: &mut Conn, attempt: &Attempt, delivery: &Delivery, within: chrono::TimeDelta, now: Timestamp) -> Result<(), StoreError> {
     use attempts::Outcome as End;
     match delivery {
-        Delivery::Delivered { provider_ref } => attempts::finish(conn, attempt, End::Delivered, provider_ref.as_deref(), None, now).map(|_| ()),
+        Delivery::Delivered { provider_ref } => {
+            attempts::finish(conn, attempt, End::Delivered, provider_ref.as_deref(), None, now).map(|_| ())
+        }
         Delivery::Accepted { provider_ref } => attempts::sent(conn, &attempt.id, provider_ref.as_deref(), now.plus(within)),
         Delivery::RefusedForGood { code } => {
             attempts::finish(conn, attempt, End::Failed, None, Some(&ledger::channel_failure(code)), now)?;

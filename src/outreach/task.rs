@@ -55,10 +55,16 @@ impl Programs {
     ///
     /// # Errors
     /// The engine's refusal.
-    pub fn put_in_force(conn: &mut Conn, mut library: Library, channels: &[ChannelKind], now: domain::Timestamp) -> Result<Self, StoreError> {
+    pub fn put_in_force(
+        conn: &mut Conn,
+        mut library: Library,
+        channels: &[ChannelKind],
+        now: domain::Timestamp,
+    ) -> Result<Self, StoreError> {
         library.programs = library.programs.into_iter().map(|p| send::with_channels(p, channels)).collect();
         // A program's version is its text's: the site's channels may differ between two commands of one installation.
-        let texts: Vec<(&str, &str, &str)> = library.programs.iter().map(|p| (p.id.as_str(), p.title.as_str(), p.version.as_str())).collect();
+        let texts: Vec<(&str, &str, &str)> =
+            library.programs.iter().map(|p| (p.id.as_str(), p.title.as_str(), p.version.as_str())).collect();
         let (versions, changed) = programs::define(conn, &texts, now)?;
         if changed {
             // Who is in a segment already is planned for as well.

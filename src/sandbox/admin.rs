@@ -42,10 +42,7 @@ impl Ehr {
                 }
                 Err(error) => Answer::json(400, json!({ "error": error.to_string() }).to_string()),
             },
-            _ => Answer::json(
-                404,
-                json!({ "error": "GET or POST one of counts, requests, faults, clock" }).to_string(),
-            ),
+            _ => Answer::json(404, json!({ "error": "GET or POST one of counts, requests, faults, clock" }).to_string()),
         }
     }
 }

@@ -32,35 +32,19 @@ pub(crate) const FHIR_JSON: &str = "application/fhir+json";
 
 impl Answer {
     pub(crate) fn fhir(status: u16, body: String) -> Self {
-        Self {
-            status,
-            headers: vec![("Content-Type", FHIR_JSON.to_owned())],
-            body: Body::Text(body),
-        }
+        Self { status, headers: vec![("Content-Type", FHIR_JSON.to_owned())], body: Body::Text(body) }
     }
 
     pub(crate) fn json(status: u16, body: String) -> Self {
-        Self {
-            status,
-            headers: vec![("Content-Type", "application/json".to_owned())],
-            body: Body::Text(body),
-        }
+        Self { status, headers: vec![("Content-Type", "application/json".to_owned())], body: Body::Text(body) }
     }
 
     pub(crate) fn plain(status: u16, body: &str) -> Self {
-        Self {
-            status,
-            headers: vec![("Content-Type", "text/plain; charset=utf-8".to_owned())],
-            body: Body::Text(body.to_owned()),
-        }
+        Self { status, headers: vec![("Content-Type", "text/plain; charset=utf-8".to_owned())], body: Body::Text(body.to_owned()) }
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Body::Empty,
-        }
+        Self { status, headers: Vec::new(), body: Body::Empty }
     }
 
     /// An answer whose body is an OperationOutcome with one issue of severity `error`.

@@ -60,11 +60,7 @@ struct Refusal {
 }
 
 fn refuse(status: u16, error: &'static str, description: &'static str) -> Refusal {
-    Refusal {
-        status,
-        error,
-        description,
-    }
+    Refusal { status, error, description }
 }
 
 fn invalid_client(description: &'static str) -> Refusal {
@@ -73,12 +69,7 @@ fn invalid_client(description: &'static str) -> Refusal {
 
 impl Authority {
     pub(crate) fn new(token_url: String, clients: Vec<Client>) -> Self {
-        Self {
-            token_url,
-            clients: Mutex::new(clients),
-            used: Mutex::default(),
-            tokens: Mutex::default(),
-        }
+        Self { token_url, clients: Mutex::new(clients), used: Mutex::default(), tokens: Mutex::default() }
     }
 
     /// Registers a client; one of the same id is replaced.
@@ -115,10 +106,7 @@ impl Authority {
         }
         let mut tokens = lock(&self.tokens);
         tokens.retain(|_, grant| grant.expires > now);
-        tokens
-            .get(token.trim())
-            .cloned()
-            .ok_or("error=\"invalid_token\", error_description=\"unknown or expired\"")
+        tokens.get(token.trim()).cloned().ok_or("error=\"invalid_token\", error_description=\"unknown or expired\"")
     }
 
     fn issue(&self, content_type: &str, form: &[(String, String)], now: i64) -> Result<Value, Refusal> {
@@ -137,13 +125,7 @@ impl Authority {
         let allowed: Vec<Scope> = client.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect();
         let (scope, scopes) = grant(requested, &allowed).ok_or_else(|| refuse(400, "invalid_scope", "no requested scope is allowed"))?;
         let token = opaque()?;
-        lock(&self.tokens).insert(
-            token.clone(),
-            Grant {
-                scopes,
-                expires: now + TOKEN_SECONDS * SECOND,
-            },
-        );
+        lock(&self.tokens).insert(token.clone(), Grant { scopes, expires: now + TOKEN_SECONDS * SECOND });
         Ok(json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope }))
     }
 
@@ -178,9 +160,7 @@ impl Authority {
         if instant(&assertion.claims, "nbf").is_some_and(|not_before| not_before > now) {
             return Err(invalid_client("the assertion is not valid yet"));
         }
-        let id = claim("jti")
-            .filter(|id| !id.is_empty())
-            .ok_or_else(|| invalid_client("jti is required"))?;
+        let id = claim("jti").filter(|id| !id.is_empty()).ok_or_else(|| invalid_client("jti is required"))?;
         self.use_once(&client.client_id, id, expires, now)?;
         Ok(client)
     }
@@ -201,17 +181,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 // RFC 6749, 3.2: a parameter must not occur twice; one without a value counts as absent.
 fn single<'a>(form: &'a [(String, String)], name: &str) -> Result<&'a str, Refusal> {
-    let mut values = form
-        .iter()
-        .filter(|(key, value)| key == name && !value.is_empty())
-        .map(|(_, value)| value.as_str());
+    let mut values = form.iter().filter(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str());
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value),
-        (None, _) => Err(refuse(
-            400,
-            "invalid_request",
-            "grant_type, scope, client_assertion_type and client_assertion are required",
-        )),
+        (None, _) => Err(refuse(400, "invalid_request", "grant_type, scope, client_assertion_type and client_assertion are required")),
         (Some(_), Some(_)) => Err(refuse(400, "invalid_request", "a parameter occurs twice")),
     }
 }
@@ -228,8 +201,6 @@ fn instant(claims: &Value, name: &str) -> Option<i64> {
 
 fn opaque() -> Result<String, Refusal> {
     let mut bytes = [0_u8; 32];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| refuse(500, "server_error", "no randomness"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| refuse(500, "server_error", "no randomness"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -45,29 +45,16 @@ impl Call {
     }
 
     pub(crate) fn has_media_type(&self, wanted: &[&str]) -> bool {
-        let media_type = self
-            .content_type()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let media_type = self.content_type().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         wanted.contains(&media_type.as_str())
     }
 
     /// Whether JSON may be answered, by `_format` or else `Accept`.
     pub(crate) fn accepts_json(&self) -> bool {
-        let format = self
-            .query_pairs()
-            .into_iter()
-            .find(|(name, _)| name == "_format")
-            .map(|(_, value)| value);
+        let format = self.query_pairs().into_iter().find(|(name, _)| name == "_format").map(|(_, value)| value);
         match (format, self.header("accept")) {
             // A plus sign in a query stands for a space; clients forget to encode it.
-            (Some(format), _) => matches!(
-                format.replace(' ', "+").as_str(),
-                "json" | "application/json" | "application/fhir+json"
-            ),
+            (Some(format), _) => matches!(format.replace(' ', "+").as_str(), "json" | "application/json" | "application/fhir+json"),
             (None, None) => true,
             (None, Some(accept)) => accept.split(',').any(|range| {
                 let range = range.split(';').next().unwrap_or_default().trim();
@@ -91,8 +78,7 @@ impl Call {
     }
 
     fn prefers(&self, wanted: &str) -> bool {
-        self.header("prefer")
-            .is_some_and(|header| header.split([',', ';']).any(|part| part.trim() == wanted))
+        self.header("prefer").is_some_and(|header| header.split([',', ';']).any(|part| part.trim() == wanted))
     }
 
     /// The version in `If-Match: W/"3"`. An error: the header is there and is not of that form.
@@ -104,8 +90,7 @@ impl Call {
 
     /// The pairs of `If-None-Exist`.
     pub(crate) fn if_none_exist(&self) -> Option<Vec<(String, String)>> {
-        self.header("if-none-exist")
-            .map(|header| pairs(header.trim_start_matches('?').as_bytes()))
+        self.header("if-none-exist").map(|header| pairs(header.trim_start_matches('?').as_bytes()))
     }
 }
 

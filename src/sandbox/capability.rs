@@ -30,9 +30,7 @@ pub(crate) fn statement(base: &str, now: i64, secured: bool, last_updated: bool)
             if secured {
                 w.object("security", |w| security(w, base));
             }
-            w.array("resource", |w| {
-                TYPES.iter().for_each(|name| w.item(|w| resource(w, name, last_updated)))
-            });
+            w.array("resource", |w| TYPES.iter().for_each(|name| w.item(|w| resource(w, name, last_updated))));
         });
     });
     writer.finish()

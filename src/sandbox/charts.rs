@@ -73,10 +73,7 @@ impl Charts {
     pub(crate) fn open(dir: Option<&Path>) -> Result<Self, JournalError> {
         let mut records = Records::default();
         let journal = dir.map(|dir| Journal::open(dir, |change| records.apply(change))).transpose()?;
-        Ok(Self {
-            records: RwLock::new(records),
-            backing: Mutex::new(journal.map_or(Backing::Memory, Backing::File)),
-        })
+        Ok(Self { records: RwLock::new(records), backing: Mutex::new(journal.map_or(Backing::Memory, Backing::File)) })
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Records> {
@@ -149,22 +146,14 @@ impl Charts {
                 [] => {}
                 [(_, entry)] if !page.more => {
                     let body = entry.body.clone().unwrap_or_else(|| Arc::from("{}"));
-                    return Ok(Created::Existing(Stored {
-                        id: entry.id.clone(),
-                        version: entry.version,
-                        updated: entry.updated,
-                        body,
-                    }));
+                    return Ok(Created::Existing(Stored { id: entry.id.clone(), version: entry.version, updated: entry.updated, body }));
                 }
                 _ => return Ok(Created::Ambiguous),
             }
         }
         let first = records.places(resource_type) + 1;
         // A loaded resource may carry an id of this form from another sandbox.
-        let id = (first..)
-            .map(|n| format!("{OWN_ID}{n:07}"))
-            .find(|id| records.get(resource_type, id).is_none())
-            .unwrap_or_default();
+        let id = (first..).map(|n| format!("{OWN_ID}{n:07}")).find(|id| records.get(resource_type, id).is_none()).unwrap_or_default();
         let stored = stamp(resource_type, id, 1, body, now);
         self.commit(&mut records, vec![change_of(resource_type, &stored)])?;
         Ok(Created::New(stored))
@@ -200,12 +189,8 @@ impl Charts {
         if entry.body.is_none() {
             return Ok(true);
         }
-        let head = Head {
-            resource_type: resource_type.to_owned(),
-            id: id.to_owned(),
-            version: entry.version + 1,
-            updated: cut_to_millis(now),
-        };
+        let head =
+            Head { resource_type: resource_type.to_owned(), id: id.to_owned(), version: entry.version + 1, updated: cut_to_millis(now) };
         self.commit(&mut records, vec![Change { head, body: None }])?;
         Ok(true)
     }
@@ -216,16 +201,8 @@ impl Charts {
 }
 
 fn change_of(resource_type: &str, stored: &Stored) -> Change {
-    let head = Head {
-        resource_type: resource_type.to_owned(),
-        id: stored.id.clone(),
-        version: stored.version,
-        updated: stored.updated,
-    };
-    Change {
-        head,
-        body: Some(stored.body.clone()),
-    }
+    let head = Head { resource_type: resource_type.to_owned(), id: stored.id.clone(), version: stored.version, updated: stored.updated };
+    Change { head, body: Some(stored.body.clone()) }
 }
 
 fn loaded(body: String, now: i64) -> Option<Change> {
@@ -234,24 +211,14 @@ fn loaded(body: String, now: i64) -> Option<Change> {
     let id = parsed.get("id")?.as_str()?.to_owned();
     let meta = parsed.get("meta");
     let stamp = |name| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
-    let (Some(version), Some(updated)) = (
-        stamp("versionId").and_then(|v| v.parse().ok()),
-        stamp("lastUpdated").and_then(parse_range),
-    ) else {
+    let (Some(version), Some(updated)) = (stamp("versionId").and_then(|v| v.parse().ok()), stamp("lastUpdated").and_then(parse_range))
+    else {
         let Value::Object(members) = parsed else { return None };
         return Some(change_of(resource_type, &self::stamp(resource_type, id, 1, members, now)));
     };
     // A journal line must be one line. Population and captured resources are, so this costs nothing.
     let body = if body.contains('\n') { parsed.to_string() } else { body };
-    Some(Change {
-        head: Head {
-            resource_type: resource_type.to_owned(),
-            id,
-            version,
-            updated: updated.from,
-        },
-        body: Some(Arc::from(body)),
-    })
+    Some(Change { head: Head { resource_type: resource_type.to_owned(), id, version, updated: updated.from }, body: Some(Arc::from(body)) })
 }
 
 /// The resource as it is served: what was sent, with the server's id, version and time.
@@ -269,10 +236,5 @@ fn stamp(resource_type: &'static str, id: String, version: u64, mut members: Map
     for (name, value) in members.iter().filter(|(name, _)| !matches!(name.as_str(), "resourceType" | "id")) {
         writer.raw(name, &value.to_string());
     }
-    Stored {
-        id,
-        version,
-        updated,
-        body: Arc::from(writer.finish()),
-    }
+    Stored { id, version, updated, body: Arc::from(writer.finish()) }
 }

@@ -82,10 +82,7 @@ impl Ehr {
         match broken {
             Some(FaultKind::TooManyRequests { retry_after }) => {
                 let answer = Answer::plain(429, "Too many requests");
-                return retry_after
-                    .into_iter()
-                    .fold(answer, |answer, value| answer.with("Retry-After", value))
-                    .into();
+                return retry_after.into_iter().fold(answer, |answer, value| answer.with("Retry-After", value)).into();
             }
             Some(FaultKind::ServerError { status }) => return Answer::error(status, "transient", "the server is not well").into(),
             _ => {}
@@ -104,10 +101,9 @@ impl Ehr {
             return method_not_allowed("POST");
         }
         match self.fault(call, |kind| matches!(kind, FaultKind::TokenRefused { .. })) {
-            Some(FaultKind::TokenRefused {
-                status,
-                error: Some(error),
-            }) => Answer::json(status, serde_json::json!({ "error": error }).to_string()).with("Cache-Control", "no-store"),
+            Some(FaultKind::TokenRefused { status, error: Some(error) }) => {
+                Answer::json(status, serde_json::json!({ "error": error }).to_string()).with("Cache-Control", "no-store")
+            }
             Some(FaultKind::TokenRefused { status, error: None }) => Answer::plain(status, "Internal error"),
             _ => self.authority.token(call.content_type(), &call.form(), now),
         }
@@ -124,9 +120,7 @@ impl Ehr {
                     .unwrap_or_else(|| Answer::fhir(200, capability::statement(&self.base, now, !self.open, last_updated)).into());
             }
             ".well-known/smart-configuration" if get && !self.open => {
-                return self
-                    .page_fault(call)
-                    .unwrap_or_else(|| Answer::json(200, capability::smart_configuration(&self.base)).into());
+                return self.page_fault(call).unwrap_or_else(|| Answer::json(200, capability::smart_configuration(&self.base)).into());
             }
             "metadata" | ".well-known/smart-configuration" if !get => return method_not_allowed("GET").into(),
             _ => {}
@@ -181,26 +175,12 @@ impl Ehr {
         match self.fault(call, |kind| matches!(kind, FaultKind::NotJson | FaultKind::HugeBody { .. }))? {
             FaultKind::HugeBody { bytes } => {
                 let headers = vec![("Content-Type", crate::answer::FHIR_JSON.to_owned())];
-                Some(
-                    Answer {
-                        status: 200,
-                        headers,
-                        body: Body::Flood(bytes),
-                    }
-                    .into(),
-                )
+                Some(Answer { status: 200, headers, body: Body::Flood(bytes) }.into())
             }
             _ => {
                 let page = "<!DOCTYPE html><html><body><h1>Sign in</h1></body></html>".to_owned();
                 let headers = vec![("Content-Type", "text/html; charset=utf-8".to_owned())];
-                Some(
-                    Answer {
-                        status: 200,
-                        headers,
-                        body: Body::Text(page),
-                    }
-                    .into(),
-                )
+                Some(Answer { status: 200, headers, body: Body::Text(page) }.into())
             }
         }
     }

@@ -70,24 +70,12 @@ fn record(ehr: &Ehr, call: &Call, reply: &Reply) {
         Reply::Answer(answer) => answer.status,
         Reply::Hangup => 0,
     };
-    let path = if call.query.is_empty() {
-        call.path.clone()
-    } else {
-        format!("{}?{}", call.path, call.query)
-    };
-    ehr.log.add(RequestRecord {
-        at_micros: ehr.now(),
-        method: call.method.clone(),
-        path,
-        status,
-    });
+    let path = if call.query.is_empty() { call.path.clone() } else { format!("{}?{}", call.path, call.query) };
+    ehr.log.add(RequestRecord { at_micros: ehr.now(), method: call.method.clone(), path, status });
 }
 
 fn call_of(request: &HttpRequest, body: Bytes) -> Call {
-    let headers = request
-        .headers()
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+    let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     Call {
         method: request.method().as_str().to_owned(),
         path: request.path().to_owned(),
@@ -98,8 +86,7 @@ fn call_of(request: &HttpRequest, body: Bytes) -> Call {
 }
 
 fn accepts_gzip(call: &Call) -> bool {
-    call.header("accept-encoding")
-        .is_some_and(|header| header.split(',').any(|part| part.trim().starts_with("gzip")))
+    call.header("accept-encoding").is_some_and(|header| header.split(',').any(|part| part.trim().starts_with("gzip")))
 }
 
 /// Bodies shorter than this are not worth compressing.
@@ -116,10 +103,7 @@ fn response_of(answer: Answer, now: i64, gzip: bool) -> HttpResponse {
         Body::Empty => builder.finish(),
         Body::Flood(bytes) => flood(&mut builder, bytes),
         Body::Text(text) if gzip && text.len() >= WORTH_COMPRESSING => match compressed(text.as_bytes()) {
-            Ok(packed) => builder
-                .insert_header((CONTENT_ENCODING, "gzip"))
-                .insert_header((VARY, "Accept-Encoding"))
-                .body(packed),
+            Ok(packed) => builder.insert_header((CONTENT_ENCODING, "gzip")).insert_header((VARY, "Accept-Encoding")).body(packed),
             Err(_) => builder.body(text),
         },
         Body::Text(text) => builder.body(text),

@@ -122,13 +122,7 @@ fn once() -> u32 {
 impl Fault {
     /// A fault that strikes the first request it fits, once.
     pub fn new(kind: FaultKind) -> Self {
-        Self {
-            kind,
-            method: String::new(),
-            path: String::new(),
-            skip: 0,
-            times: 1,
-        }
+        Self { kind, method: String::new(), path: String::new(), skip: 0, times: 1 }
     }
 
     /// Only requests of this method whose path begins so.
@@ -180,11 +174,7 @@ impl Faults {
     /// What was not used up; a fault for ever counts as used when it struck once.
     pub(crate) fn unused(&self) -> Vec<Fault> {
         let left = |planted: &Planted| planted.fault.times > 0 && (planted.fault.times < u32::MAX || planted.struck == 0);
-        self.lock()
-            .iter()
-            .filter(|planted| left(planted))
-            .map(|planted| planted.fault.clone())
-            .collect()
+        self.lock().iter().filter(|planted| left(planted)).map(|planted| planted.fault.clone()).collect()
     }
 
     /// The first planted fault that fits the request and is one of those wanted at this point; it is counted down.
@@ -230,10 +220,7 @@ mod tests {
         faults.plant(standing.clone());
         faults.plant(Fault::new(FaultKind::NotJson));
         assert_eq!(faults.unused(), [standing, Fault::new(FaultKind::NotJson)]);
-        assert_eq!(
-            faults.take("GET", "/", |kind| *kind == FaultKind::NoLastUpdated),
-            Some(FaultKind::NoLastUpdated)
-        );
+        assert_eq!(faults.take("GET", "/", |kind| *kind == FaultKind::NoLastUpdated), Some(FaultKind::NoLastUpdated));
         assert_eq!(faults.unused(), [Fault::new(FaultKind::NotJson)]);
         faults.clear();
         assert_eq!(faults.unused(), []);

@@ -19,10 +19,7 @@ pub(crate) struct Range {
 impl Range {
     /// The range of one known instant.
     pub(crate) fn point(micros: i64) -> Self {
-        Self {
-            from: micros,
-            until: micros.saturating_add(1),
-        }
+        Self { from: micros, until: micros.saturating_add(1) }
     }
 }
 
@@ -64,20 +61,13 @@ pub(crate) fn parse_range(text: &str) -> Option<Range> {
         }
         _ => return None,
     };
-    Some(Range {
-        from: midnight(first),
-        until: midnight(next),
-    })
+    Some(Range { from: midnight(first), until: midnight(next) })
 }
 
 fn parse_day(text: &str) -> Option<NaiveDate> {
     let mut parts = text.splitn(3, '-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    NaiveDate::from_ymd_opt(
-        digits(year, 4)?,
-        digits(month, 2)?.try_into().ok()?,
-        digits(day, 2)?.try_into().ok()?,
-    )
+    NaiveDate::from_ymd_opt(digits(year, 4)?, digits(month, 2)?.try_into().ok()?, digits(day, 2)?.try_into().ok()?)
 }
 
 fn parse_moment(day: &str, time: &str) -> Option<Range> {
@@ -88,26 +78,18 @@ fn parse_moment(day: &str, time: &str) -> Option<Range> {
         "" | "Z" => FixedOffset::east_opt(0)?,
         zone => zone.parse().ok()?,
     };
-    let (clock, fraction) = clock
-        .split_once('.')
-        .map_or((clock, None), |(clock, fraction)| (clock, Some(fraction)));
+    let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(clock, fraction)| (clock, Some(fraction)));
     let (time, width) = match (clock.len(), fraction) {
         (5, None) => (NaiveTime::parse_from_str(clock, "%H:%M").ok()?, 60 * SECOND),
         (8, None) => (NaiveTime::parse_from_str(clock, "%H:%M:%S").ok()?, SECOND),
         (8, Some(fraction)) => {
             let (micros, width) = parse_fraction(fraction)?;
-            (
-                NaiveTime::parse_from_str(clock, "%H:%M:%S").ok()? + TimeDelta::microseconds(micros),
-                width,
-            )
+            (NaiveTime::parse_from_str(clock, "%H:%M:%S").ok()? + TimeDelta::microseconds(micros), width)
         }
         _ => return None,
     };
     let from = day.and_time(time).and_local_timezone(offset).single()?.timestamp_micros();
-    Some(Range {
-        from,
-        until: from.saturating_add(width),
-    })
+    Some(Range { from, until: from.saturating_add(width) })
 }
 
 // Digits after the sixth are finer than anything kept here.
@@ -121,11 +103,7 @@ fn parse_fraction(fraction: &str) -> Option<(i64, i64)> {
 }
 
 fn digits(text: &str, count: usize) -> Option<i32> {
-    if text.len() == count && text.bytes().all(|b| b.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if text.len() == count && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 fn midnight(day: NaiveDate) -> i64 {
@@ -147,20 +125,12 @@ mod tests {
             ("2024-02-29", "2024-02-29T00:00:00.000Z", "2024-03-01T00:00:00.000Z"),
             ("2026-11-23T10:00", "2026-11-23T10:00:00.000Z", "2026-11-23T10:01:00.000Z"),
             ("2026-11-23T10:00:05Z", "2026-11-23T10:00:05.000Z", "2026-11-23T10:00:06.000Z"),
-            (
-                "2026-11-23T10:00:05.25-05:00",
-                "2026-11-23T15:00:05.250Z",
-                "2026-11-23T15:00:05.260Z",
-            ),
+            ("2026-11-23T10:00:05.25-05:00", "2026-11-23T15:00:05.250Z", "2026-11-23T15:00:05.260Z"),
             ("2026-11-23T23:30:00+02:00", "2026-11-23T21:30:00.000Z", "2026-11-23T21:30:01.000Z"),
         ];
         for (text, from, until) in cases {
             let range = parse_range(text).unwrap();
-            assert_eq!(
-                (format_instant(range.from).as_str(), format_instant(range.until).as_str()),
-                (from, until),
-                "{text}"
-            );
+            assert_eq!((format_instant(range.from).as_str(), format_instant(range.until).as_str()), (from, until), "{text}");
         }
     }
 

@@ -120,11 +120,7 @@ impl Ehr {
         }
         let mut search = parse(resource_type, &pairs, self.rules).map_err(|text| Answer::error(400, "invalid", &text))?;
         if search.filters.is_empty() || !search.ignored.is_empty() {
-            return Err(Answer::error(
-                400,
-                "invalid",
-                "If-None-Exist must be a search by parameters of this type",
-            ));
+            return Err(Answer::error(400, "invalid", "If-None-Exist must be a search by parameters of this type"));
         }
         search.count = 1;
         Ok(Some(search))

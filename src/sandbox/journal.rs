@@ -68,18 +68,9 @@ impl Journal {
     /// Opens the folder's journal, making both where missing, and hands every change in it to `replay`.
     pub(crate) fn open(dir: &Path, mut replay: impl FnMut(Change) -> Option<()>) -> Result<Self, JournalError> {
         let path = dir.join("journal.ndjson");
-        let failed = |source| JournalError::Io {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| JournalError::Io { path: path.clone(), source };
         std::fs::create_dir_all(dir).map_err(failed)?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::InUse { path }),
@@ -93,10 +84,7 @@ impl Journal {
             // Without its newline the line was being written when the process died, and nobody was told that it is there.
             let Some(text) = line.strip_suffix('\n') else { break };
             number += 1;
-            Change::parse(text).and_then(&mut replay).ok_or_else(|| JournalError::Damaged {
-                path: path.clone(),
-                line: number,
-            })?;
+            Change::parse(text).and_then(&mut replay).ok_or_else(|| JournalError::Damaged { path: path.clone(), line: number })?;
             length += read as u64;
         }
         file.set_len(length).map_err(failed)?;
@@ -106,12 +94,7 @@ impl Journal {
 
     /// Appends changes with one `write`. After an error none of them is in the file.
     pub(crate) fn append(&mut self, changes: &[Change]) -> std::io::Result<()> {
-        let mut lines = String::with_capacity(
-            changes
-                .iter()
-                .map(|change| change.body.as_ref().map_or(0, |body| body.len()) + 160)
-                .sum(),
-        );
+        let mut lines = String::with_capacity(changes.iter().map(|change| change.body.as_ref().map_or(0, |body| body.len()) + 160).sum());
         for change in changes {
             change.render(&mut lines)?;
         }
@@ -142,10 +125,7 @@ impl Change {
         let (head, body) = line.split_once(BODY)?;
         let head = serde_json::from_str(&format!("{head}}}")).ok()?;
         let body = body.strip_suffix('}')?;
-        Some(Self {
-            head,
-            body: (body != "null").then(|| Arc::from(body)),
-        })
+        Some(Self { head, body: (body != "null").then(|| Arc::from(body)) })
     }
 }
 
@@ -155,12 +135,7 @@ mod tests {
 
     #[test]
     fn a_line_gives_back_its_change_byte_for_byte() {
-        let head = Head {
-            resource_type: "Patient".to_owned(),
-            id: "a,\"".to_owned(),
-            version: 3,
-            updated: -5,
-        };
+        let head = Head { resource_type: "Patient".to_owned(), id: "a,\"".to_owned(), version: 3, updated: -5 };
         for body in [None, Some(Arc::from(r#"{"a":1.50,"body":{"b":"\n}"}}"#))] {
             let change = Change { head: head.clone(), body };
             let mut line = String::new();

@@ -10,9 +10,7 @@ pub(crate) struct Writer {
 impl Writer {
     /// Begins an object whose first member is `resourceType`.
     pub(crate) fn resource(resource_type: &str, capacity: usize) -> Self {
-        let mut writer = Self {
-            out: String::with_capacity(capacity),
-        };
+        let mut writer = Self { out: String::with_capacity(capacity) };
         writer.out.push('{');
         writer.text("resourceType", resource_type);
         writer

@@ -18,12 +18,7 @@ impl<'a> Assertion<'a> {
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (signed, signature) = text.rsplit_once('.')?;
         let (header, claims) = signed.split_once('.')?;
-        Some(Self {
-            header: part(header)?,
-            claims: part(claims)?,
-            signed,
-            signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
-        })
+        Some(Self { header: part(header)?, claims: part(claims)?, signed, signature: URL_SAFE_NO_PAD.decode(signature).ok()? })
     }
 
     /// Checks the signature with the one key of the set that has the header's `kid` and the algorithm's key type. The text of an error says
@@ -36,9 +31,7 @@ impl<'a> Assertion<'a> {
         };
         let kid = self.header.get("kid").and_then(Value::as_str).ok_or("the header has no kid")?;
         let keys = jwks.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let mut matching = keys
-            .iter()
-            .filter(|key| member(key, "kid") == Some(kid) && member(key, "kty") == Some(key_type));
+        let mut matching = keys.iter().filter(|key| member(key, "kid") == Some(kid) && member(key, "kty") == Some(key_type));
         let (Some(key), None) = (matching.next(), matching.next()) else {
             return Err("no single key of this kid and type is registered");
         };
@@ -48,22 +41,15 @@ impl<'a> Assertion<'a> {
     fn verify_with(&self, key: &Value, key_type: &str) -> Option<()> {
         let number = |name| URL_SAFE_NO_PAD.decode(member(key, name)?).ok();
         if key_type == "RSA" {
-            let key = RsaPublicKeyComponents {
-                n: number("n")?,
-                e: number("e")?,
-            };
-            return key
-                .verify(&RSA_PKCS1_2048_8192_SHA384, self.signed.as_bytes(), &self.signature)
-                .ok();
+            let key = RsaPublicKeyComponents { n: number("n")?, e: number("e")? };
+            return key.verify(&RSA_PKCS1_2048_8192_SHA384, self.signed.as_bytes(), &self.signature).ok();
         }
         if member(key, "crv") != Some("P-384") {
             return None;
         }
         // An uncompressed point (SEC 1, 2.3.3).
         let point = [vec![4], number("x")?, number("y")?].concat();
-        UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
-            .verify(self.signed.as_bytes(), &self.signature)
-            .ok()
+        UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point).verify(self.signed.as_bytes(), &self.signature).ok()
     }
 }
 

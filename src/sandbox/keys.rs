@@ -24,17 +24,8 @@ pub(crate) struct Keys {
 }
 
 /// Every reference parameter that some served type has.
-pub(crate) const REFERENCE_PARAMETERS: &[&str] = &[
-    "patient",
-    "subject",
-    "actor",
-    "practitioner",
-    "location",
-    "recipient",
-    "sender",
-    "author",
-    "encounter",
-];
+pub(crate) const REFERENCE_PARAMETERS: &[&str] =
+    &["patient", "subject", "actor", "practitioner", "location", "recipient", "sender", "author", "encounter"];
 
 impl Keys {
     pub(crate) fn of(resource: &Value) -> Self {
@@ -60,9 +51,7 @@ fn text(value: &Value, name: &str) -> Option<Box<str>> {
 }
 
 fn identifiers(resource: &Value) -> Vec<Token> {
-    each(resource, "identifier")
-        .filter_map(|identifier| Some((text(identifier, "system"), text(identifier, "value")?)))
-        .collect()
+    each(resource, "identifier").filter_map(|identifier| Some((text(identifier, "system"), text(identifier, "value")?))).collect()
 }
 
 fn categories(resource: &Value) -> Vec<Token> {
@@ -83,11 +72,7 @@ fn references(resource: &Value) -> Vec<(&'static str, Box<str>)> {
         }
     }
     for actor in each(resource, "participant").filter_map(|participant| text(participant.get("actor")?, "reference")) {
-        for (kind, parameter) in [
-            ("Patient/", "patient"),
-            ("Practitioner/", "practitioner"),
-            ("Location/", "location"),
-        ] {
+        for (kind, parameter) in [("Patient/", "patient"), ("Practitioner/", "practitioner"), ("Location/", "location")] {
             if actor.starts_with(kind) {
                 found.push((parameter, actor.clone()));
             }

@@ -87,10 +87,7 @@ impl Records {
             Some(body) => Keys::of(&serde_json::from_str::<Value>(body).ok()?),
             None => Keys::default(),
         };
-        self.shelves
-            .entry(known_type(&change.head.resource_type)?)
-            .or_default()
-            .put(change, keys);
+        self.shelves.entry(known_type(&change.head.resource_type)?).or_default().put(change, keys);
         Some(())
     }
 
@@ -102,10 +99,7 @@ impl Records {
 
     /// How many resources of each type there are, deleted ones not counted.
     pub(crate) fn counts(&self) -> BTreeMap<String, usize> {
-        self.shelves
-            .iter()
-            .map(|(name, shelf)| ((*name).to_owned(), shelf.by_updated.len()))
-            .collect()
+        self.shelves.iter().map(|(name, shelf)| ((*name).to_owned(), shelf.by_updated.len())).collect()
     }
 
     /// How many ids of a type were ever known; it only grows, across restarts too.
@@ -115,19 +109,12 @@ impl Records {
 
     /// Every living resource of a type, in the order of creation.
     pub(crate) fn all(&self, resource_type: &str) -> impl Iterator<Item = &Entry> {
-        self.shelves
-            .get(resource_type)
-            .into_iter()
-            .flat_map(|shelf| &shelf.entries)
-            .filter(|entry| entry.body.is_some())
+        self.shelves.get(resource_type).into_iter().flat_map(|shelf| &shelf.entries).filter(|entry| entry.body.is_some())
     }
 
     /// The entries of a search after a position, at most `search.count`.
     pub(crate) fn page(&self, search: &Search, after: Option<Position>) -> Page<'_> {
-        let mut page = Page {
-            entries: Vec::new(),
-            more: false,
-        };
+        let mut page = Page { entries: Vec::new(), more: false };
         let Some(shelf) = self.shelves.get(search.resource_type) else {
             return page;
         };
@@ -143,18 +130,12 @@ impl Records {
 
     /// How many resources match.
     pub(crate) fn total(&self, search: &Search) -> usize {
-        self.shelves
-            .get(search.resource_type)
-            .map_or(0, |shelf| shelf.walk(search, None).count())
+        self.shelves.get(search.resource_type).map_or(0, |shelf| shelf.walk(search, None).count())
     }
 
     /// The entry at a position, while it lives.
     pub(crate) fn at(&self, resource_type: &str, (_, place): Position) -> Option<&Entry> {
-        self.shelves
-            .get(resource_type)?
-            .entries
-            .get(place as usize)
-            .filter(|entry| entry.body.is_some())
+        self.shelves.get(resource_type)?.entries.get(place as usize).filter(|entry| entry.body.is_some())
     }
 }
 
@@ -237,15 +218,12 @@ impl Shelf {
             }
             _ => None,
         });
-        sets.min_by_key(BTreeSet::len)
-            .map(|places: BTreeSet<u32>| places.into_iter().collect())
+        sets.min_by_key(BTreeSet::len).map(|places: BTreeSet<u32>| places.into_iter().collect())
     }
 
     fn in_order(&self, places: Vec<u32>, order: Order, after: Option<Position>) -> Vec<Position> {
-        let mut positions: Vec<Position> = places
-            .into_iter()
-            .filter_map(|place| Some((self.entries.get(place as usize)?.updated, place)))
-            .collect();
+        let mut positions: Vec<Position> =
+            places.into_iter().filter_map(|place| Some((self.entries.get(place as usize)?.updated, place))).collect();
         match order {
             Order::Place => positions.sort_unstable_by_key(|position| position.1),
             Order::Updated => positions.sort_unstable(),
@@ -278,12 +256,9 @@ impl Shelf {
             }
             (Order::Updated, _) => Box::new(self.by_updated.range((lower, upper)).copied()),
             (Order::UpdatedDescending, Some(after)) if after <= (from, 0) => Box::new(std::iter::empty()),
-            (Order::UpdatedDescending, Some(after)) => Box::new(
-                self.by_updated
-                    .range((lower, Bound::Excluded(after.min((until, 0)))))
-                    .rev()
-                    .copied(),
-            ),
+            (Order::UpdatedDescending, Some(after)) => {
+                Box::new(self.by_updated.range((lower, Bound::Excluded(after.min((until, 0))))).rev().copied())
+            }
             (Order::UpdatedDescending, None) => Box::new(self.by_updated.range((lower, upper)).rev().copied()),
         }
     }

@@ -36,11 +36,6 @@ impl RequestLog {
     }
 
     pub(crate) fn all(&self) -> Vec<RequestRecord> {
-        self.records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }

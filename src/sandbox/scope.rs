@@ -24,10 +24,7 @@ impl Scope {
         let mut rest = ALL.chars();
         let ordered = !letters.is_empty() && letters.chars().all(|letter| rest.any(|allowed| allowed == letter));
         let named = resource_type == "*" || (!resource_type.is_empty() && resource_type.chars().all(|c| c.is_ascii_alphabetic()));
-        (ordered && named).then(|| Self {
-            resource_type: resource_type.to_owned(),
-            letters: letters.to_owned(),
-        })
+        (ordered && named).then(|| Self { resource_type: resource_type.to_owned(), letters: letters.to_owned() })
     }
 
     pub(crate) fn allows(&self, resource_type: &str, letter: char) -> bool {
@@ -37,14 +34,8 @@ impl Scope {
     /// What of this request the allowed scopes cover, one scope per type; none when nothing is covered.
     pub(crate) fn narrowed_to(&self, allowed: &[Self]) -> Vec<Self> {
         let covered = |resource_type: &str, by: &dyn Fn(&Self) -> bool| {
-            let letters = self
-                .letters
-                .chars()
-                .filter(|letter| allowed.iter().any(|scope| by(scope) && scope.letters.contains(*letter)));
-            Self {
-                resource_type: resource_type.to_owned(),
-                letters: letters.collect(),
-            }
+            let letters = self.letters.chars().filter(|letter| allowed.iter().any(|scope| by(scope) && scope.letters.contains(*letter)));
+            Self { resource_type: resource_type.to_owned(), letters: letters.collect() }
         };
         let mut granted = if self.resource_type == "*" {
             let mut granted = vec![covered("*", &|scope| scope.resource_type == "*")];
@@ -55,9 +46,7 @@ impl Scope {
             }
             granted
         } else {
-            vec![covered(&self.resource_type, &|scope| {
-                scope.resource_type == "*" || scope.resource_type == self.resource_type
-            })]
+            vec![covered(&self.resource_type, &|scope| scope.resource_type == "*" || scope.resource_type == self.resource_type)]
         };
         granted.retain(|scope| !scope.letters.is_empty());
         granted
@@ -100,11 +89,7 @@ mod tests {
             ("system/Patient.rs", "system/*.rs", Some("system/Patient.rs")),
             ("system/Patient.r system/*.s", "system/*.rs", Some("system/*.s system/Patient.r")),
             ("system/Patient.rs", "system/Patient.cruds", Some("system/Patient.rs")),
-            (
-                "system/Patient.rs system/Appointment.rs",
-                "system/Appointment.rs system/CarePlan.rs",
-                Some("system/Appointment.rs"),
-            ),
+            ("system/Patient.rs system/Appointment.rs", "system/Appointment.rs system/CarePlan.rs", Some("system/Appointment.rs")),
             ("system/Patient.read", "system/Patient.rs", Some("system/Patient.rs")),
             ("system/Patient.rs", "system/Patient.c", None),
             ("system/*.cruds", "system/Patient.sr", None),

@@ -95,27 +95,8 @@ pub(crate) fn parameters_of(resource_type: &str) -> &'static [&'static str] {
         "Patient" => &["identifier"],
         "Appointment" => &["identifier", "patient", "actor", "practitioner", "location", "date", "status"],
         "CarePlan" => &["identifier", "patient", "subject", "date", "status", "category"],
-        "Communication" => &[
-            "identifier",
-            "patient",
-            "subject",
-            "recipient",
-            "sender",
-            "encounter",
-            "sent",
-            "status",
-            "category",
-        ],
-        "DocumentReference" => &[
-            "identifier",
-            "patient",
-            "subject",
-            "author",
-            "encounter",
-            "date",
-            "status",
-            "category",
-        ],
+        "Communication" => &["identifier", "patient", "subject", "recipient", "sender", "encounter", "sent", "status", "category"],
+        "DocumentReference" => &["identifier", "patient", "subject", "author", "encounter", "date", "status", "category"],
         "Practitioner" | "Organization" | "RelatedPerson" => &["identifier"],
         "Location" | "Schedule" | "Slot" => &["identifier", "status"],
         _ => &["identifier", "patient", "subject", "encounter", "date", "status", "category"],
@@ -168,9 +149,7 @@ impl Search {
     }
 
     fn take_own(&mut self, name: &str, value: &str) -> Result<bool, String> {
-        let (plain, modifier) = name
-            .split_once(':')
-            .map_or((name, None), |(plain, modifier)| (plain, Some(modifier)));
+        let (plain, modifier) = name.split_once(':').map_or((name, None), |(plain, modifier)| (plain, Some(modifier)));
         let Some(known) = parameters_of(self.resource_type).iter().find(|known| **known == plain) else {
             return Ok(false);
         };
@@ -187,10 +166,7 @@ impl Search {
             "status" => Filter::Status(alternatives(value)),
             "date" => Filter::Date(dates(plain, value)?),
             "sent" => Filter::Sent(dates(plain, value)?),
-            parameter => Filter::Reference {
-                parameter,
-                targets: targets(parameter, target_type, value),
-            },
+            parameter => Filter::Reference { parameter, targets: targets(parameter, target_type, value) },
         };
         self.filters.push(filter);
         Ok(true)
@@ -225,10 +201,7 @@ impl Filter {
             Self::Ids(ids) => ids.contains(&entry.id),
             Self::Identifier(tokens) => any_token(tokens, &keys.identifiers),
             Self::Category(tokens) => any_token(tokens, &keys.categories),
-            Self::Status(wanted) => keys
-                .status
-                .as_deref()
-                .is_some_and(|status| wanted.iter().any(|want| want == status)),
+            Self::Status(wanted) => keys.status.as_deref().is_some_and(|status| wanted.iter().any(|want| want == status)),
             Self::Reference { parameter, targets } => keys
                 .references
                 .iter()
@@ -316,10 +289,7 @@ fn tokens(value: &str) -> Vec<Token> {
         .map(|part| {
             let mut sides = split_escaped(part, '|').into_iter().map(|side| unescape(&side));
             match (sides.next().unwrap_or_default(), sides.next()) {
-                (code, None) => Token {
-                    system: System::Any,
-                    code: Some(code),
-                },
+                (code, None) => Token { system: System::Any, code: Some(code) },
                 (system, Some(code)) => Token {
                     system: if system.is_empty() { System::None } else { System::Is(system) },
                     code: (!code.is_empty()).then_some(code),
@@ -355,11 +325,7 @@ fn dates(name: &str, value: &str) -> Result<Vec<(Prefix, Range)>, String> {
                 Some("eb") => Some(Prefix::Eb),
                 _ => None,
             };
-            let date = if prefix.is_some() {
-                part.get(2..).unwrap_or_default()
-            } else {
-                part
-            };
+            let date = if prefix.is_some() { part.get(2..).unwrap_or_default() } else { part };
             let range = parse_range(date).ok_or_else(|| format!("{name} is not a date of R4 with a prefix this server knows"))?;
             Ok((prefix.unwrap_or(Prefix::Eq), range))
         })
@@ -391,10 +357,7 @@ impl Cursor {
 /// Which parameters occur more than once although a second one makes no sense.
 pub(crate) fn repeated(pairs: &[(String, String)]) -> Option<&str> {
     let mut seen = BTreeMap::new();
-    for (name, _) in pairs
-        .iter()
-        .filter(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_summary" | "_total" | "_format"))
-    {
+    for (name, _) in pairs.iter().filter(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_summary" | "_total" | "_format")) {
         *seen.entry(name.as_str()).or_insert(0) += 1;
     }
     seen.into_iter().find(|(_, count)| *count > 1).map(|(name, _)| name)

@@ -33,10 +33,7 @@ impl Ehr {
             }
             pairs.extend(call.form());
         }
-        let cursor = pairs
-            .iter()
-            .find(|(name, _)| name == "_cursor")
-            .map(|(_, value)| Cursor::decode(value));
+        let cursor = pairs.iter().find(|(name, _)| name == "_cursor").map(|(_, value)| Cursor::decode(value));
         let cursor = match cursor {
             Some(None) => return Answer::error(400, "invalid", "this link was not made by this server"),
             Some(Some(cursor)) => {
@@ -59,9 +56,7 @@ impl Ehr {
 
     fn understand(&self, call: &Call, resource_type: &'static str, pairs: &[(String, String)]) -> Result<Search, String> {
         let mut rules = self.rules;
-        let asked = pairs
-            .iter()
-            .any(|(name, value)| name == "_lastUpdated" || (name == "_sort" && value.ends_with("_lastUpdated")));
+        let asked = pairs.iter().any(|(name, value)| name == "_lastUpdated" || (name == "_sort" && value.ends_with("_lastUpdated")));
         if asked && self.fault(call, |kind| *kind == FaultKind::NoLastUpdated).is_some() {
             rules.last_updated = false;
         }
@@ -70,9 +65,7 @@ impl Ehr {
             search.forget_filters();
             search.ignored.clear();
             if !echo {
-                search
-                    .applied
-                    .retain(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_total" | "_summary"));
+                search.applied.retain(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_total" | "_summary"));
             }
         }
         Ok(search)
@@ -88,13 +81,7 @@ impl Ehr {
             Some(cursor) => cursor.total,
             None => (search.want_total || search.count_only).then(|| records.total(&search)),
         };
-        let mut leaf = Leaf {
-            total,
-            self_link: link(&search.applied),
-            next_link: None,
-            matches: Vec::new(),
-            outcomes: warnings(&search),
-        };
+        let mut leaf = Leaf { total, self_link: link(&search.applied), next_link: None, matches: Vec::new(), outcomes: warnings(&search) };
         if search.count_only {
             return leaf;
         }
@@ -111,11 +98,7 @@ impl Ehr {
             && let Some((last, _)) = page.entries.last()
         {
             let next = |after: Position| {
-                let cursor = Cursor {
-                    applied: search.applied.clone(),
-                    after,
-                    total,
-                };
+                let cursor = Cursor { applied: search.applied.clone(), after, total };
                 link(&[("_cursor".to_owned(), cursor.encode())])
             };
             leaf.next_link = Some(self.next_link(call, next(*last), || after.map_or_else(|| link(&search.applied), next)));
@@ -127,9 +110,7 @@ impl Ehr {
     }
 
     fn next_link(&self, call: &Call, honest: String, this_page: impl FnOnce() -> String) -> String {
-        match self.fault(call, |kind| {
-            matches!(kind, FaultKind::NextLinkOnOtherHost { .. } | FaultKind::RepeatedNextLink)
-        }) {
+        match self.fault(call, |kind| matches!(kind, FaultKind::NextLinkOnOtherHost { .. } | FaultKind::RepeatedNextLink)) {
             Some(FaultKind::NextLinkOnOtherHost { origin }) => {
                 let path = honest.strip_prefix(&self.base).unwrap_or_default();
                 format!("{origin}/fhir{path}")
@@ -183,9 +164,5 @@ fn warnings(search: &Search) -> Vec<String> {
     if search.ignored.is_empty() {
         return Vec::new();
     }
-    vec![outcome(
-        "warning",
-        "not-supported",
-        &format!("ignored: {}", search.ignored.join(", ")),
-    )]
+    vec![outcome("warning", "not-supported", &format!("ignored: {}", search.ignored.join(", ")))]
 }

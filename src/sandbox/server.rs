@@ -125,28 +125,14 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         log: RequestLog::default(),
         open: config.open,
         admin: config.admin,
-        rules: Rules {
-            count_default: config.page_size_default,
-            count_max: config.page_size_max.max(1),
-            last_updated: config.last_updated,
-        },
+        rules: Rules { count_default: config.page_size_default, count_max: config.page_size_max.max(1), last_updated: config.last_updated },
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
-    let thread = std::thread::Builder::new()
-        .name("sandbox".to_owned())
-        .spawn(move || run(listener, shared, tell))
-        .map_err(StartError::Server)?;
-    let handle = told
-        .await
-        .map_err(|_| StartError::Server(std::io::ErrorKind::Interrupted.into()))?
-        .map_err(StartError::Server)?;
-    Ok(Sandbox {
-        ehr,
-        address,
-        handle,
-        thread: Some(thread),
-    })
+    let thread =
+        std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || run(listener, shared, tell)).map_err(StartError::Server)?;
+    let handle = told.await.map_err(|_| StartError::Server(std::io::ErrorKind::Interrupted.into()))?.map_err(StartError::Server)?;
+    Ok(Sandbox { ehr, address, handle, thread: Some(thread) })
 }
 
 /// The largest body taken, in bytes.
@@ -223,10 +209,7 @@ impl Sandbox {
         let Value::Object(members) = resource else {
             return Err(ChangeError::UnknownType);
         };
-        self.ehr
-            .charts
-            .update(name, id, members, None, self.ehr.now())
-            .map_err(ChangeError::Journal)?;
+        self.ehr.charts.update(name, id, members, None, self.ehr.now()).map_err(ChangeError::Journal)?;
         Ok(())
     }
 
@@ -251,13 +234,7 @@ impl Sandbox {
 
     /// Every resource of a type, in the order of creation.
     pub fn resources(&self, resource_type: &str) -> Vec<Value> {
-        let bodies: Vec<_> = self
-            .ehr
-            .charts
-            .read()
-            .all(resource_type)
-            .filter_map(|entry| entry.body.clone())
-            .collect();
+        let bodies: Vec<_> = self.ehr.charts.read().all(resource_type).filter_map(|entry| entry.body.clone()).collect();
         bodies.iter().filter_map(|body| serde_json::from_str(body).ok()).collect()
     }
 

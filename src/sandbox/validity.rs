@@ -3,36 +3,15 @@
 
 use serde_json::{Map, Value};
 
-const COMMUNICATION: &[&str] = &[
-    "preparation",
-    "in-progress",
-    "not-done",
-    "on-hold",
-    "stopped",
-    "completed",
-    "entered-in-error",
-    "unknown",
-];
-const APPOINTMENT: &[&str] = &[
-    "proposed",
-    "pending",
-    "booked",
-    "arrived",
-    "fulfilled",
-    "cancelled",
-    "noshow",
-    "entered-in-error",
-    "checked-in",
-    "waitlist",
-];
+const COMMUNICATION: &[&str] =
+    &["preparation", "in-progress", "not-done", "on-hold", "stopped", "completed", "entered-in-error", "unknown"];
+const APPOINTMENT: &[&str] =
+    &["proposed", "pending", "booked", "arrived", "fulfilled", "cancelled", "noshow", "entered-in-error", "checked-in", "waitlist"];
 const CARE_PLAN: &[&str] = &["draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown"];
 
 /// What is wrong with a resource that a client sent; `None`: it is taken.
 pub(crate) fn problem(resource_type: &str, members: &Map<String, Value>) -> Option<&'static str> {
-    if members
-        .values()
-        .any(|value| value.is_null() || value.as_array().is_some_and(Vec::is_empty))
-    {
+    if members.values().any(|value| value.is_null() || value.as_array().is_some_and(Vec::is_empty)) {
         return Some("JSON of R4 has no null members and no empty arrays");
     }
     let status = members.get("status").and_then(Value::as_str);
@@ -56,11 +35,7 @@ pub(crate) fn problem(resource_type: &str, members: &Map<String, Value>) -> Opti
 fn payloads_have_content(members: &Map<String, Value>) -> bool {
     let payloads = members.get("payload").and_then(Value::as_array);
     payloads.into_iter().flatten().all(|payload| {
-        let content = payload
-            .as_object()
-            .into_iter()
-            .flat_map(|payload| payload.keys())
-            .filter(|name| name.starts_with("content"));
+        let content = payload.as_object().into_iter().flat_map(|payload| payload.keys()).filter(|name| name.starts_with("content"));
         content.count() == 1
     })
 }

@@ -117,18 +117,8 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
             attempt::program.eq(p.program),
             attempt::program_version.eq(p.program_version),
         ),
-        (
-            attempt::step.eq(p.step),
-            attempt::rung.eq(p.rung),
-            attempt::anchor_revision.eq(p.anchor_revision),
-            attempt::about.eq(p.about),
-        ),
-        (
-            attempt::person.eq(p.person),
-            attempt::patient.eq(p.patient),
-            attempt::state.eq("planned"),
-            attempt::due_at.eq(p.due_at.micros()),
-        ),
+        (attempt::step.eq(p.step), attempt::rung.eq(p.rung), attempt::anchor_revision.eq(p.anchor_revision), attempt::about.eq(p.about)),
+        (attempt::person.eq(p.person), attempt::patient.eq(p.patient), attempt::state.eq("planned"), attempt::due_at.eq(p.due_at.micros())),
         (
             attempt::expires_at.eq(p.expires_at.map(Timestamp::micros)),
             attempt::template.eq(p.template),
@@ -163,9 +153,7 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn void(conn: &mut Conn, enrolment: i64, why: &str, now: Timestamp) -> Result<usize, StoreError> {
-    let rows = attempt::table
-        .filter(attempt::enrolment.eq(enrolment))
-        .filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(["planned", "held"]));
     Ok(on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?)

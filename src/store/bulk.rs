@@ -54,7 +54,11 @@ pub(super) struct Insert<'a> {
 /// Rows of one SQLite statement: its limit is 32,766 bound values, but the gain ends early and the text must be parsed each time.
 const ROWS: usize = 100;
 
-fn bind_row<'f>(mut q: BoxedSqlQuery<'f, diesel::sqlite::Sqlite, SqlQuery>, columns: &'f [Column<'f>], row: usize) -> BoxedSqlQuery<'f, diesel::sqlite::Sqlite, SqlQuery> {
+fn bind_row<'f>(
+    mut q: BoxedSqlQuery<'f, diesel::sqlite::Sqlite, SqlQuery>,
+    columns: &'f [Column<'f>],
+    row: usize,
+) -> BoxedSqlQuery<'f, diesel::sqlite::Sqlite, SqlQuery> {
     for column in columns {
         q = match column {
             Column::Int(v) => q.bind::<Nullable<BigInt>, _>(v.get(row).copied()),
@@ -165,7 +169,13 @@ impl<T> PgRow for T {}
 
 /// Reads the rows of `select` whose `column` is one of `keys`, after `ehr` and `rtype`-like fixed conditions that are bound first.
 /// One prepared statement whatever the number of keys.
-pub(super) fn select_texts<T>(conn: &mut Conn, select: &str, fixed: &[(&str, &str)], column: &str, keys: &[&str]) -> Result<Vec<T>, StoreError>
+pub(super) fn select_texts<T>(
+    conn: &mut Conn,
+    select: &str,
+    fixed: &[(&str, &str)],
+    column: &str,
+    keys: &[&str],
+) -> Result<Vec<T>, StoreError>
 where
     T: diesel::deserialize::QueryableByName<diesel::sqlite::Sqlite> + PgRow + 'static,
 {
@@ -205,7 +215,9 @@ where
     match conn {
         Conn::Sqlite(c) => {
             let list = serde_json::to_string(keys).map_err(|_| StoreError::Damaged("a list of keys"))?;
-            Ok(diesel::sql_query(format!("{select} WHERE {column} IN (SELECT value FROM json_each(?)) {after}")).bind::<Text, _>(list).load::<T>(c)?)
+            Ok(diesel::sql_query(format!("{select} WHERE {column} IN (SELECT value FROM json_each(?)) {after}"))
+                .bind::<Text, _>(list)
+                .load::<T>(c)?)
         }
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => Ok(diesel::sql_query(format!("{select} WHERE {column} = ANY($1) {after}"))
@@ -222,12 +234,14 @@ pub(super) fn execute_numbers(conn: &mut Conn, statement: &str, column: &str, ke
     match conn {
         Conn::Sqlite(c) => {
             let list = serde_json::to_string(keys).map_err(|_| StoreError::Damaged("a list of keys"))?;
-            Ok(diesel::sql_query(format!("{statement} WHERE {column} IN (SELECT value FROM json_each(?))")).bind::<Text, _>(list).execute(c)?)
+            Ok(diesel::sql_query(format!("{statement} WHERE {column} IN (SELECT value FROM json_each(?))"))
+                .bind::<Text, _>(list)
+                .execute(c)?)
         }
         #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => {
-            Ok(diesel::sql_query(format!("{statement} WHERE {column} = ANY($1)")).bind::<diesel::sql_types::Array<BigInt>, _>(keys).execute(c)?)
-        }
+        Conn::Postgres(c) => Ok(diesel::sql_query(format!("{statement} WHERE {column} = ANY($1)"))
+            .bind::<diesel::sql_types::Array<BigInt>, _>(keys)
+            .execute(c)?),
     }
 }
 
@@ -248,7 +262,8 @@ pub(super) fn delete_pairs(conn: &mut Conn, table: &str, (a, b): (&str, &str), p
         Conn::Postgres(c) => {
             use diesel::sql_types::Array;
             let (left, right): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
-            let text = format!("DELETE FROM {table} t USING unnest($1::bigint[], $2::bigint[]) AS d(a, b) WHERE t.{a} = d.a AND t.{b} = d.b");
+            let text =
+                format!("DELETE FROM {table} t USING unnest($1::bigint[], $2::bigint[]) AS d(a, b) WHERE t.{a} = d.a AND t.{b} = d.b");
             Ok(diesel::sql_query(text).bind::<Array<BigInt>, _>(left).bind::<Array<BigInt>, _>(right).execute(c)?)
         }
     }

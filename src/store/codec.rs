@@ -86,7 +86,10 @@ impl Codec {
                 Entry::Occupied(kept) => kept.into_mut(),
                 Entry::Vacant(free) => {
                     let dictionary = id.and_then(|id| self.dictionaries.get(&id)).map_or(&[][..], Vec::as_slice);
-                    free.insert(zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary).map_err(|_| StoreError::Damaged("no memory to compress"))?)
+                    free.insert(
+                        zstd::bulk::Compressor::with_dictionary(LEVEL, dictionary)
+                            .map_err(|_| StoreError::Damaged("no memory to compress"))?,
+                    )
                 }
             };
             let bytes = compressor.compress(body).map_err(|_| StoreError::Damaged("a body could not be compressed"))?;

@@ -114,11 +114,7 @@ impl Conn {
         fn run<DB: diesel::backend::Backend>(c: &mut impl MigrationHarness<DB>, known: EmbeddedMigrations) -> Result<Vec<String>, Boxed> {
             let all = MigrationSource::<DB>::migrations(&known)?;
             let done = c.run_pending_migrations(known)?;
-            Ok(all
-                .iter()
-                .filter(|m| done.contains(&m.name().version()))
-                .map(|m| m.name().to_string())
-                .collect())
+            Ok(all.iter().filter(|m| done.contains(&m.name().version())).map(|m| m.name().to_string()).collect())
         }
         use diesel::migration::MigrationSource;
         // Two processes that start together must not both run them.
@@ -136,10 +132,7 @@ impl Conn {
             c: &mut impl MigrationHarness<DB>,
             known: EmbeddedMigrations,
         ) -> Result<(Vec<String>, bool), Boxed> {
-            let all: Vec<_> = MigrationSource::<DB>::migrations(&known)?
-                .iter()
-                .map(|m| m.name().version().as_owned())
-                .collect();
+            let all: Vec<_> = MigrationSource::<DB>::migrations(&known)?.iter().map(|m| m.name().version().as_owned()).collect();
             let missing = c.pending_migrations(known)?.iter().map(|m| m.name().to_string()).collect();
             let newer = c.applied_migrations()?.iter().any(|v| !all.contains(v));
             Ok((missing, newer))

@@ -42,16 +42,22 @@ impl From<Diesel> for StoreError {
     fn from(error: Diesel) -> Self {
         match error {
             Diesel::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => Self::Busy,
-            Diesel::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => Self::Unusable("the connection to the database was closed".to_owned()),
+            Diesel::DatabaseError(DatabaseErrorKind::ClosedConnection, _) => {
+                Self::Unusable("the connection to the database was closed".to_owned())
+            }
             Diesel::DatabaseError(kind, info) => {
                 let text = info.message();
                 if text.contains("deadlock detected") || text.contains("database is locked") || text.contains("database table is locked") {
                     return Self::Busy;
                 }
                 match kind {
-                    DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ForeignKeyViolation | DatabaseErrorKind::CheckViolation | DatabaseErrorKind::NotNullViolation => {
-                        Self::Refused(format!("{kind:?} of {}", info.constraint_name().or_else(|| info.table_name()).unwrap_or("a constraint")))
-                    }
+                    DatabaseErrorKind::UniqueViolation
+                    | DatabaseErrorKind::ForeignKeyViolation
+                    | DatabaseErrorKind::CheckViolation
+                    | DatabaseErrorKind::NotNullViolation => Self::Refused(format!(
+                        "{kind:?} of {}",
+                        info.constraint_name().or_else(|| info.table_name()).unwrap_or("a constraint")
+                    )),
                     // The primary message of the engine names tables, files and limits, not bound values.
                     _ => Self::Refused(text.to_owned()),
                 }

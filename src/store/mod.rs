@@ -18,9 +18,9 @@ pub mod installation;
 pub mod keys;
 pub mod leases;
 pub mod memberships;
-mod pool;
-pub mod people;
 pub mod pending;
+pub mod people;
+mod pool;
 pub mod preferences;
 pub mod programs;
 pub mod quarantine;
@@ -139,7 +139,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub fn write_blocking<T>(&self, lane: Lane, name: &'static str, mut f: impl FnMut(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn write_blocking<T>(
+        &self,
+        lane: Lane,
+        name: &'static str,
+        mut f: impl FnMut(&mut Conn) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut tries = 0;
         loop {
             match self.0.pool.transaction(lane, &mut f) {
@@ -163,7 +168,10 @@ impl Store {
     ///
     /// # Errors
     /// What the closure returns.
-    pub async fn read<T: Send + 'static>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
+    pub async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let store = self.clone();
         blocking(move || store.read_blocking(f)).await
     }

@@ -43,7 +43,8 @@ struct Pk {
 }
 
 fn lookup(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, PatientKey>, StoreError> {
-    let rows: Vec<PatientRow> = bulk::select_texts(conn, "SELECT pk, fhir_id, person FROM patient", &[("ehr", ehr.as_str())], "fhir_id", ids)?;
+    let rows: Vec<PatientRow> =
+        bulk::select_texts(conn, "SELECT pk, fhir_id, person FROM patient", &[("ehr", ehr.as_str())], "fhir_id", ids)?;
     Ok(rows.into_iter().map(|r| (r.fhir_id, PatientKey { pk: r.pk, person: r.person })).collect())
 }
 
@@ -55,7 +56,8 @@ pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashM
     if missing.is_empty() {
         return Ok(found);
     }
-    let persons: Vec<Pk> = Insert { into: "person (contact_revision)", columns: vec![Column::Int(vec![0; missing.len()])], conflict: "" }.returning(conn, "pk")?;
+    let persons: Vec<Pk> = Insert { into: "person (contact_revision)", columns: vec![Column::Int(vec![0; missing.len()])], conflict: "" }
+        .returning(conn, "pk")?;
     let made: Vec<PatientRow> = Insert {
         into: "patient (ehr, fhir_id, person, state)",
         columns: vec![
@@ -243,7 +245,8 @@ impl Coverage {
 }
 
 fn coverage(conn: &mut Conn) -> Result<Coverage, StoreError> {
-    let rows: Vec<(String, String, Option<i64>)> = on_backend!(conn, c => sync_state::table.select((sync_state::ehr, sync_state::rtype, sync_state::as_of)).load(c))?;
+    let rows: Vec<(String, String, Option<i64>)> =
+        on_backend!(conn, c => sync_state::table.select((sync_state::ehr, sync_state::rtype, sync_state::as_of)).load(c))?;
     let mut all: HashMap<String, HashMap<String, i64>> = HashMap::new();
     for (ehr, rtype, as_of) in rows {
         if let Some(as_of) = as_of {

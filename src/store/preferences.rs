@@ -30,7 +30,15 @@ pub struct Preference {
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn record(conn: &mut Conn, person: i64, scope: &str, value: &str, allowed: bool, source: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn record(
+    conn: &mut Conn,
+    person: i64,
+    scope: &str,
+    value: &str,
+    allowed: bool,
+    source: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let row = (
         preference::person.eq(person),
         preference::scope.eq(scope),

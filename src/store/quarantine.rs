@@ -75,11 +75,7 @@ pub fn put(conn: &mut Conn, codec: &Codec, ehr: &EhrId, aside: &Aside, now: Time
         quarantine::code.eq(aside.code),
         quarantine::reason.eq(reason.as_ref()),
         (quarantine::body.eq(&packed.bytes), quarantine::body_hash.eq(&hash[..])),
-        (
-            quarantine::first_seen_at.eq(now.micros()),
-            quarantine::last_seen_at.eq(now.micros()),
-            quarantine::times_seen.eq(1_i64),
-        ),
+        (quarantine::first_seen_at.eq(now.micros()), quarantine::last_seen_at.eq(now.micros()), quarantine::times_seen.eq(1_i64)),
     );
     on_backend!(conn, c => diesel::insert_into(quarantine::table)
         .values(row)
@@ -112,11 +108,8 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
         return Ok(0);
     }
     let ids: HashSet<&str> = ids.iter().copied().collect();
-    let good: Vec<i64> = waiting
-        .into_iter()
-        .filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id)))
-        .map(|(row, _)| row)
-        .collect();
+    let good: Vec<i64> =
+        waiting.into_iter().filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id))).map(|(row, _)| row).collect();
     bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 

@@ -315,4 +315,15 @@ diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));
 diesel::joinable!(fact -> patient (patient));
-diesel::allow_tables_to_appear_in_same_query!(attempt, patient, enrolment, writeback, fact, person, segment, membership, membership_event, verdict);
+diesel::allow_tables_to_appear_in_same_query!(
+    attempt,
+    patient,
+    enrolment,
+    writeback,
+    fact,
+    person,
+    segment,
+    membership,
+    membership_event,
+    verdict
+);

@@ -115,7 +115,14 @@ pub fn list(conn: &mut Conn) -> Result<Vec<SyncState>, StoreError> {
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn begin(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, strategy: &str, fingerprint: &str, now: Timestamp) -> Result<i64, StoreError> {
+pub fn begin(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    strategy: &str,
+    fingerprint: &str,
+    now: Timestamp,
+) -> Result<i64, StoreError> {
     let (e, t) = (ehr.as_str(), rtype.as_str());
     let unfinished = sync_run::table.filter(sync_run::ehr.eq(e)).filter(sync_run::rtype.eq(t)).filter(sync_run::state.eq("running"));
     on_backend!(conn, c => diesel::update(unfinished)
@@ -133,7 +140,8 @@ pub fn begin(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, strategy: &str, 
         (sync_run::unchanged.eq(zero), sync_run::superseded.eq(zero), sync_run::quarantined.eq(zero)),
     );
     let id: i64 = on_backend!(conn, c => diesel::insert_into(sync_run::table).values(row).returning(sync_run::id).get_result(c))?;
-    let state = (sync_state::ehr.eq(e), sync_state::rtype.eq(t), sync_state::strategy.eq(strategy), sync_state::fingerprint.eq(fingerprint));
+    let state =
+        (sync_state::ehr.eq(e), sync_state::rtype.eq(t), sync_state::strategy.eq(strategy), sync_state::fingerprint.eq(fingerprint));
     on_backend!(conn, c => diesel::insert_into(sync_state::table)
         .values(state)
         .on_conflict((sync_state::ehr, sync_state::rtype))
@@ -221,7 +229,8 @@ pub fn end(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, run: i64, how: &En
             if let Some(mark) = high_water {
                 on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::high_water.eq(mark.micros())).execute(c))?;
             }
-            let before: Option<Option<i64>> = on_backend!(conn, c => sync_state::table.find(key).select(sync_state::as_of).first(c).optional())?;
+            let before: Option<Option<i64>> =
+                on_backend!(conn, c => sync_state::table.find(key).select(sync_state::as_of).first(c).optional())?;
             if before.flatten().is_none() {
                 // From now on "none" is known, which was "not known" before: for everyone of this EHR, also for those with nothing of the type.
                 pending::mark_ehr(conn, ehr, now)?;
@@ -254,7 +263,8 @@ pub fn run(conn: &mut Conn, id: i64) -> Result<Option<SyncRun>, StoreError> {
 /// The engine's refusal.
 pub fn latest_runs(conn: &mut Conn) -> Result<Vec<SyncRun>, StoreError> {
     use diesel::dsl::max;
-    let ids: Vec<Option<i64>> = on_backend!(conn, c => sync_run::table.group_by((sync_run::ehr, sync_run::rtype)).select(max(sync_run::id)).load(c))?;
+    let ids: Vec<Option<i64>> =
+        on_backend!(conn, c => sync_run::table.group_by((sync_run::ehr, sync_run::rtype)).select(max(sync_run::id)).load(c))?;
     let ids: Vec<i64> = ids.into_iter().flatten().collect();
     Ok(on_backend!(conn, c => sync_run::table.filter(sync_run::id.eq_any(&ids)).order((sync_run::ehr, sync_run::rtype)).load(c))?)
 }

@@ -74,7 +74,8 @@ pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), St
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => record.for_update().first(c)?,
     };
-    let last: Option<i64> = on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
+    let last: Option<i64> =
+        on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
     let row = (
         (
             writeback::id.eq(format!("{}-0", a.id)),
@@ -88,12 +89,7 @@ pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), St
             writeback::number.eq(last.unwrap_or(0) + 1),
             writeback::state.eq("owed"),
         ),
-        (
-            writeback::token.eq(0_i64),
-            writeback::tries.eq(0_i64),
-            writeback::next_at.eq(now.micros()),
-            writeback::loss.eq("[]"),
-        ),
+        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(now.micros()), writeback::loss.eq("[]")),
         writeback::owed_at.eq(now.micros()),
     );
     on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).execute(c))?;
@@ -143,13 +139,21 @@ pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: T
             writeback::next_at.eq(until.micros()),
         ))
         .execute(c))?;
-    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
+    let rows: Vec<Writeback> =
+        on_backend!(conn, c => writeback::table.filter(writeback::id.eq_any(&ids)).select(Writeback::as_select()).load(c))?;
     let mut rows: HashMap<String, Writeback> = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
     Ok(found.into_iter().filter_map(|(id, unclear)| rows.remove(&id).map(|row| Claimed { row, unclear })).collect())
 }
 
 /// Due rows in a state, those that nothing of the same patient stands before. What waits for a person does not stand in the way.
-fn first_of_lanes(conn: &mut Conn, ehr: &str, state: &str, token_below: i64, now: Timestamp, limit: i64) -> Result<Vec<ClaimRow>, StoreError> {
+fn first_of_lanes(
+    conn: &mut Conn,
+    ehr: &str,
+    state: &str,
+    token_below: i64,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<ClaimRow>, StoreError> {
     const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at <= $3 AND w.token < $4
         AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
             AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807)
@@ -224,10 +228,7 @@ pub enum Settlement {
 /// # Errors
 /// The engine's refusal.
 pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: Timestamp) -> Result<bool, StoreError> {
-    let row = writeback::table
-        .find(id)
-        .filter(writeback::state.eq("writing"))
-        .filter(writeback::token.eq(fence.token));
+    let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
     let hit = match how {
         Settlement::Written { remote_id, version, loss } => on_backend!(conn, c => diesel::update(row)
             .set((

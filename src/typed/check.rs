@@ -40,11 +40,7 @@ pub(crate) fn code(element: &str, text: &str) -> Result<String, Invalid> {
     let ok = !text.starts_with(char::is_whitespace)
         && !text.ends_with(char::is_whitespace)
         && !text.as_bytes().windows(2).any(|w| w.iter().all(u8::is_ascii_whitespace));
-    if ok {
-        Ok(text.to_owned())
-    } else {
-        Err(Invalid::new(element, Problem::Code))
-    }
+    if ok { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::Code)) }
 }
 
 /// An absolute URI: a scheme (RFC 3986 section 3.1), a colon, and something after it.
@@ -55,34 +51,20 @@ pub(crate) fn absolute_uri(element: &str, text: &str) -> Result<String, Invalid>
             && !rest.is_empty()
             && !text.chars().any(|c| c.is_whitespace() || c.is_control())
     });
-    if ok {
-        Ok(text.to_owned())
-    } else {
-        Err(Invalid::new(element, Problem::Uri))
-    }
+    if ok { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::Uri)) }
 }
 
 /// A media type (RFC 6838), with or without parameters.
 pub(crate) fn media_type(element: &str, text: &str) -> Result<String, Invalid> {
     let token = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
     let essence = text.split(';').next().unwrap_or_default();
-    let ok = essence
-        .split_once('/')
-        .is_some_and(|(kind, sub)| token(kind) && token(sub.trim_end()));
-    if ok {
-        code(element, text)
-    } else {
-        Err(Invalid::new(element, Problem::MediaType))
-    }
+    let ok = essence.split_once('/').is_some_and(|(kind, sub)| token(kind) && token(sub.trim_end()));
+    if ok { code(element, text) } else { Err(Invalid::new(element, Problem::MediaType)) }
 }
 
 /// R4 `dateTime`: a year, a month, a day, or an instant with seconds and a zone; the day exists.
 pub(crate) fn date_time(element: &str, text: &str) -> Result<String, Invalid> {
-    if is_date_time(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(Invalid::new(element, Problem::DateTime))
-    }
+    if is_date_time(text) { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::DateTime)) }
 }
 
 fn is_date_time(text: &str) -> bool {
@@ -141,9 +123,7 @@ fn is_zone(text: &str) -> bool {
 }
 
 fn digits(text: &str, width: usize) -> Option<u32> {
-    (text.len() == width && text.bytes().all(|b| b.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+    (text.len() == width && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 /// A literal reference (references.html#literal): `Type/id`, an absolute URL that ends so, either with a version, or a `urn:uuid:`.
@@ -152,11 +132,7 @@ fn digits(text: &str, width: usize) -> Option<u32> {
 pub(crate) fn reference(element: &str, text: &str, allowed: &[&str]) -> Result<String, Invalid> {
     if let Some(uuid) = text.strip_prefix("urn:uuid:") {
         let ok = uuid.len() == 36 && uuid.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        return if ok {
-            Ok(text.to_owned())
-        } else {
-            Err(Invalid::new(element, Problem::Reference))
-        };
+        return if ok { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::Reference)) };
     }
     let malformed = || Invalid::new(element, Problem::Reference);
     let path = match text.split_once("://") {
@@ -192,18 +168,12 @@ pub(crate) fn reference(element: &str, text: &str, allowed: &[&str]) -> Result<S
 /// R4 `id`, for ids that we give ourselves: 1 to 64 of `A-Z a-z 0-9 - .`.
 pub(crate) fn id(element: &str, text: &str) -> Result<String, Invalid> {
     let ok = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-    if ok {
-        Ok(text.to_owned())
-    } else {
-        Err(Invalid::new(element, Problem::Id))
-    }
+    if ok { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::Id)) }
 }
 
 fn is_id(text: &str) -> bool {
     (1..=255).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
         && !matches!(text, "." | "..")
 }
 
@@ -290,10 +260,7 @@ mod tests {
         ] {
             assert_eq!(reference("e", bad, &[]).unwrap_err().problem(), Problem::Reference, "{bad}");
         }
-        assert_eq!(
-            reference("e", "Practitioner/1", &["Patient"]).unwrap_err().problem(),
-            Problem::ReferenceType
-        );
+        assert_eq!(reference("e", "Practitioner/1", &["Patient"]).unwrap_err().problem(), Problem::ReferenceType);
         assert!(reference("e", "https://ehr.example/fhir/Patient/1", &["Patient"]).is_ok());
     }
 
@@ -311,12 +278,7 @@ mod tests {
         for bad in ["", " ", " a", "a ", "a  b", "a\u{1}"] {
             assert!(code("e", bad).is_err(), "{bad}");
         }
-        for good in [
-            "text/plain",
-            "application/xhtml+xml",
-            "text/plain;charset=utf-8",
-            "text/plain; charset=utf-8",
-        ] {
+        for good in ["text/plain", "application/xhtml+xml", "text/plain;charset=utf-8", "text/plain; charset=utf-8"] {
             assert!(media_type("e", good).is_ok(), "{good}");
         }
         for bad in ["", "plain", "text/", "/plain", "text/pl ain", "text/plain "] {

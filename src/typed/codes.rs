@@ -13,11 +13,7 @@ pub struct Term {
 }
 
 const fn term(system: &'static str, code: &'static str, display: &'static str) -> Term {
-    Term {
-        system,
-        code,
-        display: Some(display),
-    }
+    Term { system, code, display: Some(display) }
 }
 
 /// The base of our canonical URLs. `.example` is reserved (RFC 2606): it names, it does not resolve.
@@ -43,17 +39,9 @@ pub mod medium {
     pub const EMAIL: Term = term(SYSTEM, "EMAILWRIT", "email");
     /// Text message. Came with HL7 Terminology 4.0.0 (2021); the copy in R4 4.0.1 does not have it, so that an R4-only terminology
     /// server may warn. [`WRITTEN`] with the text "SMS" is the fallback.
-    pub const SMS: Term = Term {
-        system: SYSTEM,
-        code: "SMSWRIT",
-        display: None,
-    };
+    pub const SMS: Term = Term { system: SYSTEM, code: "SMSWRIT", display: None };
     /// Message in an app; as new as [`SMS`].
-    pub const APP: Term = Term {
-        system: SYSTEM,
-        code: "APPWRIT",
-        display: None,
-    };
+    pub const APP: Term = Term { system: SYSTEM, code: "APPWRIT", display: None };
     /// Any written message.
     pub const WRITTEN: Term = term(SYSTEM, "WRITTEN", "written");
     /// Patient portal.

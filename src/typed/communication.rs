@@ -10,27 +10,10 @@ use crate::invalid::{Invalid, Problem};
 use crate::render;
 
 /// `Communication.recipient` takes these.
-const RECIPIENTS: &[&str] = &[
-    "Device",
-    "Organization",
-    "Patient",
-    "Practitioner",
-    "PractitionerRole",
-    "RelatedPerson",
-    "Group",
-    "CareTeam",
-    "HealthcareService",
-];
+const RECIPIENTS: &[&str] =
+    &["Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "Group", "CareTeam", "HealthcareService"];
 /// `Communication.sender` takes these.
-const SENDERS: &[&str] = &[
-    "Device",
-    "Organization",
-    "Patient",
-    "Practitioner",
-    "PractitionerRole",
-    "RelatedPerson",
-    "HealthcareService",
-];
+const SENDERS: &[&str] = &["Device", "Organization", "Patient", "Practitioner", "PractitionerRole", "RelatedPerson", "HealthcareService"];
 /// Any resource type.
 const ANY: &[&str] = &[];
 
@@ -201,10 +184,7 @@ impl Communication {
 
 impl std::fmt::Debug for Communication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Communication")
-            .field("status", &self.status)
-            .field("payload", &self.payload)
-            .finish_non_exhaustive()
+        f.debug_struct("Communication").field("status", &self.status).field("payload", &self.payload).finish_non_exhaustive()
     }
 }
 
@@ -230,10 +210,7 @@ pub fn communication(from: &Communication) -> Result<Vec<u8>, Invalid> {
         category: concepts("Communication.category", &from.category)?,
         priority: from.priority.map(|p| p.as_str().into()),
         medium: concepts("Communication.medium", &from.medium)?,
-        subject: opt(from.subject.as_deref(), |s| {
-            literal("Communication.subject", s, &["Patient", "Group"])
-        })?
-        .map(Box::new),
+        subject: opt(from.subject.as_deref(), |s| literal("Communication.subject", s, &["Patient", "Group"]))?.map(Box::new),
         topic: boxed("Communication.topic", &from.topic)?,
         about: strings("Communication.about", &from.about, ANY)?,
         encounter: opt(from.encounter.as_deref(), |s| literal("Communication.encounter", s, &["Encounter"]))?.map(Box::new),
@@ -270,16 +247,10 @@ fn payload(element: &str, from: &Payload) -> Result<resources::CommunicationPayl
             resources::CommunicationPayloadContent::Reference(Box::new(literal(&format!("{element}.contentReference"), to, ANY)?))
         }
     };
-    Ok(resources::CommunicationPayload {
-        content,
-        ..Default::default()
-    })
+    Ok(resources::CommunicationPayload { content, ..Default::default() })
 }
 
 fn annotation(element: &str, text: &str) -> Result<types::Annotation, Invalid> {
     let text = check::string(&format!("{element}.text"), text)?;
-    Ok(types::Annotation {
-        text: text.into(),
-        ..Default::default()
-    })
+    Ok(types::Annotation { text: text.into(), ..Default::default() })
 }

@@ -68,20 +68,13 @@ impl std::fmt::Debug for Reference {
 
 impl From<Term> for Coding {
     fn from(term: Term) -> Self {
-        Self {
-            system: Some(term.system.to_owned()),
-            code: term.code.to_owned(),
-            display: term.display.map(str::to_owned),
-        }
+        Self { system: Some(term.system.to_owned()), code: term.code.to_owned(), display: term.display.map(str::to_owned) }
     }
 }
 
 impl From<Term> for Concept {
     fn from(term: Term) -> Self {
-        Self {
-            coding: vec![term.into()],
-            text: None,
-        }
+        Self { coding: vec![term.into()], text: None }
     }
 }
 
@@ -89,10 +82,7 @@ impl Concept {
     /// A concept in words only.
     #[must_use]
     pub fn text(text: impl Into<String>) -> Self {
-        Self {
-            coding: Vec::new(),
-            text: Some(text.into()),
-        }
+        Self { coding: Vec::new(), text: Some(text.into()) }
     }
 
     /// The same concept with one more code.
@@ -107,29 +97,19 @@ impl Reference {
     /// A literal reference, such as `Patient/1`.
     #[must_use]
     pub fn to(reference: impl Into<String>) -> Self {
-        Self {
-            reference: Some(reference.into()),
-            ..Self::default()
-        }
+        Self { reference: Some(reference.into()), ..Self::default() }
     }
 
     /// Something known by its name only, and its type.
     #[must_use]
     pub fn named(kind: impl Into<String>, display: impl Into<String>) -> Self {
-        Self {
-            kind: Some(kind.into()),
-            display: Some(display.into()),
-            ..Self::default()
-        }
+        Self { kind: Some(kind.into()), display: Some(display.into()), ..Self::default() }
     }
 }
 
 /// Applies a checked conversion to each entry of a list, with the entry's path.
 pub(crate) fn each<T, U>(element: &str, list: &[T], convert: impl Fn(&str, &T) -> Result<U, Invalid>) -> Result<Vec<U>, Invalid> {
-    list.iter()
-        .enumerate()
-        .map(|(i, entry)| convert(&format!("{element}[{i}]"), entry))
-        .collect()
+    list.iter().enumerate().map(|(i, entry)| convert(&format!("{element}[{i}]"), entry)).collect()
 }
 
 pub(crate) fn coding(element: &str, from: &Coding) -> Result<types::Coding, Invalid> {
@@ -172,10 +152,7 @@ pub(crate) fn reference(element: &str, from: &Reference, allowed: &[&str]) -> Re
         return Err(Invalid::new(format!("{element}.type"), Problem::ReferenceType));
     }
     Ok(types::Reference {
-        reference: opt(from.reference.as_deref(), |s| {
-            check::reference(&format!("{element}.reference"), s, allowed)
-        })?
-        .map(Into::into),
+        reference: opt(from.reference.as_deref(), |s| check::reference(&format!("{element}.reference"), s, allowed))?.map(Into::into),
         r#type: opt(from.kind.as_deref(), |s| check::code(&format!("{element}.type"), s))?.map(Into::into),
         identifier: opt(from.identifier.as_ref(), |i| identifier(&format!("{element}.identifier"), i))?.map(Box::new),
         display: opt(from.display.as_deref(), |s| check::string(&format!("{element}.display"), s))?.map(Into::into),
@@ -186,23 +163,13 @@ pub(crate) fn reference(element: &str, from: &Reference, allowed: &[&str]) -> Re
 /// A Reference that is only a literal one.
 pub(crate) fn literal(element: &str, from: &str, allowed: &[&str]) -> Result<types::Reference, Invalid> {
     let checked = check::reference(&format!("{element}.reference"), from, allowed)?;
-    Ok(types::Reference {
-        reference: Some(checked.into()),
-        ..Default::default()
-    })
+    Ok(types::Reference { reference: Some(checked.into()), ..Default::default() })
 }
 
 /// `meta` with profiles, or nothing.
 pub(crate) fn meta(element: &str, profile: &[String]) -> Result<Option<Box<types::Meta>>, Invalid> {
-    let profile = each(&format!("{element}.profile"), profile, |e, p: &String| {
-        check::absolute_uri(e, p).map(Into::into)
-    })?;
-    Ok((!profile.is_empty()).then(|| {
-        Box::new(types::Meta {
-            profile,
-            ..Default::default()
-        })
-    }))
+    let profile = each(&format!("{element}.profile"), profile, |e, p: &String| check::absolute_uri(e, p).map(Into::into))?;
+    Ok((!profile.is_empty()).then(|| Box::new(types::Meta { profile, ..Default::default() })))
 }
 
 /// Applies a checked conversion to what may be absent.

@@ -13,10 +13,7 @@ fn profiles() -> PathBuf {
 }
 
 fn attempt(value: &str) -> Identifier {
-    Identifier {
-        system: ATTEMPT_SYSTEM.into(),
-        value: value.into(),
-    }
+    Identifier { system: ATTEMPT_SYSTEM.into(), value: value.into() }
 }
 
 fn base(status: CommunicationStatus, attempt_id: &str) -> Communication {
@@ -49,10 +46,7 @@ fn email_reminder() -> Communication {
 fn recorded() -> Communication {
     Communication {
         category: vec![codes::category::NOTIFICATION.into()],
-        medium: vec![Concept {
-            coding: vec![codes::channel::RECORDED.into()],
-            text: Some("Recorded only; nothing was sent".into()),
-        }],
+        medium: vec![Concept { coding: vec![codes::channel::RECORDED.into()], text: Some("Recorded only; nothing was sent".into()) }],
         topic: Some(codes::topic::PROGRESS_UPDATE.into()),
         based_on: vec!["CarePlan/c-3001".into()],
         about: vec!["CarePlan/c-3001".into()],
@@ -67,10 +61,7 @@ fn stopped() -> Communication {
     Communication {
         status_reason: Some(Concept::from(codes::status_reason::INVALID_PHONE_NUMBER).and(codes::outcome::INVALID_ADDRESS)),
         category: vec![codes::category::REMINDER.into()],
-        medium: vec![Concept {
-            text: Some("SMS".into()),
-            ..Concept::from(codes::medium::SMS).and(codes::channel::SMS)
-        }],
+        medium: vec![Concept { text: Some("SMS".into()), ..Concept::from(codes::medium::SMS).and(codes::channel::SMS) }],
         topic: Some(codes::topic::APPOINTMENT_REMINDER.into()),
         about: vec!["Appointment/a-2001".into()],
         sent: Some("2026-11-20T15:00:00Z".into()),
@@ -118,10 +109,7 @@ fn answer() -> Communication {
 
 fn staff_note() -> Communication {
     Communication {
-        recipient: vec![Reference {
-            display: Some("Front desk".into()),
-            ..Reference::to("Group/front-desk")
-        }],
+        recipient: vec![Reference { display: Some("Front desk".into()), ..Reference::to("Group/front-desk") }],
         sender: Some(Reference::to("Practitioner/gateway")),
         subject: Some("Patient/p-1001".into()),
         encounter: Some("Encounter/e-1".into()),
@@ -141,29 +129,17 @@ fn segment() -> Group {
     Group {
         id: Some("visit-unconfirmed".into()),
         profile: vec![PROFILE_SEGMENT.into()],
-        identifier: vec![Identifier {
-            system: SEGMENT_ID_SYSTEM.into(),
-            value: "visit-unconfirmed".into(),
-        }],
+        identifier: vec![Identifier { system: SEGMENT_ID_SYSTEM.into(), value: "visit-unconfirmed".into() }],
         active: true,
         code: Concept {
-            coding: vec![Coding {
-                system: Some(SEGMENT_SYSTEM.into()),
-                code: "visit-unconfirmed".into(),
-                display: None,
-            }],
+            coding: vec![Coding { system: Some(SEGMENT_SYSTEM.into()), code: "visit-unconfirmed".into(), display: None }],
             text: Some("Visit within 72 hours, not confirmed".into()),
         },
         name: "Visit within 72 hours, not confirmed".into(),
         quantity: 1,
         managing_entity: Some("Organization/o-1".into()),
         member: vec![
-            Member {
-                patient: "Patient/p-1001".into(),
-                since: Some("2026-11-20T14:30:00Z".into()),
-                until: None,
-                inactive: false,
-            },
+            Member { patient: "Patient/p-1001".into(), since: Some("2026-11-20T14:30:00Z".into()), until: None, inactive: false },
             Member {
                 patient: "Patient/p-1002".into(),
                 since: Some("2026-11-18T14:30:00Z".into()),
@@ -228,21 +204,14 @@ fn our_codes_are_those_of_the_code_systems() {
     ] {
         let path = profiles().join(format!("CodeSystem-{file}.json"));
         let system: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let listed: Vec<_> = system["concept"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|c| (c["code"].as_str().unwrap(), c["display"].as_str().unwrap()))
-            .collect();
+        let listed: Vec<_> =
+            system["concept"].as_array().unwrap().iter().map(|c| (c["code"].as_str().unwrap(), c["display"].as_str().unwrap())).collect();
         let ours: Vec<_> = terms.iter().map(|t| (t.code, t.display.unwrap())).collect();
         assert_eq!(listed, ours, "{file}");
         assert!(terms.iter().all(|t| t.system == system["url"].as_str().unwrap()), "{file}");
         assert_eq!(system["url"], format!("{}/CodeSystem/{file}", codes::CANONICAL_BASE));
     }
-    for (file, url) in [
-        ("engagement-communication", PROFILE_COMMUNICATION),
-        ("engagement-segment", PROFILE_SEGMENT),
-    ] {
+    for (file, url) in [("engagement-communication", PROFILE_COMMUNICATION), ("engagement-segment", PROFILE_SEGMENT)] {
         let path = profiles().join(format!("StructureDefinition-{file}.json"));
         let profile: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         assert_eq!(profile["url"], url);
@@ -252,21 +221,14 @@ fn our_codes_are_those_of_the_code_systems() {
 #[test]
 fn golden_bytes() {
     let least = Communication::new(CommunicationStatus::Unknown);
-    assert_eq!(
-        communication(&least).unwrap(),
-        br#"{"resourceType":"Communication","status":"unknown"}"#
-    );
+    assert_eq!(communication(&least).unwrap(), br#"{"resourceType":"Communication","status":"unknown"}"#);
     let full = Communication {
         identifier: vec![attempt("1")],
         part_of: vec!["Communication/0".into()],
         subject: Some("Patient/1".into()),
         payload: vec![
             Payload::Text("Grüezi \"x\"\n".into()),
-            Payload::Attachment {
-                content_type: "text/plain".into(),
-                data: vec![0, 255, 7],
-                title: None,
-            },
+            Payload::Attachment { content_type: "text/plain".into(), data: vec![0, 255, 7], title: None },
             Payload::Reference("DocumentReference/1".into()),
         ],
         ..Communication::new(CommunicationStatus::EnteredInError)
@@ -288,126 +250,34 @@ type Spoilt = (fn(&mut Communication), &'static str, Problem);
 #[test]
 fn what_cannot_be_valid_is_refused() {
     let cases: &[Spoilt] = &[
-        (
-            |c| c.identifier[0].system = "attempt".into(),
-            "Communication.identifier[0].system",
-            Problem::Uri,
-        ),
-        (
-            |c| c.identifier[0].value = " ".into(),
-            "Communication.identifier[0].value",
-            Problem::Empty,
-        ),
-        (
-            |c| c.profile = vec!["engagement".into()],
-            "Communication.meta.profile[0]",
-            Problem::Uri,
-        ),
-        (
-            |c| c.status_reason = Some(Concept::default()),
-            "Communication.statusReason",
-            Problem::NoConcept,
-        ),
-        (
-            |c| c.category[0].coding[0].code = " a".into(),
-            "Communication.category[0].coding[0].code",
-            Problem::Code,
-        ),
-        (
-            |c| c.medium[0].coding[1].system = Some("sms".into()),
-            "Communication.medium[0].coding[1].system",
-            Problem::Uri,
-        ),
-        (
-            |c| c.subject = Some("Practitioner/1".into()),
-            "Communication.subject.reference",
-            Problem::ReferenceType,
-        ),
-        (
-            |c| c.subject = Some("1".into()),
-            "Communication.subject.reference",
-            Problem::Reference,
-        ),
+        (|c| c.identifier[0].system = "attempt".into(), "Communication.identifier[0].system", Problem::Uri),
+        (|c| c.identifier[0].value = " ".into(), "Communication.identifier[0].value", Problem::Empty),
+        (|c| c.profile = vec!["engagement".into()], "Communication.meta.profile[0]", Problem::Uri),
+        (|c| c.status_reason = Some(Concept::default()), "Communication.statusReason", Problem::NoConcept),
+        (|c| c.category[0].coding[0].code = " a".into(), "Communication.category[0].coding[0].code", Problem::Code),
+        (|c| c.medium[0].coding[1].system = Some("sms".into()), "Communication.medium[0].coding[1].system", Problem::Uri),
+        (|c| c.subject = Some("Practitioner/1".into()), "Communication.subject.reference", Problem::ReferenceType),
+        (|c| c.subject = Some("1".into()), "Communication.subject.reference", Problem::Reference),
         (|c| c.topic = Some(Concept::text("")), "Communication.topic.text", Problem::Empty),
+        (|c| c.about.push("Appointment".into()), "Communication.about[1].reference", Problem::Reference),
+        (|c| c.based_on = vec!["careplan/1".into()], "Communication.basedOn[0].reference", Problem::Reference),
+        (|c| c.in_response_to = vec!["Patient/1".into()], "Communication.inResponseTo[0].reference", Problem::ReferenceType),
+        (|c| c.encounter = Some("Appointment/1".into()), "Communication.encounter.reference", Problem::ReferenceType),
+        (|c| c.sent = Some("2026-11-20T10:00:00".into()), "Communication.sent", Problem::DateTime),
+        (|c| c.received = Some("yesterday".into()), "Communication.received", Problem::DateTime),
+        (|c| c.recipient.push(Reference::default()), "Communication.recipient[1]", Problem::NoReference),
+        (|c| c.recipient = vec![Reference::to("Location/1")], "Communication.recipient[0].reference", Problem::ReferenceType),
+        (|c| c.sender = Some(Reference::to("CareTeam/1")), "Communication.sender.reference", Problem::ReferenceType),
+        (|c| c.sender = Some(Reference::named("Group", "x")), "Communication.sender.type", Problem::ReferenceType),
+        (|c| c.payload = vec![Payload::Text(String::new())], "Communication.payload[0].contentString", Problem::Empty),
+        (|c| c.payload = vec![Payload::Text("\u{0}".into())], "Communication.payload[0].contentString", Problem::ControlCharacter),
         (
-            |c| c.about.push("Appointment".into()),
-            "Communication.about[1].reference",
-            Problem::Reference,
-        ),
-        (
-            |c| c.based_on = vec!["careplan/1".into()],
-            "Communication.basedOn[0].reference",
-            Problem::Reference,
-        ),
-        (
-            |c| c.in_response_to = vec!["Patient/1".into()],
-            "Communication.inResponseTo[0].reference",
-            Problem::ReferenceType,
-        ),
-        (
-            |c| c.encounter = Some("Appointment/1".into()),
-            "Communication.encounter.reference",
-            Problem::ReferenceType,
-        ),
-        (
-            |c| c.sent = Some("2026-11-20T10:00:00".into()),
-            "Communication.sent",
-            Problem::DateTime,
-        ),
-        (
-            |c| c.received = Some("yesterday".into()),
-            "Communication.received",
-            Problem::DateTime,
-        ),
-        (
-            |c| c.recipient.push(Reference::default()),
-            "Communication.recipient[1]",
-            Problem::NoReference,
-        ),
-        (
-            |c| c.recipient = vec![Reference::to("Location/1")],
-            "Communication.recipient[0].reference",
-            Problem::ReferenceType,
-        ),
-        (
-            |c| c.sender = Some(Reference::to("CareTeam/1")),
-            "Communication.sender.reference",
-            Problem::ReferenceType,
-        ),
-        (
-            |c| c.sender = Some(Reference::named("Group", "x")),
-            "Communication.sender.type",
-            Problem::ReferenceType,
-        ),
-        (
-            |c| c.payload = vec![Payload::Text(String::new())],
-            "Communication.payload[0].contentString",
-            Problem::Empty,
-        ),
-        (
-            |c| c.payload = vec![Payload::Text("\u{0}".into())],
-            "Communication.payload[0].contentString",
-            Problem::ControlCharacter,
-        ),
-        (
-            |c| {
-                c.payload = vec![Payload::Attachment {
-                    content_type: "text".into(),
-                    data: vec![1],
-                    title: None,
-                }]
-            },
+            |c| c.payload = vec![Payload::Attachment { content_type: "text".into(), data: vec![1], title: None }],
             "Communication.payload[0].contentAttachment.contentType",
             Problem::MediaType,
         ),
         (
-            |c| {
-                c.payload = vec![Payload::Attachment {
-                    content_type: "text/plain".into(),
-                    data: vec![],
-                    title: None,
-                }]
-            },
+            |c| c.payload = vec![Payload::Attachment { content_type: "text/plain".into(), data: vec![], title: None }],
             "Communication.payload[0].contentAttachment.data",
             Problem::Empty,
         ),
@@ -432,35 +302,21 @@ fn groups_and_outcomes_that_cannot_be_valid_are_refused() {
     assert_eq!(refused(|g| g.quantity = 0), ("Group.quantity".into(), Problem::Quantity));
     assert_eq!(refused(|g| g.id = Some("a_b".into())), ("Group.id".into(), Problem::Id));
     assert_eq!(refused(|g| g.name = String::new()), ("Group.name".into(), Problem::Empty));
-    assert_eq!(
-        refused(|g| g.member[0].patient = "Group/1".into()),
-        ("Group.member[0].entity.reference".into(), Problem::ReferenceType)
-    );
+    assert_eq!(refused(|g| g.member[0].patient = "Group/1".into()), ("Group.member[0].entity.reference".into(), Problem::ReferenceType));
     assert_eq!(
         refused(|g| g.member[1].until = Some("2026-11-18T09:00:00-05:00".into())),
         ("Group.member[1].period".into(), Problem::Period)
     );
     assert_eq!(operation_outcome(&[]).unwrap_err().problem(), Problem::NoEntry);
-    let silent = Issue {
-        text: Some(" ".into()),
-        ..outcome().remove(0)
-    };
-    assert_eq!(
-        operation_outcome(&[silent]).unwrap_err().element(),
-        "OperationOutcome.issue[0].details.text"
-    );
+    let silent = Issue { text: Some(" ".into()), ..outcome().remove(0) };
+    assert_eq!(operation_outcome(&[silent]).unwrap_err().element(), "OperationOutcome.issue[0].details.text");
 }
 
 #[test]
 fn debug_and_errors_show_no_patient() {
     let mut spoilt = answer();
     spoilt.sender = Some(Reference::to("Patient/Ada Lovelace"));
-    let shown = format!(
-        "{spoilt:?} {:?} {:?} {}",
-        spoilt.recipient,
-        segment().member,
-        communication(&spoilt).unwrap_err()
-    );
+    let shown = format!("{spoilt:?} {:?} {:?} {}", spoilt.recipient, segment().member, communication(&spoilt).unwrap_err());
     for secret in ["p-1001", "p-1002", "ride", "Lovelace", "01JC"] {
         assert!(!shown.contains(secret), "{secret}");
     }

@@ -97,11 +97,7 @@ fn member(element: &str, from: &Member) -> Result<resources::GroupMember, Invali
         return Err(Invalid::new(period, Problem::Period));
     }
     let has_period = start.is_some() || end.is_some();
-    let period = types::Period {
-        start: start.map(Into::into),
-        end: end.map(Into::into),
-        ..Default::default()
-    };
+    let period = types::Period { start: start.map(Into::into), end: end.map(Into::into), ..Default::default() };
     Ok(resources::GroupMember {
         entity: Box::new(literal(&format!("{element}.entity"), &from.patient, &["Patient"])?),
         period: has_period.then(|| Box::new(period)),

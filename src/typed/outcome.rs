@@ -112,10 +112,7 @@ pub fn operation_outcome(issues: &[Issue]) -> Result<Vec<u8>, Invalid> {
     if issues.is_empty() {
         return Err(Invalid::new("OperationOutcome.issue", Problem::NoEntry));
     }
-    let resource = resources::OperationOutcome {
-        issue: each("OperationOutcome.issue", issues, issue)?,
-        ..Default::default()
-    };
+    let resource = resources::OperationOutcome { issue: each("OperationOutcome.issue", issues, issue)?, ..Default::default() };
     render(&Resource::OperationOutcome(Box::new(resource)))
 }
 
@@ -128,9 +125,7 @@ fn issue(element: &str, from: &Issue) -> Result<resources::OperationOutcomeIssue
         severity: from.severity.as_str().into(),
         code: from.code.as_str().into(),
         details,
-        expression: each(&format!("{element}.expression"), &from.expression, |e, text: &String| {
-            check::string(e, text).map(Into::into)
-        })?,
+        expression: each(&format!("{element}.expression"), &from.expression, |e, text: &String| check::string(e, text).map(Into::into))?,
         ..Default::default()
     })
 }

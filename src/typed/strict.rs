@@ -38,11 +38,7 @@ pub fn parse_strict(bytes: &[u8]) -> Result<(), Invalid> {
         .map_err(|_| Invalid::new("", Problem::NotR4))?
         .map_err(|e| refusal(&e.to_string()))?;
     let again = fhirbolt::json::to_json_value(read, None).map_err(|_| Invalid::new("", Problem::NotR4))?;
-    if again == written {
-        Ok(())
-    } else {
-        Err(Invalid::new("", Problem::NotR4))
-    }
+    if again == written { Ok(()) } else { Err(Invalid::new("", Problem::NotR4)) }
 }
 
 /// The library's messages quote values, save one kind, which names a member of the model.
@@ -56,29 +52,15 @@ fn refusal(message: &str) -> Invalid {
 /// Only what looks like a member of FHIR is shown: a key of foreign input could be anything.
 fn shown(key: &str) -> &str {
     let name = key.strip_prefix('_').unwrap_or(key);
-    if (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        key
-    } else {
-        "(member)"
-    }
+    if (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric()) { key } else { "(member)" }
 }
 
 fn walk(bytes: &[u8]) -> Result<(), Invalid> {
     let mut found = None;
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let walked = Walk {
-        path: "",
-        depth: 0,
-        found: &mut found,
-    }
-    .deserialize(&mut json)
-    .and_then(|kind| {
+    let walked = Walk { path: "", depth: 0, found: &mut found }.deserialize(&mut json).and_then(|kind| {
         json.end()?;
-        if kind == Kind::Object {
-            Ok(())
-        } else {
-            Err(serde_json::Error::custom(""))
-        }
+        if kind == Kind::Object { Ok(()) } else { Err(serde_json::Error::custom("")) }
     });
     match (found, walked) {
         (Some(invalid), _) => Err(invalid),
@@ -142,11 +124,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {
-        if text.trim().is_empty() {
-            Err(self.refuse(Problem::Empty))
-        } else {
-            Ok(Kind::Other)
-        }
+        if text.trim().is_empty() { Err(self.refuse(Problem::Empty)) } else { Ok(Kind::Other) }
     }
 
     fn visit_unit<E: serde::de::Error>(self) -> Result<Kind, E> {
@@ -157,21 +135,13 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let mut count = 0_usize;
         loop {
             let path = format!("{}[{count}]", self.path);
-            let entry = Walk {
-                path: &path,
-                depth: self.depth + 1,
-                found: &mut *self.found,
-            };
+            let entry = Walk { path: &path, depth: self.depth + 1, found: &mut *self.found };
             if entries.next_element_seed(entry)?.is_none() {
                 break;
             }
             count += 1;
         }
-        if count == 0 {
-            Err(self.refuse(Problem::Empty))
-        } else {
-            Ok(Kind::Other)
-        }
+        if count == 0 { Err(self.refuse(Problem::Empty)) } else { Ok(Kind::Other) }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Kind, A::Error> {
@@ -187,17 +157,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
             if !seen.insert(key) {
                 return Err(Walk { path: &path, ..self }.refuse(Problem::Duplicate));
             }
-            members.next_value_seed(Walk {
-                path: &path,
-                depth: self.depth + 1,
-                found: &mut *self.found,
-            })?;
+            members.next_value_seed(Walk { path: &path, depth: self.depth + 1, found: &mut *self.found })?;
         }
-        if seen.is_empty() {
-            Err(self.refuse(Problem::Empty))
-        } else {
-            Ok(Kind::Object)
-        }
+        if seen.is_empty() { Err(self.refuse(Problem::Empty)) } else { Ok(Kind::Object) }
     }
 }
 
@@ -221,61 +183,17 @@ mod tests {
             (r#"{"status":"completed"}"#, "resourceType", Problem::Missing),
             (r#"{"resourceType":"Bundle","type":"batch"}"#, "resourceType", Problem::Bundle),
             (r#"{"resourceType":"Communication"}"#, "status", Problem::Missing),
-            (
-                r#"{"resourceType":"Communication","status":"completed"} x"#,
-                "resource",
-                Problem::NotJson,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","note":[]}"#,
-                "note",
-                Problem::Empty,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","topic":{}}"#,
-                "topic",
-                Problem::Empty,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","sent":null}"#,
-                "sent",
-                Problem::Null,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","sent":""}"#,
-                "sent",
-                Problem::Empty,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","status":"completed"}"#,
-                "status",
-                Problem::Duplicate,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","note":[{"text":"a"},{"text":null}]}"#,
-                "note[1].text",
-                Problem::Null,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","Ada Lovelace":null}"#,
-                "(member)",
-                Problem::Null,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","unheard":1}"#,
-                "resource",
-                Problem::NotR4,
-            ),
-            (
-                r#"{"resourceType":"Communication","status":"completed","medium":{"text":"x"}}"#,
-                "resource",
-                Problem::NotR4,
-            ),
-            (
-                r#"{"resourceType":"Group","type":"person","actual":"true"}"#,
-                "resource",
-                Problem::NotR4,
-            ),
+            (r#"{"resourceType":"Communication","status":"completed"} x"#, "resource", Problem::NotJson),
+            (r#"{"resourceType":"Communication","status":"completed","note":[]}"#, "note", Problem::Empty),
+            (r#"{"resourceType":"Communication","status":"completed","topic":{}}"#, "topic", Problem::Empty),
+            (r#"{"resourceType":"Communication","status":"completed","sent":null}"#, "sent", Problem::Null),
+            (r#"{"resourceType":"Communication","status":"completed","sent":""}"#, "sent", Problem::Empty),
+            (r#"{"resourceType":"Communication","status":"completed","status":"completed"}"#, "status", Problem::Duplicate),
+            (r#"{"resourceType":"Communication","status":"completed","note":[{"text":"a"},{"text":null}]}"#, "note[1].text", Problem::Null),
+            (r#"{"resourceType":"Communication","status":"completed","Ada Lovelace":null}"#, "(member)", Problem::Null),
+            (r#"{"resourceType":"Communication","status":"completed","unheard":1}"#, "resource", Problem::NotR4),
+            (r#"{"resourceType":"Communication","status":"completed","medium":{"text":"x"}}"#, "resource", Problem::NotR4),
+            (r#"{"resourceType":"Group","type":"person","actual":"true"}"#, "resource", Problem::NotR4),
             (
                 r#"{"resourceType":"Communication","status":"completed","payload":[{"contentString":"a","contentReference":{"display":"b"}}]}"#,
                 "resource",

@@ -39,7 +39,10 @@ fn main() {
     let report = import_into(&store, &folder);
     show("empty database", &report);
     let (persons, seconds) = assign(&store);
-    println!("  segments: {persons} persons in {seconds:.2} s; projected and segmented: {:.0} resources/s", report.lines as f64 / (report.seconds + seconds));
+    println!(
+        "  segments: {persons} persons in {seconds:.2} s; projected and segmented: {:.0} resources/s",
+        report.lines as f64 / (report.seconds + seconds)
+    );
     let report = import_into(&store, &folder);
     show("unchanged", &report);
     let (persons, seconds) = assign(&store);

@@ -6,7 +6,7 @@ mod importing;
 mod listing;
 mod sentences;
 
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -47,14 +47,24 @@ fn a_reader_that_goes_away_is_no_error() {
 fn ctrl_c_ends_what_runs_on_and_what_it_had_stays() {
     let folder = demo();
     std::fs::write(folder.join("fhir-engage.toml"), "[web]\nbind = \"127.0.0.1:0\"\n").unwrap();
-    for args in [&["serve"][..], &["serve", "--no-work"], &["work"], &["sandbox", "--open"]] {
+    for (args, begun) in [
+        (&["serve"][..], "pages at http://"),
+        (&["serve", "--no-work"], "pages at http://"),
+        (&["work"], "a task "),
+        (&["sandbox", "--open"], "answers at http://"),
+    ] {
         let sandbox = folder.join("sandbox");
         let data = if args[0] == "sandbox" { sandbox.as_path() } else { folder.path() };
         let mut child = talkative(&[args, &["--data", text(data)]].concat()).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended by itself");
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let told: Box<dyn std::io::Read + Send> = if args[0] == "sandbox" { Box::new(out) } else { Box::new(err) };
+        let mut lines = std::io::BufReader::new(told).lines();
+        assert!(lines.any(|l| l.unwrap().contains(begun)), "{args:?} ended by itself");
+        // Who does not read on would stop the writer.
+        let rest = std::thread::spawn(move || lines.for_each(drop));
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+        rest.join().unwrap();
     }
     run(&["writeback", "list", "--data", text(folder.path())]).ok();
 }
@@ -104,7 +114,10 @@ fn an_opt_out_is_kept_shown_and_obeyed() {
     let about = |args: &[&str]| of(&[args, &["--patient", &patient]].concat()).ok().json();
     assert_eq!(about(&["preferences"]), serde_json::json!([]));
     let after = about(&["opt-out", "--program", "check-up"]);
-    assert_eq!((&after[0]["about"], &after[0]["allowed"], &after[0]["source"]), (&"program check-up".into(), &false.into(), &"staff".into()));
+    assert_eq!(
+        (&after[0]["about"], &after[0]["allowed"], &after[0]["source"]),
+        (&"program check-up".into(), &false.into(), &"staff".into())
+    );
     let after = about(&["opt-in", "--program", "check-up"]);
     assert_eq!((after.as_array().unwrap().len(), &after[0]["allowed"]), (1, &true.into()), "the later entry replaces the earlier");
     let after = about(&["opt-out"]);

@@ -8,6 +8,8 @@ mod command;
 mod config;
 mod demo;
 mod ehr;
+mod journeys;
+mod kill;
 mod mail;
 mod readme;
 mod rough;

@@ -46,8 +46,10 @@ impl Rough {
                 let first = !stumbled.contains(&request.path);
                 stumbled.push(request.path.clone());
                 let answer = match habits.stumble.filter(|_| first) {
-                    Some((status, headers, text)) => format!("HTTP/1.1 {status} No\r\n{headers}content-type: text/plain; charset=utf-8\r\n")
-                        + &format!("content-length: {}\r\nconnection: close\r\n\r\n{text}", text.len()),
+                    Some((status, headers, text)) => {
+                        format!("HTTP/1.1 {status} No\r\n{headers}content-type: text/plain; charset=utf-8\r\n")
+                            + &format!("content-length: {}\r\nconnection: close\r\n\r\n{text}", text.len())
+                    }
                     None => answer(&request, habits, port, &mut shared.lock().unwrap()),
                 };
                 // A client that hangs up in between is its own affair.
@@ -115,7 +117,9 @@ impl Request {
 fn json_answer(status: u16, headers: &str, body: &Value) -> String {
     let text = if body.is_null() { String::new() } else { body.to_string() };
     let length = text.len();
-    format!("HTTP/1.1 {status} X\r\n{headers}content-type: application/json; charset=UTF-8\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}")
+    format!(
+        "HTTP/1.1 {status} X\r\n{headers}content-type: application/json; charset=UTF-8\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
+    )
 }
 
 fn answer(request: &Request, habits: Habits, port: u16, charts: &mut BTreeMap<&'static str, Vec<Value>>) -> String {
@@ -123,7 +127,8 @@ fn answer(request: &Request, habits: Habits, port: u16, charts: &mut BTreeMap<&'
     let kind = match request.path.as_str() {
         "/fhir/metadata" => {
             let params: &[Value] = &[json!({ "name": "_id", "type": "token" }), json!({ "name": "identifier", "type": "token" })];
-            let resource = |t: &str| json!({ "type": t, "interaction": [{ "code": "search-type" }, { "code": "create" }], "searchParam": params });
+            let resource =
+                |t: &str| json!({ "type": t, "interaction": [{ "code": "search-type" }, { "code": "create" }], "searchParam": params });
             let all = ["Patient", "Appointment", "CarePlan", "Communication"].map(resource);
             let statement = json!({ "resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "status": "active", "kind": "instance",
                 "date": "2026", "format": ["json"], "rest": [{ "mode": "server", "resource": all }] });
@@ -153,7 +158,10 @@ fn searchset(request: &Request, habits: Habits, base: &str, all: &[Value]) -> St
         _ => true,
     };
     let all: Vec<&Value> = all.iter().filter(wanted).collect();
-    let from = request.asked(if habits.cursor { "cursor" } else { "offset" }).and_then(|t| t.trim_start_matches("b3BhcXVl").parse().ok()).unwrap_or(0);
+    let from = request
+        .asked(if habits.cursor { "cursor" } else { "offset" })
+        .and_then(|t| t.trim_start_matches("b3BhcXVl").parse().ok())
+        .unwrap_or(0);
     let mut entries: Vec<Value> = all.iter().skip(from).take(PAGE).map(|r| json!({ "resource": r })).collect();
     if habits.chatty {
         let issue = json!({ "resourceType": "OperationOutcome", "issue": [{ "severity": "warning", "code": "informational" }] });
@@ -166,11 +174,8 @@ fn searchset(request: &Request, habits: Habits, base: &str, all: &[Value]) -> St
     }
     if from + PAGE < all.len() {
         let kind = request.path.trim_start_matches("/fhir/");
-        let next = if habits.cursor {
-            format!("{kind}?cursor=b3BhcXVl{}", from + PAGE)
-        } else {
-            format!("{base}/{kind}?offset={}", from + PAGE)
-        };
+        let next =
+            if habits.cursor { format!("{kind}?cursor=b3BhcXVl{}", from + PAGE) } else { format!("{base}/{kind}?offset={}", from + PAGE) };
         bundle["link"] = json!([{ "relation": "next", "url": next }]);
     }
     json_answer(200, "", &bundle)

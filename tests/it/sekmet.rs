@@ -57,23 +57,13 @@ impl World {
         slot["id"].as_str().unwrap().to_owned()
     }
 
-    /// Books by SEKMET's workflow; its own bookings count as accepted by the patient.
-    fn book(&self, patient: &str) -> String {
-        let made = self.ehr.workflow("scheduling.book", &[("patient", patient), ("slot", &self.slot())]);
-        made["appointment"]["id"].as_str().unwrap().to_owned()
-    }
-
-    /// Books, and leaves the patient's answer open.
+    /// Books by SEKMET's workflow, which takes the patient's acceptance for given, and takes that back.
     fn book_unconfirmed(&self, patient: &str) -> String {
-        let id = self.book(patient);
-        self.unconfirm(&id);
-        id
-    }
-
-    fn unconfirm(&self, appointment: &str) {
-        let mut booked = self.ehr.search("Appointment", &format!("_id={appointment}")).remove(0);
+        let made = self.ehr.workflow("scheduling.book", &[("patient", patient), ("slot", &self.slot())]);
+        let mut booked = made["appointment"].clone();
         booked["participant"][0]["status"] = json!("needs-action");
         self.ehr.update(&booked);
+        booked["id"].as_str().unwrap().to_owned()
     }
 
     fn communications(&self) -> Vec<Value> {
@@ -96,7 +86,7 @@ on_both! {
         let of_ada = w.book_unconfirmed(&ada);
         let of_bea = w.book_unconfirmed(&bea);
         let of_cleo = w.book_unconfirmed(&cleo);
-        w.book(&dora);
+        w.ehr.book(&dora);
         w.ehr.create(&json!({
             "resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": { "reference": format!("Patient/{dora}") },
             "period": { "start": "2026-01-01" }, "title": "Diabetes",
@@ -109,6 +99,7 @@ on_both! {
         let first = w.gateway.cycle();
         let counts: Vec<i64> = first["sync"].as_array().unwrap().iter().map(|s| s["stored"].as_i64().unwrap()).collect();
         assert_eq!(counts, [29, 4, 1], "Patient, Appointment, CarePlan: {first}");
+        assert_eq!(w.ehr.patients().len(), 29);
         assert_eq!(w.gateway.members("visit-unconfirmed"), sorted([&ada, &bea, &cleo]));
         assert_eq!(w.gateway.members("chronic-care-plan"), [known(&dora)]);
         assert_eq!(w.gateway.members("care-plan-activity-due"), [known(&dora)]);
@@ -211,12 +202,15 @@ fn each_way_of_being_refused_is_told_apart() {
             .unwrap()
             .iter()
             .filter(|s| s["verdict"] == "problem")
-            .map(|s| (s["name"].as_str().unwrap().to_owned(), format!("{} / {}", s["says"].as_str().unwrap(), s["remedy"].as_str().unwrap())))
+            .map(|s| {
+                (s["name"].as_str().unwrap().to_owned(), format!("{} / {}", s["says"].as_str().unwrap(), s["remedy"].as_str().unwrap()))
+            })
             .collect();
         assert_eq!(ended.code, Some(i32::from(!problems.is_empty())), "{found}");
         problems
     };
     let base = ehr.base_url();
+    assert_eq!(ehr.request("GET", "/fhir/Patient", None, None).status, 401, "it is strict");
     assert_eq!(check(&base, "gateway", &[]), []);
     for (url, client, more, step, says) in [
         (base.as_str(), "stolen", &[][..], "token", "does not accept this gateway's signing key"),

@@ -24,20 +24,8 @@ const MEMBERS: [&str; 12] = [
 ];
 
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
-    let [
-        resource_type,
-        id,
-        meta,
-        status,
-        start,
-        end,
-        created,
-        participant,
-        service_type,
-        service_category,
-        kind,
-        cancel_reason,
-    ] = document(text, MEMBERS)?;
+    let [resource_type, id, meta, status, start, end, created, participant, service_type, service_category, kind, cancel_reason] =
+        document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Appointment, resource_type, id, meta)?;
     if let Some(raw) = start {
         raw.must_text("start", "an instant")?;
@@ -45,10 +33,7 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let mut services = concepts(service_type);
     services.extend(concepts(service_category));
     let mut facts = AppointmentFacts {
-        status: status
-            .ok_or_else(|| Reject::missing("status"))?
-            .must_text("status", "a code")?
-            .into_owned(),
+        status: status.ok_or_else(|| Reject::missing("status"))?.must_text("status", "a code")?.into_owned(),
         start: instant(start),
         end: instant(end),
         created: time(created),
@@ -76,11 +61,7 @@ impl<'a> Participant<'a> {
         let status = status.map(|s| s.must_text("status", "a code")).transpose()?;
         let [reference, declared] = actor.map_or(Ok([None, None]), |a| a.must_members("actor", ["reference", "type"]))?;
         let reference = reference.map(|r| r.must_text("actor.reference", "a reference")).transpose()?;
-        let kind = reference
-            .as_deref()
-            .and_then(reference_type)
-            .map(str::to_owned)
-            .or_else(|| string(declared));
+        let kind = reference.as_deref().and_then(reference_type).map(str::to_owned).or_else(|| string(declared));
         Ok(Self { reference, kind, status })
     }
 }

@@ -100,19 +100,13 @@ impl fmt::Debug for Link<'_> {
 
 impl fmt::Debug for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("mode", &self.mode)
-            .field("bytes", &self.resource.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Entry").field("mode", &self.mode).field("bytes", &self.resource.len()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for EntryResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EntryResponse")
-            .field("position", &self.position)
-            .field("outcome", &self.outcome)
-            .finish_non_exhaustive()
+        f.debug_struct("EntryResponse").field("position", &self.position).field("outcome", &self.outcome).finish_non_exhaustive()
     }
 }
 
@@ -144,10 +138,7 @@ pub fn split_bundle(bytes: &[u8]) -> Result<SearchAnswer<'_>, Reject> {
 
 fn read_link(raw: Raw<'_>) -> Option<Link<'_>> {
     let [relation, url] = raw.members(["relation", "url"])?;
-    Some(Link {
-        relation: relation?.text()?,
-        url: url?.text()?,
-    })
+    Some(Link { relation: relation?.text()?, url: url?.text()? })
 }
 
 impl<'a> Bundle<'a> {
@@ -166,18 +157,10 @@ impl<'a> Bundle<'a> {
             self.outcomes.push(from_issues(issue));
             return;
         }
-        let include = object(search, ["mode"])[0]
-            .and_then(Raw::text)
-            .is_some_and(|mode| mode == "include");
+        let include = object(search, ["mode"])[0].and_then(Raw::text).is_some_and(|mode| mode == "include");
         let mode = if include { SearchMode::Include } else { SearchMode::Match };
         let full_url = full_url.and_then(Raw::text);
-        self.entries.push(Entry {
-            full_url,
-            mode,
-            resource_type,
-            id,
-            resource: resource.json().as_bytes(),
-        });
+        self.entries.push(Entry { full_url, mode, resource_type, id, resource: resource.json().as_bytes() });
     }
 }
 

@@ -7,40 +7,14 @@ use super::{Head, Projected, Reject};
 use crate::model::facts::{Activity, Period};
 use crate::model::{CarePlanFacts, Facts, FhirTime, ResourceType};
 
-const MEMBERS: [&str; 11] = [
-    "resourceType",
-    "id",
-    "meta",
-    "status",
-    "intent",
-    "subject",
-    "category",
-    "period",
-    "created",
-    "addresses",
-    "activity",
-];
+const MEMBERS: [&str; 11] =
+    ["resourceType", "id", "meta", "status", "intent", "subject", "category", "period", "created", "addresses", "activity"];
 
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
-    let [
-        resource_type,
-        id,
-        meta,
-        status,
-        intent,
-        subject,
-        category,
-        when,
-        created,
-        addresses,
-        activity,
-    ] = document(text, MEMBERS)?;
+    let [resource_type, id, meta, status, intent, subject, category, when, created, addresses, activity] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::CarePlan, resource_type, id, meta)?;
     let facts = CarePlanFacts {
-        status: status
-            .ok_or_else(|| Reject::missing("status"))?
-            .must_text("status", "a code")?
-            .into_owned(),
+        status: status.ok_or_else(|| Reject::missing("status"))?.must_text("status", "a code")?.into_owned(),
         intent: string(intent),
         patient: subject_patient(subject)?,
         categories: concepts(category),
@@ -68,15 +42,8 @@ fn activity_facts(raw: Raw<'_>) -> Option<Activity> {
     if do_not_perform.and_then(Raw::boolean) == Some(true) {
         return None;
     }
-    let scheduled = Some(period(scheduled_period))
-        .filter(|p| *p != Period::default())
-        .unwrap_or_else(|| timing_bounds(timing));
-    Some(Activity {
-        status: string(status),
-        codes: concepts(code),
-        scheduled,
-        reference: string(object(reference, ["reference"])[0]),
-    })
+    let scheduled = Some(period(scheduled_period)).filter(|p| *p != Period::default()).unwrap_or_else(|| timing_bounds(timing));
+    Some(Activity { status: string(status), codes: concepts(code), scheduled, reference: string(object(reference, ["reference"])[0]) })
 }
 
 /// The bounds of a Timing: those told, else from its earliest to its latest event.
@@ -88,8 +55,5 @@ fn timing_bounds(timing: Option<Raw<'_>>) -> Period {
     }
     let events: Vec<FhirTime> = elements(event).filter_map(|e| time(Some(e))).collect();
     let order = |t: &FhirTime| t.span(chrono_tz::UTC);
-    Period {
-        start: events.iter().copied().min_by_key(order),
-        end: events.iter().copied().max_by_key(order),
-    }
+    Period { start: events.iter().copied().min_by_key(order), end: events.iter().copied().max_by_key(order) }
 }

@@ -16,11 +16,7 @@ pub(super) struct Meta<'a> {
 /// `meta`, which servers may leave out.
 pub(super) fn meta(raw: Option<Raw<'_>>) -> Meta<'_> {
     let [version, last_updated, security] = object(raw, ["versionId", "lastUpdated", "security"]);
-    Meta {
-        version: version.and_then(Raw::text_or_number),
-        last_updated: instant(last_updated),
-        security: codes(security),
-    }
+    Meta { version: version.and_then(Raw::text_or_number), last_updated: instant(last_updated), security: codes(security) }
 }
 
 /// The members of an object that may be absent or no object.
@@ -46,46 +42,31 @@ pub(super) fn instant(raw: Option<Raw<'_>>) -> Option<Timestamp> {
 /// A Period; an end that cannot be read is open.
 pub(super) fn period(raw: Option<Raw<'_>>) -> Period {
     let [start, end] = object(raw, ["start", "end"]);
-    Period {
-        start: time(start),
-        end: time(end),
-    }
+    Period { start: time(start), end: time(end) }
 }
 
 /// The codes of a list of Codings.
 fn codes(codings: Option<Raw<'_>>) -> Vec<String> {
-    elements(codings)
-        .filter_map(|coding| string(object(Some(coding), ["code"])[0]))
-        .collect()
+    elements(codings).filter_map(|coding| string(object(Some(coding), ["code"])[0])).collect()
 }
 
 /// The codings of one CodeableConcept or of a list of them; codings without a code are left out.
 pub(super) fn concepts(raw: Option<Raw<'_>>) -> Vec<Coding> {
-    elements(raw)
-        .flat_map(|concept| elements(object(Some(concept), ["coding"])[0]))
-        .filter_map(coding)
-        .collect()
+    elements(raw).flat_map(|concept| elements(object(Some(concept), ["coding"])[0])).filter_map(coding).collect()
 }
 
 /// A Coding that has a code.
 pub(super) fn coding(raw: Raw<'_>) -> Option<Coding> {
     let [system, code] = raw.members(["system", "code"])?;
-    Some(Coding {
-        system: string(system),
-        code: string(code)?,
-    })
+    Some(Coding { system: string(system), code: string(code)? })
 }
 
 /// The references of one Reference or of a list of them, as sent.
 pub(super) fn references(raw: Option<Raw<'_>>) -> Vec<String> {
-    elements(raw)
-        .filter_map(|reference| string(object(Some(reference), ["reference"])[0]))
-        .collect()
+    elements(raw).filter_map(|reference| string(object(Some(reference), ["reference"])[0])).collect()
 }
 
 /// The first extension whose URL is `url`: the members asked for.
 pub(super) fn extension<'a, const N: usize>(list: Option<Raw<'a>>, url: &str, names: [&str; N]) -> Option<[Option<Raw<'a>>; N]> {
-    elements(list)
-        .find(|e| object(Some(*e), ["url"])[0].and_then(Raw::text).is_some_and(|u| u == url))
-        .and_then(|e| e.members(names))
+    elements(list).find(|e| object(Some(*e), ["url"])[0].and_then(Raw::text).is_some_and(|u| u == url)).and_then(|e| e.members(names))
 }

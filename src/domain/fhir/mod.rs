@@ -87,9 +87,7 @@ pub struct Peek<'a> {
 // What was sent in these places is not checked and may be anything, a patient's data too.
 impl std::fmt::Debug for Peek<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Peek")
-            .field("last_updated", &self.last_updated)
-            .finish_non_exhaustive()
+        f.debug_struct("Peek").field("last_updated", &self.last_updated).finish_non_exhaustive()
     }
 }
 
@@ -142,11 +140,7 @@ fn checked_text(bytes: &[u8]) -> Result<&str, Reject> {
         return Err(Reject::new(RejectCode::TooLarge));
     }
     let text = document_text(bytes)?;
-    if raw::deeper_than(text, MAX_DEPTH) {
-        Err(Reject::new(RejectCode::TooDeep))
-    } else {
-        Ok(text)
-    }
+    if raw::deeper_than(text, MAX_DEPTH) { Err(Reject::new(RejectCode::TooDeep)) } else { Ok(text) }
 }
 
 /// The members that every resource has.
@@ -157,18 +151,13 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn read(kind: ResourceType, resource_type: Option<Raw<'a>>, id: Option<Raw<'a>>, meta_member: Option<Raw<'a>>) -> Result<Self, Reject> {
-        let name = resource_type
-            .ok_or(Reject::new(RejectCode::NoResourceType))?
-            .must_text("resourceType", "a text")?;
+        let name = resource_type.ok_or(Reject::new(RejectCode::NoResourceType))?.must_text("resourceType", "a text")?;
         if name != kind.as_str() {
             return Err(Reject::wrong_type(kind.as_str()));
         }
         let id = id.ok_or(Reject::new(RejectCode::NoId))?.must_text("id", "a text")?;
         let id = FhirId::parse(&id).ok_or(Reject::new(RejectCode::BadId))?;
-        Ok(Self {
-            id,
-            meta: meta(meta_member),
-        })
+        Ok(Self { id, meta: meta(meta_member) })
     }
 
     fn with(self, facts: Facts) -> Projected {

@@ -32,9 +32,7 @@ impl Outcome {
     /// Whether an issue has this code, as its type or among its details.
     #[must_use]
     pub fn has(&self, code: &str) -> bool {
-        self.issues
-            .iter()
-            .any(|i| i.code == code || i.details.iter().any(|d| d.code == code))
+        self.issues.iter().any(|i| i.code == code || i.details.iter().any(|d| d.code == code))
     }
 }
 
@@ -46,19 +44,9 @@ impl std::fmt::Display for Outcome {
         }
         for (i, issue) in self.issues.iter().enumerate() {
             let or_unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
-            write!(
-                f,
-                "{}{}: {}",
-                if i == 0 { "" } else { "; " },
-                or_unknown(&issue.severity),
-                or_unknown(&issue.code)
-            )?;
+            write!(f, "{}{}: {}", if i == 0 { "" } else { "; " }, or_unknown(&issue.severity), or_unknown(&issue.code))?;
             if !issue.details.is_empty() {
-                write!(
-                    f,
-                    " ({})",
-                    issue.details.iter().map(|d| d.code.as_str()).collect::<Vec<_>>().join(", ")
-                )?;
+                write!(f, " ({})", issue.details.iter().map(|d| d.code.as_str()).collect::<Vec<_>>().join(", "))?;
             }
         }
         Ok(())
@@ -85,15 +73,9 @@ pub(super) fn from_issues(issue: Option<Raw<'_>>) -> Outcome {
         for coding in &mut codings {
             coding.system = coding.system.take().filter(|s| s.starts_with("http") || s.starts_with("urn:"));
         }
-        Issue {
-            severity: word(severity),
-            code: word(code),
-            details: codings,
-        }
+        Issue { severity: word(severity), code: word(code), details: codings }
     };
-    Outcome {
-        issues: elements(issue).map(read).collect(),
-    }
+    Outcome { issues: elements(issue).map(read).collect() }
 }
 
 /// Whether a text has the form of an issue code: short, one word. A server may put a sentence where a code belongs.

@@ -73,17 +73,13 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
 }
 
 fn must_boolean(raw: Raw<'_>, field: &str) -> Result<bool, Reject> {
-    raw.boolean()
-        .ok_or_else(|| Reject::bad_field(field, raw.type_name(), "true or false without quotes"))
+    raw.boolean().ok_or_else(|| Reject::bad_field(field, raw.type_name(), "true or false without quotes"))
 }
 
 /// Any `deceased[x]` that is not `false`. A time of death counts whether or not it can be read, even when only its extension was sent
 /// (deceased, time not known): taking a dead person for living is the worse mistake.
 fn deceased(boolean: Option<Raw<'_>>, date_time: Option<Raw<'_>>, extension: Option<Raw<'_>>) -> Result<bool, Reject> {
-    let by_boolean = boolean
-        .map(|raw| must_boolean(raw, "deceasedBoolean"))
-        .transpose()?
-        .unwrap_or(false);
+    let by_boolean = boolean.map(|raw| must_boolean(raw, "deceasedBoolean")).transpose()?.unwrap_or(false);
     if let Some(raw) = date_time {
         raw.must_text("deceasedDateTime", "a date or time")?;
     }
@@ -118,15 +114,8 @@ fn person_name(text: Option<Raw<'_>>, family: Option<Raw<'_>>, given: Option<Raw
     let present = |s: String| Some(s).filter(|s| !s.trim().is_empty());
     let given = elements(given).filter_map(Raw::text).collect::<Vec<_>>().join(" ");
     let (given, family) = (present(given), string(family).and_then(present));
-    let given = if given.is_none() && family.is_none() {
-        string(text).and_then(present)
-    } else {
-        given
-    };
-    (given.is_some() || family.is_some()).then(|| PersonName {
-        given: given.map(Phi::new),
-        family: family.map(Phi::new),
-    })
+    let given = if given.is_none() && family.is_none() { string(text).and_then(present) } else { given };
+    (given.is_some() || family.is_some()).then(|| PersonName { given: given.map(Phi::new), family: family.map(Phi::new) })
 }
 
 /// Languages, the preferred first and otherwise as sent.
@@ -137,10 +126,7 @@ fn languages(communication: Option<Raw<'_>>) -> Vec<SpokenLanguage> {
             let codings = concepts(language);
             let tagged = codings.iter().find(|c| c.system.as_deref() == Some("urn:ietf:bcp:47"));
             let tag = tagged.or_else(|| codings.first())?.code.to_ascii_lowercase().replace('_', "-");
-            Some(SpokenLanguage {
-                tag,
-                preferred: preferred.and_then(Raw::boolean).unwrap_or(false),
-            })
+            Some(SpokenLanguage { tag, preferred: preferred.and_then(Raw::boolean).unwrap_or(false) })
         })
         .collect();
     languages.sort_by_key(|l| Reverse(l.preferred));
@@ -154,17 +140,8 @@ fn contact_point(raw: Raw<'_>) -> Option<ContactPoint> {
     if usage.as_deref() == Some("old") {
         return None;
     }
-    let rank = rank
-        .and_then(Raw::text_or_number)
-        .and_then(|text| text.trim().parse().ok())
-        .filter(|rank| *rank > 0);
-    Some(ContactPoint {
-        system: string(system)?,
-        value: string(value)?.into(),
-        usage,
-        rank,
-        period: period(when),
-    })
+    let rank = rank.and_then(Raw::text_or_number).and_then(|text| text.trim().parse().ok()).filter(|rank| *rank > 0);
+    Some(ContactPoint { system: string(system)?, value: string(value)?.into(), usage, rank, period: period(when) })
 }
 
 /// An address that says something of use and is not marked `old`.
@@ -217,10 +194,7 @@ fn links(link: Option<Raw<'_>>) -> Result<Vec<PatientLink>, Reject> {
             Ok(kind.zip(reference))
         };
         if let Some((kind, other)) = read().map_err(|reject: Reject| reject.within(format_args!("link[{position}]")))? {
-            links.push(PatientLink {
-                kind: kind.into_owned(),
-                other: other.into_owned(),
-            });
+            links.push(PatientLink { kind: kind.into_owned(), other: other.into_owned() });
         }
     }
     Ok(links)

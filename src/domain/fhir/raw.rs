@@ -35,11 +35,7 @@ impl<'a> Raw<'a> {
 
     fn is_absent(self) -> bool {
         self.0 == "null"
-            || self
-                .0
-                .strip_prefix('[')
-                .and_then(|rest| rest.strip_suffix(']'))
-                .is_some_and(|inner| inner.trim_ascii().is_empty())
+            || self.0.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|inner| inner.trim_ascii().is_empty())
     }
 
     /// The text of a JSON string. `None` for other types, and for escapes that are no characters: a lone surrogate, and NUL, which R4
@@ -49,10 +45,7 @@ impl<'a> Raw<'a> {
         if !inner.as_bytes().contains(&b'\\') {
             return Some(Cow::Borrowed(inner));
         }
-        serde_json::from_str::<String>(self.0)
-            .ok()
-            .filter(|text| !text.contains('\0'))
-            .map(Cow::Owned)
+        serde_json::from_str::<String>(self.0).ok().filter(|text| !text.contains('\0')).map(Cow::Owned)
     }
 
     /// As [`Raw::text`], owned.
@@ -80,19 +73,14 @@ impl<'a> Raw<'a> {
     /// The text of a field that decides over people.
     pub(super) fn must_text(self, field: &str, expected: &str) -> Result<Cow<'a, str>, Reject> {
         self.text().ok_or_else(|| {
-            let found = if self.0.starts_with('"') {
-                "a text with an escape that is no character"
-            } else {
-                self.type_name()
-            };
+            let found = if self.0.starts_with('"') { "a text with an escape that is no character" } else { self.type_name() };
             Reject::bad_field(field, found, &format!("{expected} in quotes"))
         })
     }
 
     /// The members of an object that decides over people.
     pub(super) fn must_members<const N: usize>(self, field: &str, names: [&str; N]) -> Result<[Option<Raw<'a>>; N], Reject> {
-        self.members(names)
-            .ok_or_else(|| Reject::bad_field(field, self.type_name(), "an object"))
+        self.members(names).ok_or_else(|| Reject::bad_field(field, self.type_name(), "an object"))
     }
 
     /// The members of those names, in that order. `None` where this is no object.
@@ -103,17 +91,9 @@ impl<'a> Raw<'a> {
     /// The elements of a list, or the value itself where a server left the list out. `null` elements are skipped; positions are those of
     /// the list as sent.
     pub(super) fn elements(self) -> impl Iterator<Item = (usize, Raw<'a>)> {
-        let list = if self.0.starts_with('[') {
-            serde_json::from_str::<Vec<&'a RawValue>>(self.0).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
+        let list = if self.0.starts_with('[') { serde_json::from_str::<Vec<&'a RawValue>>(self.0).unwrap_or_default() } else { Vec::new() };
         let single = (!self.0.starts_with('[')).then_some(self);
-        list.into_iter()
-            .map(|raw| Raw(raw.get()))
-            .chain(single)
-            .enumerate()
-            .filter(|(_, raw)| !raw.is_absent())
+        list.into_iter().map(|raw| Raw(raw.get())).chain(single).enumerate().filter(|(_, raw)| !raw.is_absent())
     }
 }
 

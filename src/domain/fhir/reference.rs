@@ -15,9 +15,7 @@ fn type_and_id(reference: &str) -> Option<(&str, &str)> {
 
 /// The uuid of a `urn:uuid:` reference. Synthea's bundles refer that way, and its NDJSON uses the same uuid as the logical id.
 pub(super) fn urn_uuid(reference: &str) -> Option<&str> {
-    reference
-        .strip_prefix("urn:uuid:")
-        .filter(|uuid| uuid.len() == 36 && FhirId::parse(uuid).is_some())
+    reference.strip_prefix("urn:uuid:").filter(|uuid| uuid.len() == 36 && FhirId::parse(uuid).is_some())
 }
 
 /// The resource type that a reference names (`Practitioner` of `https://ehr.example/r4/Practitioner/7/_history/2`). `None` where it
@@ -50,11 +48,7 @@ mod tests {
             ("http://ehr.example/fhir/Patient/12", Some("Patient"), Some("12")),
             ("https://ehr.example/fhir/Patient/a-b.C/_history/1", Some("Patient"), Some("a-b.C")),
             ("/Patient/12", Some("Patient"), Some("12")),
-            (
-                "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0",
-                None,
-                Some("0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"),
-            ),
+            ("urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", None, Some("0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0")),
             ("urn:uuid:nonsense", None, None),
             ("urn:oid:1.2.3", None, None),
             ("#p1", None, None),

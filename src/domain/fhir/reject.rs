@@ -66,19 +66,12 @@ impl Reject {
             RejectCode::NoResourceType => (Some("resourceType"), " is missing".into()),
             RejectCode::WrongType => (Some("resourceType"), " is another than was asked for".into()),
             RejectCode::NoId => (Some("id"), " is missing".into()),
-            RejectCode::BadId => (
-                Some("id"),
-                " is empty, longer than 255, or has other characters than A-Z a-z 0-9 - . _ ~".into(),
-            ),
+            RejectCode::BadId => (Some("id"), " is empty, longer than 255, or has other characters than A-Z a-z 0-9 - . _ ~".into()),
             RejectCode::BadField => (None, "a field has the wrong type".into()),
             RejectCode::TooLarge => (None, format!("larger than {} MB", super::MAX_RESOURCE_BYTES / (1024 * 1024)).into()),
             RejectCode::TooDeep => (None, format!("nested deeper than {}", super::MAX_DEPTH).into()),
         };
-        Self {
-            code,
-            field: field.map(str::to_owned),
-            detail,
-        }
+        Self { code, field: field.map(str::to_owned), detail }
     }
 
     /// Broken JSON. `at` is where, in bytes; serde_json's own message is not used, since it may quote.
@@ -87,50 +80,30 @@ impl Reject {
             return Self::new(RejectCode::Truncated);
         }
         let detail = format!("not JSON: broken at line {}, column {}", error.line(), error.column());
-        Self {
-            code: RejectCode::NotJson,
-            field: None,
-            detail: detail.into(),
-        }
+        Self { code: RejectCode::NotJson, field: None, detail: detail.into() }
     }
 
     /// Bytes that are no text.
     pub(super) fn not_utf8(error: std::str::Utf8Error) -> Self {
         let detail = format!("not JSON: not UTF-8 from byte {} on", error.valid_up_to() + 1);
-        Self {
-            code: RejectCode::NotJson,
-            field: None,
-            detail: detail.into(),
-        }
+        Self { code: RejectCode::NotJson, field: None, detail: detail.into() }
     }
 
     /// Another resource type than `expected`.
     pub(super) fn wrong_type(expected: &str) -> Self {
         let detail = format!(" is another than {expected}");
-        Self {
-            code: RejectCode::WrongType,
-            field: Some("resourceType".to_owned()),
-            detail: detail.into(),
-        }
+        Self { code: RejectCode::WrongType, field: Some("resourceType".to_owned()), detail: detail.into() }
     }
 
     /// A field of the wrong JSON type.
     pub(super) fn bad_field(field: &str, found: &str, expected: &str) -> Self {
         let detail = format!(" is {found}, {expected} was expected");
-        Self {
-            code: RejectCode::BadField,
-            field: Some(field.to_owned()),
-            detail: detail.into(),
-        }
+        Self { code: RejectCode::BadField, field: Some(field.to_owned()), detail: detail.into() }
     }
 
     /// A field that is needed and missing.
     pub(super) fn missing(field: &str) -> Self {
-        Self {
-            code: RejectCode::BadField,
-            field: Some(field.to_owned()),
-            detail: " is missing".into(),
-        }
+        Self { code: RejectCode::BadField, field: Some(field.to_owned()), detail: " is missing".into() }
     }
 
     /// The same fault seen from further out: `actor` within `participant[1]`. An empty field is the outer one itself.

@@ -23,30 +23,21 @@ fn resource(kind: ResourceType, members: &Value) -> Vec<u8> {
 }
 
 fn patient(members: &Value) -> PatientFacts {
-    match project(ResourceType::Patient, &resource(ResourceType::Patient, members))
-        .unwrap()
-        .facts
-    {
+    match project(ResourceType::Patient, &resource(ResourceType::Patient, members)).unwrap().facts {
         Facts::Patient(facts) => *facts,
         _ => panic!("not a Patient"),
     }
 }
 
 fn appointment(members: &Value) -> AppointmentFacts {
-    match project(ResourceType::Appointment, &resource(ResourceType::Appointment, members))
-        .unwrap()
-        .facts
-    {
+    match project(ResourceType::Appointment, &resource(ResourceType::Appointment, members)).unwrap().facts {
         Facts::Appointment(facts) => *facts,
         _ => panic!("not an Appointment"),
     }
 }
 
 fn care_plan(members: &Value) -> CarePlanFacts {
-    match project(ResourceType::CarePlan, &resource(ResourceType::CarePlan, members))
-        .unwrap()
-        .facts
-    {
+    match project(ResourceType::CarePlan, &resource(ResourceType::CarePlan, members)).unwrap().facts {
         Facts::CarePlan(facts) => *facts,
         _ => panic!("not a CarePlan"),
     }
@@ -60,13 +51,7 @@ fn rejected(kind: ResourceType, members: &Value) -> Reject {
 fn a_head_is_read() {
     let text = br#" {"meta":{"versionId":"3","lastUpdated":"2026-11-22T14:30:07.973Z","security":[{"code":"R"},{"display":"x"}]},
         "resourceType":"Patient","id":"92632408-6b72"} "#;
-    let Projected {
-        id,
-        version,
-        last_updated,
-        security,
-        facts,
-    } = project(ResourceType::Patient, text).unwrap();
+    let Projected { id, version, last_updated, security, facts } = project(ResourceType::Patient, text).unwrap();
     assert_eq!(id.as_str(), "92632408-6b72");
     assert_eq!(version.as_deref(), Some("3"));
     assert_eq!(last_updated, Timestamp::parse("2026-11-22T14:30:07.973Z"));
@@ -101,11 +86,7 @@ fn a_peek_takes_any_type_and_asks_for_no_id() {
 
 #[test]
 fn what_is_no_resource_says_why() {
-    let deep = format!(
-        r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#,
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let deep = format!(r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let huge = vec![b' '; MAX_RESOURCE_BYTES + 1];
     let cases: [(&[u8], RejectCode, &str); 21] = [
         (b"", RejectCode::Truncated, "cut off"),
@@ -114,43 +95,19 @@ fn what_is_no_resource_says_why() {
         (b"nonsense", RejectCode::NotJson, "line 1, column 2"),
         (br#"{"resourceType":"Patient","id":"1"} {}"#, RejectCode::NotJson, "column 37"),
         (br#"{"resourceType":"Patient","id":"1",}"#, RejectCode::NotJson, "not JSON"),
-        (
-            b"{\"resourceType\":\"Patient\",\"id\":\"J\xfcrgen\"}",
-            RejectCode::NotJson,
-            "not UTF-8 from byte 34 on",
-        ),
+        (b"{\"resourceType\":\"Patient\",\"id\":\"J\xfcrgen\"}", RejectCode::NotJson, "not UTF-8 from byte 34 on"),
         (b"[]", RejectCode::NotAnObject, "a JSON object was expected"),
         (b"null", RejectCode::NotAnObject, "a JSON object was expected"),
         (b"5", RejectCode::NotAnObject, "a JSON object was expected"),
         (br#""Patient""#, RejectCode::NotAnObject, "a JSON object was expected"),
         (b"{}", RejectCode::NoResourceType, "resourceType is missing"),
-        (
-            br#"{"resourceType":null,"id":"1"}"#,
-            RejectCode::NoResourceType,
-            "resourceType is missing",
-        ),
-        (
-            br#"{"resourceType":"Person","id":"1"}"#,
-            RejectCode::WrongType,
-            "resourceType is another than Patient",
-        ),
-        (
-            br#"{"resourceType":5,"id":"1"}"#,
-            RejectCode::BadField,
-            "resourceType is a number, a text in quotes was expected",
-        ),
+        (br#"{"resourceType":null,"id":"1"}"#, RejectCode::NoResourceType, "resourceType is missing"),
+        (br#"{"resourceType":"Person","id":"1"}"#, RejectCode::WrongType, "resourceType is another than Patient"),
+        (br#"{"resourceType":5,"id":"1"}"#, RejectCode::BadField, "resourceType is a number, a text in quotes was expected"),
         (br#"{"resourceType":"Patient"}"#, RejectCode::NoId, "id is missing"),
         (br#"{"resourceType":"Patient","id":null}"#, RejectCode::NoId, "id is missing"),
-        (
-            br#"{"resourceType":"Patient","id":12}"#,
-            RejectCode::BadField,
-            "id is a number, a text in quotes was expected",
-        ),
-        (
-            br#"{"resourceType":"Patient","id":"a/b"}"#,
-            RejectCode::BadId,
-            "id is empty, longer than 255",
-        ),
+        (br#"{"resourceType":"Patient","id":12}"#, RejectCode::BadField, "id is a number, a text in quotes was expected"),
+        (br#"{"resourceType":"Patient","id":"a/b"}"#, RejectCode::BadId, "id is empty, longer than 255"),
         (deep.as_bytes(), RejectCode::TooDeep, "nested deeper than 127"),
         (&huge, RejectCode::TooLarge, "larger than 16 MB"),
     ];
@@ -167,124 +124,48 @@ fn brackets_in_texts_do_not_nest() {
     let text = format!("{}\\\"{}", "[{".repeat(500), "]".repeat(3));
     let json = format!(r#"{{"resourceType":"Patient","id":"1","text":"{text}"}}"#);
     assert!(project(ResourceType::Patient, json.as_bytes()).is_ok());
-    let nest = |depth: usize| {
-        format!(
-            r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#,
-            "[".repeat(depth),
-            "]".repeat(depth)
-        )
-    };
+    let nest = |depth: usize| format!(r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
     assert!(project(ResourceType::Patient, nest(MAX_DEPTH - 1).as_bytes()).is_ok());
-    assert!(
-        serde_json::from_str::<Value>(&nest(MAX_DEPTH - 1)).is_ok(),
-        "whoever reads the kept body later can"
-    );
-    assert_eq!(
-        project(ResourceType::Patient, nest(MAX_DEPTH).as_bytes()).unwrap_err().code,
-        RejectCode::TooDeep
-    );
+    assert!(serde_json::from_str::<Value>(&nest(MAX_DEPTH - 1)).is_ok(), "whoever reads the kept body later can");
+    assert_eq!(project(ResourceType::Patient, nest(MAX_DEPTH).as_bytes()).unwrap_err().code, RejectCode::TooDeep);
 }
 
 #[test]
 fn fields_that_decide_over_people_must_have_their_type() {
     use ResourceType::{Appointment, CarePlan, Patient};
     let cases = [
-        (
-            Patient,
-            json!({"birthDate": 19500101}),
-            "birthDate is a number, a date in quotes was expected",
-        ),
-        (
-            Patient,
-            json!({"birthDate": {"year": 1950}}),
-            "birthDate is an object, a date in quotes was expected",
-        ),
-        (
-            Patient,
-            json!({"birthDate": ["1950-01-01"]}),
-            "birthDate is a list, a date in quotes was expected",
-        ),
-        (
-            Patient,
-            json!({"active": "true"}),
-            "active is a text, true or false without quotes was expected",
-        ),
-        (
-            Patient,
-            json!({"deceasedBoolean": 1}),
-            "deceasedBoolean is a number, true or false without quotes was expected",
-        ),
-        (
-            Patient,
-            json!({"deceasedDateTime": true}),
-            "deceasedDateTime is true or false, a date or time in quotes was expected",
-        ),
+        (Patient, json!({"birthDate": 19500101}), "birthDate is a number, a date in quotes was expected"),
+        (Patient, json!({"birthDate": {"year": 1950}}), "birthDate is an object, a date in quotes was expected"),
+        (Patient, json!({"birthDate": ["1950-01-01"]}), "birthDate is a list, a date in quotes was expected"),
+        (Patient, json!({"active": "true"}), "active is a text, true or false without quotes was expected"),
+        (Patient, json!({"deceasedBoolean": 1}), "deceasedBoolean is a number, true or false without quotes was expected"),
+        (Patient, json!({"deceasedDateTime": true}), "deceasedDateTime is true or false, a date or time in quotes was expected"),
         (Patient, json!({"link": ["Patient/2"]}), "link[0] is a text, an object was expected"),
-        (
-            Patient,
-            json!({"link": [null, {"type": 1}]}),
-            "link[1].type is a number, a code in quotes was expected",
-        ),
-        (
-            Patient,
-            json!({"link": {"type": "replaced-by", "other": "Patient/2"}}),
-            "link[0].other is a text, an object was expected",
-        ),
+        (Patient, json!({"link": [null, {"type": 1}]}), "link[1].type is a number, a code in quotes was expected"),
+        (Patient, json!({"link": {"type": "replaced-by", "other": "Patient/2"}}), "link[0].other is a text, an object was expected"),
         (
             Patient,
             json!({"link": [{"type": "replaced-by", "other": {"reference": 2}}]}),
             "link[0].other.reference is a number, a reference in quotes was expected",
         ),
-        (
-            Appointment,
-            json!({"status": 1}),
-            "status is a number, a code in quotes was expected",
-        ),
+        (Appointment, json!({"status": 1}), "status is a number, a code in quotes was expected"),
         (Appointment, json!({"status": null}), "status is missing"),
-        (
-            Appointment,
-            json!({"start": 1764579600}),
-            "start is a number, an instant in quotes was expected",
-        ),
-        (
-            Appointment,
-            json!({"participant": "Patient/1"}),
-            "participant[0] is a text, an object was expected",
-        ),
-        (
-            Appointment,
-            json!({"participant": [{}, {"actor": "Patient/1"}]}),
-            "participant[1].actor is a text, an object was expected",
-        ),
+        (Appointment, json!({"start": 1764579600}), "start is a number, an instant in quotes was expected"),
+        (Appointment, json!({"participant": "Patient/1"}), "participant[0] is a text, an object was expected"),
+        (Appointment, json!({"participant": [{}, {"actor": "Patient/1"}]}), "participant[1].actor is a text, an object was expected"),
         (
             Appointment,
             json!({"participant": [{"actor": {"reference": 5}}]}),
             "participant[0].actor.reference is a number, a reference in quotes was expected",
         ),
-        (
-            Appointment,
-            json!({"participant": [{"status": false}]}),
-            "participant[0].status is true or false, a code in quotes was expected",
-        ),
+        (Appointment, json!({"participant": [{"status": false}]}), "participant[0].status is true or false, a code in quotes was expected"),
         (CarePlan, json!({"status": []}), "status is missing"),
-        (
-            CarePlan,
-            json!({"subject": "Patient/1"}),
-            "subject is a text, an object was expected",
-        ),
-        (
-            CarePlan,
-            json!({"subject": {"reference": 1}}),
-            "subject.reference is a number, a reference in quotes was expected",
-        ),
+        (CarePlan, json!({"subject": "Patient/1"}), "subject is a text, an object was expected"),
+        (CarePlan, json!({"subject": {"reference": 1}}), "subject.reference is a number, a reference in quotes was expected"),
     ];
     for (kind, members, words) in cases {
         let reject = rejected(kind, &members);
-        assert_eq!(
-            (reject.code, reject.to_string().as_str()),
-            (RejectCode::BadField, words),
-            "{members}"
-        );
+        assert_eq!((reject.code, reject.to_string().as_str()), (RejectCode::BadField, words), "{members}");
         assert!(words.starts_with(reject.field.as_deref().unwrap()), "{members}");
     }
 }
@@ -298,11 +179,7 @@ fn dates_that_do_not_exist_are_left_out() {
         assert_eq!(patient(&json!({"birthDate": text})).birth_date, FhirTime::parse(text), "{text}");
     }
     let facts = appointment(&json!({"start": "2026-11-23", "end": "2026-11-23T10:00:00", "created": "2026-11-22"}));
-    assert_eq!(
-        (facts.start, facts.end, facts.created),
-        (None, None, FhirTime::parse("2026-11-22")),
-        "an instant has a time and an offset"
-    );
+    assert_eq!((facts.start, facts.end, facts.created), (None, None, FhirTime::parse("2026-11-22")), "an instant has a time and an offset");
 }
 
 #[test]
@@ -325,10 +202,7 @@ fn anything_but_false_is_deceased() {
     for (members, expected) in cases {
         assert_eq!(patient(&members).deceased, expected, "{members}");
     }
-    assert_eq!(
-        patient(&json!({"deceasedDateTime": "2022-07"})).deceased_at,
-        FhirTime::parse("2022-07")
-    );
+    assert_eq!(patient(&json!({"deceasedDateTime": "2022-07"})).deceased_at, FhirTime::parse("2022-07"));
 }
 
 #[test]
@@ -339,22 +213,10 @@ fn the_name_to_address_a_patient_by() {
             Some("Peter James"),
             Some("Chalmers"),
         ),
-        (
-            json!([{"use": "nickname", "given": ["Jimmy"]}, {"use": "usual", "given": ["Jim"]}]),
-            Some("Jim"),
-            None,
-        ),
-        (
-            json!([{"use": "maiden", "family": "Windsor"}, {"family": "Chalmers"}]),
-            None,
-            Some("Chalmers"),
-        ),
+        (json!([{"use": "nickname", "given": ["Jimmy"]}, {"use": "usual", "given": ["Jim"]}]), Some("Jim"), None),
+        (json!([{"use": "maiden", "family": "Windsor"}, {"family": "Chalmers"}]), None, Some("Chalmers")),
         (json!([{"use": "old", "family": "Windsor"}]), None, None),
-        (
-            json!([{"use": "official", "family": "Before", "period": {"end": "2020"}}, {"family": "After"}]),
-            None,
-            Some("After"),
-        ),
+        (json!([{"use": "official", "family": "Before", "period": {"end": "2020"}}, {"family": "After"}]), None, Some("After")),
         (json!([{"use": "official", "text": "张无忌"}]), Some("张无忌"), None),
         (json!([{"use": "official"}, {"use": "usual", "family": "Real"}]), None, Some("Real")),
         (
@@ -369,11 +231,7 @@ fn the_name_to_address_a_patient_by() {
         let facts = patient(&json!({"name": name})).name;
         let shown = |part: Option<crate::model::Phi<String>>| part.map(crate::model::Phi::into_inner);
         let given = given.map(str::trim);
-        assert_eq!(
-            (shown(facts.given).as_deref().map(str::trim), shown(facts.family).as_deref()),
-            (given, family),
-            "{name}"
-        );
+        assert_eq!((shown(facts.given).as_deref().map(str::trim), shown(facts.family).as_deref()), (given, family), "{name}");
     }
 }
 
@@ -408,21 +266,12 @@ fn a_patient_full_of_oddities_keeps_what_can_be_read() {
     assert_eq!((facts.active, facts.gender, facts.interpreter_needed), (None, None, Some(true)));
     let telecom: Vec<_> = facts.telecom.iter().map(|t| (t.value.expose().as_str(), t.rank)).collect();
     assert_eq!(telecom, [("555-0100", Some(2)), ("a@example.org", None)]);
-    assert_eq!(
-        (facts.telecom[0].period.start, facts.telecom[0].period.end),
-        (FhirTime::parse("2020"), None)
-    );
+    assert_eq!((facts.telecom[0].period.start, facts.telecom[0].period.end), (FhirTime::parse("2020"), None));
     assert_eq!(facts.addresses.len(), 1);
-    assert_eq!(
-        (facts.addresses[0].zone.as_deref(), facts.addresses[0].postal_code.as_ref()),
-        (Some("America/New_York"), None)
-    );
+    assert_eq!((facts.addresses[0].zone.as_deref(), facts.addresses[0].postal_code.as_ref()), (Some("America/New_York"), None));
     let languages: Vec<_> = facts.languages.iter().map(|l| (l.tag.as_str(), l.preferred)).collect();
     assert_eq!(languages, [("es-mx", true), ("en-us", false)]);
-    assert_eq!(
-        facts.links.iter().map(|l| (l.kind.as_str(), l.other.as_str())).collect::<Vec<_>>(),
-        [("replaced-by", "Patient/9")]
-    );
+    assert_eq!(facts.links.iter().map(|l| (l.kind.as_str(), l.other.as_str())).collect::<Vec<_>>(), [("replaced-by", "Patient/9")]);
     assert_eq!(facts.general_practitioner, ["Practitioner/1"]);
 }
 
@@ -457,16 +306,10 @@ fn an_appointment_is_read() {
         ]
     }));
     assert_eq!(facts.status, "cancelled");
-    assert_eq!(
-        (facts.start, facts.end),
-        (Timestamp::parse("2026-11-23T09:30:00Z"), Timestamp::parse("2026-11-23T10:00:00Z"))
-    );
+    assert_eq!((facts.start, facts.end), (Timestamp::parse("2026-11-23T09:30:00Z"), Timestamp::parse("2026-11-23T10:00:00Z")));
     assert_eq!(facts.patients, ["12", "13"]);
     assert_eq!(facts.patient_status.as_deref(), Some("declined"));
-    assert_eq!(
-        facts.practitioners,
-        ["Practitioner/1", "http://h/fhir/PractitionerRole/2/_history/1"]
-    );
+    assert_eq!(facts.practitioners, ["Practitioner/1", "http://h/fhir/PractitionerRole/2/_history/1"]);
     assert_eq!(facts.locations, ["Location/3"]);
     assert_eq!(facts.services.iter().map(|c| c.code.as_str()).collect::<Vec<_>>(), ["124", "gp"]);
     assert_eq!(facts.kinds.len(), 1);
@@ -486,11 +329,7 @@ fn a_participant_by_urn() {
     for (participants, patients) in cases {
         let facts = appointment(&json!({"participant": participants}));
         assert_eq!(facts.patients.len(), patients, "{participants}");
-        assert_eq!(
-            facts.patient_status.as_deref(),
-            (patients > 0).then_some("tentative"),
-            "{participants}"
-        );
+        assert_eq!(facts.patient_status.as_deref(), (patients > 0).then_some("tentative"), "{participants}");
     }
 }
 
@@ -509,14 +348,8 @@ fn a_care_plan_is_read() {
             null, "x", []
         ]
     }));
-    assert_eq!(
-        (facts.status.as_str(), facts.intent.as_deref(), facts.patient.as_deref()),
-        ("active", Some("plan"), Some("example"))
-    );
-    assert_eq!(
-        (facts.period.start, facts.period.end),
-        (FhirTime::parse("2026-01"), FhirTime::parse("2026-12-31"))
-    );
+    assert_eq!((facts.status.as_str(), facts.intent.as_deref(), facts.patient.as_deref()), ("active", Some("plan"), Some("example")));
+    assert_eq!((facts.period.start, facts.period.end), (FhirTime::parse("2026-01"), FhirTime::parse("2026-12-31")));
     assert_eq!(facts.addresses, ["#p1"]);
     let scheduled: Vec<_> = facts.activities.iter().map(|a| (a.scheduled.start, a.scheduled.end)).collect();
     assert_eq!(
@@ -561,9 +394,7 @@ fn the_last_of_duplicate_members_counts() {
 #[test]
 fn escapes_are_read_and_what_is_no_character_is_left_out() {
     let text = br#"{"resourceType":"Pati\u0065nt","\u0069d":"1","gender":"\ud800","name":[{"family":"O\u0027Neil","given":["a\u0000b"]}]}"#;
-    let Facts::Patient(facts) = project(ResourceType::Patient, text).unwrap().facts else {
-        panic!("not a Patient")
-    };
+    let Facts::Patient(facts) = project(ResourceType::Patient, text).unwrap().facts else { panic!("not a Patient") };
     assert_eq!(facts.name.family.unwrap().expose(), "O'Neil");
     assert_eq!((facts.gender, facts.name.given), (None, None));
 }
@@ -579,17 +410,8 @@ fn outcomes_tell_codes_only() {
     assert_eq!(said.to_string(), "fatal: processing (4119); warning: not-found; unknown: unknown");
     assert!(said.is_error() && said.has("4119") && said.has("not-found") && !said.has("4101"));
     assert!(!format!("{said:?}").contains("Ada"));
-    for other in [
-        &b"{}"[..],
-        b"[]",
-        b"",
-        br#"{"resourceType":"Patient"}"#,
-        br#"{"resourceType":["OperationOutcome"]}"#,
-    ] {
+    for other in [&b"{}"[..], b"[]", b"", br#"{"resourceType":"Patient"}"#, br#"{"resourceType":["OperationOutcome"]}"#] {
         assert_eq!(outcome(other), None);
     }
-    assert_eq!(
-        outcome(br#"{"resourceType":"OperationOutcome"}"#).unwrap().to_string(),
-        "no issues told"
-    );
+    assert_eq!(outcome(br#"{"resourceType":"OperationOutcome"}"#).unwrap().to_string(), "no issues told");
 }

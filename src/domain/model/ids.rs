@@ -48,9 +48,7 @@ impl FhirId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let ok = (1..=255).contains(&text.len())
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
             && text != "."
             && text != "..";
         ok.then(|| Self(text.to_owned()))

@@ -35,23 +35,13 @@ impl Timestamp {
     /// As a chrono instant; instants outside chrono's range are clamped to it.
     #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 {
-            DateTime::<Utc>::MIN_UTC
-        } else {
-            DateTime::<Utc>::MAX_UTC
-        })
+        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
     }
 
     /// This instant moved by `delta`, saturating.
     #[must_use]
     pub fn plus(self, delta: TimeDelta) -> Self {
-        Self(
-            self.0.saturating_add(
-                delta
-                    .num_microseconds()
-                    .unwrap_or(if delta < TimeDelta::zero() { i64::MIN } else { i64::MAX }),
-            ),
-        )
+        Self(self.0.saturating_add(delta.num_microseconds().unwrap_or(if delta < TimeDelta::zero() { i64::MIN } else { i64::MAX })))
     }
 
     /// Time from `earlier` to this instant.
@@ -99,10 +89,7 @@ impl FhirTime {
                 let (y, m) = (y.parse().ok()?, m.parse().ok()?);
                 (1..=12).contains(&m).then_some(Self::Month(y, m))
             }
-            10 => NaiveDate::parse_from_str(text, "%Y-%m-%d")
-                .ok()
-                .filter(|d| d.year() >= 0)
-                .map(Self::Day),
+            10 => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|d| d.year() >= 0).map(Self::Day),
             n if n > 10 => Timestamp::parse(text).map(Self::Instant),
             _ => None,
         }
@@ -118,17 +105,10 @@ impl FhirTime {
             Self::Instant(t) => (t, Timestamp(t.0.saturating_add(1))),
             Self::Day(d) => (day_start(d, zone), far(d.succ_opt(), false)),
             Self::Month(y, m) => {
-                let next = if m == 12 {
-                    NaiveDate::from_ymd_opt(y + 1, 1, 1)
-                } else {
-                    NaiveDate::from_ymd_opt(y, m + 1, 1)
-                };
+                let next = if m == 12 { NaiveDate::from_ymd_opt(y + 1, 1, 1) } else { NaiveDate::from_ymd_opt(y, m + 1, 1) };
                 (far(NaiveDate::from_ymd_opt(y, m, 1), true), far(next, false))
             }
-            Self::Year(y) => (
-                far(NaiveDate::from_ymd_opt(y, 1, 1), true),
-                far(NaiveDate::from_ymd_opt(y + 1, 1, 1), false),
-            ),
+            Self::Year(y) => (far(NaiveDate::from_ymd_opt(y, 1, 1), true), far(NaiveDate::from_ymd_opt(y + 1, 1, 1), false)),
         }
     }
 
@@ -155,10 +135,7 @@ pub fn civil(date: NaiveDate, time: NaiveTime, zone: chrono_tz::Tz) -> Timestamp
     (0..=24 * 4)
         .filter_map(|quarter| wanted.checked_add_signed(TimeDelta::minutes(15 * quarter)))
         .find_map(|t| zone.from_local_datetime(&t).earliest())
-        .map_or_else(
-            || Timestamp::from(Utc.from_utc_datetime(&wanted)),
-            |t| Timestamp::from(t.with_timezone(&Utc)),
-        )
+        .map_or_else(|| Timestamp::from(Utc.from_utc_datetime(&wanted)), |t| Timestamp::from(t.with_timezone(&Utc)))
 }
 
 impl std::fmt::Display for FhirTime {

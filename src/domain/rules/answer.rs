@@ -113,10 +113,7 @@ impl LeafSet {
     /// The bytes to store: the bits in order, trailing zero bytes left out.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = std::iter::once(&self.first)
-            .chain(&self.rest)
-            .flat_map(|word| word.to_le_bytes())
-            .collect();
+        let mut bytes: Vec<u8> = std::iter::once(&self.first).chain(&self.rest).flat_map(|word| word.to_le_bytes()).collect();
         while bytes.last() == Some(&0) {
             bytes.pop();
         }
@@ -126,11 +123,7 @@ impl LeafSet {
     /// Reads stored bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        bytes
-            .iter()
-            .enumerate()
-            .flat_map(|(i, byte)| (0..8).filter(move |b| byte >> b & 1 == 1).map(move |b| i * 8 + b))
-            .collect()
+        bytes.iter().enumerate().flat_map(|(i, byte)| (0..8).filter(move |b| byte >> b & 1 == 1).map(move |b| i * 8 + b)).collect()
     }
 }
 

@@ -53,10 +53,7 @@ pub struct Attribute {
 
 impl std::fmt::Debug for Attribute {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Attribute")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("Attribute").field("name", &self.name).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -89,18 +86,8 @@ mod tests {
         for row in attributes() {
             assert!(names.insert(row.name), "{} is there twice", row.name);
             assert!(row.meaning.ends_with('.'), "{}", row.name);
-            assert_eq!(
-                row.kind == Type::Integer || row.kind == Type::Count,
-                row.unit.is_some(),
-                "{}",
-                row.name
-            );
-            assert_eq!(
-                row.kind == Type::Count,
-                matches!(row.derivation, Derivation::Events(_)),
-                "{}",
-                row.name
-            );
+            assert_eq!(row.kind == Type::Integer || row.kind == Type::Count, row.unit.is_some(), "{}", row.name);
+            assert_eq!(row.kind == Type::Count, matches!(row.derivation, Derivation::Events(_)), "{}", row.name);
             let rule = crate::rules::parse(row.example).unwrap_or_else(|e| panic!("{}: {e:?}", row.name));
             assert_eq!(check::mistakes(&rule, row.example), [], "{}", row.name);
             assert!(row.example.contains(row.name), "{}", row.name);

@@ -65,14 +65,8 @@ pub struct Code {
 impl Code {
     fn parse(text: &str) -> Self {
         match text.split_once('|') {
-            Some((system, code)) => Self {
-                system: Some(system.to_owned()),
-                code: code.to_owned(),
-            },
-            None => Self {
-                system: None,
-                code: text.to_owned(),
-            },
+            Some((system, code)) => Self { system: Some(system.to_owned()), code: code.to_owned() },
+            None => Self { system: None, code: text.to_owned() },
         }
     }
 
@@ -115,28 +109,15 @@ pub fn check(test: &Test, text: &str) -> Result<Checked, Vec<Mistake>> {
     let name = &test.attribute;
     let Some(attribute) = catalogue::attribute(&name.text) else {
         let meant = suggestion(&name.text, catalogue::attributes().map(|a| a.name));
-        return Err(vec![Mistake::at(
-            text,
-            name.at.0,
-            format!("there is no attribute `{}`{meant}", name.text),
-        )]);
+        return Err(vec![Mistake::at(text, name.at.0, format!("there is no attribute `{}`{meant}", name.text))]);
     };
-    let mut checker = Checker {
-        attribute,
-        text,
-        test,
-        mistakes: Vec::new(),
-    };
+    let mut checker = Checker { attribute, text, test, mistakes: Vec::new() };
     if test.period.is_some() && attribute.kind != Type::Count {
         checker.wrong(name.at.0, "is not counted, so `in last` has no meaning for it");
     }
     let question = checker.question();
     match question {
-        Some(question) if checker.mistakes.is_empty() => Ok(Checked {
-            attribute,
-            period: test.period,
-            question,
-        }),
+        Some(question) if checker.mistakes.is_empty() => Ok(Checked { attribute, period: test.period, question }),
         _ => Err(checker.mistakes),
     }
 }
@@ -152,11 +133,7 @@ impl Checker<'_> {
     /// `age` is a whole number, ...; write for example ...
     fn wrong(&mut self, at: usize, what: &str) -> Option<Question> {
         let Attribute { name, kind, example, .. } = self.attribute;
-        self.mistakes.push(Mistake::at(
-            self.text,
-            at,
-            format!("`{name}` is {kind} and {what}; write for example `{example}`"),
-        ));
+        self.mistakes.push(Mistake::at(self.text, at, format!("`{name}` is {kind} and {what}; write for example `{example}`")));
         None
     }
 
@@ -233,11 +210,7 @@ impl Checker<'_> {
                 let values = self.attribute.values;
                 if !values.is_empty() && !values.contains(&text.as_str()) {
                     let meant = suggestion(text, values.iter().copied());
-                    let message = format!(
-                        "`{}` is never \"{text}\", only one of {}{meant}",
-                        self.attribute.name,
-                        values.join(", ")
-                    );
+                    let message = format!("`{}` is never \"{text}\", only one of {}{meant}", self.attribute.name, values.join(", "));
                     self.mistakes.push(Mistake::at(self.text, operand.at.0, message));
                     return None;
                 }

@@ -74,20 +74,13 @@ impl Definition {
             Ok(table) => table,
             Err(error) => return Err(vec![toml_mistake(file, &error)]),
         };
-        let mut reader = Reader {
-            table: &table,
-            mistakes: Vec::new(),
-        };
+        let mut reader = Reader { table: &table, mistakes: Vec::new() };
         for key in table.keys().filter(|k| !KEYS.contains(&k.as_str())) {
-            reader
-                .mistakes
-                .push(Mistake::new(format!("there is no member `{key}`{}", suggestion(key, KEYS))));
+            reader.mistakes.push(Mistake::new(format!("there is no member `{key}`{}", suggestion(key, KEYS))));
         }
         let id = reader.text("id").unwrap_or_default();
         if !id.is_empty() && !is_segment_id(&id) {
-            reader.mistake(format!(
-                "`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter"
-            ));
+            reader.mistake(format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter"));
         }
         let title = reader.text("title").unwrap_or_default();
         let description = reader.text("description").unwrap_or_default();
@@ -103,15 +96,7 @@ impl Definition {
         }
         let mut mistakes = reader.mistakes;
         if mistakes.is_empty() {
-            return Ok(Self {
-                id,
-                title,
-                stage,
-                description,
-                unknown,
-                rule,
-                rule_text,
-            });
+            return Ok(Self { id, title, stage, description, unknown, rule, rule_text });
         }
         // In the order of the text, so that a mistake of a type stands between two of grammar.
         mistakes.sort_by_key(|m| m.place);
@@ -119,10 +104,7 @@ impl Definition {
             mistakes.truncate(MAX_MISTAKES);
             mistakes.push(Mistake::and_more());
         }
-        Err(mistakes
-            .into_iter()
-            .map(|m| if id.is_empty() { m } else { m.within(&id) })
-            .collect())
+        Err(mistakes.into_iter().map(|m| if id.is_empty() { m } else { m.within(&id) }).collect())
     }
 
     /// The definition as a file in one fixed form: equal definitions give equal texts, however they were written. Versions are made
@@ -139,18 +121,12 @@ impl Definition {
             ("rule", &rule),
         ];
         // A JSON string is a basic string of TOML.
-        members.iter().fold(String::new(), |text, (key, value)| {
-            text + key + " = " + &serde_json::Value::from(*value).to_string() + "\n"
-        })
+        members.iter().fold(String::new(), |text, (key, value)| text + key + " = " + &serde_json::Value::from(*value).to_string() + "\n")
     }
 }
 
 fn toml_mistake(file: &str, error: &toml::de::Error) -> Mistake {
-    let line = error
-        .span()
-        .and_then(|span| file.get(..span.start))
-        .map_or(0, |before| before.matches('\n').count())
-        + 1;
+    let line = error.span().and_then(|span| file.get(..span.start)).map_or(0, |before| before.matches('\n').count()) + 1;
     Mistake::new(format!("line {line} is not TOML: {}", error.message()))
 }
 

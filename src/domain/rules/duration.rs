@@ -71,9 +71,7 @@ impl Duration {
     #[must_use]
     pub fn new(amount: u32, unit: Unit) -> Option<Self> {
         let minutes = u64::from(amount) * unit.longest_minutes();
-        (1..=Self::LONGEST_YEARS * Unit::Years.longest_minutes())
-            .contains(&minutes)
-            .then_some(Self { amount, unit })
+        (1..=Self::LONGEST_YEARS * Unit::Years.longest_minutes()).contains(&minutes).then_some(Self { amount, unit })
     }
 
     /// Reads `72h`, `12 months`.
@@ -110,18 +108,10 @@ impl Duration {
 
     fn shift_date(self, date: NaiveDate, later: bool) -> Option<NaiveDate> {
         let days = |n: u32| {
-            if later {
-                date.checked_add_days(Days::new(n.into()))
-            } else {
-                date.checked_sub_days(Days::new(n.into()))
-            }
+            if later { date.checked_add_days(Days::new(n.into())) } else { date.checked_sub_days(Days::new(n.into())) }
         };
         let months = |n: u32| {
-            if later {
-                date.checked_add_months(Months::new(n))
-            } else {
-                date.checked_sub_months(Months::new(n))
-            }
+            if later { date.checked_add_months(Months::new(n)) } else { date.checked_sub_months(Months::new(n)) }
         };
         match self.unit {
             Unit::Minutes | Unit::Hours => None,
@@ -166,9 +156,7 @@ mod tests {
             let moved = Duration::parse(text).unwrap().after(Timestamp::parse(from).unwrap(), zone);
             assert_eq!(moved.to_string(), to, "{from} + {text}");
         }
-        let back = Duration::parse("12 months")
-            .unwrap()
-            .before(Timestamp::parse("2028-02-29T15:00:00Z").unwrap(), zone);
+        let back = Duration::parse("12 months").unwrap().before(Timestamp::parse("2028-02-29T15:00:00Z").unwrap(), zone);
         assert_eq!(back.to_string(), "2027-02-28T15:00:00Z");
     }
 

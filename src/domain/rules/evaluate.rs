@@ -33,10 +33,7 @@ impl RuleSet {
     #[must_use]
     pub fn evaluate_only(&self, segments: &[usize], person: &PersonFacts, site: &Site, now: Timestamp) -> Vec<Answer> {
         let run = self.run_only(segments, person, site, now);
-        segments
-            .iter()
-            .filter_map(|place| run.answers.get(*place).cloned().flatten())
-            .collect()
+        segments.iter().filter_map(|place| run.answers.get(*place).cloned().flatten()).collect()
     }
 
     /// A run in which these segments and what they refer to are answered.
@@ -48,19 +45,11 @@ impl RuleSet {
             if std::mem::replace(flag, true) {
                 continue;
             }
-            let leaves = self
-                .segments
-                .get(place)
-                .into_iter()
-                .flat_map(|s| &s.leaves)
-                .filter_map(|leaf| self.leaves.get(*leaf));
+            let leaves = self.segments.get(place).into_iter().flat_map(|s| &s.leaves).filter_map(|leaf| self.leaves.get(*leaf));
             open.extend(leaves.filter_map(|leaf| if let Leaf::Segment(other) = leaf { Some(*other) } else { None }));
         }
         let mut run = Run::new(self, person, site, now);
-        self.order
-            .iter()
-            .filter(|place| wanted.get(**place) == Some(&true))
-            .for_each(|place| run.answer(*place));
+        self.order.iter().filter(|place| wanted.get(**place) == Some(&true)).for_each(|place| run.answer(*place));
         run
     }
 }
@@ -100,10 +89,7 @@ impl<'s, 'a> Run<'s, 'a> {
         self.trail.clear();
         let truth = self.decide(&segment.root, segment);
         let reasons = self.reasons(segment, truth);
-        let ends = reasons
-            .iter()
-            .filter_map(|leaf| segment.leaves.get(leaf))
-            .map(|leaf| self.leaf(*leaf).1);
+        let ends = reasons.iter().filter_map(|leaf| segment.leaves.get(leaf)).map(|leaf| self.leaf(*leaf).1);
         let valid_until = ends.fold(None, earlier);
         let membership = match (truth, segment.definition().unknown) {
             (Truth::True, _) | (Truth::Unknown, Unknown::In) => Membership::In,
@@ -111,13 +97,7 @@ impl<'s, 'a> Run<'s, 'a> {
             (Truth::Unknown, Unknown::Held) => Membership::Held,
         };
         if let Some(slot) = self.answers.get_mut(place) {
-            *slot = Some(Answer {
-                segment: place,
-                truth,
-                membership,
-                reasons,
-                valid_until,
-            });
+            *slot = Some(Answer { segment: place, truth, membership, reasons, valid_until });
         }
     }
 
@@ -251,18 +231,10 @@ impl<'s, 'a> Run<'s, 'a> {
         let truth = match &checked.question {
             Question::Number(comparison, n) => number(*comparison, *n, least, most),
             Question::Exists => number(Comparison::AtLeast, 1, least, most),
-            question => judge(
-                question,
-                &Finding::plain(Value::Integer(least, most)),
-                self.context.site,
-                &mut watch,
-            ),
+            question => judge(question, &Finding::plain(Value::Integer(least, most)), self.context.site, &mut watch),
         };
         let rough = (least < most).then_some(Why::Missing("Appointment.start"));
-        let finding = Finding {
-            source,
-            ..Finding::plain(Value::Integer(least, most)).because(rough)
-        };
+        let finding = Finding { source, ..Finding::plain(Value::Integer(least, most)).because(rough) };
         (truth, finding, watch.until())
     }
 }

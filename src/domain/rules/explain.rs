@@ -80,9 +80,8 @@ impl RuleSet {
         let rule = self.segments.get(segment)?;
         let mut run = self.run_only(&[segment], person, site, now);
         let answer = run.answers.get(segment).cloned().flatten()?;
-        let reasons = (0..rule.leaves.len())
-            .filter_map(|leaf| self.reason(&mut run, rule, leaf, answer.reasons.contains(leaf), true))
-            .collect();
+        let reasons =
+            (0..rule.leaves.len()).filter_map(|leaf| self.reason(&mut run, rule, leaf, answer.reasons.contains(leaf), true)).collect();
         Some(Explanation { answer, reasons })
     }
 
@@ -93,11 +92,7 @@ impl RuleSet {
             return Vec::new();
         };
         let mut run = self.run_only(&[answer.segment], person, site, now);
-        answer
-            .reasons
-            .iter()
-            .filter_map(|leaf| self.reason(&mut run, rule, leaf, true, true))
-            .collect()
+        answer.reasons.iter().filter_map(|leaf| self.reason(&mut run, rule, leaf, true, true)).collect()
     }
 
     fn reason(&self, run: &mut Run<'_, '_>, rule: &Segment, local: usize, decides: bool, nested: bool) -> Option<Reason> {
@@ -119,10 +114,7 @@ impl RuleSet {
                 let deciding = run.answers.get(*other)?.as_ref()?.reasons.clone();
                 // One level: what that segment itself refers to is explained by asking for it.
                 let because = if nested {
-                    deciding
-                        .iter()
-                        .filter_map(|leaf| self.reason(run, referred, leaf, true, false))
-                        .collect()
+                    deciding.iter().filter_map(|leaf| self.reason(run, referred, leaf, true, false)).collect()
                 } else {
                     Vec::new()
                 };
@@ -132,15 +124,7 @@ impl RuleSet {
                     Truth::Unknown => "cannot be told",
                 };
                 let sentence = Phi::new(format!("the rule of segment {} {how}", referred.definition().id));
-                Reason {
-                    test,
-                    truth,
-                    decides,
-                    value: None,
-                    sentence,
-                    sources: Vec::new(),
-                    because,
-                }
+                Reason { test, truth, decides, value: None, sentence, sources: Vec::new(), because }
             }
         })
     }
@@ -172,13 +156,7 @@ fn read_in(source: &Source<'_>) -> ReadIn {
             version: origin.version.clone(),
             field: (*field).to_owned(),
         },
-        Source::Ledger { field } => ReadIn {
-            ehr: None,
-            resource_type: None,
-            id: None,
-            version: None,
-            field: (*field).to_owned(),
-        },
+        Source::Ledger { field } => ReadIn { ehr: None, resource_type: None, id: None, version: None, field: (*field).to_owned() },
     }
 }
 
@@ -201,25 +179,13 @@ fn told(test: String, truth: Truth, decides: bool, checked: &Checked, finding: &
         Truth::Unknown => "cannot be told",
     };
     let sentence = Phi::new(format!("`{test}` {verdict}: {fact}{}", places(&sources)));
-    Reason {
-        test,
-        truth,
-        decides,
-        value,
-        sentence,
-        sources,
-        because: Vec::new(),
-    }
+    Reason { test, truth, decides, value, sentence, sources, because: Vec::new() }
 }
 
 /// ` (main Appointment/12 version 3, start)`
 fn places(sources: &[ReadIn]) -> String {
     let shown: Vec<String> = sources.iter().map(place).collect();
-    if shown.is_empty() {
-        String::new()
-    } else {
-        format!(" [{}]", shown.join("; "))
-    }
+    if shown.is_empty() { String::new() } else { format!(" [{}]", shown.join("; ")) }
 }
 
 fn place(read: &ReadIn) -> String {
@@ -270,9 +236,5 @@ fn show_code(coding: &crate::model::facts::Coding) -> String {
 fn show_time(t: Timestamp, site: &Site) -> String {
     // Outside of these years the zone's arithmetic may leave chrono's range.
     let years = Timestamp::from_micros(-62_135_596_800_000_000)..Timestamp::from_micros(253_370_764_800_000_000);
-    if years.contains(&t) {
-        t.to_utc().with_timezone(&site.zone).to_rfc3339_opts(SecondsFormat::AutoSi, true)
-    } else {
-        t.to_string()
-    }
+    if years.contains(&t) { t.to_utc().with_timezone(&site.zone).to_rfc3339_opts(SecondsFormat::AutoSi, true) } else { t.to_string() }
 }

@@ -112,17 +112,11 @@ impl Reader {
     fn expr(&mut self, value: &Value, path: &str, depth: usize) -> Expr {
         let hole = Expr::Constant(true);
         if depth > MAX_DEPTH {
-            self.mistake(
-                path,
-                format_args!("nested deeper than {MAX_DEPTH}; make a segment of the inner part and refer to it"),
-            );
+            self.mistake(path, format_args!("nested deeper than {MAX_DEPTH}; make a segment of the inner part and refer to it"));
             return hole;
         }
         let Some(map) = value.as_object() else {
-            self.mistake(
-                path,
-                "a rule is an object, as in {\"attribute\": \"age\", \"is\": \">=\", \"value\": 65}",
-            );
+            self.mistake(path, "a rule is an object, as in {\"attribute\": \"age\", \"is\": \">=\", \"value\": 65}");
             return hole;
         };
         for key in map.keys().filter(|k| !KEYS.contains(&k.as_str())) {
@@ -132,10 +126,7 @@ impl Reader {
             return self.test(map, path);
         }
         let Some((key, inner)) = map.iter().next().filter(|_| map.len() == 1) else {
-            self.mistake(
-                path,
-                "write exactly one of all, any, not, constant, segment, or an attribute with its test",
-            );
+            self.mistake(path, "write exactly one of all, any, not, constant, segment, or an attribute with its test");
             return hole;
         };
         let path = format!("{path}.{key}");
@@ -157,13 +148,9 @@ impl Reader {
 
     fn parts(&mut self, value: &Value, path: &str, depth: usize, join: fn(Vec<Expr>) -> Expr) -> Expr {
         match value.as_array() {
-            Some(parts) if parts.len() >= 2 => join(
-                parts
-                    .iter()
-                    .enumerate()
-                    .map(|(i, part)| self.expr(part, &format!("{path}[{i}]"), depth + 1))
-                    .collect(),
-            ),
+            Some(parts) if parts.len() >= 2 => {
+                join(parts.iter().enumerate().map(|(i, part)| self.expr(part, &format!("{path}[{i}]"), depth + 1)).collect())
+            }
             _ => {
                 self.mistake(path, "is a list of two or more rules");
                 Expr::Constant(true)
@@ -176,52 +163,27 @@ impl Reader {
             self.mistake(path, "is a name");
             "x"
         });
-        Name {
-            text: text.to_owned(),
-            at: At::default(),
-        }
+        Name { text: text.to_owned(), at: At::default() }
     }
 
     fn test(&mut self, map: &Map<String, Value>, path: &str) -> Expr {
-        let attribute = map.get("attribute").map_or_else(
-            || Name {
-                text: String::new(),
-                at: At::default(),
-            },
-            |v| self.name(v, &format!("{path}.attribute")),
-        );
+        let attribute = map
+            .get("attribute")
+            .map_or_else(|| Name { text: String::new(), at: At::default() }, |v| self.name(v, &format!("{path}.attribute")));
         let period = map.get("in_last").and_then(|v| self.duration(v, &format!("{path}.in_last")));
-        let asked: Vec<&str> = ["is", "in", "within", "within_last", "older_than", "exists"]
-            .into_iter()
-            .filter(|k| map.contains_key(*k))
-            .collect();
+        let asked: Vec<&str> =
+            ["is", "in", "within", "within_last", "older_than", "exists"].into_iter().filter(|k| map.contains_key(*k)).collect();
         if asked.len() > 1 {
-            self.mistake(
-                path,
-                format_args!("asks {} things at once ({}); ask one", asked.len(), asked.join(", ")),
-            );
+            self.mistake(path, format_args!("asks {} things at once ({}); ask one", asked.len(), asked.join(", ")));
         }
-        for key in ["all", "any", "not", "constant", "segment"]
-            .into_iter()
-            .filter(|k| map.contains_key(*k))
-        {
-            self.mistake(
-                path,
-                format_args!("`{key}` does not go with an attribute; join the two with all or any"),
-            );
+        for key in ["all", "any", "not", "constant", "segment"].into_iter().filter(|k| map.contains_key(*k)) {
+            self.mistake(path, format_args!("`{key}` does not go with an attribute; join the two with all or any"));
         }
         if map.contains_key("is") != map.contains_key("value") {
             self.mistake(path, "`is` and `value` go together");
         }
-        let predicate = asked
-            .first()
-            .and_then(|key| self.predicate(key, map, path))
-            .unwrap_or(Predicate::Holds);
-        Expr::Test(Test {
-            attribute,
-            period,
-            predicate,
-        })
+        let predicate = asked.first().and_then(|key| self.predicate(key, map, path)).unwrap_or(Predicate::Holds);
+        Expr::Test(Test { attribute, period, predicate })
     }
 
     fn predicate(&mut self, key: &str, map: &Map<String, Value>, path: &str) -> Option<Predicate> {
@@ -233,19 +195,12 @@ impl Reader {
                     self.mistake(&inner, "is one of = != < <= > >=");
                     return None;
                 };
-                Some(Predicate::Compare(
-                    comparison,
-                    self.operand(map.get("value")?, &format!("{path}.value")),
-                ))
+                Some(Predicate::Compare(comparison, self.operand(map.get("value")?, &format!("{path}.value"))))
             }
             "in" => match value.as_array() {
-                Some(items) if !items.is_empty() => Some(Predicate::OneOf(
-                    items
-                        .iter()
-                        .enumerate()
-                        .map(|(i, v)| self.operand(v, &format!("{inner}[{i}]")))
-                        .collect(),
-                )),
+                Some(items) if !items.is_empty() => {
+                    Some(Predicate::OneOf(items.iter().enumerate().map(|(i, v)| self.operand(v, &format!("{inner}[{i}]"))).collect()))
+                }
                 _ => {
                     self.mistake(&inner, "is a list of one or more values");
                     None
@@ -283,16 +238,10 @@ impl Reader {
             _ => None,
         };
         let literal = literal.unwrap_or_else(|| {
-            self.mistake(
-                path,
-                "is true, false, a whole number, a text, {\"date\": \"2026-11-23\"} or {\"site\": \"language\"}",
-            );
+            self.mistake(path, "is true, false, a whole number, a text, {\"date\": \"2026-11-23\"} or {\"site\": \"language\"}");
             Literal::Bool(true)
         });
-        Operand {
-            literal,
-            at: At::default(),
-        }
+        Operand { literal, at: At::default() }
     }
 }
 

@@ -78,10 +78,7 @@ pub fn number(comparison: Comparison, n: i64, least: i64, most: i64) -> Truth {
 }
 
 fn holds(codes: &[Code], set: &Set<'_>) -> Truth {
-    let found = set.items.any(
-        |system, code| codes.iter().any(|c| c.matches(system, code)),
-        |text| codes.iter().any(|c| c.is_text(text)),
-    );
+    let found = set.items.any(|system, code| codes.iter().any(|c| c.matches(system, code)), |text| codes.iter().any(|c| c.is_text(text)));
     Truth::told(found, !set.open)
 }
 
@@ -103,10 +100,7 @@ fn compare_time(comparison: Comparison, date: FhirTime, from: Timestamp, to: Tim
 /// From `d` before it until it comes. True where that is so of every instant between `from` and `to`, false where of none.
 fn within(d: Duration, from: Timestamp, to: Timestamp, zone: Tz, watch: &mut Watch) -> Truth {
     let near = |t| d.before(t, zone);
-    Truth::told(
-        watch.reached(near(to)) && !watch.reached(from),
-        !watch.reached(near(from)) || watch.reached(to),
-    )
+    Truth::told(watch.reached(near(to)) && !watch.reached(from), !watch.reached(near(from)) || watch.reached(to))
 }
 
 /// From the instant itself until `d` after it.
@@ -146,42 +140,28 @@ mod tests {
             (truth, watch.until())
         };
         for (question, from, length, now) in questions.iter().flat_map(|q| {
-            (9..55)
-                .step_by(3)
-                .flat_map(move |f| [0, 2, 4, 9].into_iter().flat_map(move |l| (0..60).map(move |n| (q, f, l, n))))
+            (9..55).step_by(3).flat_map(move |f| [0, 2, 4, 9].into_iter().flat_map(move |l| (0..60).map(move |n| (q, f, l, n))))
         }) {
             let (truth, until) = ask(question, from, from + length, now);
             let each: Vec<Truth> = (from..=from + length).map(|t| ask(question, t, t, now).0).collect();
             assert!(!each.contains(&Truth::Unknown), "an exact time is before, in or after");
             let all = |wanted| each.iter().all(|t| *t == wanted);
-            assert_eq!(
-                truth,
-                Truth::told(all(Truth::True), all(Truth::False)),
-                "{question:?} {from}+{length} at {now}"
-            );
+            assert_eq!(truth, Truth::told(all(Truth::True), all(Truth::False)), "{question:?} {from}+{length} at {now}");
             let stands = (now..60).take_while(|later| until.is_none_or(|until| hours(*later) < until));
             for later in stands {
-                assert_eq!(
-                    ask(question, from, from + length, later).0,
-                    truth,
-                    "{question:?} {from}+{length} from {now} to {later}"
-                );
+                assert_eq!(ask(question, from, from + length, later).0, truth, "{question:?} {from}+{length} from {now} to {later}");
             }
         }
     }
 
     #[test]
     fn a_rough_number_is_judged_as_all_its_values() {
-        for (comparison, n, least, length) in Comparison::ALL
-            .into_iter()
-            .flat_map(|c| (0..6).flat_map(move |n| (0..6).flat_map(move |l| (0..4).map(move |k| (c, n, l, k)))))
+        for (comparison, n, least, length) in
+            Comparison::ALL.into_iter().flat_map(|c| (0..6).flat_map(move |n| (0..6).flat_map(move |l| (0..4).map(move |k| (c, n, l, k)))))
         {
             let each: Vec<Truth> = (least..=least + length).map(|v| number(comparison, n, v, v)).collect();
             let all = |wanted| each.iter().all(|t| *t == wanted);
-            assert_eq!(
-                number(comparison, n, least, least + length),
-                Truth::told(all(Truth::True), all(Truth::False))
-            );
+            assert_eq!(number(comparison, n, least, least + length), Truth::told(all(Truth::True), all(Truth::False)));
         }
     }
 }

@@ -28,12 +28,7 @@ pub enum Token {
 
 /// Tokens with the byte where each begins, and the mistakes on the way.
 pub fn lex(text: &str) -> (Vec<(Token, usize)>, Vec<Mistake>) {
-    let mut lexer = Lexer {
-        text,
-        at: 0,
-        tokens: Vec::new(),
-        mistakes: Vec::new(),
-    };
+    let mut lexer = Lexer { text, at: 0, tokens: Vec::new(), mistakes: Vec::new() };
     while let Some(c) = lexer.peek()
         && lexer.mistakes.len() < MAX_MISTAKES
     {
@@ -102,11 +97,7 @@ impl<'a> Lexer<'a> {
             }
             other => {
                 self.at += other.len_utf8();
-                let hint = if matches!(other, '\'' | '\u{201c}' | '\u{201d}') {
-                    "; write texts in straight double quotes"
-                } else {
-                    ""
-                };
+                let hint = if matches!(other, '\'' | '\u{201c}' | '\u{201d}') { "; write texts in straight double quotes" } else { "" };
                 self.mistake(start, format!("the character {other:?} has no place in a rule{hint}"));
             }
         }
@@ -167,10 +158,7 @@ impl<'a> Lexer<'a> {
                 let braced = self.run(|c| c == '{' || c.is_ascii_hexdigit());
                 let closed = self.peek() == Some('}');
                 self.at += usize::from(closed);
-                let code = braced
-                    .strip_prefix('{')
-                    .filter(|_| closed)
-                    .and_then(|hex| u32::from_str_radix(hex, 16).ok());
+                let code = braced.strip_prefix('{').filter(|_| closed).and_then(|hex| u32::from_str_radix(hex, 16).ok());
                 match code.and_then(char::from_u32) {
                     Some(c) => value.push(c),
                     None => self.mistake(start, "a character's code is written \\u{e9}"),
@@ -182,18 +170,13 @@ impl<'a> Lexer<'a> {
 
     fn number_or_time(&mut self, start: usize) {
         let bytes = self.rest().as_bytes();
-        let is_date = bytes
-            .get(..5)
-            .is_some_and(|b| b.iter().take(4).all(u8::is_ascii_digit) && b.last() == Some(&b'-'));
+        let is_date = bytes.get(..5).is_some_and(|b| b.iter().take(4).all(u8::is_ascii_digit) && b.last() == Some(&b'-'));
         if is_date {
             let run = self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.' | '+'));
             match FhirTime::parse(run) {
                 Some(time) => self.push(Token::Time(time), start),
                 None => {
-                    self.mistake(
-                        start,
-                        format!("`{run}` is not a date that exists; write 2026-11, 2026-11-23 or 2026-11-23T10:00:00Z"),
-                    );
+                    self.mistake(start, format!("`{run}` is not a date that exists; write 2026-11, 2026-11-23 or 2026-11-23T10:00:00Z"));
                     self.push(Token::Time(FhirTime::Month(2000, 1)), start);
                 }
             }
@@ -203,11 +186,7 @@ impl<'a> Lexer<'a> {
         self.at += sign;
         let digits = self.run(|c| c.is_ascii_digit());
         let Some(number) = self.text.get(start..self.at).and_then(|t| t.parse().ok()) else {
-            let said = if digits.is_empty() {
-                "a number has digits"
-            } else {
-                "this number is too large"
-            };
+            let said = if digits.is_empty() { "a number has digits" } else { "this number is too large" };
             self.mistake(start, said);
             return self.push(Token::Integer(1), start);
         };

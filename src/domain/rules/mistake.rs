@@ -33,20 +33,13 @@ impl Mistake {
     /// A mistake outside of the rule's text.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            definition: None,
-            place: None,
-            message: message.into(),
-        }
+        Self { definition: None, place: None, message: message.into() }
     }
 
     /// A mistake at byte `offset` of the rule `text`.
     #[must_use]
     pub fn at(text: &str, offset: usize, message: impl Into<String>) -> Self {
-        Self {
-            place: Some(line_and_column(text, offset)),
-            ..Self::new(message)
-        }
+        Self { place: Some(line_and_column(text, offset)), ..Self::new(message) }
     }
 
     /// Told last where a list was cut.
@@ -66,10 +59,7 @@ impl Mistake {
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);
-    (
-        before.matches('\n').count() + 1,
-        before.get(line_start..).unwrap_or_default().chars().count() + 1,
-    )
+    (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
 }
 
 /// The name among `names` that is most like `wrong`, where one is like enough to be meant.
@@ -81,12 +71,7 @@ pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         return None;
     }
     let allowed = ((length + 1) / 3).clamp(1, 5);
-    names
-        .into_iter()
-        .map(|name| (distance(wrong, name), name))
-        .filter(|(d, _)| *d <= allowed)
-        .min_by_key(|(d, _)| *d)
-        .map(|(_, name)| name)
+    names.into_iter().map(|name| (distance(wrong, name), name)).filter(|(d, _)| *d <= allowed).min_by_key(|(d, _)| *d).map(|(_, name)| name)
 }
 
 /// `; did you mean ...?`, or nothing.
@@ -120,14 +105,7 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, d) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("kitten", "sitting", 3),
-            ("AGE", "age", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-        ] {
+        for (a, b, d) in [("", "", 0), ("abc", "abc", 0), ("kitten", "sitting", 3), ("AGE", "age", 0), ("", "abc", 3), ("abc", "", 3)] {
             assert_eq!(distance(a, b), d, "{a} {b}");
         }
     }

@@ -5,9 +5,7 @@ use super::lexer::{Token, lex};
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
 use super::syntax::{At, Expr, Literal, MAX_BYTES, MAX_DEPTH, Name, Operand, Predicate, Test, is_segment_id};
 
-const KEYWORDS: [&str; 11] = [
-    "and", "or", "not", "in", "last", "within", "older", "than", "exists", "segment", "true",
-];
+const KEYWORDS: [&str; 11] = ["and", "or", "not", "in", "last", "within", "older", "than", "exists", "segment", "true"];
 
 /// Reads a rule.
 ///
@@ -23,21 +21,12 @@ pub fn parse(text: &str) -> Result<Expr, Vec<Mistake>> {
 /// Reads as much as can be read: what could not is `true` in the tree, so that the rest can be checked too.
 pub(super) fn parse_leniently(text: &str) -> (Expr, Vec<Mistake>) {
     if text.len() > MAX_BYTES {
-        let message = format!(
-            "a rule has at most {MAX_BYTES} bytes and this one has {}; make segments of its parts and combine them",
-            text.len()
-        );
+        let message =
+            format!("a rule has at most {MAX_BYTES} bytes and this one has {}; make segments of its parts and combine them", text.len());
         return (Expr::Constant(true), vec![Mistake::new(message)]);
     }
     let (tokens, mistakes) = lex(text);
-    let mut parser = Parser {
-        text,
-        tokens: &tokens,
-        next: 0,
-        depth: 0,
-        silent: false,
-        mistakes,
-    };
+    let mut parser = Parser { text, tokens: &tokens, next: 0, depth: 0, silent: false, mistakes };
     let expr = parser.rule();
     (expr, parser.mistakes)
 }
@@ -167,10 +156,7 @@ impl<'a> Parser<'a> {
 
     fn nested(&mut self, at: usize, inner: impl FnOnce(&mut Self) -> Expr) -> Expr {
         if self.depth == MAX_DEPTH {
-            self.mistake(
-                at,
-                format!("nested deeper than {MAX_DEPTH}; make a segment of the inner part and refer to it"),
-            );
+            self.mistake(at, format!("nested deeper than {MAX_DEPTH}; make a segment of the inner part and refer to it"));
             self.give_up();
             return Expr::Constant(true);
         }
@@ -195,11 +181,7 @@ impl<'a> Parser<'a> {
         if self.eat_word("exists") {
             let attribute = self.name("`exists` is followed by an attribute")?;
             let period = self.period()?;
-            return Ok(Expr::Test(Test {
-                attribute,
-                period,
-                predicate: Predicate::Exists,
-            }));
+            return Ok(Expr::Test(Test { attribute, period, predicate: Predicate::Exists }));
         }
         match self.peek() {
             None => Err(self.mistake(at, "a test is missing here, at the end")),
@@ -216,10 +198,7 @@ impl<'a> Parser<'a> {
         match self.peek() {
             Some(Token::Word(word)) if !KEYWORDS.contains(&word.as_str()) => {
                 self.next += 1;
-                Ok(Name {
-                    text: word.clone(),
-                    at: At(at),
-                })
+                Ok(Name { text: word.clone(), at: At(at) })
             }
             _ => Err(self.mistake(at, otherwise)),
         }
@@ -228,28 +207,17 @@ impl<'a> Parser<'a> {
     fn reference(&mut self) -> Result<Expr, Lost> {
         let name = self.name("`segment(` is followed by the id of a segment, as in `segment(lapsed)`")?;
         if !is_segment_id(&name.text) {
-            self.mistake(
-                name.at.0,
-                format!("`{}` is not the id of a segment: lower-case letters, digits and `-`", name.text),
-            );
+            self.mistake(name.at.0, format!("`{}` is not the id of a segment: lower-case letters, digits and `-`", name.text));
         }
         let at = self.at();
-        if self.eat(&Token::Close) {
-            Ok(Expr::Segment(name))
-        } else {
-            Err(self.mistake(at, "`segment(` wants one id and a `)`"))
-        }
+        if self.eat(&Token::Close) { Ok(Expr::Segment(name)) } else { Err(self.mistake(at, "`segment(` wants one id and a `)`")) }
     }
 
     fn test(&mut self) -> Result<Expr, Lost> {
         let attribute = self.name("a test begins with an attribute, as in `age >= 65`")?;
         let period = self.period()?;
         let predicate = self.predicate()?;
-        Ok(Expr::Test(Test {
-            attribute,
-            period,
-            predicate,
-        }))
+        Ok(Expr::Test(Test { attribute, period, predicate }))
     }
 
     /// `in last 12 months`, where it stands.
@@ -270,11 +238,7 @@ impl<'a> Parser<'a> {
         if self.eat_word("within") {
             let last = self.eat_word("last");
             let duration = self.duration()?;
-            return Ok(if last {
-                Predicate::WithinLast(duration)
-            } else {
-                Predicate::Within(duration)
-            });
+            return Ok(if last { Predicate::WithinLast(duration) } else { Predicate::Within(duration) });
         }
         if self.eat_word("older") {
             let at = self.at();
@@ -292,21 +256,14 @@ impl<'a> Parser<'a> {
     fn list(&mut self) -> Result<Vec<Operand>, Lost> {
         let at = self.at();
         if !self.eat(&Token::Open) {
-            return Err(self.mistake(
-                at,
-                "`in` is followed by a list, as in `in (\"a\", \"b\")`, or by `last` and a length of time",
-            ));
+            return Err(self.mistake(at, "`in` is followed by a list, as in `in (\"a\", \"b\")`, or by `last` and a length of time"));
         }
         let mut operands = vec![self.operand()?];
         while self.eat(&Token::Comma) {
             operands.push(self.operand()?);
         }
         let at = self.at();
-        if self.eat(&Token::Close) {
-            Ok(operands)
-        } else {
-            Err(self.mistake(at, "a list is closed by `)`, its items parted by `,`"))
-        }
+        if self.eat(&Token::Close) { Ok(operands) } else { Err(self.mistake(at, "a list is closed by `)`, its items parted by `,`")) }
     }
 
     fn operand(&mut self) -> Result<Operand, Lost> {
@@ -323,10 +280,7 @@ impl<'a> Parser<'a> {
                 _ => return Err(self.mistake(at, format!("`{word}` is not a value; write texts in quotes: \"{word}\""))),
             },
             _ => {
-                return Err(self.mistake(
-                    at,
-                    "a value is missing here: a number, a \"text\", a date, true, false or site.language",
-                ));
+                return Err(self.mistake(at, "a value is missing here: a number, a \"text\", a date, true, false or site.language"));
             }
         };
         self.next += 1;
@@ -340,10 +294,7 @@ impl<'a> Parser<'a> {
         };
         let Some(unit) = Unit::parse(word) else {
             let meant = suggestion(word, ["min", "h", "d", "w", "months", "years"]);
-            return Err(self.mistake(
-                *unit_at,
-                format!("`{word}` is not a unit of time: min, h, d, w, months, years{meant}"),
-            ));
+            return Err(self.mistake(*unit_at, format!("`{word}` is not a unit of time: min, h, d, w, months, years{meant}")));
         };
         let Some(duration) = u32::try_from(*amount).ok().and_then(|n| Duration::new(n, unit)) else {
             let longest = Duration::LONGEST_YEARS;

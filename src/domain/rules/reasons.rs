@@ -22,13 +22,7 @@ type Span = (Truth, Truth);
 /// Drops tests from `deciding` as long as it still decides that the answer is `answer`. `values` are those of all leaves.
 pub(super) fn minimal(root: &Node, mixed: &[usize], values: &[Truth], answer: Truth, deciding: LeafSet) -> LeafSet {
     let candidates: Vec<usize> = deciding.iter().collect();
-    let mut search = Search {
-        root,
-        mixed,
-        answer,
-        spans: vec![(Truth::False, Truth::True); values.len()],
-        trials: TRIALS,
-    };
+    let mut search = Search { root, mixed, answer, spans: vec![(Truth::False, Truth::True); values.len()], trials: TRIALS };
     for leaf in &candidates {
         search.set(*leaf, values.get(*leaf).map(|v| (*v, *v)));
     }
@@ -84,14 +78,8 @@ impl Search<'_> {
 
 fn span(node: &Node, leaves: &[Span]) -> Span {
     match node {
-        Node::All(parts) => parts
-            .iter()
-            .map(|p| span(p, leaves))
-            .fold((Truth::True, Truth::True), |a, b| (a.0.min(b.0), a.1.min(b.1))),
-        Node::Any(parts) => parts
-            .iter()
-            .map(|p| span(p, leaves))
-            .fold((Truth::False, Truth::False), |a, b| (a.0.max(b.0), a.1.max(b.1))),
+        Node::All(parts) => parts.iter().map(|p| span(p, leaves)).fold((Truth::True, Truth::True), |a, b| (a.0.min(b.0), a.1.min(b.1))),
+        Node::Any(parts) => parts.iter().map(|p| span(p, leaves)).fold((Truth::False, Truth::False), |a, b| (a.0.max(b.0), a.1.max(b.1))),
         Node::Not(part) => {
             let (least, most) = span(part, leaves);
             (!most, !least)

@@ -147,12 +147,7 @@ impl RuleSet {
             }
         }
         let order = order(definitions, &places, &mut mistakes);
-        let mut compiler = Compiler {
-            set: Self::default(),
-            known: HashMap::new(),
-            places: &places,
-            mistakes,
-        };
+        let mut compiler = Compiler { set: Self::default(), known: HashMap::new(), places: &places, mistakes };
         let mut compiled: Vec<Option<Segment>> = definitions.iter().map(|_| None).collect();
         for place in &order {
             let Some(definition) = definitions.get(*place) else { continue };
@@ -164,11 +159,7 @@ impl RuleSet {
         // A definition without id was refused when it was read; here every mistake has one.
         if compiler.mistakes.is_empty() {
             let segments = compiled.into_iter().flatten().collect();
-            Ok(Self {
-                segments,
-                order,
-                ..compiler.set
-            })
+            Ok(Self { segments, order, ..compiler.set })
         } else {
             Err(compiler.mistakes)
         }
@@ -197,23 +188,13 @@ impl RuleSet {
 fn order(definitions: &[Definition], places: &HashMap<&str, usize>, mistakes: &mut Vec<Mistake>) -> Vec<usize> {
     let references: Vec<Vec<usize>> = definitions
         .iter()
-        .map(|d| {
-            d.rule
-                .references()
-                .iter()
-                .filter_map(|name| places.get(name.text.as_str()).copied())
-                .collect()
-        })
+        .map(|d| d.rule.references().iter().filter_map(|name| places.get(name.text.as_str()).copied()).collect())
         .collect();
     let mut order = Vec::with_capacity(definitions.len());
     let mut done = vec![false; definitions.len()];
     // An explicit path instead of recursion: a chain of references may be as long as the set.
     for start in 0..definitions.len() {
-        let mut path: Vec<(usize, usize)> = if done.get(start) == Some(&false) {
-            vec![(start, 0)]
-        } else {
-            Vec::new()
-        };
+        let mut path: Vec<(usize, usize)> = if done.get(start) == Some(&false) { vec![(start, 0)] } else { Vec::new() };
         while let Some((place, next)) = path.last_mut() {
             let (at, child) = (*place, references.get(*place).and_then(|r| r.get(*next)).copied());
             *next += 1;
@@ -277,11 +258,7 @@ impl Compiler<'_> {
         version.write(&REVISION.to_le_bytes());
         version.write(definition.canonical_text().as_bytes());
         for reference in definition.rule.references() {
-            let other = self
-                .places
-                .get(reference.text.as_str())
-                .and_then(|p| compiled.get(*p))
-                .and_then(Option::as_ref);
+            let other = self.places.get(reference.text.as_str()).and_then(|p| compiled.get(*p)).and_then(Option::as_ref);
             version.write(other.map_or(&[], |s| s.version.as_bytes()));
         }
         Segment {
@@ -292,13 +269,7 @@ impl Compiler<'_> {
             leaves: local.leaves,
             tests: local.tests,
             read_once: local.uses.iter().all(|(plain, negated)| plain + negated == 1),
-            mixed: local
-                .uses
-                .iter()
-                .enumerate()
-                .filter(|(_, (plain, negated))| *plain > 0 && *negated > 0)
-                .map(|(leaf, _)| leaf)
-                .collect(),
+            mixed: local.uses.iter().enumerate().filter(|(_, (plain, negated))| *plain > 0 && *negated > 0).map(|(leaf, _)| leaf).collect(),
         }
     }
 
@@ -325,10 +296,7 @@ impl Compiler<'_> {
                     local.reads.attribute(checked.attribute);
                     self.leaf(expr.to_string(), negated, local, |set| match checked.attribute.kind {
                         Type::Count => Leaf::Count(checked),
-                        _ => Leaf::Value {
-                            slot: set.slot(checked.attribute),
-                            checked,
-                        },
+                        _ => Leaf::Value { slot: set.slot(checked.attribute), checked },
                     })
                 }
                 Err(mistakes) => {
@@ -364,13 +332,10 @@ impl Compiler<'_> {
 
 impl RuleSet {
     fn slot(&mut self, attribute: &'static Attribute) -> usize {
-        self.slots
-            .iter()
-            .position(|a| std::ptr::eq(*a, attribute) || a.name == attribute.name)
-            .unwrap_or_else(|| {
-                self.slots.push(attribute);
-                self.slots.len() - 1
-            })
+        self.slots.iter().position(|a| std::ptr::eq(*a, attribute) || a.name == attribute.name).unwrap_or_else(|| {
+            self.slots.push(attribute);
+            self.slots.len() - 1
+        })
     }
 
     /// The catalogue, for those who list it.

@@ -14,10 +14,7 @@ impl Site {
     /// A site with a BCP 47 language tag; only the tag's language is kept (`en` of `en-US`).
     #[must_use]
     pub fn new(zone: Tz, language: &str) -> Self {
-        Self {
-            zone,
-            language: primary_language(language).to_ascii_lowercase(),
-        }
+        Self { zone, language: primary_language(language).to_ascii_lowercase() }
     }
 
     /// The language, in lower case.

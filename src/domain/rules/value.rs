@@ -154,63 +154,37 @@ pub struct Finding<'a> {
 impl<'a> Finding<'a> {
     /// A known value, read in `field` of `record`.
     pub const fn known<F>(value: Value<'a>, record: &'a Sourced<F>, field: &'static str) -> Self {
-        Self {
-            outcome: Outcome::Known(value),
-            source: Some(Source::Resource {
-                origin: &record.origin,
-                field,
-            }),
-            rough: None,
-        }
+        Self { outcome: Outcome::Known(value), source: Some(Source::Resource { origin: &record.origin, field }), rough: None }
     }
 
     /// A value that follows from there being nothing to the contrary.
     #[must_use]
     pub const fn plain(value: Value<'a>) -> Self {
-        Self {
-            outcome: Outcome::Known(value),
-            source: None,
-            rough: None,
-        }
+        Self { outcome: Outcome::Known(value), source: None, rough: None }
     }
 
     /// A value that the contact ledger tells.
     #[must_use]
     pub const fn of_ledger(value: Value<'a>, field: &'static str) -> Self {
-        Self {
-            outcome: Outcome::Known(value),
-            source: Some(Source::Ledger { field }),
-            rough: None,
-        }
+        Self { outcome: Outcome::Known(value), source: Some(Source::Ledger { field }), rough: None }
     }
 
     /// Known not to be there.
     #[must_use]
     pub const fn absent(what: &'static str) -> Self {
-        Self {
-            outcome: Outcome::Absent(what),
-            source: None,
-            rough: None,
-        }
+        Self { outcome: Outcome::Absent(what), source: None, rough: None }
     }
 
     /// Not known.
     #[must_use]
     pub const fn unknown(why: Why) -> Self {
-        Self {
-            outcome: Outcome::Unknown(why),
-            source: None,
-            rough: None,
-        }
+        Self { outcome: Outcome::Unknown(why), source: None, rough: None }
     }
 
     /// The same, with the place where it was read.
     #[must_use]
     pub const fn at<F>(mut self, record: &'a Sourced<F>, field: &'static str) -> Self {
-        self.source = Some(Source::Resource {
-            origin: &record.origin,
-            field,
-        });
+        self.source = Some(Source::Resource { origin: &record.origin, field });
         self
     }
 

@@ -111,10 +111,7 @@ mod tests {
         let mut watch = Watch::at(Timestamp::parse("2026-05-10T03:59:59Z").unwrap());
         assert_eq!(watch.years_since(day("2000-05-10"), zone), Some(25));
         assert_eq!(watch.until(), Timestamp::parse("2026-05-10T04:00:00Z"));
-        assert_eq!(
-            Watch::at(Timestamp::parse("1999-01-01T00:00:00Z").unwrap()).years_since(day("2000-05-10"), zone),
-            None
-        );
+        assert_eq!(Watch::at(Timestamp::parse("1999-01-01T00:00:00Z").unwrap()).years_since(day("2000-05-10"), zone), None);
     }
 
     #[test]

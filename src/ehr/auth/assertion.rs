@@ -60,10 +60,7 @@ mod tests {
         let [header, claims] = [0, 1].map(|i| serde_json::from_slice::<Value>(&parts[i]).unwrap());
         assert_eq!(header, json!({"alg": "ES384", "kid": "k1", "typ": "JWT"}));
         let exp = now.to_utc().timestamp() + 240;
-        assert_eq!(
-            claims,
-            json!({"iss": "app", "sub": "app", "aud": "https://ehr.example.org/token", "exp": exp, "jti": "once"})
-        );
+        assert_eq!(claims, json!({"iss": "app", "sub": "app", "aud": "https://ehr.example.org/token", "exp": exp, "jti": "once"}));
         let signed = jwt.expose().rsplit_once('.').unwrap().0;
         assert_eq!(parts[2], Fixed.sign(signed.as_bytes()).unwrap());
     }

@@ -4,8 +4,8 @@
 //! all): what can be used is used, and what cannot is told by its status, never by its body.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -113,10 +113,7 @@ impl Exchange<'_> {
         let seen = Mutex::new(Seen::default());
         let result = self.run(scopes, now, jti, &seen).await;
         let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Exchanged {
-            result,
-            server_date: seen.date,
-        }
+        Exchanged { result, server_date: seen.date }
     }
 
     async fn run(&self, scopes: &[String], now: Timestamp, jti: &str, seen: &Mutex<Seen>) -> Result<TokenGrant, TokenError> {
@@ -137,11 +134,7 @@ impl Exchange<'_> {
             return Err(TokenError::NotBearer);
         }
         let scope = answer.scopes.map(|s| s.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" "));
-        Ok(TokenGrant {
-            token: Secret::new(answer.access_token.secret()),
-            expires_in: answer.expires_in,
-            scope,
-        })
+        Ok(TokenGrant { token: Secret::new(answer.access_token.secret()), expires_in: answer.expires_in, scope })
     }
 }
 
@@ -199,23 +192,16 @@ async fn post(http: &Http, request: HttpRequest, seen: &Mutex<Seen>) -> Result<H
     now_seen.date = answer.header(DATE.as_str()).and_then(http_date);
     // The library takes 200 and application/json only; some servers answer 201, or JSON as text.
     let mut shaped = HttpResponse::new(answer.body);
-    *shaped.status_mut() = if answer.status.is_success() {
-        http::StatusCode::OK
-    } else {
-        answer.status
-    };
-    shaped
-        .headers_mut()
-        .insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    *shaped.status_mut() = if answer.status.is_success() { http::StatusCode::OK } else { answer.status };
+    shaped.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     Ok(shaped)
 }
 
 fn explain(error: RequestTokenError<TransportError, BasicErrorResponse>, status: u16) -> TokenError {
     match error {
-        RequestTokenError::ServerResponse(refusal) => TokenError::Refused {
-            code: refusal_code(refusal.error()),
-            description: refusal.error_description().map(|text| shorten(text)),
-        },
+        RequestTokenError::ServerResponse(refusal) => {
+            TokenError::Refused { code: refusal_code(refusal.error()), description: refusal.error_description().map(|text| shorten(text)) }
+        }
         RequestTokenError::Request(TransportError::Net(failure)) => TokenError::Unreachable(failure),
         // The library's own messages may quote the body: the status has to do.
         RequestTokenError::Request(TransportError::Request) | RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
@@ -266,11 +252,7 @@ impl From<RawToken> for SmartToken {
         let words = |text: &str| text.split_whitespace().map(|s| Scope::new(s.to_owned())).collect::<Vec<_>>();
         Self {
             access_token: raw.access_token,
-            token_type: AnyTokenType(
-                raw.token_type
-                    .and_then(|t| t.as_str().map(str::to_owned))
-                    .unwrap_or_else(|| "bearer".into()),
-            ),
+            token_type: AnyTokenType(raw.token_type.and_then(|t| t.as_str().map(str::to_owned)).unwrap_or_else(|| "bearer".into())),
             expires_in: raw.expires_in.as_ref().and_then(seconds),
             scopes: match raw.scope {
                 Some(Value::String(text)) => Some(words(&text)),
@@ -327,9 +309,7 @@ fn seconds(value: &Value) -> Option<Duration> {
 
 impl fmt::Debug for Exchange<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("client_id", &self.client_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Exchange").field("client_id", &self.client_id).finish_non_exhaustive()
     }
 }
 

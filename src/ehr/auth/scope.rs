@@ -53,19 +53,14 @@ impl Ops {
             "" => return None,
             _ => {}
         }
-        text.chars().try_fold(Self::default(), |all, letter| {
-            Self::LETTERS.iter().find(|(l, _)| *l == letter).map(|(_, op)| all.or(*op))
-        })
+        text.chars().try_fold(Self::default(), |all, letter| Self::LETTERS.iter().find(|(l, _)| *l == letter).map(|(_, op)| all.or(*op)))
     }
 }
 
 impl fmt::Display for Ops {
     /// `crs`, in the order that SMART v2 prescribes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Self::LETTERS
-            .iter()
-            .filter(|(_, op)| self.0 & op.0 != 0)
-            .try_for_each(|(letter, _)| write!(f, "{letter}"))
+        Self::LETTERS.iter().filter(|(_, op)| self.0 & op.0 != 0).try_for_each(|(letter, _)| write!(f, "{letter}"))
     }
 }
 
@@ -83,11 +78,7 @@ impl Dialect {
     /// The dialect for a server with these `capabilities`: v2 only where it says so.
     #[must_use]
     pub fn of(capabilities: &[String]) -> Self {
-        if capabilities.iter().any(|c| c == "permission-v2") {
-            Self::V2
-        } else {
-            Self::V1
-        }
+        if capabilities.iter().any(|c| c == "permission-v2") { Self::V2 } else { Self::V1 }
     }
 }
 
@@ -104,10 +95,7 @@ impl Need {
     /// Wants to do `ops` with a type.
     #[must_use]
     pub fn new(resource_type: &str, ops: Ops) -> Self {
-        Self {
-            resource_type: resource_type.to_owned(),
-            ops,
-        }
+        Self { resource_type: resource_type.to_owned(), ops }
     }
 
     /// Wants to read and search.
@@ -125,11 +113,7 @@ impl Need {
             Dialect::V1 => {
                 let writes = !self.ops.without(Ops::RS).is_empty();
                 let reads = self.ops.without(Ops::RS) != self.ops;
-                [(reads, "read"), (writes, "write")]
-                    .into_iter()
-                    .filter(|(wanted, _)| *wanted)
-                    .map(|(_, ops)| scope(ops))
-                    .collect()
+                [(reads, "read"), (writes, "write")].into_iter().filter(|(wanted, _)| *wanted).map(|(_, ops)| scope(ops)).collect()
             }
         }
     }
@@ -171,10 +155,7 @@ impl Granted {
     /// What may be done with a type.
     #[must_use]
     pub fn ops(&self, resource_type: &str) -> Ops {
-        self.0
-            .iter()
-            .filter(|(kind, _)| kind == "*" || kind == resource_type)
-            .fold(Ops::default(), |all, (_, ops)| all.or(*ops))
+        self.0.iter().filter(|(kind, _)| kind == "*" || kind == resource_type).fold(Ops::default(), |all, (_, ops)| all.or(*ops))
     }
 
     /// What is needed and not granted.
@@ -182,10 +163,7 @@ impl Granted {
     pub fn missing(&self, needs: &[Need]) -> Vec<Need> {
         needs
             .iter()
-            .map(|need| Need {
-                resource_type: need.resource_type.clone(),
-                ops: need.ops.without(self.ops(&need.resource_type)),
-            })
+            .map(|need| Need { resource_type: need.resource_type.clone(), ops: need.ops.without(self.ops(&need.resource_type)) })
             .filter(|need| !need.ops.is_empty())
             .collect()
     }
@@ -199,16 +177,10 @@ mod tests {
     fn asks_in_the_servers_dialect() {
         let write = Need::new("Communication", Ops::CRS);
         assert_eq!(write.scopes(Dialect::V2), ["system/Communication.crs"]);
-        assert_eq!(
-            write.scopes(Dialect::V1),
-            ["system/Communication.read", "system/Communication.write"]
-        );
+        assert_eq!(write.scopes(Dialect::V1), ["system/Communication.read", "system/Communication.write"]);
         assert_eq!(Need::read("Patient").scopes(Dialect::V2), ["system/Patient.rs"]);
         assert_eq!(Need::read("Patient").scopes(Dialect::V1), ["system/Patient.read"]);
-        assert_eq!(
-            Need::new("Communication", Ops::C).scopes(Dialect::V1),
-            ["system/Communication.write"]
-        );
+        assert_eq!(Need::new("Communication", Ops::C).scopes(Dialect::V1), ["system/Communication.write"]);
         let both = ["permission-v1".to_owned(), "permission-v2".to_owned()];
         assert_eq!(Dialect::of(&both), Dialect::V2);
         assert_eq!(Dialect::of(&both[..1]), Dialect::V1);
@@ -216,37 +188,21 @@ mod tests {
 
     #[test]
     fn grants_are_compared_by_what_they_allow() {
-        let needs = [
-            Need::read("Patient"),
-            Need::read("Appointment"),
-            Need::new("Communication", Ops::CRS),
-        ];
+        let needs = [Need::read("Patient"), Need::read("Appointment"), Need::new("Communication", Ops::CRS)];
         for (granted, missing) in [
             ("system/*.cruds", ""),
             ("system/*.*", ""),
             ("system/Patient.rs system/Appointment.rs system/Communication.crs", ""),
-            (
-                "system/Patient.read system/Appointment.read system/Communication.read system/Communication.write",
-                "",
-            ),
-            (
-                "system/Patient.r system/Patient.s system/Appointment.sr system/*.c system/Communication.rs",
-                "",
-            ),
+            ("system/Patient.read system/Appointment.read system/Communication.read system/Communication.write", ""),
+            ("system/Patient.r system/Patient.s system/Appointment.sr system/*.c system/Communication.rs", ""),
             ("system/*.read", "system/Communication.c"),
-            (
-                "system/Patient.r system/Appointment.rs system/Communication.crs",
-                "system/Patient.s",
-            ),
+            ("system/Patient.r system/Appointment.rs system/Communication.crs", "system/Patient.s"),
             ("system/Patient.rs?active=true system/Appointment.rs", "system/Communication.crs"),
             (
                 "patient/*.rs user/Appointment.read launch openid fhirUser",
                 "system/Patient.rs system/Appointment.rs system/Communication.crs",
             ),
-            (
-                "system/Patient.rsx system/Patient. system/Patient",
-                "system/Patient.rs system/Appointment.rs system/Communication.crs",
-            ),
+            ("system/Patient.rsx system/Patient. system/Patient", "system/Patient.rs system/Appointment.rs system/Communication.crs"),
             ("", "system/Patient.rs system/Appointment.rs system/Communication.crs"),
         ] {
             let told: Vec<String> = Granted::parse(granted).missing(&needs).iter().map(ToString::to_string).collect();

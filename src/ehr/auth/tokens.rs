@@ -105,10 +105,7 @@ impl Tokens {
     }
 
     fn from(source: Source) -> Self {
-        Self {
-            source,
-            slots: Mutex::default(),
-        }
+        Self { source, slots: Mutex::default() }
     }
 
     /// The algorithm that assertions are signed with, where they are.
@@ -127,18 +124,10 @@ impl Tokens {
     pub async fn access(&self, needs: &[Need]) -> Result<Access, TokenError> {
         let backend = match &self.source {
             Source::Open => {
-                return Ok(Access {
-                    token: None,
-                    granted: None,
-                    missing: Vec::new(),
-                });
+                return Ok(Access { token: None, granted: None, missing: Vec::new() });
             }
             Source::Fixed(token) => {
-                return Ok(Access {
-                    token: Some(token.clone()),
-                    granted: None,
-                    missing: Vec::new(),
-                });
+                return Ok(Access { token: Some(token.clone()), granted: None, missing: Vec::new() });
             }
             Source::Backend(backend) => backend,
         };
@@ -206,10 +195,7 @@ impl Backend {
     }
 
     async fn ask(&self, needs: &[Need]) -> Result<TokenGrant, TokenError> {
-        let scopes = self
-            .scopes
-            .clone()
-            .unwrap_or_else(|| needs.iter().flat_map(|n| n.scopes(self.dialect)).collect());
+        let scopes = self.scopes.clone().unwrap_or_else(|| needs.iter().flat_map(|n| n.scopes(self.dialect)).collect());
         let mut jti = [0_u8; 16];
         self.entropy.fill(&mut jti);
         let exchange = Exchange {
@@ -233,17 +219,10 @@ impl Backend {
             None => Granted::as_asked(asked),
         };
         let missing = granted.missing(needs);
-        let access = Access {
-            token: Some(grant.token),
-            granted: Some(granted),
-            missing,
-        };
+        let access = Access { token: Some(grant.token), granted: Some(granted), missing };
         let lifetime = TimeDelta::from_std(grant.expires_in.unwrap_or(ASSUMED_LIFETIME)).unwrap_or(RENEW_BEFORE);
         // A token that lives for less than a minute is used for half of its life.
         let early = RENEW_BEFORE.min(lifetime / 2);
-        Held {
-            access,
-            renew_at: self.clock.now().plus(lifetime - early),
-        }
+        Held { access, renew_at: self.clock.now().plus(lifetime - early) }
     }
 }

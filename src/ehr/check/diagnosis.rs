@@ -19,10 +19,7 @@ pub(super) struct Finding {
 }
 
 fn finding(says: impl Into<String>, remedy: impl Into<String>) -> Finding {
-    Finding {
-        says: says.into(),
-        remedy: remedy.into(),
-    }
+    Finding { says: says.into(), remedy: remedy.into() }
 }
 
 pub(super) fn connect(error: &ConnectError) -> Finding {
@@ -43,10 +40,7 @@ pub(super) fn connect(error: &ConnectError) -> Finding {
 }
 
 pub(super) fn no_token_endpoint() -> Finding {
-    finding(
-        "the EHR names no token endpoint",
-        "set auth.token_url to the one that the EHR's operator tells",
-    )
+    finding("the EHR names no token endpoint", "set auth.token_url to the one that the EHR's operator tells")
 }
 
 pub(super) fn algorithm(ours: &str, theirs: &[String]) -> Finding {
@@ -103,18 +97,9 @@ fn refused(code: &str, description: Option<&str>, skew: Option<TimeDelta>) -> Fi
             "set this machine's clock (switch time synchronisation on)",
         ),
         "invalid_client" | "invalid_grant"
-            if has(&[
-                "unknown client",
-                "client not found",
-                "unknown issuer",
-                "not registered",
-                "no such client",
-            ]) =>
+            if has(&["unknown client", "client not found", "unknown issuer", "not registered", "no such client"]) =>
         {
-            finding(
-                format!("the EHR does not know this client id{said}"),
-                "correct auth.client_id, or register the client with the EHR",
-            )
+            finding(format!("the EHR does not know this client id{said}"), "correct auth.client_id, or register the client with the EHR")
         }
         "invalid_client" | "invalid_grant" if has(&["aud"]) => finding(
             format!("the EHR refuses the audience of our signature{said}"),
@@ -159,31 +144,22 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
     match error {
         EhrError::Unreachable(failure) => unreachable(failure, "the EHR"),
         EhrError::Token(error) => token(error, None),
-        EhrError::NotGranted(_) => finding(
-            error.to_string(),
-            "have the scope added, or switch the type off for this connection",
-        ),
+        EhrError::NotGranted(_) => finding(error.to_string(), "have the scope added, or switch the type off for this connection"),
         EhrError::Refused { status: 401, .. } => finding(
             "the EHR asks for authorisation (HTTP status 401)",
             "set auth for this connection, or check that its token is still valid",
         ),
-        EhrError::Refused { status: 403, .. } => finding(
-            format!("{error}: this client may not do this"),
-            "have the scope added, or switch the type off for this connection",
-        ),
-        EhrError::Refused {
-            status: 400 | 404 | 422, ..
-        } => finding(
+        EhrError::Refused { status: 403, .. } => {
+            finding(format!("{error}: this client may not do this"), "have the scope added, or switch the type off for this connection")
+        }
+        EhrError::Refused { status: 400 | 404 | 422, .. } => finding(
             format!("{error}: the EHR does not take this request as it is"),
             "the EHR may ask for search parameters that this gateway did not give; choose another strategy for the type, or switch it off",
         ),
         EhrError::Refused { .. } | EhrError::Busy { .. } => {
             finding(error.to_string(), "try again later; if it stays so, ask the EHR's operator")
         }
-        EhrError::NotFhir { .. } => finding(
-            error.to_string(),
-            "check base_url; a sign-in page or a proxy may answer in the EHR's place",
-        ),
+        EhrError::NotFhir { .. } => finding(error.to_string(), "check base_url; a sign-in page or a proxy may answer in the EHR's place"),
         EhrError::PageExpired | EhrError::PagesCircle | EhrError::NextLinkElsewhere | EhrError::BadRequest => {
             finding(error.to_string(), "tell the EHR's operator: its paging does not follow FHIR")
         }
@@ -208,10 +184,7 @@ mod tests {
     use super::*;
 
     fn refusal(code: &str, description: &str) -> TokenError {
-        TokenError::Refused {
-            code: code.to_owned(),
-            description: Some(description.to_owned()).filter(|d| !d.is_empty()),
-        }
+        TokenError::Refused { code: code.to_owned(), description: Some(description.to_owned()).filter(|d| !d.is_empty()) }
     }
 
     #[test]
@@ -219,19 +192,9 @@ mod tests {
         for (code, description, skew, says) in [
             ("invalid_client", "Unknown client_id 'x'", 0, "does not know this client id"),
             ("invalid_client", "unknown client", 0, "does not know this client id"),
-            (
-                "invalid_client",
-                "client_assertion verification failed: Signature verification failed",
-                0,
-                "signing key",
-            ),
+            ("invalid_client", "client_assertion verification failed: Signature verification failed", 0, "signing key"),
             ("invalid_client", "no key with this kid", 0, "signing key"),
-            (
-                "invalid_client",
-                "client_assertion verification failed: Signature has expired",
-                0,
-                "clocks",
-            ),
+            ("invalid_client", "client_assertion verification failed: Signature has expired", 0, "clocks"),
             ("invalid_client", "exp must be no more than 5 minutes in the future", 0, "clocks"),
             ("invalid_client", "Audience doesn't match", 0, "audience"),
             ("invalid_client", "", 0, "unknown to it, or the key"),

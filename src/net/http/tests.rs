@@ -30,11 +30,7 @@ async fn serve(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> (Url, Seen)
 }
 
 fn ok(body: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 fn moved(to: &str) -> Vec<u8> {
@@ -63,20 +59,14 @@ async fn a_redirect_stays_within_the_registered_origins_and_the_token_with_its_o
     let answer = client(&[&base, &other]).send(ask).await.unwrap();
     assert_eq!(answer.body, b"there");
     assert!(saw.lock().unwrap()[0].contains("Bearer t0k3n"));
-    assert!(
-        !other_saw.lock().unwrap()[0].to_lowercase().contains("authorization"),
-        "the token went to another origin"
-    );
+    assert!(!other_saw.lock().unwrap()[0].to_lowercase().contains("authorization"), "the token went to another origin");
 }
 
 #[tokio::test]
 async fn a_write_is_not_redirected_and_a_loop_ends() {
     let (base, saw) = serve(|_| moved("/again")).await;
     let http = client(&[&base]);
-    let answer = http
-        .send(Request::post(base.clone(), "application/json", b"{}".to_vec()))
-        .await
-        .unwrap();
+    let answer = http.send(Request::post(base.clone(), "application/json", b"{}".to_vec())).await.unwrap();
     assert_eq!(answer.status, 302);
     assert_eq!(saw.lock().unwrap().len(), 1);
     assert_eq!(kind(http.send(Request::get(base)).await), FailureKind::TooManyRedirects);
@@ -94,20 +84,14 @@ async fn a_body_is_limited_whether_announced_or_not() {
     peer.body_limit = 1000;
     let http = Http::new(peer).unwrap();
     for path in ["announced", "streamed"] {
-        assert_eq!(
-            kind(http.send(Request::get(base.join(path).unwrap())).await),
-            FailureKind::BodyTooLarge { limit: 1000 }
-        );
+        assert_eq!(kind(http.send(Request::get(base.join(path).unwrap())).await), FailureKind::BodyTooLarge { limit: 1000 });
     }
 }
 
 #[tokio::test]
 async fn failures_are_told_apart_and_hold_no_path() {
     let (base, _) = serve(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this".to_vec()).await;
-    let cut = client(&[&base])
-        .send(Request::get(base.join("Patient/secret?name=Ada").unwrap()))
-        .await
-        .unwrap_err();
+    let cut = client(&[&base]).send(Request::get(base.join("Patient/secret?name=Ada").unwrap())).await.unwrap_err();
     assert_eq!(cut.kind, FailureKind::Reset);
     assert!(!cut.never_sent() && cut.is_transient());
 
@@ -152,11 +136,7 @@ async fn a_port_that_does_not_speak_tls_is_told_from_a_bad_certificate() {
     let (base, _) = serve(|_| ok("plain")).await;
     let url = Url::parse(&base.as_str().replace("http:", "https:")).unwrap();
     assert_eq!(kind(client(&[&url]).send(Request::get(url)).await), FailureKind::Tls);
-    assert!(
-        FailureKind::Certificate(CertificateFault::UnknownIssuer)
-            .to_string()
-            .contains("extra CA")
-    );
+    assert!(FailureKind::Certificate(CertificateFault::UnknownIssuer).to_string().contains("extra CA"));
 }
 
 #[test]

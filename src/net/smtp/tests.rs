@@ -112,12 +112,7 @@ fn mail() -> Mail {
 #[test]
 fn an_accepted_message_is_whole_and_can_be_found_again() {
     let (outcome, seen) = exchange(ACCEPT, mail());
-    assert_eq!(
-        outcome,
-        SendOutcome::Accepted {
-            provider_ref: "<0194-a7.fhir-engage@clinic.example>".to_owned()
-        }
-    );
+    assert_eq!(outcome, SendOutcome::Accepted { provider_ref: "<0194-a7.fhir-engage@clinic.example>".to_owned() });
     for line in [
         "MAIL FROM:<reminders@clinic.example>",
         "RCPT TO:<ada@example.org>",
@@ -131,23 +126,12 @@ fn an_accepted_message_is_whole_and_can_be_found_again() {
         assert!(seen.iter().any(|l| l == line), "{line} is not in {seen:#?}");
     }
     assert!(
-        seen.iter()
-            .any(|l| l.starts_with("From: ") && l.contains("Main Street Clinic") && l.contains("<reminders@clinic.example>")),
+        seen.iter().any(|l| l.starts_with("From: ") && l.contains("Main Street Clinic") && l.contains("<reminders@clinic.example>")),
         "{seen:#?}"
     );
-    assert!(
-        seen.iter().any(|l| l.starts_with("Subject: ") && l.contains("=?utf-8?")),
-        "{seen:#?}"
-    );
-    assert_eq!(
-        seen.iter().filter(|l| *l == ".").count(),
-        1,
-        "a line of one dot in the text does not end the message"
-    );
-    assert!(
-        seen.iter().all(|l| l.is_ascii()),
-        "without 8BITMIME the message is plain ASCII: {seen:#?}"
-    );
+    assert!(seen.iter().any(|l| l.starts_with("Subject: ") && l.contains("=?utf-8?")), "{seen:#?}");
+    assert_eq!(seen.iter().filter(|l| *l == ".").count(), 1, "a line of one dot in the text does not end the message");
+    assert!(seen.iter().all(|l| l.is_ascii()), "without 8BITMIME the message is plain ASCII: {seen:#?}");
 }
 
 #[test]
@@ -156,94 +140,25 @@ fn each_answer_leads_to_its_outcome() {
     let later = |code: &str| SendOutcome::TryLater { code: code.to_owned() };
     let unclear = |code: &str| SendOutcome::Unclear { code: code.to_owned() };
     for (script, wanted) in [
-        (
-            Script {
-                rcpt: "550 5.1.1 <ada@example.org>: no such user",
-                ..ACCEPT
-            },
-            refused("550 5.1.1"),
-        ),
-        (
-            Script {
-                rcpt: "550-No such user\r\n550 ada@example.org",
-                ..ACCEPT
-            },
-            refused("550"),
-        ),
-        (
-            Script {
-                rcpt: "451 4.7.1 Greylisted",
-                ..ACCEPT
-            },
-            later("451 4.7.1"),
-        ),
-        (
-            Script {
-                greeting: "554 5.7.1 you are blocked",
-                ..ACCEPT
-            },
-            later("connect 554 5.7.1"),
-        ),
-        (
-            Script {
-                greeting: "421 busy",
-                ..ACCEPT
-            },
-            later("connect 421"),
-        ),
-        (
-            Script {
-                mail: "530 5.7.0 Must issue a STARTTLS command first",
-                ..ACCEPT
-            },
-            later("mail 530 5.7.0"),
-        ),
-        (
-            Script {
-                data: "552 5.3.4 too big",
-                ..ACCEPT
-            },
-            refused("552 5.3.4"),
-        ),
-        (
-            Script {
-                end: Some("554 5.6.0 message refused"),
-                ..ACCEPT
-            },
-            refused("554 5.6.0"),
-        ),
-        (
-            Script {
-                end: Some("452 4.2.2 mailbox full"),
-                ..ACCEPT
-            },
-            later("452 4.2.2"),
-        ),
+        (Script { rcpt: "550 5.1.1 <ada@example.org>: no such user", ..ACCEPT }, refused("550 5.1.1")),
+        (Script { rcpt: "550-No such user\r\n550 ada@example.org", ..ACCEPT }, refused("550")),
+        (Script { rcpt: "451 4.7.1 Greylisted", ..ACCEPT }, later("451 4.7.1")),
+        (Script { greeting: "554 5.7.1 you are blocked", ..ACCEPT }, later("connect 554 5.7.1")),
+        (Script { greeting: "421 busy", ..ACCEPT }, later("connect 421")),
+        (Script { mail: "530 5.7.0 Must issue a STARTTLS command first", ..ACCEPT }, later("mail 530 5.7.0")),
+        (Script { data: "552 5.3.4 too big", ..ACCEPT }, refused("552 5.3.4")),
+        (Script { end: Some("554 5.6.0 message refused"), ..ACCEPT }, refused("554 5.6.0")),
+        (Script { end: Some("452 4.2.2 mailbox full"), ..ACCEPT }, later("452 4.2.2")),
         (Script { end: None, ..ACCEPT }, unclear("connection-lost")),
-        (
-            Script {
-                end: Some("gibberish"),
-                ..ACCEPT
-            },
-            unclear("connection-lost"),
-        ),
-        (
-            Script {
-                slow: Duration::from_secs(3),
-                ..ACCEPT
-            },
-            unclear("timeout"),
-        ),
+        (Script { end: Some("gibberish"), ..ACCEPT }, unclear("connection-lost")),
+        (Script { slow: Duration::from_secs(3), ..ACCEPT }, unclear("timeout")),
     ] {
         let told = (script.greeting, script.mail, script.rcpt, script.data, script.end);
         let (outcome, seen) = exchange(script, mail());
         assert_eq!(outcome, wanted, "{told:?}");
         assert!(!format!("{outcome:?}").contains("ada"), "an outcome must not quote an address");
         let sent = seen.iter().any(|l| l.starts_with("Subject:"));
-        assert!(
-            sent || !matches!(outcome, SendOutcome::Unclear { .. }),
-            "unclear only once the data went out"
-        );
+        assert!(sent || !matches!(outcome, SendOutcome::Unclear { .. }), "unclear only once the data went out");
     }
 }
 
@@ -254,12 +169,7 @@ fn a_server_that_is_not_there_means_later() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
         Mailer::new(config(port)).unwrap().send(&mail()).await
     });
-    assert_eq!(
-        outcome,
-        SendOutcome::TryLater {
-            code: "connect".to_owned()
-        }
-    );
+    assert_eq!(outcome, SendOutcome::TryLater { code: "connect".to_owned() });
 }
 
 #[test]
@@ -279,37 +189,12 @@ fn nothing_can_add_a_header_a_recipient_or_a_command() {
         seen.iter().position(|l| l == ".").map(|dot| dot + 1),
         "nothing was read as a command"
     );
-    let bad = |to: &str| {
-        exchange_bad(Mail {
-            to: Phi::new(to.to_owned()),
-            ..mail()
-        })
-    };
-    for to in [
-        "ada@example.org\r\nRCPT TO:<x@evil.example>",
-        "ada",
-        "ada@example.org, x@evil.example",
-        "<ada@example.org>",
-        "",
-    ] {
-        assert_eq!(
-            bad(to),
-            SendOutcome::RefusedForGood {
-                code: "bad-address".to_owned()
-            },
-            "{to:?}"
-        );
+    let bad = |to: &str| exchange_bad(Mail { to: Phi::new(to.to_owned()), ..mail() });
+    for to in ["ada@example.org\r\nRCPT TO:<x@evil.example>", "ada", "ada@example.org, x@evil.example", "<ada@example.org>", ""] {
+        assert_eq!(bad(to), SendOutcome::RefusedForGood { code: "bad-address".to_owned() }, "{to:?}");
     }
-    let unsubscribe = Mail {
-        list_unsubscribe: Some("<mailto:a@b.example>\r\nBcc: x@evil.example".to_owned()),
-        ..mail()
-    };
-    assert_eq!(
-        exchange_bad(unsubscribe),
-        SendOutcome::RefusedForGood {
-            code: "bad-message".to_owned()
-        }
-    );
+    let unsubscribe = Mail { list_unsubscribe: Some("<mailto:a@b.example>\r\nBcc: x@evil.example".to_owned()), ..mail() };
+    assert_eq!(exchange_bad(unsubscribe), SendOutcome::RefusedForGood { code: "bad-message".to_owned() });
 }
 
 /// Sends what must be refused before any connection is made: port 9 is not ours.
@@ -320,67 +205,23 @@ fn exchange_bad(mail: Mail) -> SendOutcome {
 
 #[test]
 fn a_configuration_that_would_show_mail_or_a_password_is_refused() {
-    let login = || {
-        Some(Login {
-            user: "u".to_owned(),
-            password: "hunter2".to_owned(),
-        })
-    };
+    let login = || Some(Login { user: "u".to_owned(), password: "hunter2".to_owned() });
     for (change, says) in [
+        (MailerConfig { host: "mail.example".to_owned(), ..config(25) }, "mail.example is not this machine"),
+        (MailerConfig { host: "192.0.2.1".to_owned(), ..config(25) }, "needs tls"),
+        (MailerConfig { login: login(), ..config(25) }, "leave the user out"),
+        (MailerConfig { from: "nobody".to_owned(), ..config(25) }, "from is not a mail address"),
+        (MailerConfig { reply_to: Some("x".to_owned()), ..config(25) }, "reply_to is not a mail address"),
         (
-            MailerConfig {
-                host: "mail.example".to_owned(),
-                ..config(25)
-            },
-            "mail.example is not this machine",
-        ),
-        (
-            MailerConfig {
-                host: "192.0.2.1".to_owned(),
-                ..config(25)
-            },
-            "needs tls",
-        ),
-        (
-            MailerConfig {
-                login: login(),
-                ..config(25)
-            },
-            "leave the user out",
-        ),
-        (
-            MailerConfig {
-                from: "nobody".to_owned(),
-                ..config(25)
-            },
-            "from is not a mail address",
-        ),
-        (
-            MailerConfig {
-                reply_to: Some("x".to_owned()),
-                ..config(25)
-            },
-            "reply_to is not a mail address",
-        ),
-        (
-            MailerConfig {
-                tls: Protection::Tls,
-                extra_roots_pem: b"-----BEGIN CERTIFICATE-----\nx".to_vec(),
-                ..config(25)
-            },
+            MailerConfig { tls: Protection::Tls, extra_roots_pem: b"-----BEGIN CERTIFICATE-----\nx".to_vec(), ..config(25) },
             "root certificates",
         ),
     ] {
         let error = Mailer::new(change).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
-    let good = Mailer::new(MailerConfig {
-        host: "mail.example".to_owned(),
-        tls: Protection::StartTls,
-        login: login(),
-        ..config(587)
-    })
-    .unwrap();
+    let good =
+        Mailer::new(MailerConfig { host: "mail.example".to_owned(), tls: Protection::StartTls, login: login(), ..config(587) }).unwrap();
     assert!(!format!("{good:?}").contains("hunter2"));
 }
 
@@ -396,11 +237,7 @@ fn a_server_without_starttls_gets_no_mail_when_it_is_required() {
             let (stream, _) = listener.accept().await.unwrap();
             serve(stream, ACCEPT, log).await;
         });
-        let mailer = Mailer::new(MailerConfig {
-            tls: Protection::StartTls,
-            ..config(port)
-        })
-        .unwrap();
+        let mailer = Mailer::new(MailerConfig { tls: Protection::StartTls, ..config(port) }).unwrap();
         let outcome = mailer.send(&mail()).await;
         let seen = seen.lock().unwrap().clone();
         (outcome, seen)

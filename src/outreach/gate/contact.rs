@@ -22,19 +22,14 @@ impl PointKey {
             && !local.starts_with('.')
             && !local.ends_with('.')
             && !local.contains("..")
-            && local
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b));
+            && local.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&b));
         let label_ok = |l: &str| {
             (1..=63).contains(&l.len())
                 && !l.starts_with('-')
                 && !l.ends_with('-')
                 && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         };
-        let top_ok = domain
-            .rsplit('.')
-            .next()
-            .is_some_and(|t| t.len() >= 2 && !t.bytes().all(|b| b.is_ascii_digit()));
+        let top_ok = domain.rsplit('.').next().is_some_and(|t| t.len() >= 2 && !t.bytes().all(|b| b.is_ascii_digit()));
         let domain_ok = domain.len() <= 253 && domain.contains('.') && domain.split('.').all(label_ok) && top_ok;
         (local_ok && domain_ok).then(|| Self(Phi::new(text)))
     }
@@ -43,22 +38,11 @@ impl PointKey {
     #[must_use]
     pub fn phone(text: &str) -> Option<Self> {
         let text = text.trim().strip_prefix("tel:").unwrap_or(text.trim()).to_ascii_lowercase();
-        let number = text
-            .split(['x', ';', ',', '#'])
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches("e")
-            .trim();
-        let plain = number
-            .chars()
-            .all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | '(' | ')' | ' ' | '/'));
+        let number = text.split(['x', ';', ',', '#']).next().unwrap_or_default().trim_end_matches("e").trim();
+        let plain = number.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | '(' | ')' | ' ' | '/'));
         let digits: String = number.chars().filter(char::is_ascii_digit).collect();
-        let national = |d: &str| {
-            d.len() == 10
-                && [d.chars().next(), d.chars().nth(3)]
-                    .iter()
-                    .all(|c| c.is_some_and(|c| ('2'..='9').contains(&c)))
-        };
+        let national =
+            |d: &str| d.len() == 10 && [d.chars().next(), d.chars().nth(3)].iter().all(|c| c.is_some_and(|c| ('2'..='9').contains(&c)));
         let full = match (number.starts_with('+'), digits.strip_prefix('1')) {
             (true, Some(rest)) if !national(rest) => None,
             (true, _) => ((8..=15).contains(&digits.len()) && !digits.starts_with('0')).then_some(digits),
@@ -130,11 +114,7 @@ pub(super) fn candidates(patient: &PatientFacts, channel: ChannelKind, site: Tz,
             bad.push((index, Unusable::NotInUse));
             continue;
         }
-        let key = if kind == PointKind::Email {
-            PointKey::email(point.value.expose())
-        } else {
-            PointKey::phone(point.value.expose())
-        };
+        let key = if kind == PointKind::Email { PointKey::email(point.value.expose()) } else { PointKey::phone(point.value.expose()) };
         match key {
             Some(key) => good.push((order(point, kind), Point { key, kind, index })),
             None => bad.push((index, Unusable::Malformed)),

@@ -48,11 +48,7 @@ impl SitePolicy {
     /// The defaults, for a site in `zone`.
     #[must_use]
     pub fn new(zone: Tz) -> Self {
-        let hours = Hours {
-            from: time(8),
-            until: time(21),
-            sunday_from: None,
-        };
+        let hours = Hours { from: time(8), until: time(21), sunday_from: None };
         Self {
             zone,
             hours,
@@ -171,12 +167,7 @@ pub fn judge(input: &GateInput, now: Timestamp) -> Verdict {
     let mut reasons = Vec::new();
     let Some(patient) = input.person.patients.first() else {
         let why = Reason::new(ReasonCode::NoPatientRecord, "no patient record is known for this person");
-        return Verdict {
-            outcome: Outcome::Refuse,
-            reasons: vec![why],
-            channel: input.channel,
-            point: None,
-        };
+        return Verdict { outcome: Outcome::Refuse, reasons: vec![why], channel: input.channel, point: None };
     };
     person_rules(input, patient, now, &mut reasons);
     choice_rules(input, &mut reasons);
@@ -188,12 +179,7 @@ pub fn judge(input: &GateInput, now: Timestamp) -> Verdict {
         Some(until) => Outcome::HoldUntil(until),
         None => Outcome::Allow,
     };
-    Verdict {
-        outcome,
-        reasons,
-        channel: input.channel,
-        point,
-    }
+    Verdict { outcome, reasons, channel: input.channel, point }
 }
 
 /// Who the person is: alive, with a record in use, of age, not marked as sensitive.
@@ -236,11 +222,7 @@ fn is_adult(patient: &PatientFacts, zone: Tz, now: Timestamp) -> Option<bool> {
 
 /// What the person chose. A choice stands until the same scope is chosen anew; of all that stand, the most restrictive counts.
 fn choice_rules(input: &GateInput, reasons: &mut Vec<Reason>) {
-    for choice in input
-        .preferences
-        .iter()
-        .filter(|p| p.out && p.scope.point.is_none() && stands(p, input.preferences))
-    {
+    for choice in input.preferences.iter().filter(|p| p.out && p.scope.point.is_none() && stands(p, input.preferences)) {
         if covers(&choice.scope, input) {
             let (code, what) = match (&choice.scope.channel, &choice.scope.program) {
                 (Some(_), _) => (ReasonCode::OptedOutOfChannel, "the patient wants no messages on this channel"),
@@ -250,10 +232,7 @@ fn choice_rules(input: &GateInput, reasons: &mut Vec<Reason>) {
             reasons.push(Reason::new(code, format!("{what}, since {}", choice.at)));
         }
     }
-    let authorised = input
-        .preferences
-        .iter()
-        .any(|p| !p.out && covers(&p.scope, input) && stands(p, input.preferences));
+    let authorised = input.preferences.iter().any(|p| !p.out && covers(&p.scope, input) && stands(p, input.preferences));
     if input.message.class == MessageClass::Marketing && !authorised {
         reasons.push(Reason::new(
             ReasonCode::NoAuthorisation,
@@ -268,8 +247,7 @@ fn covers(scope: &Scope, input: &GateInput) -> bool {
 
 /// Whether no later choice of the same scope says otherwise; at the same instant, "no messages" wins.
 fn stands(choice: &Preference, all: &[Preference]) -> bool {
-    !all.iter()
-        .any(|p| p.scope == choice.scope && p.out != choice.out && (p.at > choice.at || (p.at == choice.at && p.out)))
+    !all.iter().any(|p| p.scope == choice.scope && p.out != choice.out && (p.at > choice.at || (p.at == choice.at && p.out)))
 }
 
 /// The best contact point that may be used; where there is none, every reason why.
@@ -280,10 +258,7 @@ fn contact_rules(input: &GateInput, patient: &Sourced<PatientFacts>, now: Timest
     for (index, why) in bad {
         let (code, detail) = match why {
             Unusable::NotInUse => (ReasonCode::PointNotInUse, "this contact point is not in use any more, or not yet"),
-            Unusable::Malformed => (
-                ReasonCode::PointMalformed,
-                "this is not an address or number that a message can be sent to",
-            ),
+            Unusable::Malformed => (ReasonCode::PointMalformed, "this is not an address or number that a message can be sent to"),
         };
         why_not.push(Reason::new(code, detail).at(patient, &field(index)));
     }
@@ -318,22 +293,13 @@ fn contact_rules(input: &GateInput, patient: &Sourced<PatientFacts>, now: Timest
 fn message_rules(input: &GateInput, point: Option<&Point>, now: Timestamp, reasons: &mut Vec<Reason>) {
     let message = &input.message;
     if now >= message.expires_at {
-        reasons.push(Reason::new(
-            ReasonCode::Expired,
-            format!("it was worth sending until {}", message.expires_at),
-        ));
+        reasons.push(Reason::new(ReasonCode::Expired, format!("it was worth sending until {}", message.expires_at)));
     }
     if message.phi > PhiClass::Limited && input.channel.is_open() {
-        reasons.push(Reason::new(
-            ReasonCode::PhiOnOpenChannel,
-            "the template tells more than an open channel may carry",
-        ));
+        reasons.push(Reason::new(ReasonCode::PhiOnOpenChannel, "the template tells more than an open channel may carry"));
     }
     if input.channel.leaves() && !input.switch.live {
-        reasons.push(Reason::new(
-            ReasonCode::NotLive,
-            "this installation is not switched to live: nothing leaves it",
-        ));
+        reasons.push(Reason::new(ReasonCode::NotLive, "this installation is not switched to live: nothing leaves it"));
     }
     if input.channel.leaves() && input.switch.killed {
         reasons.push(Reason::new(ReasonCode::Killed, "a person has stopped all sending"));
@@ -341,10 +307,7 @@ fn message_rules(input: &GateInput, point: Option<&Point>, now: Timestamp, reaso
     let horizon = now.plus(-input.site.duplicate_window);
     let same = |p: &&PastSend| p.template == message.template && p.occasion == message.occasion && p.at > horizon;
     if let Some(before) = input.past.iter().find(|p| same(p) && point.is_some_and(|c| c.key == p.point)) {
-        reasons.push(Reason::new(
-            ReasonCode::Duplicate,
-            format!("the same message went to the same contact point at {}", before.at),
-        ));
+        reasons.push(Reason::new(ReasonCode::Duplicate, format!("the same message went to the same contact point at {}", before.at)));
     }
 }
 
@@ -387,16 +350,11 @@ fn time_rules(
         reasons.push(Reason::new(ReasonCode::PlaceUnknown, format!("quiet hours are by {told}")).at(patient, &source));
     }
     if open > now && open >= input.message.expires_at {
-        reasons.push(Reason::new(
-            ReasonCode::ExpiresWhileHeld,
-            format!("it could go at {open}, when it is no longer worth sending"),
-        ));
+        reasons.push(Reason::new(ReasonCode::ExpiresWhileHeld, format!("it could go at {open}, when it is no longer worth sending")));
     }
     let mut until = open;
     if input.facts_as_of.is_none_or(|as_of| now.since(as_of) > site.max_fact_age) {
-        let since = input
-            .facts_as_of
-            .map_or_else(|| "no sync has ended yet".to_owned(), |at| format!("the facts are of {at}"));
+        let since = input.facts_as_of.map_or_else(|| "no sync has ended yet".to_owned(), |at| format!("the facts are of {at}"));
         reasons.push(Reason::new(ReasonCode::StaleFacts, format!("{since}; a sync must come first")));
         until = place.next(open.max(now.plus(site.recheck)))?;
     }

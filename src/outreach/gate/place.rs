@@ -25,21 +25,13 @@ impl Hours {
     pub fn whole(from: u32, until: u32) -> Option<Self> {
         let hour = |h| NaiveTime::from_hms_opt(h, 0, 0);
         (from < until).then_some(())?;
-        Some(Self {
-            from: hour(from)?,
-            until: hour(until)?,
-            sunday_from: None,
-        })
+        Some(Self { from: hour(from)?, until: hour(until)?, sunday_from: None })
     }
 
     /// The hours that both allow.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self {
-            from: self.from.max(other.from),
-            until: self.until.min(other.until),
-            sunday_from: self.sunday_from.max(other.sunday_from),
-        }
+        Self { from: self.from.max(other.from), until: self.until.min(other.until), sunday_from: self.sunday_from.max(other.sunday_from) }
     }
 
     /// The first allowed instant at or after `at` in `zone`, within nine days.
@@ -105,11 +97,8 @@ impl Place {
         let end = at.plus(TimeDelta::days(9));
         let mut now = at;
         while now <= end {
-            let latest = self
-                .candidates
-                .iter()
-                .map(|c| c.hours.next(now, c.zone))
-                .try_fold(now, |latest, next| next.map(|n| latest.max(n)))?;
+            let latest =
+                self.candidates.iter().map(|c| c.hours.next(now, c.zone)).try_fold(now, |latest, next| next.map(|n| latest.max(n)))?;
             if latest == now {
                 return Some(now);
             }
@@ -166,11 +155,7 @@ fn candidates_of(address: &Address, hours: Hours) -> Option<(Told, Vec<Candidate
     if let Some(state) = state {
         return Some((Told::State, in_state(state, hours)));
     }
-    let digit = address
-        .postal_code
-        .as_ref()
-        .filter(|_| !abroad)
-        .and_then(|p| p.expose().trim().chars().next())?;
+    let digit = address.postal_code.as_ref().filter(|_| !abroad).and_then(|p| p.expose().trim().chars().next())?;
     let states = STATES.iter().filter(|s| s.zip == digit);
     let found: Vec<Candidate> = states.flat_map(|s| in_state(s, hours)).collect();
     (!found.is_empty()).then_some((Told::PostalCode, found))
@@ -183,10 +168,7 @@ fn in_state(state: &State, hours: Hours) -> Vec<Candidate> {
 
 fn hours_in(state: &State, hours: Hours) -> Hours {
     let limit = state.hours.and_then(|(from, until)| Hours::whole(from, until));
-    let limit = limit.map(|l| Hours {
-        sunday_from: state.sunday_from.and_then(|h| NaiveTime::from_hms_opt(h, 0, 0)),
-        ..l
-    });
+    let limit = limit.map(|l| Hours { sunday_from: state.sunday_from.and_then(|h| NaiveTime::from_hms_opt(h, 0, 0)), ..l });
     limit.map_or(hours, |l| hours.and(l))
 }
 
@@ -207,26 +189,12 @@ struct State {
 }
 
 const fn state(code: &'static str, name: &'static str, zip: char, zones: &'static [Tz]) -> State {
-    State {
-        code,
-        name,
-        zip,
-        zones,
-        hours: None,
-        sunday_from: None,
-    }
+    State { code, name, zip, zones, hours: None, sunday_from: None }
 }
 
 /// A state whose law on telephone solicitation, texts included, has fewer hours than the federal 8 to 21.
 const fn strict(code: &'static str, name: &'static str, zip: char, zones: &'static [Tz], from: u32, until: u32) -> State {
-    State {
-        code,
-        name,
-        zip,
-        zones,
-        hours: Some((from, until)),
-        sunday_from: None,
-    }
+    State { code, name, zip, zones, hours: Some((from, until)), sunday_from: None }
 }
 
 use chrono_tz::America as A;
@@ -287,14 +255,7 @@ const STATES: [State; 56] = [
     state("SC", "South Carolina", '2', EASTERN),
     state("SD", "South Dakota", '5', CENTRAL_MOUNTAIN),
     state("TN", "Tennessee", '3', EAST_CENTRAL),
-    State {
-        code: "TX",
-        name: "Texas",
-        zip: '7',
-        zones: CENTRAL_MOUNTAIN,
-        hours: Some((9, 21)),
-        sunday_from: Some(12),
-    },
+    State { code: "TX", name: "Texas", zip: '7', zones: CENTRAL_MOUNTAIN, hours: Some((9, 21)), sunday_from: Some(12) },
     state("UT", "Utah", '8', MOUNTAIN),
     state("VT", "Vermont", '0', EASTERN),
     state("VA", "Virginia", '2', EASTERN),

@@ -128,18 +128,11 @@ pub struct Reason {
 
 impl Reason {
     pub(super) fn new(code: ReasonCode, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            source: None,
-        }
+        Self { code, detail: detail.into(), source: None }
     }
 
     pub(super) fn at(mut self, record: &Sourced<PatientFacts>, field: &str) -> Self {
-        self.source = Some(Source {
-            origin: record.origin.clone(),
-            field: field.to_owned(),
-        });
+        self.source = Some(Source { origin: record.origin.clone(), field: field.to_owned() });
         self
     }
 

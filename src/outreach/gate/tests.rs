@@ -24,19 +24,12 @@ fn point(system: &str, value: &str, usage: Option<&str>, rank: Option<u32>) -> C
 }
 
 fn address(state: &str) -> Address {
-    Address {
-        state: Some(Phi::new(state.to_owned())),
-        ..Address::default()
-    }
+    Address { state: Some(Phi::new(state.to_owned())), ..Address::default() }
 }
 
 fn record(facts: PatientFacts) -> Sourced<PatientFacts> {
-    let origin = Origin {
-        ehr: EhrId::parse("e").unwrap(),
-        resource_type: ResourceType::Patient,
-        id: "1".to_owned(),
-        version: Some("3".to_owned()),
-    };
+    let origin =
+        Origin { ehr: EhrId::parse("e").unwrap(), resource_type: ResourceType::Patient, id: "1".to_owned(), version: Some("3".to_owned()) };
     Sourced { origin, facts }
 }
 
@@ -60,18 +53,12 @@ impl Case {
     fn good() -> Self {
         let facts = PatientFacts {
             birth_date: FhirTime::parse("1970-05-01"),
-            telecom: vec![
-                point("email", "ada@example.org", Some("home"), None),
-                point("phone", "212-555-0100", Some("mobile"), None),
-            ],
+            telecom: vec![point("email", "ada@example.org", Some("home"), None), point("phone", "212-555-0100", Some("mobile"), None)],
             addresses: vec![address("NY")],
             ..PatientFacts::default()
         };
         Self {
-            person: PersonFacts {
-                patients: vec![record(facts)],
-                ..PersonFacts::default()
-            },
+            person: PersonFacts { patients: vec![record(facts)], ..PersonFacts::default() },
             channel: ChannelKind::Email,
             class: MessageClass::Care,
             phi: PhiClass::Limited,
@@ -120,27 +107,15 @@ impl Case {
 }
 
 fn out(scope: Scope, text: &str) -> Preference {
-    Preference {
-        scope,
-        out: true,
-        at: at(text),
-    }
+    Preference { scope, out: true, at: at(text) }
 }
 
 fn welcome(scope: Scope, text: &str) -> Preference {
-    Preference {
-        out: false,
-        ..out(scope, text)
-    }
+    Preference { out: false, ..out(scope, text) }
 }
 
 fn sent(text: &str) -> PastSend {
-    PastSend {
-        at: at(text),
-        template: "other".to_owned(),
-        occasion: "b".to_owned(),
-        point: PointKey::email("ada@example.org").unwrap(),
-    }
+    PastSend { at: at(text), template: "other".to_owned(), occasion: "b".to_owned(), point: PointKey::email("ada@example.org").unwrap() }
 }
 
 #[test]
@@ -156,58 +131,28 @@ fn each_rule_refuses_with_its_reason() {
     use ReasonCode as C;
     let cases: Vec<(Case, C, bool)> = vec![
         (Case::with(|c| c.facts().deceased = true), C::Deceased, false),
-        (
-            Case::with(|c| {
-                c.person.patients.push(record(PatientFacts {
-                    deceased: true,
-                    ..PatientFacts::default()
-                }))
-            }),
-            C::Deceased,
-            false,
-        ),
+        (Case::with(|c| c.person.patients.push(record(PatientFacts { deceased: true, ..PatientFacts::default() }))), C::Deceased, false),
         (Case::with(|c| c.facts().active = Some(false)), C::Inactive, false),
         (
-            Case::with(|c| {
-                c.facts().links.push(PatientLink {
-                    kind: "replaced-by".to_owned(),
-                    other: "Patient/2".to_owned(),
-                })
-            }),
+            Case::with(|c| c.facts().links.push(PatientLink { kind: "replaced-by".to_owned(), other: "Patient/2".to_owned() })),
             C::Merged,
             false,
         ),
         (Case::with(|c| c.person.patients.clear()), C::NoPatientRecord, false),
-        (
-            Case::with(|c| c.facts().birth_date = FhirTime::parse("2008-11-24")),
-            C::Minor,
-            false,
-        ),
+        (Case::with(|c| c.facts().birth_date = FhirTime::parse("2008-11-24")), C::Minor, false),
         (Case::with(|c| c.facts().birth_date = FhirTime::parse("2008")), C::Minor, false),
         (Case::with(|c| c.facts().security.push("V".to_owned())), C::Sensitive, false),
-        (
-            Case::with(|c| c.preferences.push(out(Scope::default(), "2026-01-01T00:00:00Z"))),
-            C::OptedOut,
-            false,
-        ),
+        (Case::with(|c| c.preferences.push(out(Scope::default(), "2026-01-01T00:00:00Z"))), C::OptedOut, false),
         (Case::with(|c| c.class = MessageClass::Marketing), C::NoAuthorisation, false),
         (Case::with(|c| c.expires_at = at(NOON)), C::Expired, false),
         (Case::with(|c| c.phi = PhiClass::Phi), C::PhiOnOpenChannel, true),
         (Case::with(|c| c.switch.live = false), C::NotLive, true),
         (Case::with(|c| c.switch.killed = true), C::Killed, true),
         (Case::with(|c| c.facts().telecom.clear()), C::NoContactPoint, true),
-        (
-            Case::with(|c| c.facts().telecom[0].value = Phi::new("ada at example".to_owned())),
-            C::PointMalformed,
-            true,
-        ),
+        (Case::with(|c| c.facts().telecom[0].value = Phi::new("ada at example".to_owned())), C::PointMalformed, true),
         (
             Case::with(|c| {
-                c.past.push(PastSend {
-                    template: "t".to_owned(),
-                    occasion: "a/1".to_owned(),
-                    ..sent("2026-11-22T09:00:00-05:00")
-                })
+                c.past.push(PastSend { template: "t".to_owned(), occasion: "a/1".to_owned(), ..sent("2026-11-22T09:00:00-05:00") })
             }),
             C::Duplicate,
             false,
@@ -227,10 +172,7 @@ fn each_rule_refuses_with_its_reason() {
         assert!(verdict.has(code), "{code:?}: {:?}", verdict.reasons);
         assert_eq!(verdict.next_rung_may_do(), next_rung, "{code:?}: {:?}", verdict.reasons);
         let told = format!("{:?}", verdict.reasons);
-        assert!(
-            !told.contains("ada") && !told.contains("555"),
-            "a reason must hold no value of the patient: {told}"
-        );
+        assert!(!told.contains("ada") && !told.contains("555"), "a reason must hold no value of the patient: {told}");
     }
 }
 
@@ -246,31 +188,16 @@ fn all_reasons_are_told_with_their_fields() {
     let verdict = case.judge(at("2026-11-23T06:00:00-05:00"));
     let codes: Vec<ReasonCode> = verdict.reasons.iter().map(|r| r.code).collect();
     use ReasonCode as C;
-    assert_eq!(
-        codes,
-        [C::Deceased, C::Inactive, C::OptedOut, C::NotLive, C::DailyCap, C::QuietHours]
-    );
+    assert_eq!(codes, [C::Deceased, C::Inactive, C::OptedOut, C::NotLive, C::DailyCap, C::QuietHours]);
     let source = verdict.reasons[0].source.clone().unwrap();
-    assert_eq!(
-        (source.origin.reference().as_str(), source.field.as_str()),
-        ("Patient/1", "Patient.deceased[x]")
-    );
+    assert_eq!((source.origin.reference().as_str(), source.field.as_str()), ("Patient/1", "Patient.deceased[x]"));
 }
 
 #[test]
 fn choices_are_read_with_the_most_restrictive_in_force() {
-    let channel = |c| Scope {
-        channel: Some(c),
-        ..Scope::default()
-    };
-    let program = |p: &str| Scope {
-        program: Some(p.to_owned()),
-        ..Scope::default()
-    };
-    let mail = |a: &str| Scope {
-        point: PointKey::email(a),
-        ..Scope::default()
-    };
+    let channel = |c| Scope { channel: Some(c), ..Scope::default() };
+    let program = |p: &str| Scope { program: Some(p.to_owned()), ..Scope::default() };
+    let mail = |a: &str| Scope { point: PointKey::email(a), ..Scope::default() };
     let any = Scope::default;
     let (early, late) = ("2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z");
     for (preferences, allowed) in [
@@ -286,10 +213,7 @@ fn choices_are_read_with_the_most_restrictive_in_force() {
         (vec![out(program("other"), early)], true),
         (vec![out(mail("ADA@example.org"), early)], false),
         (vec![out(mail("bob@example.org"), early)], true),
-        (
-            vec![out(mail("ada@example.org"), early), welcome(mail("ada@example.org"), late)],
-            true,
-        ),
+        (vec![out(mail("ada@example.org"), early), welcome(mail("ada@example.org"), late)], true),
     ] {
         let case = Case::with(|c| c.preferences.clone_from(&preferences));
         assert_eq!(case.judge(at(NOON)).outcome == Outcome::Allow, allowed, "{preferences:?}");
@@ -309,57 +233,19 @@ fn contact_points_are_chosen_by_rank_and_use() {
     };
     let (a, b) = ("a@example.org", "b@example.org");
     for (telecom, channel, wanted) in [
+        (vec![point("email", a, None, None), point("email", b, None, Some(1))], ChannelKind::Email, Some(1)),
+        (vec![point("email", a, Some("work"), None), point("email", b, Some("home"), None)], ChannelKind::Email, Some(1)),
+        (vec![point("email", a, Some("old"), Some(1)), point("email", b, None, None)], ChannelKind::Email, Some(1)),
+        (vec![ended(point("email", a, None, Some(1)), "2026-11-22"), point("email", b, None, None)], ChannelKind::Email, Some(1)),
+        (vec![ended(point("email", a, None, Some(1)), "2026-11-23"), point("email", b, None, None)], ChannelKind::Email, Some(0)),
+        (vec![point("email", "not an address", None, Some(1)), point("email", b, None, None)], ChannelKind::Email, Some(1)),
+        (vec![point("phone", "212-555-0100", Some("mobile"), Some(1))], ChannelKind::Email, None),
         (
-            vec![point("email", a, None, None), point("email", b, None, Some(1))],
-            ChannelKind::Email,
-            Some(1),
-        ),
-        (
-            vec![point("email", a, Some("work"), None), point("email", b, Some("home"), None)],
-            ChannelKind::Email,
-            Some(1),
-        ),
-        (
-            vec![point("email", a, Some("old"), Some(1)), point("email", b, None, None)],
-            ChannelKind::Email,
-            Some(1),
-        ),
-        (
-            vec![ended(point("email", a, None, Some(1)), "2026-11-22"), point("email", b, None, None)],
-            ChannelKind::Email,
-            Some(1),
-        ),
-        (
-            vec![ended(point("email", a, None, Some(1)), "2026-11-23"), point("email", b, None, None)],
-            ChannelKind::Email,
-            Some(0),
-        ),
-        (
-            vec![point("email", "not an address", None, Some(1)), point("email", b, None, None)],
-            ChannelKind::Email,
-            Some(1),
-        ),
-        (
-            vec![point("phone", "212-555-0100", Some("mobile"), Some(1))],
-            ChannelKind::Email,
-            None,
-        ),
-        (
-            vec![
-                point("phone", "212-555-0100", Some("home"), None),
-                point("phone", "212-555-0101", Some("mobile"), None),
-            ],
+            vec![point("phone", "212-555-0100", Some("home"), None), point("phone", "212-555-0101", Some("mobile"), None)],
             ChannelKind::Recorded,
             Some(1),
         ),
-        (
-            vec![
-                point("fax", "212-555-0100", None, None),
-                point("url", "https://a.example", None, None),
-            ],
-            ChannelKind::Recorded,
-            None,
-        ),
+        (vec![point("fax", "212-555-0100", None, None), point("url", "https://a.example", None, None)], ChannelKind::Recorded, None),
     ] {
         let case = Case::with(|c| {
             c.facts().telecom.clone_from(&telecom);
@@ -371,16 +257,10 @@ fn contact_points_are_chosen_by_rank_and_use() {
     }
     let bounced = Case::with(|c| {
         c.facts().telecom.push(point("email", b, None, None));
-        c.withheld.push(Withheld {
-            point: PointKey::email("ada@example.org").unwrap(),
-            why: ReasonCode::Bounced,
-        });
+        c.withheld.push(Withheld { point: PointKey::email("ada@example.org").unwrap(), why: ReasonCode::Bounced });
     });
     let verdict = bounced.judge(at(NOON));
-    assert_eq!(
-        (verdict.outcome, verdict.point.as_ref().map(|p| p.index)),
-        (Outcome::Allow, Some(2))
-    );
+    assert_eq!((verdict.outcome, verdict.point.as_ref().map(|p| p.index)), (Outcome::Allow, Some(2)));
     assert!(verdict.has(ReasonCode::Bounced));
 }
 
@@ -413,11 +293,7 @@ fn addresses_and_numbers_have_one_form() {
         ("call me", None),
         ("", None),
     ] {
-        assert_eq!(
-            PointKey::phone(text).map(|p| p.value().expose().clone()).as_deref(),
-            wanted,
-            "{text:?}"
-        );
+        assert_eq!(PointKey::phone(text).map(|p| p.value().expose().clone()).as_deref(), wanted, "{text:?}");
     }
 }
 
@@ -429,31 +305,9 @@ fn quiet_hours_are_the_patients() {
         ("FL", vec![address("US-FL")]),
         ("TX", vec![address("TX")]),
         ("none", Vec::new()),
-        (
-            "zip 9",
-            vec![Address {
-                postal_code: Some(Phi::new("94110".to_owned())),
-                ..Address::default()
-            }],
-        ),
-        (
-            "extension",
-            vec![Address {
-                zone: Some("Asia/Tokyo".to_owned()),
-                country: Some("JP".to_owned()),
-                ..Address::default()
-            }],
-        ),
-        (
-            "moved",
-            vec![
-                Address {
-                    usage: Some("old".to_owned()),
-                    ..address("CA")
-                },
-                address("NY"),
-            ],
-        ),
+        ("zip 9", vec![Address { postal_code: Some(Phi::new("94110".to_owned())), ..Address::default() }]),
+        ("extension", vec![Address { zone: Some("Asia/Tokyo".to_owned()), country: Some("JP".to_owned()), ..Address::default() }]),
+        ("moved", vec![Address { usage: Some("old".to_owned()), ..address("CA") }, address("NY")]),
         ("two homes", vec![address("NY"), address("CA")]),
     ];
     for (place, now, until) in [
@@ -480,9 +334,7 @@ fn quiet_hours_are_the_patients() {
         ("two homes", "2026-11-23T08:30:00-05:00", Some("2026-11-23T08:00:00-08:00")),
     ] {
         let case = Case::with(|c| {
-            c.facts()
-                .addresses
-                .clone_from(&places.iter().find(|(name, _)| *name == place).unwrap().1);
+            c.facts().addresses.clone_from(&places.iter().find(|(name, _)| *name == place).unwrap().1);
             c.facts_as_of = Some(at(now));
         });
         let verdict = case.judge(at(now));
@@ -495,35 +347,15 @@ fn quiet_hours_are_the_patients() {
 #[test]
 fn caps_roll() {
     for (past, now, until) in [
-        (
-            vec!["2026-11-22T23:00:00-05:00"],
-            "2026-11-23T10:00:00-05:00",
-            Some("2026-11-24T08:00:00-05:00"),
-        ),
+        (vec!["2026-11-22T23:00:00-05:00"], "2026-11-23T10:00:00-05:00", Some("2026-11-24T08:00:00-05:00")),
         (vec!["2026-11-22T10:00:00-05:00"], "2026-11-23T10:00:00-05:00", None),
+        (vec!["2026-11-22T10:00:01-05:00"], "2026-11-23T10:00:00-05:00", Some("2026-11-23T10:00:01-05:00")),
         (
-            vec!["2026-11-22T10:00:01-05:00"],
-            "2026-11-23T10:00:00-05:00",
-            Some("2026-11-23T10:00:01-05:00"),
-        ),
-        (
-            vec![
-                "2026-11-17T10:00:00-05:00",
-                "2026-11-19T12:00:00-05:00",
-                "2026-11-21T12:00:00-05:00",
-            ],
+            vec!["2026-11-17T10:00:00-05:00", "2026-11-19T12:00:00-05:00", "2026-11-21T12:00:00-05:00"],
             "2026-11-23T10:00:00-05:00",
             Some("2026-11-24T10:00:00-05:00"),
         ),
-        (
-            vec![
-                "2026-11-16T09:00:00-05:00",
-                "2026-11-19T12:00:00-05:00",
-                "2026-11-21T12:00:00-05:00",
-            ],
-            "2026-11-23T10:00:00-05:00",
-            None,
-        ),
+        (vec!["2026-11-16T09:00:00-05:00", "2026-11-19T12:00:00-05:00", "2026-11-21T12:00:00-05:00"], "2026-11-23T10:00:00-05:00", None),
     ] {
         let case = Case::with(|c| c.past = past.iter().map(|p| sent(p)).collect());
         let wanted = until.map_or(Outcome::Allow, |u| Outcome::HoldUntil(at(u)));
@@ -533,11 +365,7 @@ fn caps_roll() {
 
 #[test]
 fn old_facts_hold_and_unknown_age_is_told() {
-    for (as_of, stale) in [
-        (None, true),
-        (Some("2026-11-22T07:00:00-05:00"), true),
-        (Some("2026-11-22T09:00:00-05:00"), false),
-    ] {
+    for (as_of, stale) in [(None, true), (Some("2026-11-22T07:00:00-05:00"), true), (Some("2026-11-22T09:00:00-05:00"), false)] {
         let case = Case::with(|c| c.facts_as_of = as_of.map(at));
         let verdict = case.judge(at(NOON));
         assert_eq!(verdict.has(ReasonCode::StaleFacts), stale);
@@ -564,12 +392,7 @@ fn any_case() -> impl Strategy<Value = (Case, Timestamp)> {
     );
     let past = prop::collection::vec(0_i64..9 * 86_400, 0..6);
     let now = 1_767_225_600_i64..1_830_297_600;
-    let flags = (
-        any::<bool>(),
-        prop::option::of(any::<bool>()),
-        prop::option::of(0_i64..200_000),
-        any::<bool>(),
-    );
+    let flags = (any::<bool>(), prop::option::of(any::<bool>()), prop::option::of(0_i64..200_000), any::<bool>());
     (states, past, now, flags, 1_u32..3, 1_u32..5, 0_i64..20 * 86_400).prop_map(
         |(states, past, now, (deceased, active, stale, opted), day, week, worth)| {
             let now = Timestamp::from_micros(now * 1_000_000);
@@ -578,22 +401,12 @@ fn any_case() -> impl Strategy<Value = (Case, Timestamp)> {
                 c.facts().addresses = states.iter().map(|s| address(s)).collect();
                 c.facts().deceased = deceased && opted;
                 c.facts().active = active;
-                c.past = past
-                    .iter()
-                    .map(|s| PastSend {
-                        at: back(*s),
-                        ..sent(NOON)
-                    })
-                    .collect();
+                c.past = past.iter().map(|s| PastSend { at: back(*s), ..sent(NOON) }).collect();
                 c.facts_as_of = stale.map(back);
                 c.expires_at = now.plus(TimeDelta::seconds(worth));
                 (c.site.per_day, c.site.per_week) = (day, week);
                 if opted && !deceased {
-                    c.preferences.push(Preference {
-                        scope: Scope::default(),
-                        out: true,
-                        at: back(60),
-                    });
+                    c.preferences.push(Preference { scope: Scope::default(), out: true, at: back(60) });
                 }
             });
             (case, now)

@@ -37,9 +37,7 @@ impl MessageClass {
     /// The class of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Care, Self::Operations, Self::Marketing]
-            .into_iter()
-            .find(|c| c.as_str() == text)
+        [Self::Care, Self::Operations, Self::Marketing].into_iter().find(|c| c.as_str() == text)
     }
 }
 
@@ -121,9 +119,7 @@ impl Anchor {
     /// The anchor of that name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::SegmentEntry, Self::AppointmentStart]
-            .into_iter()
-            .find(|a| a.as_str() == text)
+        [Self::SegmentEntry, Self::AppointmentStart].into_iter().find(|a| a.as_str() == text)
     }
 }
 

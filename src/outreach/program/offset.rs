@@ -34,10 +34,7 @@ impl Offset {
             return Some(Self::Calendar { days, at: Some(at) });
         }
         match (text.strip_suffix('d'), text.strip_suffix('h'), text.strip_suffix('m')) {
-            (Some(n), _, _) => Some(Self::Calendar {
-                days: signed(n)?,
-                at: None,
-            }),
+            (Some(n), _, _) => Some(Self::Calendar { days: signed(n)?, at: None }),
             (_, Some(n), _) => Some(Self::Elapsed(TimeDelta::hours(i64::from(signed(n)?)))),
             (_, _, Some(n)) => Some(Self::Elapsed(TimeDelta::minutes(i64::from(signed(n)?)))),
             _ => None,
@@ -52,11 +49,7 @@ impl Offset {
             Self::Calendar { days, at } => {
                 let local = anchor.to_utc().with_timezone(&zone).naive_local();
                 let by = Days::new(u64::from(days.unsigned_abs()));
-                let date = if days < 0 {
-                    local.date().checked_sub_days(by)
-                } else {
-                    local.date().checked_add_days(by)
-                };
+                let date = if days < 0 { local.date().checked_sub_days(by) } else { local.date().checked_add_days(by) };
                 civil(date.unwrap_or_else(|| local.date()), at.unwrap_or_else(|| local.time()), zone)
             }
         }
@@ -65,10 +58,7 @@ impl Offset {
 
 fn signed(text: &str) -> Option<i32> {
     let digits = text.strip_prefix(['+', '-'])?;
-    let n: i32 = digits
-        .parse()
-        .ok()
-        .filter(|n| (0..=26_280).contains(n) && digits.bytes().all(|b| b.is_ascii_digit()))?;
+    let n: i32 = digits.parse().ok().filter(|n| (0..=26_280).contains(n) && digits.bytes().all(|b| b.is_ascii_digit()))?;
     Some(if text.starts_with('-') { -n } else { n })
 }
 
@@ -118,13 +108,7 @@ mod tests {
             ("+0h", Some(Offset::Elapsed(TimeDelta::zero()))),
             ("+30m", Some(Offset::Elapsed(TimeDelta::minutes(30)))),
             ("-3d", Some(Offset::Calendar { days: -3, at: None })),
-            (
-                "+1d at 10:00",
-                Some(Offset::Calendar {
-                    days: 1,
-                    at: NaiveTime::from_hms_opt(10, 0, 0),
-                }),
-            ),
+            ("+1d at 10:00", Some(Offset::Calendar { days: 1, at: NaiveTime::from_hms_opt(10, 0, 0) })),
             ("72h", None),
             ("-72", None),
             ("--72h", None),

@@ -16,13 +16,7 @@ pub(super) fn program(file: &str, text: &str) -> Result<Program, Mistakes> {
     if !reader.is_clean() {
         return reader.finish(None);
     }
-    let class = reader.parsed(
-        &mut table,
-        "",
-        "message_class",
-        "\"care\", \"operations\" or \"marketing\"",
-        MessageClass::parse,
-    );
+    let class = reader.parsed(&mut table, "", "message_class", "\"care\", \"operations\" or \"marketing\"", MessageClass::parse);
     let program = Program {
         id: reader.id(&mut table, "", "id"),
         version: blake3::hash(text.as_bytes()).to_hex().chars().take(16).collect(),
@@ -41,10 +35,7 @@ pub(super) fn program(file: &str, text: &str) -> Result<Program, Mistakes> {
 fn steps(reader: &mut Reader, table: &mut Table) -> Vec<Step> {
     let tables = reader.tables(table, "step");
     if tables.len() > MAX_STEPS {
-        reader.wrong(
-            "step",
-            &format!("has {} entries: a program has at most {MAX_STEPS} steps", tables.len()),
-        );
+        reader.wrong("step", &format!("has {} entries: a program has at most {MAX_STEPS} steps", tables.len()));
     }
     let mut steps: Vec<Step> = Vec::new();
     for (at, mut table) in tables.into_iter().enumerate() {
@@ -53,10 +44,7 @@ fn steps(reader: &mut Reader, table: &mut Table) -> Vec<Step> {
         reader.nothing_else(&table, &path);
         if let Some(read) = read {
             if steps.iter().any(|s| s.id == read.id) {
-                reader.wrong(
-                    &dotted(&path, "id"),
-                    &format!("{:?} is used by an earlier step: give each step its own", read.id),
-                );
+                reader.wrong(&dotted(&path, "id"), &format!("{:?} is used by an earlier step: give each step its own", read.id));
             }
             steps.push(read);
         }
@@ -78,21 +66,9 @@ fn step(reader: &mut Reader, table: &mut Table, path: &str) -> Option<Step> {
     if let (Some(Offset::Elapsed(due)), Some(Expiry::FromAnchor(Offset::Elapsed(end)))) = (offset, expires)
         && end <= due
     {
-        reader.wrong(
-            &dotted(path, "expires"),
-            "lies before the step comes due, so it could never be sent: write a later limit",
-        );
+        reader.wrong(&dotted(path, "expires"), "lies before the step comes due, so it could never be sent: write a later limit");
     }
-    Some(Step {
-        id,
-        anchor: anchor?,
-        offset: offset?,
-        expires: expires?,
-        channels,
-        template,
-        stop_when,
-        action: action?,
-    })
+    Some(Step { id, anchor: anchor?, offset: offset?, expires: expires?, channels, template, stop_when, action: action? })
 }
 
 #[cfg(test)]
@@ -142,22 +118,11 @@ action = "confirm"
             .replace("\"confirm\"\n", "[\"confirm\", \"call\"]\n");
         let mistakes = Program::parse("programs/a.toml", &bad).unwrap_err();
         let keys: Vec<&str> = mistakes.0.iter().map(|m| m.key.as_str()).collect();
-        for key in [
-            "id",
-            "title",
-            "priority",
-            "prioritty",
-            "step[1].offset",
-            "step[1].channels",
-            "step[1].action",
-        ] {
+        for key in ["id", "title", "priority", "prioritty", "step[1].offset", "step[1].channels", "step[1].action"] {
             assert!(keys.contains(&key), "{key} is not in {keys:?}");
         }
         assert_eq!(keys.len(), 7, "{mistakes}");
-        assert!(
-            mistakes.to_string().lines().all(|l| l.starts_with("programs/a.toml: ")),
-            "{mistakes}"
-        );
+        assert!(mistakes.to_string().lines().all(|l| l.starts_with("programs/a.toml: ")), "{mistakes}");
     }
 
     #[test]
@@ -173,10 +138,7 @@ action = "confirm"
             let mistakes = Program::parse("a.toml", &GOOD.replacen(from, to, 1)).unwrap_err();
             assert!(mistakes.0.iter().any(|m| m.key == key), "{to}: {mistakes}");
         }
-        let twice = format!(
-            "{GOOD}{}",
-            GOOD.split_once("[[step]]").map(|(_, s)| format!("[[step]]{s}")).unwrap()
-        );
+        let twice = format!("{GOOD}{}", GOOD.split_once("[[step]]").map(|(_, s)| format!("[[step]]{s}")).unwrap());
         assert_eq!(Program::parse("a.toml", &twice).unwrap_err().0[0].key, "step[2].id");
     }
 }

@@ -33,10 +33,7 @@ impl Library {
     /// All [`Mistakes`] of all files.
     pub fn read(programs: &[(&str, &str)], templates: &[(&str, &str)], segments: &[&str]) -> Result<Self, Mistakes> {
         let mut mistakes = Vec::new();
-        let templates: Vec<Template> = keep(templates, Template::parse, &mut mistakes)
-            .into_iter()
-            .map(|(_, t)| t)
-            .collect();
+        let templates: Vec<Template> = keep(templates, Template::parse, &mut mistakes).into_iter().map(|(_, t)| t).collect();
         let programs = keep(programs, Program::parse, &mut mistakes);
         for (at, (file, program)) in programs.iter().enumerate() {
             let earlier = programs.iter().take(at).any(|(_, p)| p.id == program.id);
@@ -45,11 +42,7 @@ impl Library {
         for (at, template) in templates.iter().enumerate() {
             if templates.iter().take(at).any(|t| t.id == template.id) {
                 let says = format!("{:?} is the id of two templates: give each its own", template.id);
-                mistakes.push(Mistake {
-                    file: "templates".to_owned(),
-                    key: "id".to_owned(),
-                    says,
-                });
+                mistakes.push(Mistake { file: "templates".to_owned(), key: "id".to_owned(), says });
             }
         }
         if !mistakes.is_empty() {
@@ -97,17 +90,10 @@ fn keep<'a, T>(
 }
 
 fn check(file: &str, program: &Program, taken: bool, templates: &[Template], segments: &[&str]) -> Vec<Mistake> {
-    let wrong = |key: String, says: String| Mistake {
-        file: file.to_owned(),
-        key,
-        says,
-    };
+    let wrong = |key: String, says: String| Mistake { file: file.to_owned(), key, says };
     let mut mistakes = Vec::new();
     if taken {
-        mistakes.push(wrong(
-            "id".to_owned(),
-            format!("{:?} is the id of another program: give each its own", program.id),
-        ));
+        mistakes.push(wrong("id".to_owned(), format!("{:?} is the id of another program: give each its own", program.id)));
     }
     if !segments.contains(&program.segment.as_str()) {
         let says = format!("there is no segment {:?}: write one of {}", program.segment, segments.join(", "));
@@ -116,16 +102,11 @@ fn check(file: &str, program: &Program, taken: bool, templates: &[Template], seg
     for (at, step) in program.steps.iter().enumerate() {
         let key = |name: &str| format!("step[{}].{name}", at + 1);
         match templates.iter().find(|t| t.id == step.template) {
-            None => mistakes.push(wrong(
-                key("template"),
-                format!("there is no template {:?}, or it has mistakes of its own", step.template),
-            )),
+            None => {
+                mistakes.push(wrong(key("template"), format!("there is no template {:?}, or it has mistakes of its own", step.template)))
+            }
             Some(template) if template.action != step.action => {
-                let says = format!(
-                    "the step asks for {:?}, its template for {:?}",
-                    step.action.as_str(),
-                    template.action.as_str()
-                );
+                let says = format!("the step asks for {:?}, its template for {:?}", step.action.as_str(), template.action.as_str());
                 mistakes.push(wrong(key("action"), says));
             }
             Some(_) => {}
@@ -166,9 +147,7 @@ mod tests {
     fn a_program_is_checked_against_templates_and_segments() {
         let (_, text) = PROGRAMS[0];
         let text = text.replace("\"confirm\"", "\"schedule\"");
-        let mistakes = Library::read(&[("a.toml", &text), ("b.toml", &text)], TEMPLATES, &["lapsed"])
-            .unwrap_err()
-            .0;
+        let mistakes = Library::read(&[("a.toml", &text), ("b.toml", &text)], TEMPLATES, &["lapsed"]).unwrap_err().0;
         let told: Vec<(&str, &str)> = mistakes.iter().map(|m| (m.file.as_str(), m.key.as_str())).collect();
         assert!(
             told.contains(&("a.toml", "segment")) && told.contains(&("b.toml", "id")) && told.contains(&("a.toml", "step[2].action")),

@@ -3,57 +3,21 @@
 
 /// Tag, the words before the number, the words after it.
 const LINES: [(&str, &str, &str); 11] = [
-    (
-        "es",
-        "ATENCIÓN: si habla español, tiene a su disposición servicios gratuitos de asistencia lingüística. Llame al ",
-        ".",
-    ),
+    ("es", "ATENCIÓN: si habla español, tiene a su disposición servicios gratuitos de asistencia lingüística. Llame al ", "."),
     ("zh", "注意：如果您使用中文，您可以免費獲得語言援助服務。請致電 ", "。"),
-    (
-        "vi",
-        "CHÚ Ý: Nếu bạn nói Tiếng Việt, có các dịch vụ hỗ trợ ngôn ngữ miễn phí dành cho bạn. Gọi số ",
-        ".",
-    ),
-    (
-        "ko",
-        "주의: 한국어를 사용하시는 경우, 언어 지원 서비스를 무료로 이용하실 수 있습니다. ",
-        " 번으로 전화해 주십시오.",
-    ),
+    ("vi", "CHÚ Ý: Nếu bạn nói Tiếng Việt, có các dịch vụ hỗ trợ ngôn ngữ miễn phí dành cho bạn. Gọi số ", "."),
+    ("ko", "주의: 한국어를 사용하시는 경우, 언어 지원 서비스를 무료로 이용하실 수 있습니다. ", " 번으로 전화해 주십시오."),
     (
         "tl",
         "PAUNAWA: Kung nagsasalita ka ng Tagalog, maaari kang gumamit ng mga serbisyo ng tulong sa wika nang walang bayad. Tumawag sa ",
         ".",
     ),
-    (
-        "ru",
-        "ВНИМАНИЕ: Если вы говорите на русском языке, то вам доступны бесплатные услуги перевода. Звоните ",
-        ".",
-    ),
-    (
-        "fr",
-        "ATTENTION : Si vous parlez français, des services d'aide linguistique vous sont proposés gratuitement. Appelez le ",
-        ".",
-    ),
-    (
-        "pt",
-        "ATENÇÃO: Se fala português, encontram-se disponíveis serviços linguísticos, grátis. Ligue para ",
-        ".",
-    ),
-    (
-        "de",
-        "ACHTUNG: Wenn Sie Deutsch sprechen, stehen Ihnen kostenlos sprachliche Hilfsdienstleistungen zur Verfügung. Rufnummer: ",
-        ".",
-    ),
-    (
-        "ht",
-        "ATANSYON: Si w pale Kreyòl Ayisyen, gen sèvis èd pou lang ki disponib gratis pou ou. Rele ",
-        ".",
-    ),
-    (
-        "pl",
-        "UWAGA: Jeżeli mówisz po polsku, możesz skorzystać z bezpłatnej pomocy językowej. Zadzwoń pod numer ",
-        ".",
-    ),
+    ("ru", "ВНИМАНИЕ: Если вы говорите на русском языке, то вам доступны бесплатные услуги перевода. Звоните ", "."),
+    ("fr", "ATTENTION : Si vous parlez français, des services d'aide linguistique vous sont proposés gratuitement. Appelez le ", "."),
+    ("pt", "ATENÇÃO: Se fala português, encontram-se disponíveis serviços linguísticos, grátis. Ligue para ", "."),
+    ("de", "ACHTUNG: Wenn Sie Deutsch sprechen, stehen Ihnen kostenlos sprachliche Hilfsdienstleistungen zur Verfügung. Rufnummer: ", "."),
+    ("ht", "ATANSYON: Si w pale Kreyòl Ayisyen, gen sèvis èd pou lang ki disponib gratis pou ou. Rele ", "."),
+    ("pl", "UWAGA: Jeżeli mówisz po polsku, możesz skorzystać z bezpłatnej pomocy językowej. Zadzwoń pod numer ", "."),
 ];
 
 /// The line in the language of `tag`, in English where there is none.

@@ -63,10 +63,7 @@ const TELLING: [&str; 44] = [
 pub(super) fn variant(template: &Template, variant: &Variant) -> Vec<(&'static str, String)> {
     let mut wrong = variables(template.phi, variant);
     if variant.body.matches("{{ ask }}").count() != 1 {
-        wrong.push((
-            "body",
-            "must hold {{ ask }} exactly once, since a message asks for one thing".to_owned(),
-        ));
+        wrong.push(("body", "must hold {{ ask }} exactly once, since a message asks for one thing".to_owned()));
     }
     let rendered = match template.render(&[&variant.language], &Variables::sample()) {
         Ok(rendered) => rendered,
@@ -81,11 +78,7 @@ pub(super) fn variant(template: &Template, variant: &Variant) -> Vec<(&'static s
 
 /// The most telling class among the variables that these words use.
 pub(super) fn class_used(variant: &Variant) -> PhiClass {
-    used(variant)
-        .iter()
-        .filter_map(|(_, name)| class_of(name))
-        .max()
-        .unwrap_or(PhiClass::None)
+    used(variant).iter().filter_map(|(_, name)| class_of(name)).max().unwrap_or(PhiClass::None)
 }
 
 fn used(variant: &Variant) -> Vec<(&'static str, String)> {
@@ -141,26 +134,18 @@ fn words(variant: &Variant, subject: &str, body: &str) -> Vec<(&'static str, Str
         wrong.push(("body", "holds more than one link: one message, one thing to do".to_owned()));
     }
     if replies_asked(body) > 1 {
-        wrong.push((
-            "body",
-            "asks for more than one reply besides STOP: one message, one thing to do".to_owned(),
-        ));
+        wrong.push(("body", "asks for more than one reply besides STOP: one message, one thing to do".to_owned()));
     }
     let all = format!("{subject}\n{body}").to_lowercase();
     for word in all.split(|c: char| !c.is_alphabetic()) {
         if let Some(stem) = TELLING.iter().find(|stem| word.starts_with(**stem)) {
-            wrong.push((
-                "body",
-                format!("holds a word that begins with {stem:?}, which tells what a patient is treated for: leave it out"),
-            ));
+            wrong
+                .push(("body", format!("holds a word that begins with {stem:?}, which tells what a patient is treated for: leave it out")));
         }
     }
     match readability::grade(body, &variant.language) {
         Some(grade) if grade > TARGET_GRADE => {
-            wrong.push((
-                "body",
-                format!("reads at grade {grade:.1}; the target is {TARGET_GRADE}: shorten sentences and words"),
-            ));
+            wrong.push(("body", format!("reads at grade {grade:.1}; the target is {TARGET_GRADE}: shorten sentences and words")));
         }
         _ => {}
     }
@@ -169,10 +154,7 @@ fn words(variant: &Variant, subject: &str, body: &str) -> Vec<(&'static str, Str
 
 /// How many replies a text asks for, "reply STOP" left out.
 fn replies_asked(body: &str) -> usize {
-    let words: Vec<String> = body
-        .split_whitespace()
-        .map(|w| w.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase())
-        .collect();
+    let words: Vec<String> = body.split_whitespace().map(|w| w.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase()).collect();
     words
         .windows(2)
         .filter(

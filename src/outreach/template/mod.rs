@@ -134,21 +134,16 @@ impl Template {
     fn fill(&self, variant: &Variant, source: &str, values: &Value, ask: &str) -> Result<String, RenderError> {
         let with_ask = context! { ask => ask, ..values.clone() };
         engine().render_named_str("words", source, with_ask).map_err(|e| match e.kind() {
-            minijinja::ErrorKind::UndefinedError => RenderError::MissingValue {
-                template: self.id.clone(),
-                language: variant.language.clone(),
-            },
+            minijinja::ErrorKind::UndefinedError => {
+                RenderError::MissingValue { template: self.id.clone(), language: variant.language.clone() }
+            }
             // The error's detail may quote a value; its kind cannot.
             kind => self.engine_error(&variant.language, &kind.to_string()),
         })
     }
 
     fn engine_error(&self, language: &str, kind: &str) -> RenderError {
-        RenderError::Engine {
-            template: self.id.clone(),
-            language: language.to_owned(),
-            kind: kind.to_owned(),
-        }
+        RenderError::Engine { template: self.id.clone(), language: language.to_owned(), kind: kind.to_owned() }
     }
 }
 

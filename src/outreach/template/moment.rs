@@ -4,34 +4,10 @@ use chrono::{Datelike, NaiveDate, NaiveTime, Timelike};
 
 const DAYS_EN: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const DAYS_ES: [&str; 7] = ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"];
-const MONTHS_EN: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-const MONTHS_ES: [&str; 12] = [
-    "enero",
-    "febrero",
-    "marzo",
-    "abril",
-    "mayo",
-    "junio",
-    "julio",
-    "agosto",
-    "septiembre",
-    "octubre",
-    "noviembre",
-    "diciembre",
-];
+const MONTHS_EN: [&str; 12] =
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+const MONTHS_ES: [&str; 12] =
+    ["enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre", "diciembre"];
 
 /// `Tuesday, December 1`; `martes 1 de diciembre`; ISO 8601 in a language whose words are not known here.
 pub(super) fn date(date: NaiveDate, language: &str) -> String {
@@ -66,12 +42,9 @@ mod tests {
     fn dates_and_times_read_as_people_say_them() {
         let day = NaiveDate::from_ymd_opt(2026, 12, 1).unwrap();
         let at = |h, m| NaiveTime::from_hms_opt(h, m, 0).unwrap();
-        for (language, wanted) in [
-            ("en", "Tuesday, December 1"),
-            ("en-us", "Tuesday, December 1"),
-            ("es", "martes 1 de diciembre"),
-            ("ko", "2026-12-01"),
-        ] {
+        for (language, wanted) in
+            [("en", "Tuesday, December 1"), ("en-us", "Tuesday, December 1"), ("es", "martes 1 de diciembre"), ("ko", "2026-12-01")]
+        {
             assert_eq!(date(day, language), wanted);
         }
         for (language, hour, minute, wanted) in [

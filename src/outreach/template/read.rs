@@ -21,13 +21,7 @@ pub(super) fn template(file: &str, text: &str) -> Result<Template, Mistakes> {
     reader.nothing_else(&table, "");
     let version = blake3::hash(text.as_bytes()).to_hex().chars().take(16).collect();
     let template = match (action, phi) {
-        (Some(action), Some(phi)) => Template {
-            id,
-            version,
-            action,
-            phi,
-            variants,
-        },
+        (Some(action), Some(phi)) => Template { id, version, action, phi, variants },
         _ => return reader.finish(None),
     };
     check(&mut reader, &template);
@@ -57,10 +51,7 @@ fn variants(reader: &mut Reader, table: &mut Table) -> Vec<Variant> {
         reader.nothing_else(&words, &language);
     }
     if !variants.iter().any(|v| v.language == "en") {
-        reader.wrong(
-            "en",
-            "is missing: the English words are what a patient gets whose language has none",
-        );
+        reader.wrong("en", "is missing: the English words are what a patient gets whose language has none");
     }
     variants.sort_by_key(|v| (v.language != "en", v.language.clone()));
     variants
@@ -78,9 +69,6 @@ fn check(reader: &mut Reader, template: &Template) {
     let used = template.variants.iter().map(lint::class_used).max().unwrap_or(PhiClass::None);
     if used < template.phi {
         let (used, said) = (used.as_str(), template.phi.as_str());
-        reader.wrong(
-            "phi",
-            &format!("says {said}, but the words use nothing above {used}: write \"{used}\""),
-        );
+        reader.wrong("phi", &format!("says {said}, but the words use nothing above {used}: write \"{used}\""));
     }
 }

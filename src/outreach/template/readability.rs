@@ -39,9 +39,7 @@ fn grade_of_ease(ease: f64) -> f64 {
     pairs
         .into_iter()
         .find(|((high, _), (low, _))| (*low..=*high).contains(&ease))
-        .map_or(if ease > 100.0 { 3.0 } else { 13.0 }, |((high, from), (low, to))| {
-            from + (high - ease) / (high - low) * (to - from)
-        })
+        .map_or(if ease > 100.0 { 3.0 } else { 13.0 }, |((high, from), (low, to))| from + (high - ease) / (high - low) * (to - from))
 }
 
 fn count(text: &str, syllables: fn(&str) -> u32) -> Counts {
@@ -52,9 +50,8 @@ fn count(text: &str, syllables: fn(&str) -> u32) -> Counts {
             let ends = token.trim_end_matches(['"', '\'', ')', '”']).ends_with(['.', '!', '?', ':']);
             let abbreviated = matches!(token.to_lowercase().as_str(), "a.m." | "p.m." | "a." | "p." | "m." | "dr." | "dra.");
             if !token.contains("://") && !token.contains('@') {
-                for word in token
-                    .split(|c: char| !c.is_alphabetic() && c != '\'' && c != '’')
-                    .filter(|w| w.chars().any(char::is_alphabetic))
+                for word in
+                    token.split(|c: char| !c.is_alphabetic() && c != '\'' && c != '’').filter(|w| w.chars().any(char::is_alphabetic))
                 {
                     counts.words += 1;
                     counts.syllables += syllables(&word.to_lowercase()).max(1);
@@ -84,11 +81,7 @@ fn english_syllables(word: &str) -> u32 {
         before = now;
     }
     let text: String = letters.iter().collect();
-    let consonant_then = |end: &str| {
-        text.strip_suffix(end)
-            .and_then(|stem| stem.chars().last())
-            .is_some_and(|c| !vowel(&c))
-    };
+    let consonant_then = |end: &str| text.strip_suffix(end).and_then(|stem| stem.chars().last()).is_some_and(|c| !vowel(&c));
     let silent_e = consonant_then("e")
         && !(text.ends_with("le") && text.strip_suffix("le").and_then(|s| s.chars().last()).is_some_and(|c| !vowel(&c)));
     let silent_ed = consonant_then("ed") && !text.ends_with("ted") && !text.ends_with("ded");
@@ -99,21 +92,12 @@ fn english_syllables(word: &str) -> u32 {
         "eo" => text.contains("eo") && !text.contains("peop"),
         _ => text.contains("area") || text.contains("idea") || text.contains("create"),
     });
-    if groups > 1 && (silent_e || silent_ed) {
-        groups - 1 + u32::from(hiatus)
-    } else {
-        groups + u32::from(hiatus)
-    }
+    if groups > 1 && (silent_e || silent_ed) { groups - 1 + u32::from(hiatus) } else { groups + u32::from(hiatus) }
 }
 
 /// Groups of vowels, split between two strong ones and at an accented weak one; the `u` of `que`, `qui`, `gue`, `gui` is silent.
 fn spanish_syllables(word: &str) -> u32 {
-    let word = word
-        .replace("que", "ke")
-        .replace("qui", "ki")
-        .replace("gue", "ge")
-        .replace("gui", "gi")
-        .replace("qué", "ké");
+    let word = word.replace("que", "ke").replace("qui", "ki").replace("gue", "ge").replace("gui", "gi").replace("qué", "ké");
     let kind = |c: char| match c {
         'a' | 'e' | 'o' | 'á' | 'é' | 'ó' => Some(true),
         // An accented weak vowel stands for itself, like a strong one.
@@ -126,11 +110,7 @@ fn spanish_syllables(word: &str) -> u32 {
     let mut last: Option<bool> = None;
     for (at, c) in letters.iter().enumerate() {
         // "y" is a vowel at the end of a word only.
-        let now = if *c == 'y' && at + 1 == letters.len() {
-            Some(false)
-        } else {
-            kind(*c)
-        };
+        let now = if *c == 'y' && at + 1 == letters.len() { Some(false) } else { kind(*c) };
         syllables += match (last, now) {
             (None, Some(_)) | (Some(true), Some(true)) => 1,
             _ => 0,
@@ -188,11 +168,7 @@ mod tests {
         .unwrap();
         assert!(plain < 6.0, "{plain}");
         assert!(stiff > 12.0, "{stiff}");
-        let llano = grade(
-            "Hola Ana:\nUsted tiene una cita el martes a las 3:30 p. m.\nResponda C para confirmar.",
-            "es",
-        )
-        .unwrap();
+        let llano = grade("Hola Ana:\nUsted tiene una cita el martes a las 3:30 p. m.\nResponda C para confirmar.", "es").unwrap();
         let burocratico = grade(
             "La comparecencia del interesado en las dependencias administrativas correspondientes requiere confirmación previa e inexcusable por los procedimientos establecidos reglamentariamente.",
             "es",
@@ -206,16 +182,7 @@ mod tests {
 
     #[test]
     fn the_bands_of_fernandez_huerta() {
-        for (ease, wanted) in [
-            (120.0, 3.0),
-            (95.0, 3.5),
-            (90.0, 4.0),
-            (75.0, 5.5),
-            (70.0, 6.0),
-            (65.0, 7.0),
-            (55.0, 10.0),
-            (20.0, 13.0),
-        ] {
+        for (ease, wanted) in [(120.0, 3.0), (95.0, 3.5), (90.0, 4.0), (75.0, 5.5), (70.0, 6.0), (65.0, 7.0), (55.0, 10.0), (20.0, 13.0)] {
             assert!((grade_of_ease(ease) - wanted).abs() < 1e-9, "{ease}");
         }
     }

@@ -45,18 +45,8 @@ fn variables(given: Option<&str>) -> Variables {
 fn words_follow_the_language_of_the_patient() {
     let template = Template::parse("t.toml", GOOD).unwrap_or_else(|e| panic!("{e}"));
     for (languages, language, assistance, holds) in [
-        (
-            vec!["en"],
-            "en",
-            false,
-            "Hello Ada,\nYou have a visit on Tuesday, December 1 at 3:30 PM.\nReply C to confirm.",
-        ),
-        (
-            vec!["es-mx"],
-            "es",
-            false,
-            "Hola Ada:\nUsted tiene una cita el martes 1 de diciembre a las 3:30 p. m.",
-        ),
+        (vec!["en"], "en", false, "Hello Ada,\nYou have a visit on Tuesday, December 1 at 3:30 PM.\nReply C to confirm."),
+        (vec!["es-mx"], "es", false, "Hola Ada:\nUsted tiene una cita el martes 1 de diciembre a las 3:30 p. m."),
         (vec!["ES"], "es", false, "Hola Ada"),
         (vec!["vi", "es"], "es", false, "Hola Ada"),
         (vec!["vi"], "en", true, "Gọi số 555-0100."),
@@ -64,11 +54,7 @@ fn words_follow_the_language_of_the_patient() {
         (vec![], "en", false, "Hello Ada"),
     ] {
         let got = template.render(&languages, &variables(Some("Ada"))).unwrap();
-        assert_eq!(
-            (got.language.as_str(), got.assistance_line),
-            (language, assistance),
-            "{languages:?}"
-        );
+        assert_eq!((got.language.as_str(), got.assistance_line), (language, assistance), "{languages:?}");
         assert!(got.body.expose().contains(holds), "{languages:?}: {}", got.body.expose());
         assert!(got.body.expose().contains("STOP"));
     }
@@ -83,10 +69,7 @@ fn values_of_an_ehr_bring_neither_lines_nor_links_nor_code() {
     for (given, shown) in [
         ("Ada\r\nBcc: x@example.org", "Hello Ada Bcc x example org,"),
         ("https://evil.example/x", "Hello https evil example x,"),
-        (
-            "{{ site.phone }}{% for i in range(1000000) %}x{% endfor %}",
-            "Hello site phone for i in range x endfor,",
-        ),
+        ("{{ site.phone }}{% for i in range(1000000) %}x{% endfor %}", "Hello site phone for i in range x endfor,"),
         ("José-María O’Neill", "Hello José-María O’Neill,"),
         ("12345", "Hello,"),
     ] {
@@ -100,10 +83,7 @@ fn values_of_an_ehr_bring_neither_lines_nor_links_nor_code() {
 #[test]
 fn what_has_no_value_is_an_error_and_not_a_gap_in_the_text() {
     let template = Template::parse("t.toml", GOOD).unwrap();
-    let no_visit = Variables {
-        appointment: None,
-        ..variables(Some("Ada"))
-    };
+    let no_visit = Variables { appointment: None, ..variables(Some("Ada")) };
     let error = template.render(&["en"], &no_visit).unwrap_err();
     assert!(matches!(error, RenderError::MissingValue { .. }), "{error:?}");
     assert!(!error.to_string().contains("Ada"));
@@ -113,28 +93,15 @@ fn what_has_no_value_is_an_error_and_not_a_gap_in_the_text() {
 fn an_endless_template_runs_out_of_fuel() {
     let mut template = Template::parse("t.toml", GOOD).unwrap();
     template.variants[0].body = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}".to_owned();
-    assert!(matches!(
-        template.render(&["en"], &variables(None)),
-        Err(RenderError::Engine { .. })
-    ));
+    assert!(matches!(template.render(&["en"], &variables(None)), Err(RenderError::Engine { .. })));
 }
 
 #[test]
 fn bad_templates_are_refused_with_the_key_and_the_remedy() {
     for (from, to, key, says) in [
-        (
-            "{{ ask }}\n{{ site.name }}, {{ site.phone }}\nTo",
-            "{{ ask }}\n{{ ask }}\n{{ site.name }}\nTo",
-            "en.body",
-            "exactly once",
-        ),
+        ("{{ ask }}\n{{ site.name }}, {{ site.phone }}\nTo", "{{ ask }}\n{{ ask }}\n{{ site.name }}\nTo", "en.body", "exactly once"),
         ("To stop, reply STOP.", "Bye.", "en.body", "how to stop"),
-        (
-            "{{ site.name }}, {{ site.phone }}\nTo",
-            "{{ site.phone }}\nTo",
-            "en.body",
-            "name the site",
-        ),
+        ("{{ site.name }}, {{ site.phone }}\nTo", "{{ site.phone }}\nTo", "en.body", "name the site"),
         ("You have a visit on", "You have a cardiology visit on", "en.body", "\"cardio\""),
         ("Usted tiene una cita", "Usted tiene una cita de oncología", "es.body", "\"oncol\""),
         (
@@ -143,30 +110,10 @@ fn bad_templates_are_refused_with_the_key_and_the_remedy() {
             "en.body",
             "more than one link",
         ),
-        (
-            "You have a visit on",
-            "Reply YES for the visit on",
-            "en.body",
-            "more than one reply",
-        ),
-        (
-            "Your visit at",
-            "{{ patient.given }}, your visit at",
-            "en.subject",
-            "locked screens",
-        ),
-        (
-            "{{ appointment.date }} at",
-            "{{ appointment.reason }} at",
-            "en.body",
-            "not a variable",
-        ),
-        (
-            "You have a visit on",
-            "Your attendance at the aforementioned consultation necessitates confirmation on",
-            "en.body",
-            "grade",
-        ),
+        ("You have a visit on", "Reply YES for the visit on", "en.body", "more than one reply"),
+        ("Your visit at", "{{ patient.given }}, your visit at", "en.subject", "locked screens"),
+        ("{{ appointment.date }} at", "{{ appointment.reason }} at", "en.body", "not a variable"),
+        ("You have a visit on", "Your attendance at the aforementioned consultation necessitates confirmation on", "en.body", "grade"),
         ("phi = \"limited\"", "phi = \"none\"", "en.body", "raise phi"),
         ("phi = \"limited\"", "phi = \"phi\"", "phi", "write \"limited\""),
         ("[en]", "[fr]", "en", "is missing"),

@@ -101,16 +101,8 @@ impl Variables {
 }
 
 fn name_only(text: &str) -> String {
-    let kept: String = text
-        .chars()
-        .map(|c| {
-            if c.is_alphabetic() || is_mark(c) || matches!(c, '-' | '\'' | '’') {
-                c
-            } else {
-                ' '
-            }
-        })
-        .collect();
+    let kept: String =
+        text.chars().map(|c| if c.is_alphabetic() || is_mark(c) || matches!(c, '-' | '\'' | '’') { c } else { ' ' }).collect();
     kept.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
 }
 
@@ -120,9 +112,5 @@ fn is_mark(c: char) -> bool {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }

@@ -57,11 +57,7 @@ fn draw_visit(population: &Population, habit: Habit, random: &mut Random) -> Vis
         Habit::New => false,
         Habit::Regular => random.chance(620),
     };
-    if past {
-        draw_past(population, habit, random)
-    } else {
-        draw_future(population, random)
-    }
+    if past { draw_past(population, habit, random) } else { draw_future(population, random) }
 }
 
 fn draw_past(population: &Population, habit: Habit, random: &mut Random) -> Visit {
@@ -72,48 +68,26 @@ fn draw_past(population: &Population, habit: Habit, random: &mut Random) -> Visi
         (_, 45..=79) => random.between(91, 365),
         _ => random.between(366, 1095),
     };
-    let day = population
-        .today()
-        .checked_sub_days(Days::new(days_ago.unsigned_abs()))
-        .unwrap_or_default();
+    let day = population.today().checked_sub_days(Days::new(days_ago.unsigned_abs())).unwrap_or_default();
     let start = population.local(weekday(day, false).and_time(office_time(random)));
-    let status = *random.weighted(&[
-        (700, "fulfilled"),
-        (120, "noshow"),
-        (165, "cancelled"),
-        (10, "booked"),
-        (5, "entered-in-error"),
-    ]);
+    let status = *random.weighted(&[(700, "fulfilled"), (120, "noshow"), (165, "cancelled"), (10, "booked"), (5, "entered-in-error")]);
     let patient_answer = match status {
         "fulfilled" => "accepted",
         "cancelled" => random.word(&["declined", "accepted", "needs-action"]),
         _ => random.word(&["accepted", "needs-action"]),
     };
-    Visit {
-        status,
-        start: Some(start),
-        patient_answer,
-    }
+    Visit { status, start: Some(start), patient_answer }
 }
 
 fn draw_future(population: &Population, random: &mut Random) -> Visit {
-    let status = *random.weighted(&[
-        (780, "booked"),
-        (80, "cancelled"),
-        (80, "proposed"),
-        (40, "pending"),
-        (20, "waitlist"),
-    ]);
+    let status = *random.weighted(&[(780, "booked"), (80, "cancelled"), (80, "proposed"), (40, "pending"), (20, "waitlist")]);
     let without_time = (status == "proposed" && random.chance(700)) || status == "waitlist";
     let days_ahead = match random.below(100) {
         0..=29 => random.between(0, 3),
         30..=69 => random.between(4, 30),
         _ => random.between(31, 180),
     };
-    let day = population
-        .today()
-        .checked_add_days(Days::new(days_ahead.unsigned_abs()))
-        .unwrap_or_default();
+    let day = population.today().checked_add_days(Days::new(days_ahead.unsigned_abs())).unwrap_or_default();
     let time = office_time(random);
     let mut start = population.local(weekday(day, true).and_time(time));
     if start.timestamp_micros() <= population.as_of_micros {
@@ -125,11 +99,7 @@ fn draw_future(population: &Population, random: &mut Random) -> Visit {
         "cancelled" => "declined",
         _ => "needs-action",
     };
-    Visit {
-        status,
-        start: (!without_time).then_some(start),
-        patient_answer,
-    }
+    Visit { status, start: (!without_time).then_some(start), patient_answer }
 }
 
 fn write(population: &Population, index: u32, nth: i64, name: &Name, visit: &Visit, random: &mut Random) -> String {
@@ -149,20 +119,13 @@ fn write(population: &Population, index: u32, nth: i64, name: &Name, visit: &Vis
     if visit.status == "cancelled" && !random.chance(100) {
         let (code, display) = *random.weighted(CANCELLATIONS);
         writer.object("cancelationReason", |w| {
-            concept(
-                w,
-                "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason",
-                code,
-                display,
-            );
+            concept(w, "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason", code, display);
         });
     }
     writer.array("serviceType", |w| {
         w.item(|w| concept(w, "http://terminology.hl7.org/CodeSystem/service-type", service, service_display));
     });
-    writer.object("appointmentType", |w| {
-        concept(w, "http://terminology.hl7.org/CodeSystem/v2-0276", kind, kind_display(kind))
-    });
+    writer.object("appointmentType", |w| concept(w, "http://terminology.hl7.org/CodeSystem/v2-0276", kind, kind_display(kind)));
     writer.text("description", description);
     if let Some(start) = visit.start {
         write_times(&mut writer, start, minutes, random);
@@ -218,14 +181,7 @@ fn write_participants(writer: &mut Writer, index: u32, name: &Name, visit: &Visi
         });
         w.item(|w| {
             w.array("type", |w| {
-                w.item(|w| {
-                    concept(
-                        w,
-                        "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
-                        "PPRF",
-                        "primary performer",
-                    )
-                });
+                w.item(|w| concept(w, "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "PPRF", "primary performer"));
             });
             reference(w, "actor", &staff::practitioner(clinician), &format!("Dr. {given} {family}"));
             w.text("required", "required");

@@ -14,9 +14,7 @@ use crate::json::Writer;
 const PER_PAIR: i64 = 2;
 
 pub(super) fn write_all(population: &Population, index: u32) -> Vec<String> {
-    let count = population.share_of_pair(Kind::CarePlanCount, index, PER_PAIR, |random| {
-        *random.weighted(&[(30, 0), (40, 1), (30, 2)])
-    });
+    let count = population.share_of_pair(Kind::CarePlanCount, index, PER_PAIR, |random| *random.weighted(&[(30, 0), (40, 1), (30, 2)]));
     let random = &mut population.random(Kind::CarePlan, index);
     (1..=count).map(|nth| write(population, index, nth, random)).collect()
 }
@@ -48,21 +46,11 @@ fn write(population: &Population, index: u32, nth: i64, random: &mut Random) -> 
     writer.text("intent", "plan");
     writer.array("category", |w| {
         w.item(|w| {
-            concept(
-                w,
-                "http://hl7.org/fhir/us/core/CodeSystem/careplan-category",
-                "assess-plan",
-                "Assessment and Plan of Treatment",
-            )
+            concept(w, "http://hl7.org/fhir/us/core/CodeSystem/careplan-category", "assess-plan", "Assessment and Plan of Treatment")
         });
     });
     writer.text("title", title);
-    reference(
-        &mut writer,
-        "subject",
-        &format!("Patient/{}", patient_id(index)),
-        &Name::of(population, index).display(),
-    );
+    reference(&mut writer, "subject", &format!("Patient/{}", patient_id(index)), &Name::of(population, index).display());
     writer.object("period", |w| {
         w.text("start", &began.to_string());
         if let Some(ended) = ended {
@@ -72,15 +60,8 @@ fn write(population: &Population, index: u32, nth: i64, random: &mut Random) -> 
     writer.text("created", &began.to_string());
     let clinician = index as usize % CLINICIANS.len();
     let (given, family) = CLINICIANS.get(clinician).copied().unwrap_or_default();
-    reference(
-        &mut writer,
-        "author",
-        &staff::practitioner(clinician),
-        &format!("Dr. {given} {family}"),
-    );
-    writer.array("supportingInfo", |w| {
-        w.item(|w| w.text("display", &format!("{condition} ({code})")))
-    });
+    reference(&mut writer, "author", &staff::practitioner(clinician), &format!("Dr. {given} {family}"));
+    writer.array("supportingInfo", |w| w.item(|w| w.text("display", &format!("{condition} ({code})"))));
     write_activities(&mut writer, today, status, plan, random);
     writer.finish()
 }
@@ -103,18 +84,8 @@ fn write_activities(writer: &mut Writer, today: NaiveDate, status: &str, plan: &
 }
 
 fn write_detail(writer: &mut Writer, today: NaiveDate, over: bool, code: &str, display: &str, random: &mut Random) {
-    let open = &[
-        (350, "scheduled"),
-        (250, "not-started"),
-        (200, "in-progress"),
-        (170, "completed"),
-        (30, "cancelled"),
-    ];
-    let status = if over {
-        *random.weighted(&[(800, "completed"), (200, "cancelled")])
-    } else {
-        *random.weighted(open)
-    };
+    let open = &[(350, "scheduled"), (250, "not-started"), (200, "in-progress"), (170, "completed"), (30, "cancelled")];
+    let status = if over { *random.weighted(&[(800, "completed"), (200, "cancelled")]) } else { *random.weighted(open) };
     writer.object("code", |w| concept(w, "http://snomed.info/sct", code, display));
     writer.text("status", status);
     writer.flag("doNotPerform", false);
@@ -125,10 +96,7 @@ fn write_detail(writer: &mut Writer, today: NaiveDate, over: bool, code: &str, d
         ("completed" | "cancelled", _) => (back(today, random.between(60, 300)), Some(back(today, random.between(1, 59)))),
         // Overdue, due now, to come.
         (_, 0..=24) => (back(today, random.between(40, 120)), Some(back(today, random.between(1, 39)))),
-        (_, 25..=59) => (
-            back(today, random.between(0, 14)),
-            random.chance(700).then(|| forward(today, random.between(1, 30))),
-        ),
+        (_, 25..=59) => (back(today, random.between(0, 14)), random.chance(700).then(|| forward(today, random.between(1, 30)))),
         _ => (forward(today, random.between(3, 60)), Some(forward(today, random.between(61, 150)))),
     };
     writer.object("scheduledPeriod", |w| {

@@ -73,11 +73,10 @@ impl Population {
 
     /// All of it, in the order an EHR would have to know it: staff, then each patient with visits and plans.
     pub fn resources(&self) -> impl Iterator<Item = String> + '_ {
-        self.staff().chain((0..self.patients).flat_map(|index| {
-            std::iter::once(self.patient(index))
-                .chain(self.appointments_of(index))
-                .chain(self.care_plans_of(index))
-        }))
+        self.staff().chain(
+            (0..self.patients)
+                .flat_map(|index| std::iter::once(self.patient(index)).chain(self.appointments_of(index)).chain(self.care_plans_of(index))),
+        )
     }
 
     fn random(&self, kind: Kind, index: u32) -> Random {
@@ -98,10 +97,7 @@ impl Population {
     /// The instant of a local time at the clinics. Office hours never fall into the hour that daylight saving time skips in any zone
     /// of the United States; elsewhere the time is read as UTC rather than lost.
     fn local(&self, at: NaiveDateTime) -> DateTime<Tz> {
-        self.zone
-            .from_local_datetime(&at)
-            .earliest()
-            .unwrap_or_else(|| self.zone.from_utc_datetime(&at))
+        self.zone.from_local_datetime(&at).earliest().unwrap_or_else(|| self.zone.from_utc_datetime(&at))
     }
 }
 
@@ -129,9 +125,7 @@ fn write_meta(writer: &mut Writer, last_updated: i64, restricted: bool) {
         w.text("versionId", "1");
         w.text("lastUpdated", &format_instant(last_updated));
         if restricted {
-            w.array("security", |w| {
-                w.item(|w| coding(w, "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "R", "restricted"))
-            });
+            w.array("security", |w| w.item(|w| coding(w, "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "R", "restricted")));
         }
     });
 }
@@ -158,11 +152,7 @@ fn reference(writer: &mut Writer, name: &str, target: &str, display: &str) {
 fn weekday(day: NaiveDate, forward: bool) -> NaiveDate {
     let (saturday, sunday) = if forward { (2, 1) } else { (1, 2) };
     let step = |days: u64| {
-        if forward {
-            day.checked_add_days(Days::new(days))
-        } else {
-            day.checked_sub_days(Days::new(days))
-        }
+        if forward { day.checked_add_days(Days::new(days)) } else { day.checked_sub_days(Days::new(days)) }
     };
     match day.weekday() {
         Weekday::Sat => step(saturday).unwrap_or(day),

@@ -24,12 +24,7 @@ impl Name {
         let names = if female { FEMALE_NAMES } else { MALE_NAMES };
         let given = random.word(names);
         let middle = random.chance(350).then(|| random.word(names)).filter(|middle| *middle != given);
-        Self {
-            given,
-            middle,
-            family: random.word(FAMILY_NAMES),
-            female,
-        }
+        Self { given, middle, family: random.word(FAMILY_NAMES), female }
     }
 
     pub(super) fn display(&self) -> String {
@@ -79,21 +74,13 @@ pub(super) fn write(population: &Population, index: u32) -> String {
 }
 
 fn draw_age_days(random: &mut Random) -> u64 {
-    let days = if random.chance(120) {
-        random.between(20, 18 * 365)
-    } else {
-        random.between(18 * 365 + 5, 95 * 365)
-    };
+    let days = if random.chance(120) { random.between(20, 18 * 365) } else { random.between(18 * 365 + 5, 95 * 365) };
     days.unsigned_abs()
 }
 
 fn draw_home(population: &Population, random: &mut Random) -> &'static City {
     let near: Vec<&'static City> = CITIES.iter().filter(|city| city.zone == population.zone).collect();
-    if !near.is_empty() && random.chance(750) {
-        random.pick::<&City>(&near)
-    } else {
-        random.pick(CITIES)
-    }
+    if !near.is_empty() && random.chance(750) { random.pick::<&City>(&near) } else { random.pick(CITIES) }
 }
 
 fn write_identifiers(writer: &mut Writer, index: u32, random: &mut Random) {
@@ -257,11 +244,8 @@ fn street_address(writer: &mut Writer, usage: &str, city: &City, random: &mut Ra
     writer.text("city", city.name);
     writer.text("state", city.state);
     if !random.chance(30) {
-        let postal = if random.chance(150) {
-            format!("{}-{:04}", city.postal_code, random.between(1, 9999))
-        } else {
-            city.postal_code.to_owned()
-        };
+        let postal =
+            if random.chance(150) { format!("{}-{:04}", city.postal_code, random.between(1, 9999)) } else { city.postal_code.to_owned() };
         writer.text("postalCode", &postal);
     }
     writer.text("country", "US");

@@ -9,9 +9,7 @@ pub(super) struct Random {
 impl Random {
     /// The numbers of one resource: `stream` keeps the kinds apart, `index` the resources of a kind.
     pub(super) fn new(seed: u64, stream: u64, index: u64) -> Self {
-        let mut random = Self {
-            state: seed ^ stream.wrapping_mul(0xD6E8_FEB8_6659_FD93),
-        };
+        let mut random = Self { state: seed ^ stream.wrapping_mul(0xD6E8_FEB8_6659_FD93) };
         let start = random.next().wrapping_add(index.wrapping_mul(0xA076_1D64_78BD_642F));
         Self { state: start }
     }
@@ -60,9 +58,7 @@ impl Random {
             }
             left -= weight;
         }
-        list.last()
-            .map(|(_, value)| value)
-            .expect("every list of the population's tables has members")
+        list.last().map(|(_, value)| value).expect("every list of the population's tables has members")
     }
 }
 

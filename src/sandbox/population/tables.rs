@@ -105,18 +105,8 @@ pub(super) const MALE_NAMES: &[&str] = &[
     "James", "Robert", "John", "Michael", "David", "William", "Richard", "Joseph", "Thomas", "Charles", "José", "Juan", "Carlos", "Luis",
     "Liam", "Noah", "Oliver", "Wei", "Minh", "Ahmed", "Omar", "Raj", "Chidi", "Dmitri", "Kenji", "Daniel", "Paul", "Mark", "Seán", "André",
 ];
-pub(super) const STREETS: &[&str] = &[
-    "Main St",
-    "Oak Ave",
-    "Maple St",
-    "Park Rd",
-    "Washington St",
-    "Lakeview Dr",
-    "Hill Rd",
-    "2nd Ave",
-    "Mill Ln",
-    "Elm Ct",
-];
+pub(super) const STREETS: &[&str] =
+    &["Main St", "Oak Ave", "Maple St", "Park Rd", "Washington St", "Lakeview Dr", "Hill Rd", "2nd Ave", "Mill Ln", "Elm Ct"];
 pub(super) const MAIL_DOMAINS: &[&str] = &["example.org", "example.com", "example.net"];
 
 /// A place patients live in.
@@ -129,13 +119,7 @@ pub(super) struct City {
 }
 
 const fn city(name: &'static str, state: &'static str, postal_code: &'static str, area_code: &'static str, zone: Tz) -> City {
-    City {
-        name,
-        state,
-        postal_code,
-        area_code,
-        zone,
-    }
+    City { name, state, postal_code, area_code, zone }
 }
 
 /// Places in every time zone of the 50 states, two of them without daylight saving time.
@@ -190,12 +174,7 @@ pub(super) const CLINICIANS: &[(&str, &str)] = &[
     ("Katarzyna", "Wójcik"),
     ("Leon", "Abrams"),
 ];
-pub(super) const PLACES: &[&str] = &[
-    "Main Street Clinic",
-    "Riverside Family Medicine",
-    "North Campus, Suite 210",
-    "Harbor Health Center",
-];
+pub(super) const PLACES: &[&str] = &["Main Street Clinic", "Riverside Family Medicine", "North Campus, Suite 210", "Harbor Health Center"];
 
 /// A kind of visit: (description, minutes, service-type code of R4, its display, visit type of HL7 v2 table 0276).
 pub(super) const VISITS: &[(&str, i64, &str, &str, &str)] = &[
@@ -235,11 +214,7 @@ pub(super) const PLANS: &[PlanKind] = &[
         "Hypertension care plan",
         "38341003",
         "Hypertensive disorder",
-        &[
-            ("75367002", "Blood pressure taking"),
-            ("61310001", "Nutrition education"),
-            ("229065009", "Exercise therapy"),
-        ],
+        &[("75367002", "Blood pressure taking"), ("61310001", "Nutrition education"), ("229065009", "Exercise therapy")],
     ),
     (
         "COPD care plan",
@@ -248,20 +223,13 @@ pub(super) const PLANS: &[PlanKind] = &[
         &[
             ("127783003", "Spirometry"),
             ("225323000", "Smoking cessation education"),
-            (
-                "86198006",
-                "Administration of vaccine product containing only Influenza virus antigen",
-            ),
+            ("86198006", "Administration of vaccine product containing only Influenza virus antigen"),
         ],
     ),
     (
         "Heart failure care plan",
         "84114007",
         "Heart failure",
-        &[
-            ("75367002", "Blood pressure taking"),
-            ("61310001", "Nutrition education"),
-            ("229065009", "Exercise therapy"),
-        ],
+        &[("75367002", "Blood pressure taking"), ("61310001", "Nutrition education"), ("229065009", "Exercise therapy")],
     ),
 ];

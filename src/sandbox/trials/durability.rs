@@ -23,18 +23,11 @@ impl Drop for Folder {
 }
 
 fn on(dir: &Path) -> Config {
-    Config {
-        open: true,
-        dir: Some(dir.to_owned()),
-        ..config().0
-    }
+    Config { open: true, dir: Some(dir.to_owned()), ..config().0 }
 }
 
 fn state(sandbox: &Sandbox) -> Vec<Value> {
-    ["Patient", "Appointment", "CarePlan", "Communication"]
-        .iter()
-        .flat_map(|name| sandbox.resources(name))
-        .collect()
+    ["Patient", "Appointment", "CarePlan", "Communication"].iter().flat_map(|name| sandbox.resources(name)).collect()
 }
 
 #[test]
@@ -43,9 +36,7 @@ fn a_restart_gives_back_every_byte_version_and_deletion() {
     let sandbox = begin(on(&folder.0));
     sandbox.load(population(5).resources()).unwrap();
     post(&sandbox, "/fhir/Communication", &[], &communication("a")).unwrap();
-    sandbox
-        .edit("Patient", "pat-000002", |patient| patient["active"] = json!(false))
-        .unwrap();
+    sandbox.edit("Patient", "pat-000002", |patient| patient["active"] = json!(false)).unwrap();
     sandbox.delete("Patient", "pat-000003").unwrap();
     let journal = std::fs::read_to_string(folder.0.join("journal.ndjson")).unwrap();
     assert!(
@@ -61,16 +52,9 @@ fn a_restart_gives_back_every_byte_version_and_deletion() {
     assert_eq!(get(&sandbox, "/fhir/Patient/pat-000002/_history/1").status, 200);
     assert_eq!(get(&sandbox, "/fhir/Patient/pat-000003").status, 410);
     let next = post(&sandbox, "/fhir/Communication", &[], &communication("b")).unwrap().json();
-    assert!(
-        before.iter().all(|resource| resource["id"] != next["id"]),
-        "an id is given out once"
-    );
+    assert!(before.iter().all(|resource| resource["id"] != next["id"]), "an id is given out once");
     let after = state(&sandbox);
-    assert_eq!(
-        sandbox.load(population(5).resources()).unwrap(),
-        0,
-        "loading again brings back nothing that was edited or deleted"
-    );
+    assert_eq!(sandbox.load(population(5).resources()).unwrap(), 0, "loading again brings back nothing that was edited or deleted");
     assert_eq!(state(&sandbox), after);
 }
 
@@ -109,26 +93,16 @@ fn damage_in_the_middle_and_a_second_process_are_refused() {
     let path = folder.0.join("journal.ndjson");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}{}\n{text}", text.get(..20).unwrap())).unwrap();
-    assert!(matches!(
-        runtime().block_on(start(on(&folder.0))),
-        Err(StartError::Data(JournalError::Damaged { line: 2, .. }))
-    ));
+    assert!(matches!(runtime().block_on(start(on(&folder.0))), Err(StartError::Data(JournalError::Damaged { line: 2, .. }))));
 }
 
 #[test]
 fn a_load_names_what_it_cannot_take() {
     let sandbox = open();
-    let bad = [
-        "{".to_owned(),
-        r#"{"resourceType":"Patient"}"#.to_owned(),
-        r#"{"resourceType":"Bogus","id":"1"}"#.to_owned(),
-    ];
+    let bad = ["{".to_owned(), r#"{"resourceType":"Patient"}"#.to_owned(), r#"{"resourceType":"Bogus","id":"1"}"#.to_owned()];
     for text in bad {
         let good = population(1).patient(0);
-        assert!(matches!(
-            sandbox.load([good, text]),
-            Err(crate::LoadError::NotAResource { index: 1 })
-        ));
+        assert!(matches!(sandbox.load([good, text]), Err(crate::LoadError::NotAResource { index: 1 })));
     }
 }
 

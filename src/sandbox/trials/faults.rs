@@ -19,19 +19,11 @@ fn create(sandbox: &Sandbox) -> Option<Response> {
 
 fn next(bundle: &Value) -> String {
     let links = bundle["link"].as_array().unwrap();
-    links.iter().find(|l| l["relation"] == "next").unwrap()["url"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    links.iter().find(|l| l["relation"] == "next").unwrap()["url"].as_str().unwrap().to_owned()
 }
 
 fn ids(bundle: &Value) -> Vec<&str> {
-    bundle["entry"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|e| e["resource"]["id"].as_str())
-        .collect()
+    bundle["entry"].as_array().unwrap().iter().filter_map(|e| e["resource"]["id"].as_str()).collect()
 }
 
 #[test]
@@ -64,16 +56,9 @@ fn a_create_may_be_applied_or_not_behind_any_answer() {
 
 #[test]
 fn a_create_may_mislead() {
-    let sandbox = planted(FaultKind::LocationOtherHost {
-        origin: "http://ehr.internal".to_owned(),
-    });
+    let sandbox = planted(FaultKind::LocationOtherHost { origin: "http://ehr.internal".to_owned() });
     let location = create(&sandbox).unwrap();
-    assert!(
-        location
-            .header("location")
-            .unwrap()
-            .starts_with("http://ehr.internal/fhir/Communication/")
-    );
+    assert!(location.header("location").unwrap().starts_with("http://ehr.internal/fhir/Communication/"));
     sandbox.plant(Fault::new(FaultKind::ConditionalIgnored));
     assert_eq!(create(&sandbox).unwrap().status, 201);
     assert_eq!(sandbox.count("Communication"), 2);
@@ -82,9 +67,7 @@ fn a_create_may_mislead() {
 
 #[test]
 fn the_network_may_be_in_the_way() {
-    let sandbox = planted(FaultKind::TooManyRequests {
-        retry_after: Some("1795446000000".to_owned()),
-    });
+    let sandbox = planted(FaultKind::TooManyRequests { retry_after: Some("1795446000000".to_owned()) });
     let answer = get(&sandbox, "/fhir/Patient");
     assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1795446000000")));
     sandbox.plant(Fault::new(FaultKind::TooManyRequests { retry_after: None }));
@@ -96,10 +79,7 @@ fn the_network_may_be_in_the_way() {
     assert_eq!(get(&sandbox, "/fhir/Patient").status, 200);
     assert!(begun.elapsed() >= Duration::from_millis(300));
     sandbox.plant(Fault::new(FaultKind::NotJson));
-    assert_eq!(
-        get(&sandbox, "/fhir/Patient").header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(get(&sandbox, "/fhir/Patient").header("content-type"), Some("text/html; charset=utf-8"));
     sandbox.plant(Fault::new(FaultKind::HugeBody { bytes: 3_000_001 }));
     assert_eq!(get(&sandbox, "/fhir/Patient").body.len(), 3_000_001);
     sandbox.plant(Fault::new(FaultKind::ClockSkew { seconds: -600 }));
@@ -124,9 +104,7 @@ fn a_held_answer_holds_nobody_else() {
 
 #[test]
 fn paging_may_go_wrong() {
-    let sandbox = planted(FaultKind::NextLinkOnOtherHost {
-        origin: "http://127.0.0.1:9".to_owned(),
-    });
+    let sandbox = planted(FaultKind::NextLinkOnOtherHost { origin: "http://127.0.0.1:9".to_owned() });
     let path = |url: &str| url.strip_prefix(&sandbox.base_url()).map(|rest| format!("/fhir{rest}")).unwrap();
     let first = get(&sandbox, "/fhir/Patient?_count=3").json();
     assert!(next(&first).starts_with("http://127.0.0.1:9/fhir/Patient?_cursor="));
@@ -136,14 +114,9 @@ fn paging_may_go_wrong() {
     sandbox.plant(Fault::new(FaultKind::DuplicateAcrossPages));
     let second = get(&sandbox, &path(&next(&first))).json();
     assert_eq!((ids(&second).first(), ids(&second).len()), (ids(&first).last(), 4));
-    sandbox.plant(Fault::new(FaultKind::OutcomeInBundle {
-        severity: "warning".to_owned(),
-    }));
+    sandbox.plant(Fault::new(FaultKind::OutcomeInBundle { severity: "warning".to_owned() }));
     let bundle = get(&sandbox, "/fhir/Patient?_count=3").json();
-    assert_eq!(
-        bundle["entry"].as_array().unwrap().last().unwrap()["resource"]["resourceType"],
-        "OperationOutcome"
-    );
+    assert_eq!(bundle["entry"].as_array().unwrap().last().unwrap()["resource"]["resourceType"], "OperationOutcome");
     assert_eq!(sandbox.unused_faults(), []);
 }
 
@@ -159,11 +132,7 @@ fn a_search_may_answer_more_than_was_asked() {
     let sandbox = open();
     sandbox.load(population(10).resources()).unwrap();
     sandbox.plant(Fault::new(FaultKind::NoLastUpdated).times(u32::MAX));
-    assert!(
-        !String::from_utf8(get(&sandbox, "/fhir/metadata").body)
-            .unwrap()
-            .contains("_lastUpdated")
-    );
+    assert!(!String::from_utf8(get(&sandbox, "/fhir/metadata").body).unwrap().contains("_lastUpdated"));
     let bundle = get(&sandbox, "/fhir/Patient?_lastUpdated=ge2100-01-01").json();
     assert_eq!(bundle["total"], 10);
     assert!(!bundle["link"][0]["url"].as_str().unwrap().contains("_lastUpdated"));
@@ -174,26 +143,14 @@ fn a_search_may_answer_more_than_was_asked() {
 fn types_resources_and_tokens_may_be_refused() {
     let key = Key::ec();
     let (config, _) = config();
-    let sandbox = begin(Config {
-        clients: vec![client(&key, &["system/*.rs"])],
-        ..config
-    });
+    let sandbox = begin(Config { clients: vec![client(&key, &["system/*.rs"])], ..config });
     sandbox.load(population(10).resources()).unwrap();
     sandbox.plant(Fault::new(FaultKind::TokenRefused { status: 500, error: None }));
     let refused = token(&sandbox, &key, "1", "system/*.rs");
-    assert_eq!(
-        (refused.status, refused.header("content-type")),
-        (500, Some("text/plain; charset=utf-8"))
-    );
-    sandbox.plant(Fault::new(FaultKind::TokenRefused {
-        status: 400,
-        error: Some("invalid_grant".to_owned()),
-    }));
+    assert_eq!((refused.status, refused.header("content-type")), (500, Some("text/plain; charset=utf-8")));
+    sandbox.plant(Fault::new(FaultKind::TokenRefused { status: 400, error: Some("invalid_grant".to_owned()) }));
     assert_eq!(token(&sandbox, &key, "2", "system/*.rs").json()["error"], "invalid_grant");
-    let text = token(&sandbox, &key, "3", "system/*.rs").json()["access_token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let text = token(&sandbox, &key, "3", "system/*.rs").json()["access_token"].as_str().unwrap().to_owned();
     let authorization = format!("Bearer {text}");
     let read = |path: &str| send(&sandbox, "GET", path, &[("Authorization", &authorization)], "").unwrap();
     sandbox.plant(Fault::new(FaultKind::RefuseType).on("GET", "/fhir/CarePlan"));
@@ -204,10 +161,7 @@ fn types_resources_and_tokens_may_be_refused() {
     sandbox.plant(Fault::new(FaultKind::TokenExpiredMidSearch));
     let first = read("/fhir/Patient?_count=3");
     assert_eq!(first.status, 200);
-    let second = next(&first.json())
-        .strip_prefix(&sandbox.base_url())
-        .map(|rest| format!("/fhir{rest}"))
-        .unwrap();
+    let second = next(&first.json()).strip_prefix(&sandbox.base_url()).map(|rest| format!("/fhir{rest}")).unwrap();
     assert_eq!(read(&second).status, 401);
     assert_eq!(read("/fhir/Patient").status, 401, "the token is void");
     assert_eq!(token(&sandbox, &key, "4", "system/*.rs").status, 200);

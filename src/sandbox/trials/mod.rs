@@ -45,12 +45,7 @@ pub(super) fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub(super) fn population(patients: u32) -> Population {
-    Population {
-        patients,
-        seed: 7,
-        as_of_micros: NOW,
-        zone: chrono_tz::America::New_York,
-    }
+    Population { patients, seed: 7, as_of_micros: NOW, zone: chrono_tz::America::New_York }
 }
 
 #[derive(Debug)]
@@ -74,10 +69,7 @@ impl Response {
 /// Sends one request on a connection of its own. `None`: the connection was closed without a byte.
 pub(super) fn send(sandbox: &Sandbox, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Response> {
     let mut stream = TcpStream::connect(sandbox.address()).unwrap();
-    let mut request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -88,11 +80,7 @@ pub(super) fn send(sandbox: &Sandbox, method: &str, path: &str, headers: &[(&str
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Some(Response {
-        status,
-        head,
-        body: bytes[end + 4..].to_vec(),
-    })
+    Some(Response { status, head, body: bytes[end + 4..].to_vec() })
 }
 
 pub(super) fn get(sandbox: &Sandbox, path: &str) -> Response {
@@ -125,9 +113,7 @@ impl Key {
     pub(super) fn ec() -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &random).unwrap();
-        Self::Ec(Box::new(
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, document.as_ref(), &random).unwrap(),
-        ))
+        Self::Ec(Box::new(EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, document.as_ref(), &random).unwrap()))
     }
 
     /// One fixed key made for these tests with `openssl genrsa`; it opens nothing else.
@@ -158,11 +144,7 @@ impl Key {
     }
 
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!(
-            "{}.{}",
-            URL_SAFE_NO_PAD.encode(header.to_string()),
-            URL_SAFE_NO_PAD.encode(claims.to_string())
-        );
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let random = SystemRandom::new();
         let signature = match self {
             Self::Ec(pair) => pair.sign(&random, signed.as_bytes()).unwrap().as_ref().to_vec(),
@@ -205,12 +187,5 @@ pub(super) fn ask(sandbox: &Sandbox, assertion: &str, scope: &str) -> Response {
 
 pub(super) fn form(sandbox: &Sandbox, pairs: &[(&str, &str)]) -> Response {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    send(
-        sandbox,
-        "POST",
-        "/auth/token",
-        &[("Content-Type", "application/x-www-form-urlencoded")],
-        &body,
-    )
-    .unwrap()
+    send(sandbox, "POST", "/auth/token", &[("Content-Type", "application/x-www-form-urlencoded")], &body).unwrap()
 }

@@ -8,13 +8,7 @@ use super::*;
 
 fn guarded(key: &Key, scopes: &[&str]) -> (Sandbox, Arc<AtomicI64>) {
     let (config, clock) = config();
-    (
-        begin(Config {
-            clients: vec![client(key, scopes)],
-            ..config
-        }),
-        clock,
-    )
+    (begin(Config { clients: vec![client(key, scopes)], ..config }), clock)
 }
 
 fn bearer(sandbox: &Sandbox, method: &str, path: &str, token: &str) -> Response {
@@ -26,12 +20,7 @@ fn both_algorithms_give_a_token_that_opens_what_was_granted() {
     for key in [Key::ec(), Key::rsa()] {
         let (sandbox, clock) = guarded(&key, &["system/Patient.rs", "system/Communication.cruds"]);
         sandbox.load(population(2).resources()).unwrap();
-        let answer = token(
-            &sandbox,
-            &key,
-            "a",
-            "system/Patient.rs system/Appointment.rs system/Communication.c",
-        );
+        let answer = token(&sandbox, &key, "a", "system/Patient.rs system/Appointment.rs system/Communication.c");
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         let body = answer.json();
@@ -56,17 +45,10 @@ fn both_algorithms_give_a_token_that_opens_what_was_granted() {
 fn without_a_token_only_discovery_answers() {
     let (sandbox, _) = guarded(&Key::ec(), &[]);
     assert_eq!(get(&sandbox, "/fhir/metadata").json()["fhirVersion"], "4.0.1");
-    assert_eq!(
-        get(&sandbox, "/fhir/.well-known/smart-configuration").json()["token_endpoint"],
-        sandbox.token_url()
-    );
+    assert_eq!(get(&sandbox, "/fhir/.well-known/smart-configuration").json()["token_endpoint"], sandbox.token_url());
     for path in ["/fhir/Patient", "/fhir/Patient/x", "/fhir/Nonsense", "/fhir/Patient/x/_history/1"] {
         let answer = get(&sandbox, path);
-        assert_eq!(
-            (answer.status, answer.header("www-authenticate")),
-            (401, Some("Bearer realm=\"sandbox\"")),
-            "{path}"
-        );
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer realm=\"sandbox\"")), "{path}");
     }
     assert_eq!(get(&sandbox, "/sandbox/counts").status, 404);
     assert_eq!(get(&sandbox, "/fhir/Patient").header("date"), Some("Mon, 23 Nov 2026 15:00:00 GMT"));
@@ -84,20 +66,12 @@ fn an_assertion_that_breaks_a_rule_is_refused() {
         ("alg is none", |header, _| header["alg"] = json!("none")),
         ("alg is HS256", |header, _| header["alg"] = json!("HS256")),
         ("alg is of the other key type", |header, _| header["alg"] = json!("RS384")),
-        ("jku was not registered", |header, _| {
-            header["jku"] = json!("https://example.org/jwks")
-        }),
-        ("iss is unknown", |_, claims| {
-            (claims["iss"], claims["sub"]) = (json!("other"), json!("other"))
-        }),
+        ("jku was not registered", |header, _| header["jku"] = json!("https://example.org/jwks")),
+        ("iss is unknown", |_, claims| (claims["iss"], claims["sub"]) = (json!("other"), json!("other"))),
         ("iss and sub differ", |_, claims| claims["sub"] = json!("other")),
         ("sub is missing", |_, claims| drop(claims.as_object_mut().unwrap().remove("sub"))),
-        ("aud has a slash too many", |_, claims| {
-            claims["aud"] = json!(format!("{}/", claims["aud"].as_str().unwrap()))
-        }),
-        ("aud is the FHIR base", |_, claims| {
-            claims["aud"] = json!(claims["aud"].as_str().unwrap().replace("/auth/token", "/fhir"))
-        }),
+        ("aud has a slash too many", |_, claims| claims["aud"] = json!(format!("{}/", claims["aud"].as_str().unwrap()))),
+        ("aud is the FHIR base", |_, claims| claims["aud"] = json!(claims["aud"].as_str().unwrap().replace("/auth/token", "/fhir"))),
         ("exp is missing", |_, claims| drop(claims.as_object_mut().unwrap().remove("exp"))),
         ("exp is a string", |_, claims| claims["exp"] = json!("1795446200")),
         ("exp is now", |_, claims| claims["exp"] = json!(NOW / SECOND)),
@@ -114,11 +88,7 @@ fn an_assertion_that_breaks_a_rule_is_refused() {
         let answer = ask(&sandbox, &key.sign(&header, &claims), "system/Patient.rs");
         assert_eq!((answer.status, &answer.json()["error"]), (401, &json!("invalid_client")), "{name}");
     }
-    assert_eq!(
-        token(&sandbox, &Key::ec(), "foreign", "system/Patient.rs").status,
-        401,
-        "signed by another key"
-    );
+    assert_eq!(token(&sandbox, &Key::ec(), "foreign", "system/Patient.rs").status, 401, "signed by another key");
     assert_eq!(ask(&sandbox, "not.a.jwt", "system/Patient.rs").status, 401);
     assert_eq!(token(&sandbox, &key, "good", "system/Patient.rs").status, 200);
 }
@@ -148,11 +118,7 @@ fn a_request_that_is_not_of_the_form_is_named_so() {
         ("grant_type", "authorization_code", "unsupported_grant_type"),
         ("grant_type", "", "invalid_request"),
         ("scope", "", "invalid_request"),
-        (
-            "client_assertion_type",
-            "urn:ietf:params:oauth:client-assertion-type:saml2-bearer",
-            "invalid_request",
-        ),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer", "invalid_request"),
         ("client_assertion", "", "invalid_request"),
     ];
     for (name, value, error) in cases {
@@ -162,16 +128,8 @@ fn a_request_that_is_not_of_the_form_is_named_so() {
     }
     let twice = form(&sandbox, &[&good[..], &[("scope", "system/Patient.rs")]].concat());
     assert_eq!(twice.json()["error"], "invalid_request");
-    assert_eq!(
-        token(&sandbox, &key, "s", "system/CarePlan.rs user/Patient.rs").json()["error"],
-        "invalid_scope"
-    );
-    assert_eq!(
-        send(&sandbox, "POST", "/auth/token", &[("Content-Type", "application/json")], "{}")
-            .unwrap()
-            .status,
-        400
-    );
+    assert_eq!(token(&sandbox, &key, "s", "system/CarePlan.rs user/Patient.rs").json()["error"], "invalid_scope");
+    assert_eq!(send(&sandbox, "POST", "/auth/token", &[("Content-Type", "application/json")], "{}").unwrap().status, 400);
     assert_eq!(get(&sandbox, "/auth/token").status, 405);
 }
 
@@ -180,11 +138,7 @@ fn a_key_set_with_the_same_kid_twice_is_ambiguous_unless_the_type_decides() {
     let (ec, rsa) = (Key::ec(), Key::rsa());
     let (sandbox, _) = guarded(&ec, &[]);
     let register = |keys: Value| {
-        sandbox.register(Client {
-            client_id: "gateway".to_owned(),
-            jwks: json!({ "keys": keys }),
-            scopes: vec!["system/*.rs".to_owned()],
-        });
+        sandbox.register(Client { client_id: "gateway".to_owned(), jwks: json!({ "keys": keys }), scopes: vec!["system/*.rs".to_owned()] });
     };
     register(json!([ec.jwk("k1"), rsa.jwk("k1")]));
     assert_eq!(token(&sandbox, &ec, "1", "system/*.rs").status, 200);

@@ -13,24 +13,12 @@ fn a_create_gets_the_servers_id_version_and_time() {
     let created = answer.json();
     let id = created["id"].as_str().unwrap();
     assert_ne!(id, "mine");
-    assert_eq!(
-        answer.header("location"),
-        Some(format!("{}/Communication/{id}/_history/1", sandbox.base_url()).as_str())
-    );
+    assert_eq!(answer.header("location"), Some(format!("{}/Communication/{id}/_history/1", sandbox.base_url()).as_str()));
     assert_eq!(answer.header("etag"), Some("W/\"1\""));
     assert_eq!(answer.header("last-modified"), Some("Mon, 23 Nov 2026 15:00:00 GMT"));
-    assert_eq!(
-        created["meta"],
-        json!({ "versionId": "1", "lastUpdated": "2026-11-23T15:00:00.000Z", "tag": [{ "code": "kept" }] })
-    );
+    assert_eq!(created["meta"], json!({ "versionId": "1", "lastUpdated": "2026-11-23T15:00:00.000Z", "tag": [{ "code": "kept" }] }));
     assert_eq!(get(&sandbox, &format!("/fhir/Communication/{id}")).json(), created);
-    let minimal = post(
-        &sandbox,
-        "/fhir/Communication",
-        &[("Prefer", "return=minimal")],
-        &communication("b"),
-    )
-    .unwrap();
+    let minimal = post(&sandbox, "/fhir/Communication", &[("Prefer", "return=minimal")], &communication("b")).unwrap();
     assert_eq!((minimal.status, minimal.body.len()), (201, 0));
     assert!(minimal.header("location").is_some());
 }
@@ -39,14 +27,7 @@ fn a_create_gets_the_servers_id_version_and_time() {
 fn numbers_keep_their_digits() {
     let sandbox = open();
     let text = r#"{"resourceType":"Observation","valueQuantity":{"value":1.50}}"#;
-    let answer = send(
-        &sandbox,
-        "POST",
-        "/fhir/Observation",
-        &[("Content-Type", "application/fhir+json")],
-        text,
-    )
-    .unwrap();
+    let answer = send(&sandbox, "POST", "/fhir/Observation", &[("Content-Type", "application/fhir+json")], text).unwrap();
     assert!(String::from_utf8(answer.body).unwrap().contains("1.50"));
 }
 
@@ -57,35 +38,18 @@ fn what_is_not_valid_is_refused_and_not_stored() {
         (400, json!({ "resourceType": "Patient" })),
         (400, json!([])),
         (422, json!({ "resourceType": "Communication", "status": "bogus" })),
-        (
-            422,
-            json!({ "resourceType": "Communication", "status": "completed", "payload": [{}] }),
-        ),
+        (422, json!({ "resourceType": "Communication", "status": "completed", "payload": [{}] })),
         (422, json!({ "resourceType": "Communication", "status": "completed", "note": [] })),
         (422, json!({ "resourceType": "Communication", "status": "completed", "sent": null })),
     ];
     for (status, body) in cases {
         let answer = post(&sandbox, "/fhir/Communication", &[], &body).unwrap();
-        assert_eq!(
-            (answer.status, &answer.json()["resourceType"]),
-            (status, &json!("OperationOutcome")),
-            "{body}"
-        );
+        assert_eq!((answer.status, &answer.json()["resourceType"]), (status, &json!("OperationOutcome")), "{body}");
     }
     let booked = json!({ "resourceType": "Appointment", "status": "booked", "participant": [{ "status": "accepted" }] });
     assert_eq!(post(&sandbox, "/fhir/Appointment", &[], &booked).unwrap().status, 422);
-    assert_eq!(
-        send(&sandbox, "POST", "/fhir/Communication", &[("Content-Type", "text/plain")], "{}")
-            .unwrap()
-            .status,
-        415
-    );
-    assert_eq!(
-        send(&sandbox, "GET", "/fhir/Patient", &[("Accept", "application/fhir+xml")], "")
-            .unwrap()
-            .status,
-        406
-    );
+    assert_eq!(send(&sandbox, "POST", "/fhir/Communication", &[("Content-Type", "text/plain")], "{}").unwrap().status, 415);
+    assert_eq!(send(&sandbox, "GET", "/fhir/Patient", &[("Accept", "application/fhir+xml")], "").unwrap().status, 406);
     assert_eq!(get(&sandbox, "/fhir/Bogus").status, 404);
     assert_eq!(send(&sandbox, "PATCH", "/fhir/Patient/1", &[], "").unwrap().status, 405);
     assert!(sandbox.counts().values().all(|count| *count == 0));
@@ -100,31 +64,14 @@ fn a_conditional_create_finds_what_is_there() {
     assert_eq!((first.status, second.status), (201, 200));
     assert_eq!(first.json(), second.json());
     post(&sandbox, "/fhir/Communication", &[], &communication("a")).unwrap();
-    assert_eq!(
-        post(&sandbox, "/fhir/Communication", &condition, &communication("a"))
-            .unwrap()
-            .status,
-        412
-    );
+    assert_eq!(post(&sandbox, "/fhir/Communication", &condition, &communication("a")).unwrap().status, 412);
     assert_eq!(sandbox.count("Communication"), 2);
     for bad in ["", "_count=1", "colour=red", "identifier=urn:attempts|a&colour=red"] {
-        assert_eq!(
-            post(&sandbox, "/fhir/Communication", &[("If-None-Exist", bad)], &communication("a"))
-                .unwrap()
-                .status,
-            400,
-            "{bad}"
-        );
+        assert_eq!(post(&sandbox, "/fhir/Communication", &[("If-None-Exist", bad)], &communication("a")).unwrap().status, 400, "{bad}");
     }
     let encoded = [("If-None-Exist", "identifier=urn%3Aattempts%7Cb")];
-    assert_eq!(
-        post(&sandbox, "/fhir/Communication", &encoded, &communication("b")).unwrap().status,
-        201
-    );
-    assert_eq!(
-        post(&sandbox, "/fhir/Communication", &encoded, &communication("b")).unwrap().status,
-        200
-    );
+    assert_eq!(post(&sandbox, "/fhir/Communication", &encoded, &communication("b")).unwrap().status, 201);
+    assert_eq!(post(&sandbox, "/fhir/Communication", &encoded, &communication("b")).unwrap().status, 200);
 }
 
 #[test]
@@ -134,16 +81,7 @@ fn parallel_conditional_creates_make_one_resource() {
         let key = format!("round-{round}");
         let condition = format!("identifier=urn:attempts|{key}");
         let statuses: Vec<u16> = std::thread::scope(|scope| {
-            let one = || {
-                post(
-                    &sandbox,
-                    "/fhir/Communication",
-                    &[("If-None-Exist", &condition)],
-                    &communication(&key),
-                )
-                .unwrap()
-                .status
-            };
+            let one = || post(&sandbox, "/fhir/Communication", &[("If-None-Exist", &condition)], &communication(&key)).unwrap().status;
             let running: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
             running.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
@@ -167,10 +105,7 @@ fn an_update_makes_a_version_and_guards_against_lost_ones() {
         send(&sandbox, "PUT", path, &headers, &body.to_string()).unwrap()
     };
     let written = put("W/\"1\"", path, &patient);
-    assert_eq!(
-        (written.status, written.header("etag"), &written.json()["active"]),
-        (200, Some("W/\"2\""), &json!(false))
-    );
+    assert_eq!((written.status, written.header("etag"), &written.json()["active"]), (200, Some("W/\"2\""), &json!(false)));
     assert_eq!(put("W/\"1\"", path, &patient).status, 412);
     assert_eq!(put("W/\"abc\"", path, &patient).status, 412);
     assert_eq!(get(&sandbox, &format!("{path}/_history/1")).json(), read.json());
@@ -199,54 +134,26 @@ fn what_was_deleted_is_gone_and_not_merely_unknown() {
 #[test]
 fn the_log_says_what_was_asked() {
     let (config, _) = config();
-    let sandbox = begin(Config {
-        open: true,
-        admin: true,
-        ..config
-    });
+    let sandbox = begin(Config { open: true, admin: true, ..config });
     get(&sandbox, "/fhir/Patient?_count=1");
     post(&sandbox, "/fhir/Communication", &[], &communication("a")).unwrap();
-    let lines: Vec<String> = sandbox
-        .request_log()
-        .iter()
-        .map(|r| format!("{} {} {}", r.method, r.path, r.status))
-        .collect();
+    let lines: Vec<String> = sandbox.request_log().iter().map(|r| format!("{} {} {}", r.method, r.path, r.status)).collect();
     assert_eq!(lines, ["GET /fhir/Patient?_count=1 200", "POST /fhir/Communication 201"]);
     assert_eq!(
         get(&sandbox, "/sandbox/requests").json()[0],
         json!({ "at_micros": NOW, "method": "GET", "path": "/fhir/Patient?_count=1", "status": 200 })
     );
     assert_eq!(get(&sandbox, "/sandbox/counts").json(), json!({ "Communication": 1 }));
-    assert_eq!(
-        post(
-            &sandbox,
-            "/sandbox/faults",
-            &[],
-            &json!({ "fault": "RefuseType", "path": "/fhir/Patient" })
-        )
-        .unwrap()
-        .status,
-        204
-    );
+    assert_eq!(post(&sandbox, "/sandbox/faults", &[], &json!({ "fault": "RefuseType", "path": "/fhir/Patient" })).unwrap().status, 204);
     assert_eq!(get(&sandbox, "/sandbox/faults").json()[0]["fault"], "RefuseType");
     assert_eq!(get(&sandbox, "/fhir/Patient").status, 403);
     assert_eq!(sandbox.unused_faults(), []);
+    assert_eq!(post(&sandbox, "/sandbox/faults", &[], &json!({ "fault": "Nonsense" })).unwrap().status, 400);
     assert_eq!(
-        post(&sandbox, "/sandbox/faults", &[], &json!({ "fault": "Nonsense" }))
-            .unwrap()
-            .status,
-        400
-    );
-    assert_eq!(
-        post(&sandbox, "/sandbox/clock", &[], &json!({ "advance_seconds": 3600 }))
-            .unwrap()
-            .json()["now"],
+        post(&sandbox, "/sandbox/clock", &[], &json!({ "advance_seconds": 3600 })).unwrap().json()["now"],
         "2026-11-23T16:00:00.000Z"
     );
-    assert_eq!(
-        get(&sandbox, "/fhir/metadata").header("date"),
-        Some("Mon, 23 Nov 2026 16:00:00 GMT")
-    );
+    assert_eq!(get(&sandbox, "/fhir/metadata").header("date"), Some("Mon, 23 Nov 2026 16:00:00 GMT"));
 }
 
 #[test]
@@ -274,12 +181,7 @@ fn it_starts_and_stops_inside_any_runtime() {
         address
     });
     actix_web::rt::System::new().block_on(async {
-        let sandbox = start(Config {
-            bind: address,
-            ..config().0
-        })
-        .await
-        .unwrap();
+        let sandbox = start(Config { bind: address, ..config().0 }).await.unwrap();
         started(&sandbox);
         drop(sandbox);
         assert!(TcpStream::connect(address).is_err(), "the port is given back");

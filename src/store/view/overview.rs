@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::super::connection::Conn;
 use super::super::error::StoreError;
-use super::super::{attempts, memberships, people, pending, quarantine, resources, sync_state, writebacks};
+use super::super::{attempts, memberships, pending, people, quarantine, resources, sync_state, writebacks};
 
 /// Where one (EHR, type) stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -6,7 +6,12 @@ use crate::support::run;
 fn commands(help: &str) -> Vec<String> {
     let below = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
     // A continued line is indented deeper.
-    below.filter(|l| l.starts_with("  ") && !l.starts_with("   ")).filter_map(|l| l.split_whitespace().next()).filter(|n| *n != "help").map(str::to_owned).collect()
+    below
+        .filter(|l| l.starts_with("  ") && !l.starts_with("   "))
+        .filter_map(|l| l.split_whitespace().next())
+        .filter(|n| *n != "help")
+        .map(str::to_owned)
+        .collect()
 }
 
 fn walk(path: &[String], seen: &mut Vec<(Vec<String>, String)>) {
@@ -30,7 +35,9 @@ fn every_command_tells_an_example_of_itself() {
     for expected in ["demo", "serve", "work", "sandbox", "migrate", "check", "import", "ehr add", "ehr list", "ehr check", "ehr remove"] {
         assert!(names.iter().any(|n| n == expected), "{expected} is not in {names:?}");
     }
-    for expected in ["sync run", "sync status", "sync quarantine list", "segments list", "segments show", "segments explain", "outreach run"] {
+    for expected in
+        ["sync run", "sync status", "sync quarantine list", "segments list", "segments show", "segments explain", "outreach run"]
+    {
         assert!(names.iter().any(|n| n == expected), "{expected} is not in {names:?}");
     }
     for expected in ["outreach list", "outreach opt-out", "outreach opt-in", "writeback list", "keys jwks"] {

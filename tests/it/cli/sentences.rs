@@ -63,7 +63,8 @@ fn all_mistakes_of_a_configuration_are_told_at_once() {
     let folder = TempDir::new();
     let file = folder.join("bad.toml");
     std::fs::write(&file, "[site]\ntime_zone = \"Mars/X\"\nlanguage = 3\nnme = \"x\"\n[web]\nbind = \"x\"\n[foo]\n").unwrap();
-    let wrong = ["bad.toml:2: site.time_zone", "bad.toml:3: site.language", "bad.toml:4: site.nme", "bad.toml:6: web.bind", "bad.toml:7: foo"];
+    let wrong =
+        ["bad.toml:2: site.time_zone", "bad.toml:3: site.language", "bad.toml:4: site.nme", "bad.toml:6: web.bind", "bad.toml:7: foo"];
     let run = |args: &[&str]| run(&[args, &["--config", text(&file), "--data", text(folder.path())]].concat());
     let checked = run(&["check"]);
     assert_eq!(checked.code, Some(1));

@@ -27,16 +27,10 @@ fn only_problem(report: &Report, step: &str, says: &str) {
 async fn a_sound_connection_has_no_problem() {
     let world = World::start().await;
     let report = check(&world.profile, &world.parts).await;
-    assert!(
-        report.is_ok() && report.steps.iter().all(|s| s.verdict == Verdict::Ok),
-        "{report:#?}"
-    );
+    assert!(report.is_ok() && report.steps.iter().all(|s| s.verdict == Verdict::Ok), "{report:#?}");
     let names: Vec<&str> = report.steps.iter().map(|s| s.name.as_str()).collect();
     let searches = ["search Patient", "search Appointment", "search CarePlan"];
-    assert_eq!(
-        names,
-        [&["reach", "fhir", "discovery", "clock", "token", "scopes"][..], &searches].concat()
-    );
+    assert_eq!(names, [&["reach", "fhir", "discovery", "clock", "token", "scopes"][..], &searches].concat());
     assert_eq!(world.asked("POST", "/fhir"), 0, "a check only reads");
 }
 
@@ -49,9 +43,7 @@ async fn a_wrong_key_an_unknown_client_and_a_wrong_clock_are_told_apart() {
     }
 
     let mut world = World::start().await;
-    let Auth::BackendServices(auth) = &mut world.profile.auth else {
-        panic!("no backend services")
-    };
+    let Auth::BackendServices(auth) = &mut world.profile.auth else { panic!("no backend services") };
     auth.client_id = "somebody-else".to_owned();
     only_problem(&check(&world.profile, &world.parts).await, "token", "does not know this client id");
 
@@ -60,11 +52,7 @@ async fn a_wrong_key_an_unknown_client_and_a_wrong_clock_are_told_apart() {
         world.ehr.advance(TimeDelta::minutes(minutes).num_microseconds().unwrap());
         let report = check(&world.profile, &world.parts).await;
         let told: Vec<_> = report.problems().collect();
-        assert_eq!(
-            told.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
-            ["clock", "token"],
-            "{report:#?}"
-        );
+        assert_eq!(told.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["clock", "token"], "{report:#?}");
         assert!(told.iter().all(|s| s.says.contains(says)), "{report:#?}");
     }
 }
@@ -91,23 +79,12 @@ async fn missing_scopes_are_listed_and_cost_only_what_they_are_for() {
     let report = check(&world.profile, &world.parts).await;
     let told: Vec<&str> = report.problems().map(|s| s.name.as_str()).collect();
     assert_eq!(told, ["scopes", "search Appointment"], "{report:#?}");
-    assert!(
-        report
-            .problems()
-            .any(|s| s.says.contains("system/Appointment.rs system/Communication.crs")),
-        "{report:#?}"
-    );
+    assert!(report.problems().any(|s| s.says.contains("system/Appointment.rs system/Communication.crs")), "{report:#?}");
 
     let world = World::with(Algorithm::Es384, "system/*.rs").await;
     let report = check(&world.profile, &world.parts).await;
     assert!(report.is_ok(), "a sync can do without writing: {report:#?}");
-    assert!(
-        report
-            .steps
-            .iter()
-            .any(|s| s.verdict == Verdict::Warning && s.says.contains("system/Communication.c")),
-        "{report:#?}"
-    );
+    assert!(report.steps.iter().any(|s| s.verdict == Verdict::Warning && s.says.contains("system/Communication.c")), "{report:#?}");
 }
 
 #[tokio::test]
@@ -115,20 +92,11 @@ async fn a_server_that_wants_a_token_is_not_open() {
     let mut world = World::start().await;
     world.profile.auth = Auth::None;
     world.parts.credential = Credential::None;
-    only_problem(
-        &check(&world.profile, &world.parts).await,
-        "search Patient",
-        "asks for authorisation",
-    );
-    world.profile.auth = Auth::Bearer {
-        token: "env:TOKEN".to_owned(),
-    };
+    only_problem(&check(&world.profile, &world.parts).await, "search Patient", "asks for authorisation");
+    world.profile.auth = Auth::Bearer { token: "env:TOKEN".to_owned() };
     world.parts.credential = static_token("stale");
     let report = check(&world.profile, &world.parts).await;
-    assert!(
-        !report.is_ok() && report.problems().all(|s| s.says.contains("asks for authorisation")),
-        "{report:#?}"
-    );
+    assert!(!report.is_ok() && report.problems().all(|s| s.says.contains("asks for authorisation")), "{report:#?}");
 }
 
 #[tokio::test]
@@ -141,23 +109,12 @@ async fn a_certificate_that_does_not_verify_is_named_so() {
         ..Profile::default()
     };
     only_problem(&check(&profile("127.0.0.1", false), &world.parts).await, "reach", "extra CA");
-    only_problem(
-        &check(&profile("localhost", true), &world.parts).await,
-        "reach",
-        "another host name",
-    );
+    only_problem(&check(&profile("localhost", true), &world.parts).await, "reach", "another host name");
     let self_signed = serve_tls(include_bytes!("tls/self-signed.pem"));
-    let own = Profile {
-        base_url: Some(format!("https://127.0.0.1:{self_signed}/fhir").parse().unwrap()),
-        ..Profile::default()
-    };
+    let own = Profile { base_url: Some(format!("https://127.0.0.1:{self_signed}/fhir").parse().unwrap()), ..Profile::default() };
     only_problem(&check(&own, &world.parts).await, "reach", "does not verify: it is self-signed");
     // With the authority trusted and the right name, the next thing is found: it is no FHIR server.
-    only_problem(
-        &check(&profile("127.0.0.1", true), &world.parts).await,
-        "fhir",
-        "not that of a FHIR R4 server",
-    );
+    only_problem(&check(&profile("127.0.0.1", true), &world.parts).await, "fhir", "not that of a FHIR R4 server");
 }
 
 /// A TLS server for 127.0.0.1 with this certificate, which answers 404 to everything.

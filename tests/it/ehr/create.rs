@@ -21,22 +21,15 @@ fn communication(world: &World, value: &str) -> Vec<u8> {
 
 async fn write(world: &World, client: &fhir_engage::ehr::Client, value: &str) -> CreateOutcome {
     let query = format!("identifier={SYSTEM}|{value}");
-    client
-        .create("Communication", communication(world, value), Some(&query))
-        .await
-        .unwrap()
+    client.create("Communication", communication(world, value), Some(&query)).await.unwrap()
 }
 
 #[tokio::test]
 async fn written_once_and_then_found_to_be_there() {
     let world = World::start().await;
     let client = world.client().await;
-    let CreateOutcome::Created(first) = write(&world, &client, "1").await else {
-        panic!("not created")
-    };
-    let CreateOutcome::Existing(second) = write(&world, &client, "1").await else {
-        panic!("not recognised")
-    };
+    let CreateOutcome::Created(first) = write(&world, &client, "1").await else { panic!("not created") };
+    let CreateOutcome::Existing(second) = write(&world, &client, "1").await else { panic!("not recognised") };
     assert_eq!(first.id, second.id);
     let stored = world.ehr.resources("Communication");
     assert_eq!((stored.len(), stored[0]["id"].as_str()), (1, first.id.as_deref()));
@@ -61,15 +54,8 @@ async fn an_unclear_answer_is_not_sent_again_and_settled_by_search() {
         let before = world.asked("POST", "/fhir/Communication");
         let outcome = write(&world, &client, &value).await;
         assert!(matches!(outcome, CreateOutcome::Unclear { .. }), "{fault:?}: {outcome:?}");
-        assert_eq!(
-            world.asked("POST", "/fhir/Communication"),
-            before + 1,
-            "{fault:?}: sent more than once"
-        );
-        let found = client
-            .search_all(Search::of("Communication").with("identifier", &format!("{SYSTEM}|{value}")))
-            .await
-            .unwrap();
+        assert_eq!(world.asked("POST", "/fhir/Communication"), before + 1, "{fault:?}: sent more than once");
+        let found = client.search_all(Search::of("Communication").with("identifier", &format!("{SYSTEM}|{value}"))).await.unwrap();
         assert_eq!(found.len(), usize::from(applied), "{fault:?}");
     }
 }
@@ -78,19 +64,11 @@ async fn an_unclear_answer_is_not_sent_again_and_settled_by_search() {
 async fn the_id_is_found_in_every_form_of_answer() {
     let world = World::start().await;
     let client = world.client().await;
-    for (value, fault) in [
-        ("a", FaultKind::CreateEmptyBody),
-        (
-            "b",
-            FaultKind::LocationOtherHost {
-                origin: "http://ehr.internal".to_owned(),
-            },
-        ),
-    ] {
+    for (value, fault) in
+        [("a", FaultKind::CreateEmptyBody), ("b", FaultKind::LocationOtherHost { origin: "http://ehr.internal".to_owned() })]
+    {
         world.ehr.plant(Fault::new(fault));
-        let CreateOutcome::Created(written) = write(&world, &client, value).await else {
-            panic!("not created")
-        };
+        let CreateOutcome::Created(written) = write(&world, &client, value).await else { panic!("not created") };
         let id = written.id.unwrap();
         assert_eq!(world.ehr.resource("Communication", &id).unwrap()["identifier"][0]["value"], value);
     }
@@ -107,22 +85,14 @@ async fn a_refusal_is_told_by_its_kind_and_nothing_was_stored() {
     ] {
         world.ehr.plant(Fault::new(fault).on("POST", "/fhir/Communication"));
         let outcome = write(&world, &client, "r").await;
-        assert!(
-            matches!(outcome, CreateOutcome::Refused { class, .. } if class == wanted),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, CreateOutcome::Refused { class, .. } if class == wanted), "{outcome:?}");
     }
     // Throttled is refused before it is looked at: it may be sent again, and is.
-    let busy = FaultKind::TooManyRequests {
-        retry_after: Some("0".to_owned()),
-    };
+    let busy = FaultKind::TooManyRequests { retry_after: Some("0".to_owned()) };
     world.ehr.plant(Fault::new(busy.clone()).on("POST", "/fhir/Communication").times(2));
     assert!(matches!(write(&world, &client, "t").await, CreateOutcome::Created(_)));
     world.ehr.plant(Fault::new(busy).on("POST", "/fhir/Communication").times(4));
-    assert!(matches!(
-        write(&world, &client, "u").await,
-        CreateOutcome::Refused { class: Refusal::Busy, .. }
-    ));
+    assert!(matches!(write(&world, &client, "u").await, CreateOutcome::Refused { class: Refusal::Busy, .. }));
     assert_eq!(world.ehr.count("Communication"), 1);
 }
 

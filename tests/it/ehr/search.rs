@@ -34,9 +34,7 @@ async fn every_resource_comes_once_and_as_the_ehr_has_it() {
 #[tokio::test]
 async fn a_page_may_begin_with_the_last_entry_of_the_one_before() {
     let world = World::start().await;
-    world
-        .ehr
-        .plant(Fault::new(FaultKind::DuplicateAcrossPages).on("GET", "/fhir/Patient"));
+    world.ehr.plant(Fault::new(FaultKind::DuplicateAcrossPages).on("GET", "/fhir/Patient"));
     let found = world.client().await.search_all(Search::of("Patient")).await.unwrap();
     assert_eq!(found.len(), PATIENTS as usize);
 }
@@ -46,27 +44,18 @@ async fn a_busy_server_is_waited_for_within_reason() {
     let world = World::start().await;
     let client = world.client().await;
     for retry_after in [None, Some("0"), Some("nonsense")] {
-        let kind = FaultKind::TooManyRequests {
-            retry_after: retry_after.map(str::to_owned),
-        };
+        let kind = FaultKind::TooManyRequests { retry_after: retry_after.map(str::to_owned) };
         world.ehr.plant(Fault::new(kind).on("GET", "/fhir/Patient").times(2));
         assert!(client.search(Search::of("Patient")).next().await.unwrap().is_some());
     }
     for status in [500, 502, 503, 504] {
-        world
-            .ehr
-            .plant(Fault::new(FaultKind::ServerError { status }).on("GET", "/fhir/Patient"));
+        world.ehr.plant(Fault::new(FaultKind::ServerError { status }).on("GET", "/fhir/Patient"));
         assert!(client.search(Search::of("Patient")).next().await.unwrap().is_some(), "{status}");
     }
-    let two_hours = FaultKind::TooManyRequests {
-        retry_after: Some("7200".to_owned()),
-    };
+    let two_hours = FaultKind::TooManyRequests { retry_after: Some("7200".to_owned()) };
     world.ehr.plant(Fault::new(two_hours).on("GET", "/fhir/Patient"));
     let error = client.search(Search::of("Patient")).next().await.unwrap_err();
-    assert!(
-        matches!(error, EhrError::Busy { status: 429, retry_after: Some(d) } if d.as_secs() == 7200),
-        "{error}"
-    );
+    assert!(matches!(error, EhrError::Busy { status: 429, retry_after: Some(d) } if d.as_secs() == 7200), "{error}");
     assert!(error.is_transient());
 }
 
@@ -74,9 +63,7 @@ async fn a_busy_server_is_waited_for_within_reason() {
 async fn next_links_are_followed_only_where_they_may_be() {
     let world = World::start().await;
     let client = world.client().await;
-    let elsewhere = FaultKind::NextLinkOnOtherHost {
-        origin: "http://127.0.0.1:9".to_owned(),
-    };
+    let elsewhere = FaultKind::NextLinkOnOtherHost { origin: "http://127.0.0.1:9".to_owned() };
     for (fault, wanted) in [(elsewhere, "outside"), (FaultKind::RepeatedNextLink, "circle")] {
         world.ehr.plant(Fault::new(fault).times(3));
         let error = client.search_all(Search::of("Patient")).await.unwrap_err();
@@ -93,11 +80,7 @@ async fn a_filter_that_is_ignored_is_noticed_and_made_good() {
     let reference = plans[0]["subject"]["reference"].as_str().unwrap().to_owned();
     let own = plans.iter().filter(|p| p["subject"]["reference"] == reference.as_str()).count();
     for echo in [false, true] {
-        world.ehr.plant(
-            Fault::new(FaultKind::IgnoresFilter { echo })
-                .on("GET", "/fhir/CarePlan")
-                .times(u32::MAX),
-        );
+        world.ehr.plant(Fault::new(FaultKind::IgnoresFilter { echo }).on("GET", "/fhir/CarePlan").times(u32::MAX));
         let mut pages = client.search(Search::of("CarePlan").with("patient", &reference).strict());
         let (mut kept, mut unasked, mut dropped) = (0, 0, Vec::new());
         while let Some(page) = pages.next().await.unwrap() {
@@ -117,15 +100,9 @@ async fn messages_beside_results_are_not_results() {
     let client = world.client().await;
     // The sandbox's message says, whatever its severity, that the result is incomplete.
     for severity in ["information", "warning", "error"] {
-        world.ehr.plant(Fault::new(FaultKind::OutcomeInBundle {
-            severity: severity.to_owned(),
-        }));
+        world.ehr.plant(Fault::new(FaultKind::OutcomeInBundle { severity: severity.to_owned() }));
         let page = client.search(Search::of("Patient")).next().await.unwrap().unwrap();
-        assert_eq!(
-            (page.outcomes.len(), page.incomplete, page.entries.len()),
-            (1, true, 10),
-            "{severity}"
-        );
+        assert_eq!((page.outcomes.len(), page.incomplete, page.entries.len()), (1, true, 10), "{severity}");
     }
 }
 
@@ -138,23 +115,13 @@ async fn what_is_not_fhir_is_told_apart_from_no_answer() {
     let error = client.search(Search::of("Patient")).next().await.unwrap_err();
     assert!(matches!(error, EhrError::NotFhir { .. }), "{error}");
 
-    world.ehr.plant(
-        Fault::new(FaultKind::PageTimeout { millis: 3000 })
-            .on("GET", "/fhir/Patient")
-            .times(4),
-    );
+    world.ehr.plant(Fault::new(FaultKind::PageTimeout { millis: 3000 }).on("GET", "/fhir/Patient").times(4));
     let error = client.search(Search::of("Patient")).next().await.unwrap_err();
-    assert!(
-        matches!(&error, EhrError::Unreachable(f) if f.kind == FailureKind::Timeout),
-        "{error}"
-    );
+    assert!(matches!(&error, EhrError::Unreachable(f) if f.kind == FailureKind::Timeout), "{error}");
 
     world.ehr.plant(Fault::new(FaultKind::RefuseType).on("GET", "/fhir/Appointment"));
     let error = client.search(Search::of("Appointment")).next().await.unwrap_err();
-    assert!(
-        matches!(error, EhrError::Refused { status: 403, .. }) && !error.is_credential(),
-        "{error}"
-    );
+    assert!(matches!(error, EhrError::Refused { status: 403, .. }) && !error.is_credential(), "{error}");
 }
 
 #[tokio::test]

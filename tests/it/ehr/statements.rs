@@ -33,10 +33,7 @@ fn the_vendors_own_statements_are_read() {
         let bytes = std::fs::read(folder.join(format!("{vendor}.metadata.json"))).unwrap();
         let (capability, from_statement) = Capability::read(&bytes, &base).unwrap();
         assert!(capability.fhir_version.as_deref().is_some_and(|v| v.starts_with("4.0")), "{vendor}");
-        assert!(
-            capability.allows("Patient", "read") && capability.allows("CarePlan", "search-type"),
-            "{vendor}"
-        );
+        assert!(capability.allows("Patient", "read") && capability.allows("CarePlan", "search-type"), "{vendor}");
         assert_eq!(capability.allows("Appointment", "read"), appointment, "{vendor}");
         assert_eq!(capability.searches_by("Patient", "_lastUpdated"), cursor, "{vendor}");
         assert_eq!(capability.allows("Communication", "create"), write, "{vendor}");
@@ -47,10 +44,7 @@ fn the_vendors_own_statements_are_read() {
                 assert!(discovery.token_url.is_some_and(|u| u.scheme() == "https"), "{vendor}");
                 assert!(!discovery.capabilities.is_empty(), "{vendor}");
             }
-            Err(_) => assert!(
-                from_statement.token_url.is_some(),
-                "{vendor}: neither document names a token endpoint"
-            ),
+            Err(_) => assert!(from_statement.token_url.is_some(), "{vendor}: neither document names a token endpoint"),
         }
     }
 }

@@ -62,12 +62,7 @@ pub fn registration(record: &KeyRecord, client_id: &str, scopes: &str) -> sandbo
 }
 
 pub fn quick() -> Policy {
-    Policy {
-        tries: 4,
-        base: Duration::from_millis(2),
-        cap: Duration::from_millis(5),
-        patience: Duration::from_secs(2),
-    }
+    Policy { tries: 4, base: Duration::from_millis(2), cap: Duration::from_millis(5), patience: Duration::from_secs(2) }
 }
 
 impl World {
@@ -85,38 +80,17 @@ impl World {
             ..Config::new(Arc::new(move || time.now().micros()))
         };
         let ehr = sandbox::start(config).await.unwrap();
-        let people = Population {
-            patients: PATIENTS,
-            seed: 7,
-            as_of_micros: clock.now().micros(),
-            zone: chrono_tz::America::New_York,
-        };
+        let people = Population { patients: PATIENTS, seed: 7, as_of_micros: clock.now().micros(), zone: chrono_tz::America::New_York };
         ehr.load(people.resources()).unwrap();
-        let auth = BackendServices {
-            client_id: CLIENT.to_owned(),
-            key_id: None,
-            token_url: None,
-            scopes: None,
-            dialect: None,
-        };
+        let auth = BackendServices { client_id: CLIENT.to_owned(), key_id: None, token_url: None, scopes: None, dialect: None };
         let profile = Profile {
             base_url: Some(ehr.base_url().parse().unwrap()),
             auth: Auth::BackendServices(auth),
             timeout_secs: Some(5),
             ..Profile::default()
         };
-        let parts = Parts {
-            credential,
-            clock: clock.clone(),
-            entropy: Arc::new(Counting::default()),
-            retry: quick(),
-        };
-        Self {
-            ehr,
-            clock,
-            profile,
-            parts,
-        }
+        let parts = Parts { credential, clock: clock.clone(), entropy: Arc::new(Counting::default()), retry: quick() };
+        Self { ehr, clock, profile, parts }
     }
 
     pub async fn client(&self) -> Client {
@@ -125,11 +99,7 @@ impl World {
 
     /// How many requests began so.
     pub fn asked(&self, method: &str, path: &str) -> usize {
-        self.ehr
-            .request_log()
-            .iter()
-            .filter(|r| r.method == method && r.path.starts_with(path))
-            .count()
+        self.ehr.request_log().iter().filter(|r| r.method == method && r.path.starts_with(path)).count()
     }
 
     pub fn tokens_asked(&self) -> usize {

@@ -10,10 +10,7 @@ use sandbox::{Fault, FaultKind};
 use super::support::{PATIENTS, Stuck, World};
 
 fn refuse_token(status: u16, error: Option<&str>) -> Fault {
-    Fault::new(FaultKind::TokenRefused {
-        status,
-        error: error.map(str::to_owned),
-    })
+    Fault::new(FaultKind::TokenRefused { status, error: error.map(str::to_owned) })
 }
 
 #[tokio::test]
@@ -29,14 +26,7 @@ async fn both_algorithms_are_let_in() {
 async fn many_tasks_share_one_token_and_renew_it_before_it_ends() {
     let world = World::start().await;
     let client = world.client().await;
-    let ask = || async {
-        client
-            .search(Search::of("Patient").with("_count", "1"))
-            .next()
-            .await
-            .unwrap()
-            .unwrap()
-    };
+    let ask = || async { client.search(Search::of("Patient").with("_count", "1")).next().await.unwrap().unwrap() };
     let all = futures_util::future::join_all((0..8).map(|_| ask())).await;
     assert_eq!((all.len(), world.tokens_asked()), (8, 1));
 
@@ -47,10 +37,7 @@ async fn many_tasks_share_one_token_and_renew_it_before_it_ends() {
     world.clock.advance(TimeDelta::seconds(1));
     ask().await;
     assert_eq!(world.tokens_asked(), 2);
-    assert!(
-        world.ehr.request_log().iter().all(|r| r.status == 200),
-        "no request was refused on the way"
-    );
+    assert!(world.ehr.request_log().iter().all(|r| r.status == 200), "no request was refused on the way");
 }
 
 #[tokio::test]
@@ -92,11 +79,7 @@ async fn a_server_that_refuses_scopes_as_a_whole_is_asked_for_fewer() {
     // All three, then Patient by itself are refused; Appointment and CarePlan are taken.
     world.ehr.plant(refuse_token(400, Some("invalid_scope")).times(2));
     let client = world.client().await;
-    let access = client
-        .tokens()
-        .access(&[Need::read("Patient"), Need::read("Appointment"), Need::read("CarePlan")])
-        .await
-        .unwrap();
+    let access = client.tokens().access(&[Need::read("Patient"), Need::read("Appointment"), Need::read("CarePlan")]).await.unwrap();
     assert_eq!(access.missing, [Need::read("Patient")]);
     assert_eq!(world.tokens_asked(), 5);
     world.clock.advance(TimeDelta::seconds(300));

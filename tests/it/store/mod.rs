@@ -7,6 +7,7 @@ mod leases;
 mod memberships;
 mod opening;
 mod pending;
+mod people;
 mod quarantine;
 mod resources;
 mod transactions;

@@ -10,6 +10,6 @@ mod temp;
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
 pub use installation::{Installation, keep_for_validation};
-pub use process::{Ended, run};
+pub use process::{Ended, Running, gateway, run};
 pub use sekmet::Sekmet;
 pub use temp::TempDir;

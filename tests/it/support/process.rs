@@ -31,7 +31,7 @@ impl Ended {
 }
 
 /// The gateway's binary, ready for more arguments.
-fn gateway(args: &[&str]) -> Command {
+pub fn gateway(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fhir-engage"));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

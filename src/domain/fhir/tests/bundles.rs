@@ -21,39 +21,18 @@ fn a_search_answer_is_taken_apart_and_resources_stay_as_received() {
     let answer = bundle(text);
     assert_eq!((answer.kind.as_deref(), answer.total), (Some("searchset"), Some(2)));
     assert_eq!(answer.link("self"), Some("https://h/fhir/Patient?_count=2"));
-    assert_eq!(
-        (answer.link("next"), answer.link("previous")),
-        (Some("https://h/fhir?page=2"), None)
-    );
+    assert_eq!((answer.link("next"), answer.link("previous")), (Some("https://h/fhir?page=2"), None));
     assert_eq!(answer.links.len(), 2);
     let first = &answer.entries[0];
-    assert_eq!(
-        first.resource,
-        br#"{"resourceType":"Patient",  "id":"1","x":1.500,"y":1e5, "z":12345678901234567890.123456789 }"#
-    );
-    assert_eq!(
-        (first.mode, first.full_url.as_deref()),
-        (SearchMode::Match, Some("https://h/fhir/Patient/1"))
-    );
-    let heads: Vec<_> = answer
-        .entries
-        .iter()
-        .map(|e| (e.mode, e.resource_type.as_deref(), e.id.as_deref()))
-        .collect();
+    assert_eq!(first.resource, br#"{"resourceType":"Patient",  "id":"1","x":1.500,"y":1e5, "z":12345678901234567890.123456789 }"#);
+    assert_eq!((first.mode, first.full_url.as_deref()), (SearchMode::Match, Some("https://h/fhir/Patient/1")));
+    let heads: Vec<_> = answer.entries.iter().map(|e| (e.mode, e.resource_type.as_deref(), e.id.as_deref())).collect();
     assert_eq!(
         heads[1..],
-        [
-            (SearchMode::Include, Some("Practitioner"), Some("2")),
-            (SearchMode::Match, None, None),
-            (SearchMode::Match, None, Some("3")),
-        ]
+        [(SearchMode::Include, Some("Practitioner"), Some("2")), (SearchMode::Match, None, None), (SearchMode::Match, None, Some("3")),]
     );
     assert!(answer.outcomes[0].has("4119"));
-    assert_eq!(
-        (answer.outcomes.len(), answer.empty),
-        (1, 3),
-        "an empty object, a number, and an entry without resource"
-    );
+    assert_eq!((answer.outcomes.len(), answer.empty), (1, 3), "an empty object, a number, and an entry without resource");
     assert!(!format!("{answer:?}").contains("https"), "URLs and resources stay out of Debug");
 }
 
@@ -67,12 +46,7 @@ fn a_bundle_may_leave_out_nearly_all() {
         let answer = bundle(text);
         assert!(answer.entries.is_empty() && answer.links.is_empty() && answer.total.is_none());
     }
-    assert_eq!(
-        bundle(br#"{"resourceType":"Bundle","total":"7","entry":{"resource":{"id":"1"}}}"#)
-            .entries
-            .len(),
-        1
-    );
+    assert_eq!(bundle(br#"{"resourceType":"Bundle","total":"7","entry":{"resource":{"id":"1"}}}"#).entries.len(), 1);
 }
 
 #[test]
@@ -83,32 +57,20 @@ fn responses_are_kept_apart() {
         {"resource":{"resourceType":"Patient","id":"1"},"response":{"status":"200"}}]}"#;
     let answer = bundle(text);
     assert_eq!(answer.entries.len(), 1);
-    let [created, refused] = &answer.responses[..] else {
-        panic!("two responses were sent")
-    };
-    assert_eq!(
-        (created.position, created.status.as_deref(), created.etag.as_deref()),
-        (0, Some("201 Created"), Some("W/\"1\""))
-    );
+    let [created, refused] = &answer.responses[..] else { panic!("two responses were sent") };
+    assert_eq!((created.position, created.status.as_deref(), created.etag.as_deref()), (0, Some("201 Created"), Some("W/\"1\"")));
     assert_eq!((refused.position, refused.status.as_deref()), (1, Some("422")));
     assert!(refused.outcome.as_ref().unwrap().has("invalid"));
 }
 
 #[test]
 fn a_deep_entry_sinks_no_other() {
-    let deep = format!(
-        r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#,
-        "[".repeat(10_000),
-        "]".repeat(10_000)
-    );
+    let deep = format!(r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let text =
         format!(r#"{{"resourceType":"Bundle","entry":[{{"resource":{deep}}},{{"resource":{{"resourceType":"Patient","id":"2"}}}}]}}"#);
     let answer = bundle(text.as_bytes());
     let kind = crate::model::ResourceType::Patient;
-    assert_eq!(
-        crate::fhir::project(kind, answer.entries[0].resource).unwrap_err().code,
-        RejectCode::TooDeep
-    );
+    assert_eq!(crate::fhir::project(kind, answer.entries[0].resource).unwrap_err().code, RejectCode::TooDeep);
     assert_eq!(crate::fhir::project(kind, answer.entries[1].resource).unwrap().id.as_str(), "2");
 }
 

@@ -11,10 +11,8 @@ use crate::fhir::{outcome, peek, project};
 use crate::model::{Facts, FhirTime, ResourceType};
 
 fn data() -> Option<PathBuf> {
-    let shared = std::env::var_os("FHIR_ENGAGE_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("FHIR_ENGAGE_SHARED")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
     Some(shared.join("data")).filter(|folder| folder.is_dir())
 }
 
@@ -56,11 +54,7 @@ fn every_resource_projects_and_the_counts_agree() {
             assert_eq!(Some(projected.id.as_str()), value["id"].as_str());
             assert_eq!(projected.version.as_deref(), value["meta"]["versionId"].as_str());
             agrees(&projected.facts, &value);
-            assert_eq!(
-                Facts::from_bytes(kind, &projected.facts.to_bytes()).unwrap(),
-                projected.facts,
-                "facts survive storing"
-            );
+            assert_eq!(Facts::from_bytes(kind, &projected.facts.to_bytes()).unwrap(), projected.facts, "facts survive storing");
         }
     }
     if counts.is_empty() {
@@ -103,14 +97,8 @@ fn agrees(facts: &Facts, value: &Value) {
             assert_eq!(facts.birth_date, value["birthDate"].as_str().and_then(FhirTime::parse), "{id}");
             assert_eq!(facts.gender.as_deref(), value["gender"].as_str(), "{id}");
             assert_eq!(facts.active, value["active"].as_bool(), "{id}");
-            assert_eq!(
-                facts.deceased,
-                value["deceasedBoolean"] == true || value["deceasedDateTime"].is_string(),
-                "{id}"
-            );
-            let usable = list(&value["telecom"])
-                .iter()
-                .filter(|t| t["use"] != "old" && t["value"].is_string() && t["system"].is_string());
+            assert_eq!(facts.deceased, value["deceasedBoolean"] == true || value["deceasedDateTime"].is_string(), "{id}");
+            let usable = list(&value["telecom"]).iter().filter(|t| t["use"] != "old" && t["value"].is_string() && t["system"].is_string());
             assert_eq!(facts.telecom.len(), usable.count(), "{id}");
             assert_eq!(facts.languages.len(), list(&value["communication"]).len(), "{id}");
             assert_eq!(facts.links.len(), list(&value["link"]).len(), "{id}");
@@ -123,11 +111,7 @@ fn agrees(facts: &Facts, value: &Value) {
                 let actors = list(&value["participant"]).iter().map(|p| &p["actor"]["reference"]);
                 actors.filter(|r| r.as_str().is_some_and(|r| r.contains(kind))).collect::<Vec<_>>()
             };
-            assert_eq!(
-                facts.patients,
-                of("Patient/").into_iter().filter_map(last_segment).collect::<Vec<_>>(),
-                "{id}"
-            );
+            assert_eq!(facts.patients, of("Patient/").into_iter().filter_map(last_segment).collect::<Vec<_>>(), "{id}");
             assert_eq!(facts.practitioners.len(), of("Practitioner").len(), "{id}");
             assert_eq!(facts.locations.len(), of("Location/").len(), "{id}");
             assert_eq!(facts.start.is_some(), value["start"].is_string(), "{id}");
@@ -135,11 +119,7 @@ fn agrees(facts: &Facts, value: &Value) {
         }
         Facts::CarePlan(facts) => {
             assert_eq!(facts.patient.as_deref(), last_segment(&value["subject"]["reference"]), "{id}");
-            assert_eq!(
-                facts.period.start,
-                value["period"]["start"].as_str().and_then(FhirTime::parse),
-                "{id}"
-            );
+            assert_eq!(facts.period.start, value["period"]["start"].as_str().and_then(FhirTime::parse), "{id}");
             assert_eq!(facts.period.end, value["period"]["end"].as_str().and_then(FhirTime::parse), "{id}");
             let wanted = list(&value["activity"]).iter().filter(|a| a["detail"]["doNotPerform"] != true);
             assert_eq!(facts.activities.len(), wanted.count(), "{id}");

@@ -53,10 +53,7 @@ fn survives(bytes: &[u8]) {
             assert!(!format!("{reject} {reject:?}").contains(SECRET), "{reject}");
             assert_eq!(
                 reject.field.is_some(),
-                matches!(
-                    reject.code.as_str(),
-                    "bad-field" | "bad-id" | "no-id" | "no-resource-type" | "wrong-type"
-                )
+                matches!(reject.code.as_str(), "bad-field" | "bad-id" | "no-id" | "no-resource-type" | "wrong-type")
             );
         }
     }
@@ -69,10 +66,7 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     match value {
         Value::Object(members) => members.iter().for_each(|(name, v)| pointers(v, &format!("{at}/{name}"), found)),
-        Value::Array(elements) => elements
-            .iter()
-            .enumerate()
-            .for_each(|(i, v)| pointers(v, &format!("{at}/{i}"), found)),
+        Value::Array(elements) => elements.iter().enumerate().for_each(|(i, v)| pointers(v, &format!("{at}/{i}"), found)),
         _ => {}
     }
 }
@@ -184,10 +178,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(6, 48, 6, move |inner| {
         let members = prop::collection::vec((names.clone().prop_map(str::to_owned), inner.clone()), 0..6);
-        prop_oneof![
-            prop::collection::vec(inner, 0..5).prop_map(Value::from),
-            members.prop_map(|m| Value::Object(m.into_iter().collect()))
-        ]
+        prop_oneof![prop::collection::vec(inner, 0..5).prop_map(Value::from), members.prop_map(|m| Value::Object(m.into_iter().collect()))]
     })
 }
 

@@ -147,15 +147,9 @@ pub(super) const ROWS: &[Attribute] = &[
         },
     )
     .in_unit("visits"),
-    count(
-        "visits.completed",
-        "visits",
-        "Finished visits.",
-        "visits.completed in last 12 months >= 3",
-        |c, each| {
-            events(c, each, |a| meaning(a) == Meaning::Finished);
-        },
-    ),
+    count("visits.completed", "visits", "Finished visits.", "visits.completed in last 12 months >= 3", |c, each| {
+        events(c, each, |a| meaning(a) == Meaning::Finished);
+    }),
     count(
         "appointments.no_show",
         "visits",
@@ -177,11 +171,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "visits",
         "Visits that were given a time, whatever became of them.",
         "appointments.booked in last 12 months >= 4",
-        |c, each| {
-            events(c, each, |a| {
-                a.start.is_some() && !matches!(meaning(a), Meaning::Requested | Meaning::Void)
-            })
-        },
+        |c, each| events(c, each, |a| a.start.is_some() && !matches!(meaning(a), Meaning::Requested | Meaning::Void)),
     ),
     count(
         "appointments.unsettled",
@@ -215,28 +205,16 @@ const fn count(
 
 fn events<'a>(context: &Context<'a>, each: &mut dyn FnMut(Event<'a>), counts: impl Fn(&AppointmentFacts) -> bool) {
     for appointment in context.person.appointments.iter().filter(|a| counts(&a.facts)) {
-        each(Event {
-            at: time(&appointment.facts),
-            source: Source::Resource {
-                origin: &appointment.origin,
-                field: "status",
-            },
-        });
+        each(Event { at: time(&appointment.facts), source: Source::Resource { origin: &appointment.origin, field: "status" } });
     }
 }
 
 fn codes(codes: &[crate::model::facts::Coding]) -> Option<Value<'_>> {
-    (!codes.is_empty()).then_some(Value::Set(Set {
-        items: Items::Codes(codes),
-        open: false,
-    }))
+    (!codes.is_empty()).then_some(Value::Set(Set { items: Items::Codes(codes), open: false }))
 }
 
 fn texts(texts: &[String]) -> Option<Value<'_>> {
-    (!texts.is_empty()).then_some(Value::Set(Set {
-        items: Items::Texts(texts),
-        open: false,
-    }))
+    (!texts.is_empty()).then_some(Value::Set(Set { items: Items::Texts(texts), open: false }))
 }
 
 /// A field of the appointment, absent where it has none.
@@ -255,8 +233,7 @@ fn next<'a>(
 ) -> Finding<'a> {
     let pick = context.visits(watch).next;
     watch.join(pick.until);
-    pick.found
-        .map_or_else(|| Finding::absent(NO_NEXT), |appointment| field(appointment, name, read))
+    pick.found.map_or_else(|| Finding::absent(NO_NEXT), |appointment| field(appointment, name, read))
 }
 
 fn confirmed<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {

@@ -117,10 +117,7 @@ pub(super) struct Plans<'a> {
 
 impl<'a> Plans<'a> {
     pub(super) fn survey(person: &'a PersonFacts, site: &Site, watch: &mut Watch) -> Self {
-        let mut plans = Self {
-            in_force: Vec::new(),
-            open: None,
-        };
+        let mut plans = Self { in_force: Vec::new(), open: None };
         for plan in &person.care_plans {
             match in_force(&plan.facts, site, watch) {
                 Ok(true) => plans.in_force.push(plan),
@@ -137,8 +134,7 @@ impl<'a> Plans<'a> {
     }
 
     fn nothing(&self) -> Finding<'a> {
-        self.open
-            .map_or_else(|| Finding::absent(NO_PLAN), |(plan, why)| Finding::unknown(why).at(plan, "status"))
+        self.open.map_or_else(|| Finding::absent(NO_PLAN), |(plan, why)| Finding::unknown(why).at(plan, "status"))
     }
 }
 
@@ -177,11 +173,7 @@ fn category<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     if items.is_empty() && !open {
         return Finding::absent("no care plan in force has a category").at(first, "category");
     }
-    let told = plans
-        .in_force
-        .iter()
-        .find(|plan| !plan.facts.categories.is_empty())
-        .unwrap_or(first);
+    let told = plans.in_force.iter().find(|plan| !plan.facts.categories.is_empty()).unwrap_or(first);
     Finding::known(Value::Set(Set { items, open }), told, "category").because(plans.open.map(|(_, why)| why))
 }
 
@@ -201,10 +193,7 @@ fn start<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
         };
         best = best.filter(|(t, _)| *t <= start).or(Some((start, plan)));
     }
-    best.map_or_else(
-        || Finding::absent(NO_PLAN).at(first, "period"),
-        |(t, plan)| Finding::known(instant(t), plan, "period.start"),
-    )
+    best.map_or_else(|| Finding::absent(NO_PLAN).at(first, "period"), |(t, plan)| Finding::known(instant(t), plan, "period.start"))
 }
 
 fn end<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
@@ -219,10 +208,7 @@ fn end<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     if let Some((plan, why)) = plans.open {
         return Finding::unknown(why).at(plan, "status");
     }
-    let ends = plans
-        .in_force
-        .iter()
-        .filter_map(|plan| plan.facts.period.end.map(|e| (close(e, zone), *plan)));
+    let ends = plans.in_force.iter().filter_map(|plan| plan.facts.period.end.map(|e| (close(e, zone), *plan)));
     match ends.max_by_key(|(t, _)| *t) {
         Some((t, plan)) => Finding::known(instant(t), plan, "period.end"),
         None => plans.nothing(),
@@ -343,10 +329,7 @@ fn next_due<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
             }
         }
     }
-    best.map_or_else(
-        || Finding::absent("no open activity has a date to come"),
-        |(t, plan)| Finding::known(instant(t), plan, "activity"),
-    )
+    best.map_or_else(|| Finding::absent("no open activity has a date to come"), |(t, plan)| Finding::known(instant(t), plan, "activity"))
 }
 
 /// When a period ends: a date with its last instant, told as the first one after it; an instant is itself.

@@ -16,15 +16,9 @@ pub(super) const ROWS: &[Attribute] = &[
         "not contact.last_sent within last 30d",
         |c, _| ledger(c.person.contact.last_sent, "last_sent", "nothing was ever sent to this person"),
     ),
-    row(
-        "contact.last_answer",
-        Type::Time,
-        &[],
-        "When the person last answered.",
-        "",
-        "contact.last_answer within last 7d",
-        |c, _| ledger(c.person.contact.last_answer, "last_answer", "the person never answered"),
-    ),
+    row("contact.last_answer", Type::Time, &[], "When the person last answered.", "", "contact.last_answer within last 7d", |c, _| {
+        ledger(c.person.contact.last_answer, "last_answer", "the person never answered")
+    }),
 ];
 
 fn ledger<'a>(at: Option<Timestamp>, field: &'static str, none: &'static str) -> Finding<'a> {

@@ -21,15 +21,7 @@ use super::visits::Appointment;
 use super::{APPOINTMENT, CARE_PLAN, Context};
 
 /// The stages, in the order of the journey.
-pub const STAGES: [&str; 7] = [
-    "awareness",
-    "scheduling",
-    "intake",
-    "visit-preparation",
-    "treatment",
-    "follow-up",
-    "retention",
-];
+pub const STAGES: [&str; 7] = ["awareness", "scheduling", "intake", "visit-preparation", "treatment", "follow-up", "retention"];
 
 const PREPARATION_DAYS: u32 = 7;
 const FOLLOW_UP_DAYS: u32 = 14;
@@ -92,21 +84,14 @@ fn stage<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
         Err(_) if upcoming == Upcoming::Soon => (History::Nothing, None),
         Err(finding) => return finding,
     };
-    let plan = if context.person.knows(ResourceType::CarePlan) {
-        context.plans(watch).any()
-    } else {
-        Truth::Unknown
-    };
+    let plan = if context.person.knows(ResourceType::CarePlan) { context.plans(watch).any() } else { Truth::Unknown };
     let (with, without) = (stage_of(history, upcoming, true), stage_of(history, upcoming, false));
     let told = match plan {
         Truth::True => with,
         Truth::False => without,
         Truth::Unknown if with == without => with,
         Truth::Unknown => {
-            let why = context
-                .plans(watch)
-                .open
-                .map_or(Why::NotSynced(ResourceType::CarePlan), |(_, why)| why);
+            let why = context.plans(watch).open.map_or(Why::NotSynced(ResourceType::CarePlan), |(_, why)| why);
             return Finding::unknown(if context.person.knows(ResourceType::CarePlan) {
                 why
             } else {
@@ -146,12 +131,8 @@ fn history<'a>(context: &Context<'a>, watch: &mut Watch) -> Result<(History, Opt
         return Err(Finding::unknown(Why::Missing("Appointment.start")).at(undated, "start"));
     }
     let Some(last) = visits.last.found else {
-        let asked = visits
-            .requested
-            .or(visits.missed.found)
-            .or(visits.missed.undated)
-            .or(visits.cancelled.found)
-            .or(visits.cancelled.undated);
+        let asked =
+            visits.requested.or(visits.missed.found).or(visits.missed.undated).or(visits.cancelled.found).or(visits.cancelled.undated);
         return Ok((if asked.is_some() { History::Asked } else { History::Nothing }, asked));
     };
     let end = last.facts.end.or(last.facts.start);

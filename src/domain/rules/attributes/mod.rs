@@ -43,12 +43,7 @@ impl<'a> Context<'a> {
     /// For one evaluation at one instant: what was surveyed holds only for that.
     #[must_use]
     pub fn new(person: &'a PersonFacts, site: &'a Site) -> Self {
-        Self {
-            person,
-            site,
-            visits: OnceCell::new(),
-            plans: OnceCell::new(),
-        }
+        Self { person, site, visits: OnceCell::new(), plans: OnceCell::new() }
     }
 
     fn visits(&self, watch: &Watch) -> &Visits<'a> {

@@ -28,16 +28,8 @@ pub(super) const ROWS: &[Attribute] = &[
         age,
     )
     .in_unit("years"),
-    row(
-        "gender",
-        Type::Text,
-        PATIENT,
-        "Administrative gender.",
-        "not sent, or sent as `unknown`",
-        "gender = \"female\"",
-        gender,
-    )
-    .one_of(&["male", "female", "other"]),
+    row("gender", Type::Text, PATIENT, "Administrative gender.", "not sent, or sent as `unknown`", "gender = \"female\"", gender)
+        .one_of(&["male", "female", "other"]),
     row(
         "language",
         Type::Text,
@@ -83,15 +75,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "not confidential",
         confidential,
     ),
-    row(
-        "has_phone",
-        Type::Bool,
-        PATIENT,
-        "A telephone number is in use now.",
-        "",
-        "has_phone",
-        |c, w| has(c, w, is_phone),
-    ),
+    row("has_phone", Type::Bool, PATIENT, "A telephone number is in use now.", "", "has_phone", |c, w| has(c, w, is_phone)),
     row(
         "has_mobile",
         Type::Bool,
@@ -101,15 +85,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "has_mobile or has_email",
         |c, w| has(c, w, is_mobile),
     ),
-    row(
-        "has_email",
-        Type::Bool,
-        PATIENT,
-        "An e-mail address is in use now.",
-        "",
-        "has_email",
-        |c, w| has(c, w, is_email),
-    ),
+    row("has_email", Type::Bool, PATIENT, "An e-mail address is in use now.", "", "has_email", |c, w| has(c, w, is_email)),
     row(
         "general_practitioner",
         Type::Set,
@@ -125,11 +101,7 @@ const NO_RECORD: Why = Why::Missing("Patient");
 
 /// What the first record that has something to say, says.
 fn first<'a, T>(context: &Context<'a>, read: impl Fn(&'a PatientFacts) -> Option<T>) -> Option<(T, &'a Sourced<PatientFacts>)> {
-    context
-        .person
-        .patients
-        .iter()
-        .find_map(|record| read(&record.facts).map(|value| (value, record)))
+    context.person.patients.iter().find_map(|record| read(&record.facts).map(|value| (value, record)))
 }
 
 /// Whether some record says so; where none does, the first record is where one would have stood.
@@ -153,11 +125,7 @@ fn age<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     let Some(most) = watch.years_since(earliest, zone) else {
         return Finding::unknown(Why::Doubtful("the birth date is in the future")).at(record, "birthDate");
     };
-    let least = if earliest == latest {
-        most
-    } else {
-        watch.years_since(latest, zone).unwrap_or(0)
-    };
+    let least = if earliest == latest { most } else { watch.years_since(latest, zone).unwrap_or(0) };
     if least > OLDEST {
         return Finding::unknown(Why::Doubtful("the birth date is more than 122 years back")).at(record, "birthDate");
     }
@@ -194,13 +162,7 @@ fn language<'a>(context: &Context<'a>, _: &mut Watch) -> Finding<'a> {
     let Some((languages, record)) = first(context, |p| Some(p.languages.as_slice()).filter(|l| !l.is_empty())) else {
         return Finding::unknown(Why::Missing("Patient.communication.language"));
     };
-    let tags = || {
-        languages
-            .iter()
-            .filter(|l| l.preferred)
-            .chain(languages)
-            .map(|l| primary_language(&l.tag))
-    };
+    let tags = || languages.iter().filter(|l| l.preferred).chain(languages).map(|l| primary_language(&l.tag));
     let preferred = languages.iter().any(|l| l.preferred);
     match tags().next() {
         // Codes of ISO 639 for "none" and "not determined".
@@ -219,9 +181,7 @@ fn deceased<'a>(context: &Context<'a>, _: &mut Watch) -> Finding<'a> {
 }
 
 fn confidential<'a>(context: &Context<'a>, _: &mut Watch) -> Finding<'a> {
-    some_record(context, "meta.security", |p| {
-        p.security.iter().any(|code| matches!(code.as_str(), "R" | "V"))
-    })
+    some_record(context, "meta.security", |p| p.security.iter().any(|code| matches!(code.as_str(), "R" | "V")))
 }
 
 fn interpreter_needed<'a>(context: &Context<'a>, _: &mut Watch) -> Finding<'a> {
@@ -233,14 +193,9 @@ fn interpreter_needed<'a>(context: &Context<'a>, _: &mut Watch) -> Finding<'a> {
 
 fn general_practitioner<'a>(context: &Context<'a>, _: &mut Watch) -> Finding<'a> {
     match first(context, |p| Some(p.general_practitioner.as_slice()).filter(|g| !g.is_empty())) {
-        Some((references, record)) => Finding::known(
-            Value::Set(Set {
-                items: Items::Texts(references),
-                open: false,
-            }),
-            record,
-            "generalPractitioner",
-        ),
+        Some((references, record)) => {
+            Finding::known(Value::Set(Set { items: Items::Texts(references), open: false }), record, "generalPractitioner")
+        }
         None => Finding::absent("there is no general practitioner on record"),
     }
 }
@@ -250,14 +205,7 @@ fn has<'a>(context: &Context<'a>, watch: &mut Watch, usable: fn(&ContactPoint) -
     let mut found = None;
     for record in &context.person.patients {
         // Every period is looked at, in order that the answer's end is known even where a later one takes over.
-        let in_use = record
-            .facts
-            .telecom
-            .iter()
-            .filter(|t| usable(t))
-            .filter(|t| covers(&t.period, zone, watch))
-            .count()
-            > 0;
+        let in_use = record.facts.telecom.iter().filter(|t| usable(t)).filter(|t| covers(&t.period, zone, watch)).count() > 0;
         found = found.or_else(|| in_use.then_some(record));
     }
     match (found, context.person.patients.first()) {

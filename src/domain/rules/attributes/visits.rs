@@ -92,16 +92,8 @@ impl<'a> Visits<'a> {
     pub(super) fn survey(person: &'a PersonFacts, watch: &Watch) -> Self {
         let (mut upcoming, mut finished, mut missed) = (watch.fresh(), watch.fresh(), watch.fresh());
         let none = Pick::default();
-        let mut v = Self {
-            next: none,
-            upcoming: 0,
-            last: none,
-            first: None,
-            missed: none,
-            cancelled: none,
-            requested: None,
-            any_finished: None,
-        };
+        let mut v =
+            Self { next: none, upcoming: 0, last: none, first: None, missed: none, cancelled: none, requested: None, any_finished: None };
         for appointment in &person.appointments {
             match meaning(&appointment.facts) {
                 Meaning::Booked => {

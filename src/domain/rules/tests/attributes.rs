@@ -31,23 +31,14 @@ fn counts_over_a_period_and_over_the_record() {
             ("appointments.no_show in last 12 months = 2", True),
             ("exists appointments.no_show in last 12h", False),
             ("appointments.no_show in last 24h = 1", False),
-            (
-                "appointments.no_show in last 24h = 0 and appointments.no_show in last 25h = 1",
-                True,
-            ),
+            ("appointments.no_show in last 24h = 0 and appointments.no_show in last 25h = 1", True),
             ("appointments.cancelled = 1", True),
             ("appointments.cancelled in last 12 months = 0", True),
             ("appointments.booked in last 12 months in (1, 2)", True),
             ("visits.completed = 1 and visits.completed in last 5 years = 0", True),
             ("appointments.upcoming = 1", True),
-            (
-                "first_visit.start = 2020-01 and last_visit.start <= 2020-01-01 and last_visit.start >= 2020-01-01",
-                True,
-            ),
-            (
-                "first_visit.start < 2020-01-01 or first_visit.start > 2020-01-01 or first_visit.start != 2020-01-01",
-                False,
-            ),
+            ("first_visit.start = 2020-01 and last_visit.start <= 2020-01-01 and last_visit.start >= 2020-01-01", True),
+            ("first_visit.start < 2020-01-01 or first_visit.start > 2020-01-01 or first_visit.start != 2020-01-01", False),
         ],
     );
     let undated = busy.visit("noshow", "", "");
@@ -106,16 +97,7 @@ fn the_next_visit_is_the_one_that_the_attributes_speak_of() {
 fn sets_of_codes() {
     let mut booked = anyone().visit("booked", "2026-12-24T15:00:00Z", "");
     let facts = &mut booked.appointments[0].facts;
-    facts.services = vec![
-        Coding {
-            system: Some("http://a".into()),
-            code: "57".into(),
-        },
-        Coding {
-            system: None,
-            code: "x".into(),
-        },
-    ];
+    facts.services = vec![Coding { system: Some("http://a".into()), code: "57".into() }, Coding { system: None, code: "x".into() }];
     facts.locations = vec!["Location/12".into()];
     all(
         &booked,
@@ -134,21 +116,9 @@ fn sets_of_codes() {
 
 #[test]
 fn care_plans_that_leave_it_open() {
-    let code = |c: &str| {
-        vec![Coding {
-            system: None,
-            code: c.into(),
-        }]
-    };
-    let certain = CarePlanFacts {
-        categories: code("diet"),
-        ..plan("2026-01-01", "2026-12-31")
-    };
-    let open = CarePlanFacts {
-        categories: code("sport"),
-        status: "unknown".into(),
-        ..plan("2026-01-01", "2026-12-31")
-    };
+    let code = |c: &str| vec![Coding { system: None, code: c.into() }];
+    let certain = CarePlanFacts { categories: code("diet"), ..plan("2026-01-01", "2026-12-31") };
+    let open = CarePlanFacts { categories: code("sport"), status: "unknown".into(), ..plan("2026-01-01", "2026-12-31") };
     all(
         &anyone().plan(certain.clone()).plan(open.clone()),
         &[
@@ -159,54 +129,25 @@ fn care_plans_that_leave_it_open() {
             ("exists care_plan.category", True),
         ],
     );
-    all(
-        &anyone().plan(open),
-        &[("care_plan.active", Unknown), ("exists care_plan.category", Unknown)],
-    );
+    all(&anyone().plan(open), &[("care_plan.active", Unknown), ("exists care_plan.category", Unknown)]);
     // The end of 2026-12-31 is the first instant after it.
     all(
         &anyone().plan(certain),
-        &[
-            ("care_plan.end = 2027-01-01", True),
-            ("care_plan.category = \"sport\"", False),
-            ("care_plan.start = 2026-01", True),
-        ],
+        &[("care_plan.end = 2027-01-01", True), ("care_plan.category = \"sport\"", False), ("care_plan.start = 2026-01", True)],
     );
 }
 
 #[test]
 fn the_next_activity_due() {
-    let with = |activities| {
-        anyone().plan(CarePlanFacts {
-            activities,
-            ..plan("2026-01-01", "")
-        })
-    };
+    let with = |activities| anyone().plan(CarePlanFacts { activities, ..plan("2026-01-01", "") });
     let late = activity("scheduled", "2026-12-01", "2026-12-10");
     all(
-        &with(vec![
-            late.clone(),
-            activity("in-progress", "2026-11-01", "2026-11-30"),
-            activity("completed", "2026-11-01", "2026-11-24"),
-        ]),
-        &[
-            ("care_plan.next_due = 2026-12-01", True),
-            ("care_plan.activities_due = 1", True),
-            ("care_plan.activities_overdue = 0", True),
-        ],
+        &with(vec![late.clone(), activity("in-progress", "2026-11-01", "2026-11-30"), activity("completed", "2026-11-01", "2026-11-24")]),
+        &[("care_plan.next_due = 2026-12-01", True), ("care_plan.activities_due = 1", True), ("care_plan.activities_overdue = 0", True)],
     );
-    all(
-        &with(vec![late.clone(), activity("in-progress", "", "")]),
-        &[("exists care_plan.next_due", Unknown)],
-    );
-    all(
-        &with(vec![activity("on-hold", "", "2026-12-10"), late]),
-        &[("care_plan.next_due = 2026-12-11", True)],
-    );
-    all(
-        &with(vec![activity("completed", "", "2026-12-10")]),
-        &[("exists care_plan.next_due", False)],
-    );
+    all(&with(vec![late.clone(), activity("in-progress", "", "")]), &[("exists care_plan.next_due", Unknown)]);
+    all(&with(vec![activity("on-hold", "", "2026-12-10"), late]), &[("care_plan.next_due = 2026-12-11", True)]);
+    all(&with(vec![activity("completed", "", "2026-12-10")]), &[("exists care_plan.next_due", False)]);
 }
 
 #[test]
@@ -219,24 +160,11 @@ fn contact_points_that_begin_and_end() {
         period,
     };
     let day = |d| FhirTime::parse(d);
-    let ended = Period {
-        start: None,
-        end: day("2026-11-22"),
-    };
-    let ends = Period {
-        start: None,
-        end: day("2026-11-23"),
-    };
-    let begins = Period {
-        start: day("2026-11-25"),
-        end: None,
-    };
+    let ended = Period { start: None, end: day("2026-11-22") };
+    let ends = Period { start: None, end: day("2026-11-23") };
+    let begins = Period { start: day("2026-11-25"), end: None };
     let who = person(PatientFacts {
-        telecom: vec![
-            point("phone", "mobile", ended),
-            point("phone", "home", ends),
-            point("email", "home", begins),
-        ],
+        telecom: vec![point("phone", "mobile", ended), point("phone", "home", ends), point("email", "home", begins)],
         ..PatientFacts::default()
     });
     all(&who, &[("has_mobile", False), ("has_phone", True), ("has_email", False)]);
@@ -247,11 +175,7 @@ fn contact_points_that_begin_and_end() {
 #[test]
 fn journey_stages_of_people() {
     let stage = |person: PersonFacts, wanted: &str, truth: Truth| {
-        assert_eq!(
-            ask(&format!("journey.stage = \"{wanted}\""), &person, &utc(), NOW).truth,
-            truth,
-            "{wanted}"
-        );
+        assert_eq!(ask(&format!("journey.stage = \"{wanted}\""), &person, &utc(), NOW).truth, truth, "{wanted}");
     };
     let seen = || anyone().visit("fulfilled", "2026-11-20T15:00:00Z", "");
     stage(anyone(), "awareness", True);
@@ -263,38 +187,18 @@ fn journey_stages_of_people() {
     stage(anyone().visit("fulfilled", "2026-01-20T15:00:00Z", ""), "retention", True);
     // Without care plans only the stages that hang on one are not known.
     stage(seen().without(ResourceType::CarePlan), "follow-up", Unknown);
-    stage(
-        seen().visit("booked", "2026-11-24T15:00:00Z", "").without(ResourceType::CarePlan),
-        "visit-preparation",
-        True,
-    );
+    stage(seen().visit("booked", "2026-11-24T15:00:00Z", "").without(ResourceType::CarePlan), "visit-preparation", True);
     stage(anyone().without(ResourceType::Appointment), "awareness", Unknown);
 }
 
 #[test]
 fn several_records_of_one_person() {
-    let mut two = person(PatientFacts {
-        active: Some(false),
-        gender: Some("unknown".into()),
-        ..PatientFacts::default()
-    });
+    let mut two = person(PatientFacts { active: Some(false), gender: Some("unknown".into()), ..PatientFacts::default() });
     all(&two, &[("active", False), ("exists gender", Unknown)]);
-    let second = person(PatientFacts {
-        deceased: true,
-        security: vec!["R".into()],
-        gender: Some("female".into()),
-        ..PatientFacts::default()
-    });
+    let second =
+        person(PatientFacts { deceased: true, security: vec!["R".into()], gender: Some("female".into()), ..PatientFacts::default() });
     two.patients.extend(second.patients);
-    all(
-        &two,
-        &[
-            ("active", True),
-            ("deceased", True),
-            ("confidential", True),
-            ("gender = \"female\"", True),
-        ],
-    );
+    all(&two, &[("active", True), ("deceased", True), ("confidential", True), ("gender = \"female\"", True)]);
 }
 
 #[test]
@@ -309,19 +213,13 @@ fn reasons_say_what_was_found_and_where() {
             "`appointments.no_show in last 30d = 0` holds: appointments.no_show in the last 30d is 0 visits",
         ]
     );
-    assert_eq!(
-        sentences("exists last_visit.end"),
-        ["`exists last_visit.end` does not hold: there is no finished visit"]
-    );
+    assert_eq!(sentences("exists last_visit.end"), ["`exists last_visit.end` does not hold: there is no finished visit"]);
     let unsynced = who.clone().without(ResourceType::CarePlan);
     assert_eq!(
         why("care_plan.active", &unsynced)[0].sentence.expose(),
         "`care_plan.active` cannot be told: care_plan.active is not known: CarePlan is not synced at every EHR of this person"
     );
-    assert!(
-        !format!("{:?}", why("next_appointment.start within 72h", &who)).contains("2026-11-25"),
-        "values do not reach Debug"
-    );
+    assert!(!format!("{:?}", why("next_appointment.start within 72h", &who)).contains("2026-11-25"), "values do not reach Debug");
 }
 
 #[test]
@@ -332,24 +230,15 @@ fn a_reference_is_explained_by_what_decides_the_other() {
     assert_eq!(explained.reasons.len(), 2);
     assert!(explained.reasons[0].decides && explained.reasons[0].because[0].sentence.expose().contains("Patient.birthDate"));
     assert_eq!(rules.reads(1).unwrap().attributes, ["age", "deceased"]);
-    assert_eq!(
-        compile(&[("x", "exists contact.last_sent")]).reads(0).unwrap().mask(),
-        Reads::LEDGER_BIT
-    );
+    assert_eq!(compile(&[("x", "exists contact.last_sent")]).reads(0).unwrap().mask(), Reads::LEDGER_BIT);
 }
 
 #[test]
 fn versions_follow_the_meaning_and_not_the_writing() {
     let version = |set: &[(&str, &str)]| compile(set).segments().last().unwrap().version().to_owned();
-    assert_eq!(
-        version(&[("x", "age >= 65 and active")]),
-        version(&[("x", "(age   >= 65)\n and active")])
-    );
+    assert_eq!(version(&[("x", "age >= 65 and active")]), version(&[("x", "(age   >= 65)\n and active")]));
     // Stored answers name their version: it must be the same in every build.
     assert_eq!(version(&[("x", "age >= 65")]), "33ac7569c5915f23");
     assert_ne!(version(&[("x", "age >= 65")]), version(&[("x", "age >= 66")]));
-    assert_ne!(
-        version(&[("y", "age >= 65"), ("x", "segment(y)")]),
-        version(&[("y", "age >= 66"), ("x", "segment(y)")])
-    );
+    assert_ne!(version(&[("y", "age >= 65"), ("x", "segment(y)")]), version(&[("y", "age >= 66"), ("x", "segment(y)")]));
 }

@@ -8,11 +8,7 @@ use crate::rules::syntax::{Expr, MAX_BYTES};
 use crate::rules::{Definition, RuleSet, Truth, parse};
 
 fn told(rule: &str) -> Vec<String> {
-    Definition::parse(&file("x", rule))
-        .expect_err(rule)
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    Definition::parse(&file("x", rule)).expect_err(rule).iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -38,18 +34,12 @@ fn one_mistake_each() {
         ("", "`rule` is empty"),
         ("()", "column 2: a test is missing before `)`"),
         ("active and", "column 11: a test is missing here, at the end"),
-        (
-            "active active",
-            "column 8: `active` cannot follow here: join tests with `and` or `or`",
-        ),
+        ("active active", "column 8: `active` cannot follow here: join tests with `and` or `or`"),
         ("active)", "column 7: this `)` closes nothing"),
         ("age == 3", "`==` is not a comparison; write `=`"),
         ("age >= 65.5", "only whole numbers"),
         ("age >= 99999999999999999999", "too large"),
-        (
-            "age",
-            "`age` is a whole number and is not true or false by itself; write for example `age >= 65`",
-        ),
+        ("age", "`age` is a whole number and is not true or false by itself; write for example `age >= 65`"),
         ("gender = female", "`female` is not a value; write texts in quotes: \"female\""),
         ("gender = 'female'", "straight double quotes"),
         ("gender = \"female", "no closing quote"),
@@ -89,11 +79,7 @@ fn mistakes_outside_of_the_rule() {
 
 #[test]
 fn a_set_refuses_circles_doubles_and_references_to_nothing() {
-    let set = [
-        definition("a", "segment(b)"),
-        definition("b", "active or segment(c)"),
-        definition("c", "segment(a)"),
-    ];
+    let set = [definition("a", "segment(b)"), definition("b", "active or segment(c)"), definition("c", "segment(a)")];
     let mistakes = RuleSet::compile(&set).unwrap_err();
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");
     assert!(mistakes[0].to_string().contains("a -> b -> c -> a"), "{mistakes:?}");
@@ -103,11 +89,7 @@ fn a_set_refuses_circles_doubles_and_references_to_nothing() {
         definition("self", "segment(self)"),
     ];
     let text: Vec<_> = RuleSet::compile(&set).unwrap_err().iter().map(ToString::to_string).collect();
-    for wanted in [
-        "given twice",
-        "column 20: there is no segment `lapsd`; did you mean `lapsed`?",
-        "self -> self",
-    ] {
+    for wanted in ["given twice", "column 20: there is no segment `lapsd`; did you mean `lapsed`?", "self -> self"] {
         assert!(text.iter().any(|m| m.contains(wanted)), "{wanted}: {text:?}");
     }
 }
@@ -192,20 +174,10 @@ fn json_mistakes_are_told_with_their_paths() {
 
 #[test]
 fn birth_dates_that_cannot_be_or_say_little() {
-    let born = |text: &str| {
-        person(PatientFacts {
-            birth_date: FhirTime::parse(text),
-            ..PatientFacts::default()
-        })
-    };
+    let born = |text: &str| person(PatientFacts { birth_date: FhirTime::parse(text), ..PatientFacts::default() });
     for (birth, rule, truth, says) in [
         ("1900", "age >= 65", Truth::Unknown, "more than 122 years back"),
-        (
-            "1960",
-            "age >= 65",
-            Truth::True,
-            "age is 65 to 66 years (the birth date is not given to the day)",
-        ),
+        ("1960", "age >= 65", Truth::True, "age is 65 to 66 years (the birth date is not given to the day)"),
         ("1961", "age >= 65", Truth::Unknown, "age is 64 to 65 years"),
         ("1961-11", "age >= 65", Truth::Unknown, "age is 64 to 65 years"),
         ("1961-10", "age = 65", Truth::True, "age is 65 years"),
@@ -220,11 +192,7 @@ fn birth_dates_that_cannot_be_or_say_little() {
         let answer = ask(rule, &person, &site(), NOW);
         let reasons = why(rule, &person);
         assert_eq!(answer.truth, truth, "{birth} {rule}");
-        assert!(
-            reasons[0].sentence.expose().contains(says),
-            "{birth}: {:?}",
-            reasons[0].sentence.expose()
-        );
+        assert!(reasons[0].sentence.expose().contains(says), "{birth}: {:?}", reasons[0].sentence.expose());
     }
     // One yet to be born becomes a person of age 0 at the stroke of midnight.
     let answer = ask("age < 65", &born("2030-01-01"), &site(), NOW);
@@ -236,16 +204,9 @@ fn fifty_thousand_appointments_are_no_stall() {
     let mut person = anyone();
     for i in 0..50_000_i64 {
         let start = Timestamp::from_micros(at(NOW).micros() + (i - 40_000) * 3_600_000_000).to_string();
-        person = person.visit(
-            ["fulfilled", "noshow", "booked", "cancelled"][usize::try_from(i % 4).unwrap()],
-            &start,
-            &start,
-        );
+        person = person.visit(["fulfilled", "noshow", "booked", "cancelled"][usize::try_from(i % 4).unwrap()], &start, &start);
     }
-    let definitions: Vec<_> = crate::rules::attributes()
-        .enumerate()
-        .map(|(i, a)| definition(&format!("s{i}"), a.example))
-        .collect();
+    let definitions: Vec<_> = crate::rules::attributes().enumerate().map(|(i, a)| definition(&format!("s{i}"), a.example)).collect();
     let rules = RuleSet::compile(&definitions).unwrap();
     let answers = rules.evaluate(&person, &site(), at(NOW));
     assert_eq!(answers.len(), definitions.len());
@@ -266,10 +227,7 @@ fn instants_at_the_edge_of_time_are_survived() {
     person.contact.last_sent = Some(Timestamp::MAX);
     let edge = Some(FhirTime::Instant(Timestamp::MAX));
     person = person.plan(crate::model::CarePlanFacts {
-        period: Period {
-            start: Some(FhirTime::Year(0)),
-            end: edge,
-        },
+        period: Period { start: Some(FhirTime::Year(0)), end: edge },
         created: edge,
         ..super::people::plan("", "")
     });
@@ -285,14 +243,8 @@ fn instants_at_the_edge_of_time_are_survived() {
 #[test]
 fn nothing_synced_and_no_record_at_all() {
     let nobody = crate::model::PersonFacts::default();
-    let unsynced = anyone()
-        .without(ResourceType::Patient)
-        .without(ResourceType::Appointment)
-        .without(ResourceType::CarePlan);
-    let empty = crate::model::PersonFacts {
-        synced: ResourceType::ALL.to_vec(),
-        ..nobody.clone()
-    };
+    let unsynced = anyone().without(ResourceType::Patient).without(ResourceType::Appointment).without(ResourceType::CarePlan);
+    let empty = crate::model::PersonFacts { synced: ResourceType::ALL.to_vec(), ..nobody.clone() };
     for row in crate::rules::attributes() {
         for person in [&nobody, &unsynced, &empty] {
             let answer = ask(row.example, person, &site(), NOW);

@@ -9,12 +9,7 @@ use crate::rules::{LeafSet, Truth};
 
 /// Rules over `s0`, `s1`, ...: any shape, tests repeated and negated at will.
 fn shape(leaves: usize) -> impl Strategy<Value = Expr> {
-    let leaf = (0..leaves).prop_map(|i| {
-        Expr::Segment(Name {
-            text: format!("s{i}"),
-            at: At::default(),
-        })
-    });
+    let leaf = (0..leaves).prop_map(|i| Expr::Segment(Name { text: format!("s{i}"), at: At::default() }));
     leaf.prop_recursive(4, 14, 4, |inner| {
         prop_oneof![
             3 => prop::collection::vec(inner.clone(), 2..5).prop_map(Expr::All),
@@ -62,9 +57,7 @@ fn decides(expr: &Expr, tests: &[String], values: &[Truth], kept: &LeafSet, answ
             tried[*leaf] = Truth::ALL[rest % 3];
             rest /= 3;
         }
-        value(expr, &|id| {
-            tried[tests.iter().position(|t| *t == format!("segment({id})")).unwrap()]
-        }) == answer
+        value(expr, &|id| tried[tests.iter().position(|t| *t == format!("segment({id})")).unwrap()]) == answer
     })
 }
 
@@ -82,33 +75,14 @@ fn check(expr: &Expr, values: &[Truth]) -> Result<(), TestCaseError> {
     let rules = compile(&set);
     let answer = rules.evaluate(&anyone(), &site(), at(NOW)).pop().unwrap();
     let tests = rules.segments().last().unwrap().tests();
-    let of_tests: Vec<Truth> = tests
-        .iter()
-        .map(|t| values[t.trim_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().unwrap()])
-        .collect();
-    prop_assert_eq!(
-        answer.truth,
-        value(expr, &|id| values[id[1..].parse::<usize>().unwrap()]),
-        "{}",
-        text
-    );
-    prop_assert!(
-        decides(expr, tests, &of_tests, &answer.reasons, answer.truth),
-        "{} by {:?} of {:?}",
-        text,
-        answer.reasons,
-        of_tests
-    );
+    let of_tests: Vec<Truth> =
+        tests.iter().map(|t| values[t.trim_matches(|c: char| !c.is_ascii_digit()).parse::<usize>().unwrap()]).collect();
+    prop_assert_eq!(answer.truth, value(expr, &|id| values[id[1..].parse::<usize>().unwrap()]), "{}", text);
+    prop_assert!(decides(expr, tests, &of_tests, &answer.reasons, answer.truth), "{} by {:?} of {:?}", text, answer.reasons, of_tests);
     for leaf in answer.reasons.iter() {
         let mut less = answer.reasons.clone();
         less.remove(leaf);
-        prop_assert!(
-            !decides(expr, tests, &of_tests, &less, answer.truth),
-            "{} without {} of {:?}",
-            text,
-            leaf,
-            of_tests
-        );
+        prop_assert!(!decides(expr, tests, &of_tests, &less, answer.truth), "{} without {} of {:?}", text, leaf, of_tests);
     }
     Ok(())
 }
@@ -138,12 +112,7 @@ proptest! {
 
 #[test]
 fn of_several_the_first_in_the_rule_is_told() {
-    let rules = compile(&[
-        ("t", "true"),
-        ("f", "false"),
-        ("u", "interpreter_needed"),
-        ("a", "segment(t) or segment(u) or not segment(f)"),
-    ]);
+    let rules = compile(&[("t", "true"), ("f", "false"), ("u", "interpreter_needed"), ("a", "segment(t) or segment(u) or not segment(f)")]);
     let reasons = |rule: &str| {
         let set = compile(&[("t", "true"), ("f", "false"), ("u", "interpreter_needed"), ("x", rule)]);
         let answer = set.evaluate(&anyone(), &site(), at(NOW)).pop().unwrap();
@@ -155,16 +124,10 @@ fn of_several_the_first_in_the_rule_is_told() {
     assert_eq!(reasons("segment(u) or segment(t)"), ["segment(t)"]);
     assert_eq!(reasons("segment(f) and segment(u)"), ["segment(f)"]);
     assert_eq!(reasons("segment(t) and segment(u)"), ["segment(t)", "segment(u)"]);
-    assert_eq!(
-        reasons("segment(t) and (segment(u) or segment(f))"),
-        ["segment(t)", "segment(u)", "segment(f)"]
-    );
+    assert_eq!(reasons("segment(t) and (segment(u) or segment(f))"), ["segment(t)", "segment(u)", "segment(f)"]);
     // Never true, whatever the first test is: only the last one keeps it from being false.
     assert_eq!(reasons("segment(t) and not segment(t) or segment(u)"), ["segment(u)"]);
     // A test that stands twice counts once: `t` alone decides.
-    assert_eq!(
-        reasons("(not segment(f) or segment(t)) and (segment(t) or segment(u))"),
-        ["segment(t)"]
-    );
+    assert_eq!(reasons("(not segment(f) or segment(t)) and (segment(t) or segment(u))"), ["segment(t)"]);
     assert_eq!(reasons("true or segment(u)"), Vec::<String>::new());
 }

@@ -9,9 +9,7 @@ use crate::rules::{Duration, Unit, parse};
 
 fn name() -> impl Strategy<Value = Name> {
     "[a-z_][a-z0-9_.]{0,12}"
-        .prop_filter("keywords", |w| {
-            parse(&format!("exists {w}")).is_ok() && parse(w).is_ok() && !matches!(w.as_str(), "true" | "false")
-        })
+        .prop_filter("keywords", |w| parse(&format!("exists {w}")).is_ok() && parse(w).is_ok() && !matches!(w.as_str(), "true" | "false"))
         .prop_map(|text| Name { text, at: At::default() })
 }
 
@@ -34,10 +32,7 @@ fn literal() -> impl Strategy<Value = Literal> {
 }
 
 fn operand() -> impl Strategy<Value = Operand> {
-    literal().prop_map(|literal| Operand {
-        literal,
-        at: At::default(),
-    })
+    literal().prop_map(|literal| Operand { literal, at: At::default() })
 }
 
 fn leaf() -> impl Strategy<Value = Expr> {
@@ -123,10 +118,7 @@ fn not_binds_closest_then_and_then_or() {
 fn the_page_tells_the_truth() {
     let page = include_str!("../GRAMMAR.md");
     let mut seen = 0;
-    for line in page
-        .lines()
-        .filter(|l| l.contains("\"attribute\"") && l.matches(" | ").count() == 1)
-    {
+    for line in page.lines().filter(|l| l.contains("\"attribute\"") && l.matches(" | ").count() == 1) {
         let cells: Vec<_> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let code = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
         for (text, json) in code(cells[0]).iter().zip(code(cells[1])) {

@@ -25,10 +25,7 @@ pub fn utc() -> Site {
 
 /// A person with one patient record, everything synced.
 pub fn person(patient: PatientFacts) -> PersonFacts {
-    let mut person = PersonFacts {
-        synced: ResourceType::ALL.to_vec(),
-        ..PersonFacts::default()
-    };
+    let mut person = PersonFacts { synced: ResourceType::ALL.to_vec(), ..PersonFacts::default() };
     person.add(origin(ResourceType::Patient, "p1"), Facts::Patient(Box::new(patient)));
     person
 }
@@ -38,12 +35,7 @@ pub fn anyone() -> PersonFacts {
 }
 
 pub fn origin(resource_type: ResourceType, id: &str) -> Origin {
-    Origin {
-        ehr: EhrId::parse("main").unwrap(),
-        resource_type,
-        id: id.into(),
-        version: Some("1".into()),
-    }
+    Origin { ehr: EhrId::parse("main").unwrap(), resource_type, id: id.into(), version: Some("1".into()) }
 }
 
 pub trait With: Sized {
@@ -86,27 +78,15 @@ impl With for PersonFacts {
 }
 
 pub fn period(start: &str, end: &str) -> Period {
-    Period {
-        start: FhirTime::parse(start),
-        end: FhirTime::parse(end),
-    }
+    Period { start: FhirTime::parse(start), end: FhirTime::parse(end) }
 }
 
 pub fn plan(start: &str, end: &str) -> CarePlanFacts {
-    CarePlanFacts {
-        status: "active".into(),
-        intent: Some("plan".into()),
-        period: period(start, end),
-        ..CarePlanFacts::default()
-    }
+    CarePlanFacts { status: "active".into(), intent: Some("plan".into()), period: period(start, end), ..CarePlanFacts::default() }
 }
 
 pub fn activity(status: &str, start: &str, end: &str) -> Activity {
-    Activity {
-        status: Some(status.into()),
-        scheduled: period(start, end),
-        ..Activity::default()
-    }
+    Activity { status: Some(status.into()), scheduled: period(start, end), ..Activity::default() }
 }
 
 pub fn definition(id: &str, rule: &str) -> Definition {

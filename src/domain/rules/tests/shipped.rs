@@ -16,11 +16,7 @@ fn check(segment: &str, cases: &[(Truth, Membership, PersonFacts)]) {
     for (number, (truth, membership, person)) in cases.iter().enumerate() {
         let answer = rules.evaluate(person, &site(), at(NOW)).remove(place);
         let reasons = rules.reasons(&answer, person, &site(), at(NOW));
-        assert_eq!(
-            (answer.truth, answer.membership),
-            (*truth, *membership),
-            "{segment}, case {number}: {reasons:?}"
-        );
+        assert_eq!((answer.truth, answer.membership), (*truth, *membership), "{segment}, case {number}: {reasons:?}");
         assert!(!reasons.is_empty(), "{segment}, case {number}");
         assert!(answer.valid_until.is_none_or(|until| until > at(NOW)), "{segment}, case {number}");
     }
@@ -35,24 +31,12 @@ fn case((truth, membership): (Truth, Membership), person: PersonFacts) -> (Truth
 }
 
 fn dead() -> PersonFacts {
-    person(PatientFacts {
-        deceased: true,
-        ..PatientFacts::default()
-    })
+    person(PatientFacts { deceased: true, ..PatientFacts::default() })
 }
 
 fn speaks(tags: &[(&str, bool)]) -> PersonFacts {
-    let languages = tags
-        .iter()
-        .map(|(tag, preferred)| SpokenLanguage {
-            tag: (*tag).into(),
-            preferred: *preferred,
-        })
-        .collect();
-    person(PatientFacts {
-        languages,
-        ..PatientFacts::default()
-    })
+    let languages = tags.iter().map(|(tag, preferred)| SpokenLanguage { tag: (*tag).into(), preferred: *preferred }).collect();
+    person(PatientFacts { languages, ..PatientFacts::default() })
 }
 
 #[test]
@@ -80,28 +64,13 @@ fn new_patient() {
         "new-patient",
         &[
             case(IN, anyone().visit("booked", "2026-12-01T15:00:00Z", "2026-12-01T15:30:00Z")),
-            case(
-                IN,
-                anyone()
-                    .visit("noshow", "2026-11-01T15:00:00Z", "")
-                    .visit("pending", "2026-12-01T15:00:00Z", ""),
-            ),
+            case(IN, anyone().visit("noshow", "2026-11-01T15:00:00Z", "").visit("pending", "2026-12-01T15:00:00Z", "")),
             case(OUT, anyone()),
             case(OUT, dead().visit("booked", "2026-12-01T15:00:00Z", "")),
             case(OUT, anyone().visit("proposed", "", "")),
-            case(
-                OUT,
-                anyone()
-                    .visit("fulfilled", "2026-01-01T15:00:00Z", "")
-                    .visit("booked", "2026-12-01T15:00:00Z", ""),
-            ),
+            case(OUT, anyone().visit("fulfilled", "2026-01-01T15:00:00Z", "").visit("booked", "2026-12-01T15:00:00Z", "")),
             // A booked visit that began is no longer to come, and an entered-in-error one never was.
-            case(
-                OUT,
-                anyone()
-                    .visit("booked", "2026-11-23T15:00:00Z", "")
-                    .visit("entered-in-error", "2026-12-01T15:00:00Z", ""),
-            ),
+            case(OUT, anyone().visit("booked", "2026-11-23T15:00:00Z", "").visit("entered-in-error", "2026-12-01T15:00:00Z", "")),
             case(UNKNOWN, anyone().without(ResourceType::Appointment)),
         ],
     );
@@ -133,10 +102,7 @@ fn missed_visit() {
         &[
             case(IN, missed()),
             case(IN, missed().visit("fulfilled", "2026-11-01T15:00:00Z", "")),
-            case(
-                IN,
-                missed().visit("cancelled", "2026-12-01T15:00:00Z", "").visit("waitlist", "", ""),
-            ),
+            case(IN, missed().visit("cancelled", "2026-12-01T15:00:00Z", "").visit("waitlist", "", "")),
             case(OUT, missed().visit("booked", "2026-12-01T15:00:00Z", "")),
             case(OUT, missed().visit("fulfilled", "2026-11-21T15:00:00Z", "")),
             case(OUT, anyone().visit("noshow", "2025-11-22T15:00:00Z", "")),
@@ -160,10 +126,7 @@ fn visit_unconfirmed() {
             case(OUT, soon("booked").accepted("accepted")),
             case(OUT, soon("checked-in")),
             case(OUT, soon("cancelled").accepted("needs-action")),
-            case(
-                OUT,
-                anyone().visit("booked", "2026-11-26T15:00:00.000001Z", "").accepted("needs-action"),
-            ),
+            case(OUT, anyone().visit("booked", "2026-11-26T15:00:00.000001Z", "").accepted("needs-action")),
             case(held, soon("booked")),
             case(held, soon("booked").accepted("needs-action").without(ResourceType::Appointment)),
         ],
@@ -172,14 +135,8 @@ fn visit_unconfirmed() {
 
 #[test]
 fn chronic_care_plan() {
-    let status = |status: &str| CarePlanFacts {
-        status: status.into(),
-        ..plan("2026-01-01", "")
-    };
-    let intent = |intent: Option<&str>| CarePlanFacts {
-        intent: intent.map(Into::into),
-        ..plan("2026-01-01", "")
-    };
+    let status = |status: &str| CarePlanFacts { status: status.into(), ..plan("2026-01-01", "") };
+    let intent = |intent: Option<&str>| CarePlanFacts { intent: intent.map(Into::into), ..plan("2026-01-01", "") };
     check(
         "chronic-care-plan",
         &[
@@ -189,13 +146,7 @@ fn chronic_care_plan() {
             case(OUT, anyone().plan(plan("2026-10-01", "2026-12-28"))),
             case(OUT, anyone().plan(plan("2026-11-24", ""))),
             case(OUT, anyone().plan(plan("2026-01-01", "2026-11-22"))),
-            case(
-                OUT,
-                anyone()
-                    .plan(status("completed"))
-                    .plan(status("revoked"))
-                    .plan(status("entered-in-error")),
-            ),
+            case(OUT, anyone().plan(status("completed")).plan(status("revoked")).plan(status("entered-in-error"))),
             case(OUT, anyone().plan(intent(Some("proposal")))),
             case(OUT, anyone()),
             case(UNKNOWN, anyone().plan(plan("", ""))),
@@ -208,43 +159,20 @@ fn chronic_care_plan() {
 
 #[test]
 fn care_plan_activity_due() {
-    let with = |activities: Vec<_>| {
-        anyone().plan(CarePlanFacts {
-            activities,
-            ..plan("2026-01-01", "")
-        })
-    };
+    let with = |activities: Vec<_>| anyone().plan(CarePlanFacts { activities, ..plan("2026-01-01", "") });
     check(
         "care-plan-activity-due",
         &[
             case(IN, with(vec![activity("scheduled", "2026-11-23", "2026-11-30")])),
             case(IN, with(vec![activity("in-progress", "2026-11-01", "2026-11-22")])),
-            case(
-                IN,
-                with(vec![activity("not-started", "2026-11", ""), activity("in-progress", "", "")]),
-            ),
-            case(
-                OUT,
-                with(vec![
-                    activity("completed", "2026-11-01", "2026-11-22"),
-                    activity("scheduled", "2026-11-24", ""),
-                ]),
-            ),
+            case(IN, with(vec![activity("not-started", "2026-11", ""), activity("in-progress", "", "")])),
+            case(OUT, with(vec![activity("completed", "2026-11-01", "2026-11-22"), activity("scheduled", "2026-11-24", "")])),
             case(OUT, anyone()),
-            case(
-                OUT,
-                anyone().plan(CarePlanFacts {
-                    status: "completed".into(),
-                    ..plan("2026-01-01", "")
-                }),
-            ),
+            case(OUT, anyone().plan(CarePlanFacts { status: "completed".into(), ..plan("2026-01-01", "") })),
             case(UNKNOWN, with(vec![activity("in-progress", "", "")])),
             case(UNKNOWN, with(vec![activity("scheduled", "", "2026-11-30")])),
             case(UNKNOWN, with(vec![])),
-            case(
-                UNKNOWN,
-                with(vec![activity("scheduled", "2026-11-23", "")]).without(ResourceType::CarePlan),
-            ),
+            case(UNKNOWN, with(vec![activity("scheduled", "2026-11-23", "")]).without(ResourceType::CarePlan)),
         ],
     );
 }
@@ -274,16 +202,8 @@ fn lapsed() {
         &[
             case(IN, long_ago()),
             case(IN, anyone().visit("fulfilled", "2025-11-23T14:30:00Z", "2025-11-23T15:00:00Z")),
-            case(
-                IN,
-                long_ago()
-                    .visit("cancelled", "2026-12-01T15:00:00Z", "")
-                    .visit("booked", "2026-10-01T15:00:00Z", ""),
-            ),
-            case(
-                OUT,
-                anyone().visit("fulfilled", "2025-11-23T14:30:00Z", "2025-11-23T15:00:00.000001Z"),
-            ),
+            case(IN, long_ago().visit("cancelled", "2026-12-01T15:00:00Z", "").visit("booked", "2026-10-01T15:00:00Z", "")),
+            case(OUT, anyone().visit("fulfilled", "2025-11-23T14:30:00Z", "2025-11-23T15:00:00.000001Z")),
             case(OUT, long_ago().visit("booked", "2027-03-01T15:00:00Z", "")),
             case(OUT, long_ago().visit("arrived", "2026-11-23T14:45:00Z", "")),
             case(OUT, anyone()),

@@ -70,17 +70,9 @@ fn patient() -> impl Strategy<Value = PatientFacts> {
         rank: None,
         period,
     });
-    (
-        prop::option::of(birth()),
-        prop::collection::vec(point, 0..3),
-        prop::option::of(any::<bool>()),
+    (prop::option::of(birth()), prop::collection::vec(point, 0..3), prop::option::of(any::<bool>())).prop_map(
+        |(birth_date, telecom, needed)| PatientFacts { birth_date, telecom, interpreter_needed: needed, ..PatientFacts::default() },
     )
-        .prop_map(|(birth_date, telecom, needed)| PatientFacts {
-            birth_date,
-            telecom,
-            interpreter_needed: needed,
-            ..PatientFacts::default()
-        })
 }
 
 fn appointment() -> impl Strategy<Value = AppointmentFacts> {
@@ -113,10 +105,7 @@ fn care_plan() -> impl Strategy<Value = CarePlanFacts> {
     let status = prop::sample::select(vec!["active", "active", "active", "unknown", "completed"]);
     let intent = prop::option::weighted(0.9, prop::sample::select(vec!["plan", "order", "proposal"]));
     let state = prop::sample::select(vec!["not-started", "scheduled", "in-progress", "completed", "unknown"]);
-    let act = (state, period()).prop_map(|(s, scheduled)| Activity {
-        scheduled,
-        ..activity(s, "", "")
-    });
+    let act = (state, period()).prop_map(|(s, scheduled)| Activity { scheduled, ..activity(s, "", "") });
     (status, intent, period(), prop::collection::vec(act, 0..3), prop::option::of(date())).prop_map(
         |(status, intent, period, activities, created)| CarePlanFacts {
             status: status.into(),
@@ -141,10 +130,7 @@ fn person() -> impl Strategy<Value = PersonFacts> {
             let mut person = anyone();
             person.patients[0].facts = patient;
             for (i, facts) in appointments.into_iter().enumerate() {
-                person.add(
-                    origin(ResourceType::Appointment, &format!("a{i}")),
-                    Facts::Appointment(Box::new(facts)),
-                );
+                person.add(origin(ResourceType::Appointment, &format!("a{i}")), Facts::Appointment(Box::new(facts)));
             }
             for (i, facts) in plans.into_iter().enumerate() {
                 person.add(origin(ResourceType::CarePlan, &format!("c{i}")), Facts::CarePlan(Box::new(facts)));
@@ -156,18 +142,7 @@ fn person() -> impl Strategy<Value = PersonFacts> {
 }
 
 fn length() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![
-        "30min",
-        "72h",
-        "1d",
-        "7d",
-        "30d",
-        "2w",
-        "1 month",
-        "3 months",
-        "12 months",
-        "1 year",
-    ])
+    prop::sample::select(vec!["30min", "72h", "1d", "7d", "30d", "2w", "1 month", "3 months", "12 months", "1 year"])
 }
 
 /// A test of any attribute that time can change, and of some that it cannot.
@@ -183,13 +158,8 @@ fn test() -> impl Strategy<Value = String> {
         "care_plan.next_due",
         "contact.last_sent",
     ];
-    let counts = vec![
-        "visits.completed",
-        "appointments.no_show",
-        "appointments.cancelled",
-        "appointments.booked",
-        "appointments.unsettled",
-    ];
+    let counts =
+        vec!["visits.completed", "appointments.no_show", "appointments.cancelled", "appointments.booked", "appointments.unsettled"];
     let plain = vec![
         "next_appointment.confirmed",
         "exists next_appointment.start",

@@ -1,0 +1,251 @@
+//! What patients live through, from the EHR to the EHR: the whole gateway in the process of the test, on a clock that the test moves.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use chrono::TimeDelta;
+use domain::clock::ManualClock;
+use domain::model::EhrId;
+use domain::{Clock, Timestamp};
+use fhir_engage::app::{App, CycleReport};
+use fhir_engage::config::Config;
+use fhir_engage::ehr::auth::Algorithm;
+use fhir_engage::ehr::profile::{Auth, BackendServices, Profile};
+use fhir_engage::store::attempts::{self, Attempt};
+use fhir_engage::store::writebacks::{self, Writeback};
+use fhir_engage::store::{ehrs, people, preferences};
+use sandbox::{Fault, FaultKind, Sandbox};
+use serde_json::{Value, json};
+
+use crate::support::{Database, TempDir, on_both};
+
+const EHR: &str = "north";
+
+struct Journey {
+    app: Arc<App>,
+    ehr: Sandbox,
+    clock: Arc<ManualClock>,
+    _data: TempDir,
+    _db: Database,
+}
+
+impl Journey {
+    /// Five past one on a Monday in New York; an EHR without patients; a gateway that has synced it once.
+    async fn begin(db: Database) -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-23T18:05:00Z").unwrap()));
+        let data = TempDir::new();
+        let mut config = Config::load(None, data.path()).unwrap();
+        config.database.url = db.argument().into();
+        config.site.time_zone = chrono_tz::America::New_York;
+        config.site.phone = Some("+1 212 555 0100".to_owned());
+        let app = Arc::new(App::open_with(config, data.path(), Some(clock.clone())).unwrap());
+        let key = app.ensure_key(Algorithm::Es384).await.unwrap();
+        let jwks = serde_json::from_str(&app.jwks().await.unwrap()).unwrap();
+        let client = sandbox::Client { client_id: "gateway".to_owned(), jwks, scopes: vec!["system/*.cruds".to_owned()] };
+        let time = clock.clone();
+        let ehr = sandbox::start(sandbox::Config { clients: vec![client], ..sandbox::Config::new(Arc::new(move || time.now().micros())) })
+            .await
+            .unwrap();
+        let auth = BackendServices { client_id: "gateway".to_owned(), key_id: Some(key.kid), token_url: None, scopes: None, dialect: None };
+        let profile = Profile { base_url: Some(ehr.base_url().parse().unwrap()), auth: Auth::BackendServices(auth), ..Profile::default() };
+        let (text, now) = (profile.to_json(), clock.now());
+        app.store.write("test", move |conn| ehrs::put(conn, &EhrId::parse(EHR).unwrap(), &text, now)).await.unwrap();
+        let journey = Self { app, ehr, clock, _data: data, _db: db };
+        journey.goes_on(TimeDelta::zero()).await;
+        journey
+    }
+
+    /// Time passes, then every stage runs; nothing may fail.
+    async fn goes_on(&self, by: TimeDelta) -> CycleReport {
+        let report = self.tries_to(by).await;
+        assert!(report.failures.is_empty() && report.busy.is_empty(), "{report:?}");
+        report
+    }
+
+    async fn tries_to(&self, by: TimeDelta) -> CycleReport {
+        self.clock.advance(by);
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut report = self.app.cycle(&stop, Arc::new(|_| ())).await;
+        // What was sent or refused may open the next step.
+        let rest = self.app.after_sync(&stop, Arc::new(|_| ())).await;
+        report.failures.extend(rest.failures);
+        report
+    }
+
+    /// A patient of the clinic, grown up, reachable, who lives in New York.
+    fn admit(&self, id: &str) {
+        let patient = json!({
+            "resourceType": "Patient", "id": id, "active": true, "birthDate": "1980-05-17", "gender": "female",
+            "name": [{ "use": "official", "family": "Example", "given": ["Ada"] }],
+            "telecom": [{ "system": "phone", "value": "+12125550123", "use": "mobile" }, { "system": "email", "value": format!("{id}@example.org") }],
+            "address": [{ "use": "home", "city": "New York", "state": "NY", "postalCode": "10001", "country": "US" }],
+        });
+        self.ehr.load([patient.to_string()]).unwrap();
+    }
+
+    /// A visit of a patient that begins so much later, not confirmed.
+    fn book(&self, id: &str, patient: &str, later: TimeDelta) {
+        let start = self.clock.now().plus(later);
+        let visit = json!({
+            "resourceType": "Appointment", "id": id, "status": "booked",
+            "start": start.to_string(), "end": start.plus(TimeDelta::minutes(30)).to_string(),
+            "participant": [{ "actor": { "reference": format!("Patient/{patient}") }, "status": "needs-action" }],
+        });
+        self.ehr.load([visit.to_string()]).unwrap();
+    }
+
+    async fn attempts(&self, patient: &str) -> Vec<Attempt> {
+        let id = patient.to_owned();
+        let read = move |conn: &mut _| match people::record(conn, EHR, &id)? {
+            Some(record) => attempts::of_person(conn, record.person),
+            None => Ok(Vec::new()),
+        };
+        self.app.store.read(read).await.unwrap()
+    }
+
+    /// The attempts at a patient in a state, as `program/step`.
+    async fn in_state(&self, patient: &str, state: &str) -> Vec<String> {
+        let mut found: Vec<String> =
+            self.attempts(patient).await.iter().filter(|a| a.state == state).map(|a| format!("{}/{}", a.program, a.step)).collect();
+        found.sort();
+        found
+    }
+
+    async fn segments(&self, patient: &str) -> Vec<String> {
+        let sql = "SELECT s.id AS line FROM membership m JOIN segment s ON s.number = m.segment JOIN patient p ON p.person = m.person";
+        let mut found = self._db.lines(&format!("{sql} WHERE p.fhir_id = '{patient}' AND m.state = 'in'"));
+        found.sort();
+        found
+    }
+
+    async fn write_backs(&self, state: &'static str) -> Vec<Writeback> {
+        self.app.store.read(move |conn| writebacks::list(conn, None, Some(state), 100)).await.unwrap()
+    }
+
+    /// The Communications in a patient's chart.
+    fn in_chart(&self, patient: &str) -> usize {
+        let of = |c: &&Value| c["subject"]["reference"] == format!("Patient/{patient}");
+        self.ehr.resources("Communication").iter().filter(of).count()
+    }
+}
+
+const MINUTE: TimeDelta = TimeDelta::minutes(1);
+const DAY: TimeDelta = TimeDelta::hours(24);
+
+on_both! {
+    async fn a_new_patient_is_welcomed_once(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.book("first", "ada", TimeDelta::days(10));
+        j.goes_on(MINUTE).await;
+        assert_eq!(j.segments("ada").await, ["new-patient"]);
+        assert_eq!(j.in_state("ada", "finished").await, ["welcome/form"]);
+        assert_eq!(j.in_chart("ada"), 1);
+        for _ in 0..3 {
+            let report = j.goes_on(MINUTE).await;
+            assert_eq!((report.outreach.sent, report.outreach.planned), (0, 0), "another round adds nothing");
+        }
+        assert_eq!((j.attempts("ada").await.len(), j.in_chart("ada")), (1, 1));
+        j.admit("bea");
+        j.book("second", "bea", TimeDelta::days(10));
+        j.goes_on(MINUTE).await;
+        assert_eq!((j.in_chart("ada"), j.in_chart("bea")), (1, 1));
+    }
+
+    async fn a_cancelled_visit_stops_what_was_planned_for_it(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.book("visit", "ada", TimeDelta::hours(48));
+        j.goes_on(MINUTE).await;
+        assert_eq!(j.segments("ada").await, ["new-patient", "visit-unconfirmed"]);
+        assert_eq!(j.in_state("ada", "finished").await, ["visit-confirm/three-days"]);
+        assert_eq!(j.in_state("ada", "planned").await, ["visit-confirm/day-before"]);
+        assert_eq!(j.in_state("ada", "held").await, ["welcome/form"], "one message a day");
+        j.ehr.edit("Appointment", "visit", |a| a["status"] = json!("cancelled")).unwrap();
+        j.goes_on(MINUTE).await;
+        assert_eq!(j.segments("ada").await, Vec::<String>::new());
+        assert_eq!(j.in_state("ada", "void").await, ["visit-confirm/day-before", "welcome/form"]);
+        for _ in 0..4 {
+            j.goes_on(DAY).await;
+        }
+        assert_eq!(j.in_chart("ada"), 1, "the message that had left before, and no other");
+    }
+
+    async fn a_moved_visit_is_planned_anew(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.book("visit", "ada", TimeDelta::hours(48));
+        j.goes_on(MINUTE).await;
+        let before = j.attempts("ada").await.into_iter().find(|a| a.step == "day-before").unwrap();
+        assert_eq!(before.state, "planned");
+        let later = j.clock.now().plus(TimeDelta::hours(71));
+        j.ehr
+            .edit("Appointment", "visit", |a| {
+                a["start"] = json!(later.to_string());
+                a["end"] = json!(later.plus(TimeDelta::minutes(30)).to_string());
+            })
+            .unwrap();
+        j.goes_on(MINUTE).await;
+        let all: Vec<Attempt> = j.attempts("ada").await.into_iter().filter(|a| a.step == "day-before").collect();
+        let old = all.iter().find(|a| a.id == before.id).unwrap();
+        assert_eq!((old.state.as_str(), old.failure.as_deref()), ("void", Some("moved")));
+        let new: Vec<&Attempt> = all.iter().filter(|a| a.id != before.id).collect();
+        assert_eq!(new.len(), 1, "{all:#?}");
+        assert_eq!((new[0].state.as_str(), new[0].due_at), ("planned", before.due_at + DAY.num_microseconds().unwrap()));
+    }
+
+    async fn who_dies_before_a_held_message_gets_none(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.book("visit", "ada", TimeDelta::hours(48));
+        j.goes_on(MINUTE).await;
+        assert_eq!(j.in_state("ada", "held").await, ["welcome/form"]);
+        j.ehr.edit("Patient", "ada", |p| p["deceasedBoolean"] = json!(true)).unwrap();
+        for _ in 0..3 {
+            j.goes_on(DAY).await;
+        }
+        assert_eq!(j.in_chart("ada"), 1);
+        assert_eq!(j.in_state("ada", "finished").await.len(), 1);
+        let waiting = [j.in_state("ada", "held").await, j.in_state("ada", "planned").await].concat();
+        assert_eq!(waiting, Vec::<String>::new());
+    }
+
+    async fn who_opted_out_is_refused_and_it_says_why(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.goes_on(MINUTE).await;
+        let now = j.clock.now();
+        let record = |conn: &mut _| people::record(conn, EHR, "ada").map(Option::unwrap);
+        let person = j.app.store.read(record).await.unwrap().person;
+        j.app.store.write("test", move |conn| preferences::record(conn, person, "all", "", false, "staff", now)).await.unwrap();
+        j.book("visit", "ada", TimeDelta::hours(48));
+        j.goes_on(MINUTE).await;
+        let all = j.attempts("ada").await;
+        assert!(!all.is_empty() && all.iter().all(|a| matches!(a.state.as_str(), "refused" | "planned")), "{all:#?}");
+        let refused: Vec<&Attempt> = all.iter().filter(|a| a.state == "refused").collect();
+        assert!(!refused.is_empty() && refused.iter().all(|a| a.failure.as_deref().is_some_and(|f| f.contains("opted-out"))), "{refused:#?}");
+        j.goes_on(DAY).await;
+        assert_eq!(j.in_chart("ada"), 0);
+    }
+
+    async fn a_communication_that_the_ehr_refuses_is_seen_and_blocks_nobody(db) {
+        let j = Journey::begin(db).await;
+        for (patient, visit) in [("ada", "one"), ("bea", "two")] {
+            j.admit(patient);
+            j.book(visit, patient, TimeDelta::hours(48));
+        }
+        j.ehr.plant(Fault::new(FaultKind::ServerError { status: 422 }).on("POST", "/fhir/Communication"));
+        j.tries_to(MINUTE).await;
+        assert!(j.ehr.unused_faults().is_empty());
+        let refused = j.write_backs("refused").await;
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].failure.as_deref().is_some_and(|why| why.starts_with("http-422")), "{refused:#?}");
+        assert_eq!((j.write_backs("written").await.len(), j.ehr.count("Communication")), (1, 1));
+        // A day later both get what the daily limit had held, the one whose first message was refused by the EHR as well.
+        j.goes_on(DAY + MINUTE).await;
+        assert_eq!(j.write_backs("refused").await.len(), 1);
+        let (ada, bea) = (j.in_chart("ada"), j.in_chart("bea"));
+        assert_eq!((ada.min(bea), ada + bea), (ada + bea - ada.max(bea), j.write_backs("written").await.len()));
+        assert!(ada >= 1 && bea >= 1 && ada + bea == 3, "ada {ada}, bea {bea}");
+    }
+}
