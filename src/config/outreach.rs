@@ -35,6 +35,9 @@ const CHANNELS: [&str; 2] = ["recorded", "email"];
 impl Outreach {
     pub(super) fn read(s: &mut Section<'_, '_>) -> Self {
         let channels = s.list("channels", "\"recorded\" (kept, not sent) and \"email\"", |t| CHANNELS.contains(&t));
+        if s.is_empty_list("channels") {
+            s.wrong("channels", "expected at least one channel; \"recorded\" keeps messages and sends nothing");
+        }
         let quiet_hours = QuietHours::read(&mut s.section("quiet_hours"));
         let per_day = s.number("per_day", 1, 24).unwrap_or(1);
         let per_week = s.number("per_week", 1, 100).unwrap_or(3.max(per_day));

@@ -101,6 +101,11 @@ impl<'r, 'a> Section<'r, 'a> {
         self.table.is_some_and(|t| t.contains_key(key))
     }
 
+    /// Whether the key is a list without members, as written: one whose members were all mistakes has been told already.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        self.table.and_then(|t| t.get(key)).and_then(|v| v.get_ref().as_array()).is_some_and(|a| a.is_empty())
+    }
+
     fn find(&mut self, key: &'static str) -> Option<&'r Spanned<DeValue<'a>>> {
         self.known.insert(key);
         self.table?.get(key)
