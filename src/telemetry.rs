@@ -70,7 +70,7 @@ pub fn start(logs: &Logs) -> Result<(), LogError> {
         registry.with(layer.with_ansi(colours)).try_init()
     };
     set.map_err(|_| LogError::Twice)?;
-    std::panic::set_hook(Box::new(|info| told(info)));
+    std::panic::set_hook(Box::new(told));
     Ok(())
 }
 
