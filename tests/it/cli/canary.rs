@@ -100,13 +100,8 @@ fn metrics(data: &str) -> String {
 #[test]
 fn no_stage_tells_who_the_patients_are() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-<<<<<<< HEAD
-    let clock = fhir_engage::app::SystemClock::with_offset(chrono::TimeDelta::zero());
-    let now = move || domain::Clock::now(&clock).micros();
-=======
     // The gateway's own clock, so that times agree.
     let now = || SystemClock::with_offset(TimeDelta::zero()).now().micros();
->>>>>>> cli
     let config = sandbox::Config { open: true, ..sandbox::Config::new(Arc::new(now)) };
     let ehr = runtime.block_on(sandbox::start(config)).unwrap();
     ehr.load(resources()).unwrap();
