@@ -59,13 +59,22 @@ pub(super) fn site_zone(config: &Config) -> Tz {
 /// What the run did, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Outcome {
-    synced: std::collections::BTreeMap<String, i64>,
+    synced: Synced,
     quarantined: i64,
     segments: std::collections::BTreeMap<String, i64>,
     attempts: Attempts,
     write_backs: WriteBacks,
     communications_in_ehr: usize,
     duplicates_in_ehr: usize,
+}
+
+/// Stored resources by type, patients first.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Synced {
+    patient: i64,
+    appointment: i64,
+    care_plan: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -225,13 +234,14 @@ async fn whole_way(app: &Arc<App>, stop: &Arc<AtomicBool>) -> Result<Vec<String>
 async fn outcome(app: &App) -> Result<Outcome, Failure> {
     let Overview { synced, quarantined, segments, attempts, write_backs, .. } = app.store.read(overview::read).await?;
     let of = |state: &str| write_backs.get(state).copied().unwrap_or(0);
+    let stored = |kind: &str| synced.get(kind).copied().unwrap_or(0);
     let connection = app.connect(&ehr_id()?).await?;
     let found = connection.client.search_all(Search::of("Communication")).await.map_err(|e| Failure::problem(crate::app::told(&e)))?;
     let system = crate::writeback::Site::named(&app.config.site.name).identifier_system;
     let ours: Vec<String> = found.iter().filter_map(|e| identifier(&e.bytes, &system)).collect();
     let distinct: HashSet<&String> = ours.iter().collect();
     Ok(Outcome {
-        synced,
+        synced: Synced { patient: stored("Patient"), appointment: stored("Appointment"), care_plan: stored("CarePlan") },
         quarantined,
         segments,
         attempts: Attempts { sent: attempts.sent, held: attempts.held, refused: attempts.refused, failed: attempts.failed },
@@ -259,7 +269,9 @@ fn tell(outcome: &Outcome, sandbox: &Sandbox) {
         }
     };
     let told = |map: &std::collections::BTreeMap<String, i64>| map.iter().map(|(k, v)| (k.clone(), v.to_string())).collect::<Vec<_>>();
-    rows("synced", told(&outcome.synced));
+    let s = &outcome.synced;
+    let synced = [("Patient", s.patient), ("Appointment", s.appointment), ("CarePlan", s.care_plan)];
+    rows("synced", synced.map(|(k, v)| (k.to_owned(), v.to_string())).to_vec());
     rows("quarantined", vec![(String::new(), outcome.quarantined.to_string())]);
     rows("in segments", told(&outcome.segments));
     let a = &outcome.attempts;
