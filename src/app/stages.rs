@@ -12,7 +12,7 @@ use super::{App, ConnectionError};
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{self, Fence, Term};
-use crate::store::{StoreError, writebacks};
+use crate::store::{StoreError, sync_state, writebacks};
 use crate::sync::Holder;
 use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::worker::Owner;
@@ -215,9 +215,18 @@ impl App {
     ///
     /// # Errors
     /// The engine's refusal.
+    ///
+    /// A run that failed half-way counts for an hour: the next one goes on from there, and an EHR that keeps failing must not silence the
+    /// others for longer.
     pub async fn is_reading(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        self.store.read(move |conn| leases::any_held(conn, "sync/", now)).await
+        let recently = now.plus(chrono::TimeDelta::hours(-1)).micros();
+        self.store
+            .read(move |conn| {
+                let half = |r: &sync_state::SyncRun| r.state != "done" && r.stored > 0 && r.started_at > recently;
+                Ok(leases::any_held(conn, "sync/", now)? || sync_state::latest_runs(conn)?.iter().any(half))
+            })
+            .await
     }
 
     /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others; where
@@ -286,7 +295,8 @@ impl App {
     /// The engine's refusal, or a profile that cannot be read.
     pub async fn next_write_back(&self) -> Result<Option<Timestamp>, StageError> {
         let mut next = None;
-        for (ehr, _) in self.ehrs().await? {
+        // An EHR that delivers files cannot be written to: what is owed to it waits for a person.
+        for ehr in self.connected().await? {
             let name = ehr.as_str().to_owned();
             let due = self.store.read(move |conn| writebacks::next_due(conn, &name)).await?;
             next = [next, due].into_iter().flatten().min();

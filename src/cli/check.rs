@@ -37,6 +37,7 @@ impl Check {
                 }
                 findings.extend(config.warnings().into_iter().map(|w| Finding::warning("configuration", w)));
                 super::start_logs(&config, tracing::Level::WARN)?;
+                findings.extend(secrets(&config));
                 match App::open(config, &common.data()) {
                     Err(error) => findings.push(Finding::problem("start", error.to_string())),
                     Ok(app) => look(&app, self.offline, &mut findings).await,
@@ -111,4 +112,15 @@ async fn look(app: &App, offline: bool, findings: &mut Vec<Finding>) {
             says,
         }));
     }
+}
+
+/// The secrets that the configuration points to: whether each can be read now. Their values are not looked at.
+fn secrets(config: &Config) -> Vec<Finding> {
+    let password = config.smtp.as_ref().and_then(|smtp| smtp.password.as_ref());
+    // The default master key is made at first need.
+    let master = config.keys.master_is_named.then_some(&config.keys.master);
+    [("web.bearer", config.web.bearer.as_ref()), ("smtp.password", password), ("keys.master", master)]
+        .into_iter()
+        .filter_map(|(key, secret)| secret?.resolve().err().map(|error| Finding::problem(key, crate::app::told(&error))))
+        .collect()
 }

@@ -93,6 +93,9 @@ pub(super) struct Add {
     /// Allow plain http to another machine; for a test network only
     #[arg(long)]
     allow_insecure: bool,
+    /// The same EHR has another address now: what is stored under this name stays its
+    #[arg(long)]
+    moved: bool,
 }
 
 impl Ehr {
@@ -109,6 +112,23 @@ impl Ehr {
 
 fn whole_url(text: &str) -> Result<Url, String> {
     Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| "write the whole URL, such as https://ehr.example.org/fhir".to_owned())
+}
+
+/// Refuses to put another server under a name that has data: ids mean nothing at another server, and what is owed to the charts of the
+/// old one would be written into those of the new.
+async fn same_server(app: &App, id: &EhrId, profile: &Profile) -> Result<(), Failure> {
+    let name = id.as_str().to_owned();
+    let (row, holdings) = app.store.read(move |conn| Ok((ehrs::get(conn, &name)?, ehrs::holdings(conn, &name)?))).await?;
+    let before = row.and_then(|row| Profile::from_json(&row.profile).ok());
+    let same = before.is_some_and(|old| old.base_url == profile.base_url);
+    if same || holdings.resources + holdings.attempts + holdings.unsettled == 0 {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} resources are stored under the name {id}, from another server: choose another name; or, if it is the same EHR at another \
+         address, repeat with --moved",
+        holdings.resources
+    )))
 }
 
 /// Reads an EHR's name from the command line.
@@ -148,6 +168,9 @@ impl Add {
             ..Profile::default()
         };
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
+        if !self.moved {
+            same_server(app, &id, &profile).await?;
+        }
         let (text, name, now) = (profile.to_json(), id.clone(), app.clock.now());
         app.store.write("register an EHR", move |conn| ehrs::put(conn, &name, &text, now)).await?;
         if common.json {

@@ -261,7 +261,15 @@ async fn write_all(app: &App, stop: &Stop) -> TaskReport {
             Err(error) => failures.push(format!("{ehr}: {error}")),
         }
     }
-    let next = app.next_write_back().await.ok().flatten();
+    let next = match app.next_write_back().await {
+        Ok(next) => next,
+        Err(error) => {
+            failures.push(error.to_string());
+            None
+        }
+    };
+    // What is due and was not written is another process's work, or waits for the next tick: to come back at once would be a storm.
+    let next = next.filter(|at| written > 0 || *at > app.clock.now());
     match failures {
         none if none.is_empty() && written == 0 => TaskReport::idle(next),
         none if none.is_empty() => TaskReport::worked(format!("{written} written"), next),

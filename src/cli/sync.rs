@@ -41,8 +41,10 @@ A type that the EHR refuses is skipped and named; the others go on. A run that w
 Exit code 1 where the last run of a type failed.")]
     Status,
     /// Look at what was put aside, and replay it
-    #[command(subcommand)]
-    Quarantine(Quarantine),
+    Quarantine {
+        #[command(subcommand)]
+        command: Option<Quarantine>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,9 +91,10 @@ impl Sync {
         match self {
             Self::Run { ehr, types } => run(&app, common, ehr, &types).await,
             Self::Status => status(&app, common).await,
-            Self::Quarantine(Quarantine::List { ehr, limit }) => list(&app, common, ehr, limit).await,
-            Self::Quarantine(Quarantine::Show { id }) => show(app, common, id).await,
-            Self::Quarantine(Quarantine::Replay { ehr, id }) => replay(app, common, &ehr, id).await,
+            Self::Quarantine { command: Some(Quarantine::List { ehr, limit }) } => list(&app, common, ehr, limit).await,
+            Self::Quarantine { command: None } => list(&app, common, None, 100).await,
+            Self::Quarantine { command: Some(Quarantine::Show { id }) } => show(app, common, id).await,
+            Self::Quarantine { command: Some(Quarantine::Replay { ehr, id }) } => replay(app, common, &ehr, id).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! it. Every send of this installation passes here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::model::PersonFacts;
 use domain::rules::next_visit;
@@ -39,6 +40,7 @@ pub(super) struct Sender<'a> {
     pub(super) fence: &'a Fence,
     pub(super) term: Term,
     pub(super) receipts_within: chrono::TimeDelta,
+    pub(super) stop: &'a AtomicBool,
 }
 
 /// What became of a batch.
@@ -83,6 +85,8 @@ struct Case {
     switch: Switch,
 }
 
+/// How long a verdict that allows may be used.
+const STALE_VERDICT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 const PAST: chrono::TimeDelta = chrono::TimeDelta::days(8);
 
 fn cases(conn: &mut Conn, due: Vec<Attempt>) -> Result<Vec<Case>, StoreError> {
@@ -120,13 +124,24 @@ impl Sender<'_> {
         cases.sort_by_key(|c| (self.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
         let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         let mut sent = Sent::default();
-        let leaving = self.record_verdicts(judged, now, &mut sent).await?;
-        // What the recorded channel takes never leaves, so one commit may end all of it; a message that leaves is ended by itself, lest
-        // a crash leave many in doubt.
-        let (recorded, leaving): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|j| !j.verdict.channel.leaves());
+        // What the recorded channel takes never leaves, so one commit may begin and one may end all of it. A message that leaves begins
+        // and ends by itself: a crash leaves one in doubt, and the one after it is judged by the minute in which it goes.
+        let leaves = |j: &Judged| j.verdict.outcome == Outcome::Allow && j.verdict.channel.leaves();
+        let (leaving, staying): (Vec<_>, Vec<_>) = judged.into_iter().partition(leaves);
+        let recorded = self.record_verdicts(staying, now, &mut sent).await?;
         self.keep_recorded(recorded, &mut sent).await?;
         for judged in leaving {
-            self.deliver(judged, &mut sent).await?;
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if self.clock.now().since(now) > STALE_VERDICT {
+                // A slow mail server: the rest is judged again, for the quiet hours may have begun.
+                sent.again += 1;
+                break;
+            }
+            for departed in self.record_verdicts(vec![judged], now, &mut sent).await? {
+                self.deliver(departed, &mut sent).await?;
+            }
         }
         Ok(sent)
     }
@@ -325,6 +340,8 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, now: Timestamp) -> Result<bo
             }
             Ok(refused)
         }
+        // Switched off since it was judged: it is judged again, and told why.
+        Outcome::Allow if j.verdict.channel.leaves() && installation::get(conn, Setting::Live)?.as_deref() != Some("true") => Ok(false),
         Outcome::Allow => {
             let hash = j.verdict.point.as_ref().map(|p| crate::store::codec::content_hash(p.key.value().expose().as_bytes()));
             let departure = Departure {

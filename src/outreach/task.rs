@@ -129,6 +129,7 @@ pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) +
         fence: stage.fence,
         term: stage.term,
         receipts_within: stage.receipts_within,
+        stop,
     };
     let mut looked_at = 0;
     while !stop.load(Ordering::Relaxed) {

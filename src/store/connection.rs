@@ -83,6 +83,7 @@ impl Conn {
             Location::Sqlite(path) => {
                 use diesel::Connection as _;
                 let file = path.to_str().ok_or_else(|| StoreError::Unusable("the database path is not UTF-8".to_owned()))?;
+                private(path).map_err(|_| cannot_open(path))?;
                 let mut c = SqliteConnection::establish(file).map_err(|_| cannot_open(path))?;
                 // mmap 0: measured to cost nothing, and a file cut short by a full disk then gives an error in place of a SIGBUS.
                 let cache_kib = if purpose == Purpose::Write { 64 * 1024 } else { 4 * 1024 };
@@ -153,6 +154,7 @@ impl Conn {
 
     /// Lets this transaction alone write a table until it ends, so that of two processes that look and then add, the later one sees what
     /// the earlier one added. Reads go on. SQLite has one writer at a time anyway.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite needs no lock on a table"))]
     pub(super) fn write_alone(&mut self, table: &'static str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -180,6 +182,15 @@ fn one_at_a_time<T>(c: &mut PgConnection, f: impl FnOnce(&mut PgConnection) -> R
     let done = f(c);
     c.batch_execute("SELECT pg_advisory_unlock(7309873)")?;
     done
+}
+
+/// Makes the file where there is none, readable by its owner only. SQLite gives its log the same mode.
+fn private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 fn cannot_open(path: &Path) -> StoreError {

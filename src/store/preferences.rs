@@ -5,7 +5,7 @@ use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::preference;
+use super::schema::{person, preference};
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
@@ -48,6 +48,8 @@ pub fn record(
         preference::recorded_at.eq(now.micros()),
     );
     on_backend!(conn, c => diesel::insert_into(preference::table).values(row).execute(c))?;
+    // A send that was judged before this entry must be judged again: its departure names the revision that the gate read.
+    on_backend!(conn, c => diesel::update(person::table.find(person)).set(person::contact_revision.eq(person::contact_revision + 1)).execute(c))?;
     Ok(())
 }
 

@@ -82,6 +82,7 @@ pub fn put(conn: &mut Conn, codec: &Codec, ehr: &EhrId, aside: &Aside, now: Time
         .on_conflict((quarantine::ehr, quarantine::body_hash, quarantine::code))
         .do_update()
         .set((
+            quarantine::reason.eq(reason.as_ref()),
             quarantine::origin.eq(origin.as_ref()),
             quarantine::last_seen_at.eq(now.micros()),
             quarantine::times_seen.eq(quarantine::times_seen + 1),

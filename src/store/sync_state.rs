@@ -209,8 +209,9 @@ pub enum End {
     Done {
         /// New mark; the old one stays where `None`.
         high_water: Option<Timestamp>,
-        /// Known up to this instant of our clock.
-        as_of: Timestamp,
+        /// Known up to this instant of our clock; `None` where the EHR said that something is missing: the type is then known no better
+        /// than before.
+        as_of: Option<Timestamp>,
     },
     /// It failed; the resume point stays for the next run.
     Failed(String),
@@ -231,13 +232,14 @@ pub fn end(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, run: i64, how: &En
             }
             let before: Option<Option<i64>> =
                 on_backend!(conn, c => sync_state::table.find(key).select(sync_state::as_of).first(c).optional())?;
-            if before.flatten().is_none() {
+            if before.flatten().is_none() && as_of.is_some() {
                 // From now on "none" is known, which was "not known" before: for everyone of this EHR, also for those with nothing of the type.
                 pending::mark_ehr(conn, ehr, now)?;
             }
-            on_backend!(conn, c => diesel::update(sync_state::table.find(key))
-                .set((sync_state::as_of.eq(as_of.micros()), sync_state::resume.eq(None::<String>)))
-                .execute(c))?;
+            if let Some(at) = as_of {
+                on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::as_of.eq(at.micros())).execute(c))?;
+            }
+            on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::resume.eq(None::<String>)).execute(c))?;
             ("done", None)
         }
         End::Failed(why) => ("failed", Some(why.as_str())),

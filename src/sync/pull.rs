@@ -148,7 +148,7 @@ impl Pull<'_> {
         let start = self.begin(strategy).await?;
         let ended = self.pages(strategy, &start, tally).await;
         let how = match &ended {
-            Ok(high_water) => End::Done { high_water: *high_water, as_of: start.at },
+            Ok(high_water) => End::Done { high_water: *high_water, as_of: (!tally.partial).then_some(start.at) },
             Err(Halt::Stopped) => End::Interrupted,
             Err(Halt::Ehr(error)) => End::Failed(chain(error)),
             Err(Halt::Store(StoreError::LeaseLost(_))) => return ended.map(|_| ()),

@@ -99,7 +99,7 @@ impl TypeReport {
     /// Whether the operator has to do something, or a later run has to make up for this one.
     #[must_use]
     pub const fn is_problem(&self) -> bool {
-        matches!(self.ended, Ended::Refused(_) | Ended::Failed(_)) || self.quarantined > 0
+        matches!(self.ended, Ended::Refused(_) | Ended::Failed(_)) || self.quarantined > 0 || self.partial
     }
 }
 

@@ -12,13 +12,17 @@ const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// The first wait after a refusal that may pass.
 const FIRST: TimeDelta = TimeDelta::seconds(10);
 
+/// The longest wait that a server is granted.
+const MOST_ASKED: TimeDelta = TimeDelta::hours(24);
+
 /// The instant of the next try: twice as long with each one, up to an hour, and up to a quarter more, by the row's id, so that the rows
 /// of an outage do not all come back at once. A server that asked for more gets more.
 #[must_use]
 pub fn backoff(now: Timestamp, id: &str, tries: i64, asked: Option<std::time::Duration>) -> Timestamp {
     let doublings = u32::try_from(tries.saturating_sub(1).clamp(0, 16)).unwrap_or(0);
     let own = (FIRST * 2_i32.saturating_pow(doublings).min(3_600)).min(LONGEST);
-    let asked = asked.and_then(|d| TimeDelta::from_std(d).ok()).unwrap_or_default();
+    // A server that asks for a century has a mistake in its clock, and the row's whole lane would wait for it.
+    let asked = asked.map_or(TimeDelta::zero(), |d| TimeDelta::from_std(d).unwrap_or(MOST_ASKED).min(MOST_ASKED));
     now.plus(spread(own.max(asked), id))
 }
 

@@ -319,7 +319,10 @@ impl<'a> Committer<'a> {
             self.flush_loose()?;
         }
         let partial = self.partial;
-        self.end(|now| if interrupted { End::Interrupted } else { End::Done { high_water: None, as_of: now } }, partial)
+        self.end(
+            |now| if interrupted { End::Interrupted } else { End::Done { high_water: None, as_of: (!partial).then_some(now) } },
+            partial,
+        )
     }
 
     /// Ends the runs as failed, as far as the leases still allow it.

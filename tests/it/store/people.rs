@@ -14,7 +14,7 @@ fn synced(store: &Store, ehr: &EhrId, kind: ResourceType, seconds: i64) {
     write(store, |conn| {
         ehrs::put(conn, ehr, "{}", at(0))?;
         let run = sync_state::begin(conn, ehr, kind, "full", "f", at(seconds))?;
-        sync_state::end(conn, ehr, kind, run, &End::Done { high_water: None, as_of: at(seconds) }, at(seconds))
+        sync_state::end(conn, ehr, kind, run, &End::Done { high_water: None, as_of: Some(at(seconds)) }, at(seconds))
     });
 }
 

@@ -99,6 +99,7 @@ impl Database {
     /// The column `line` of a query, for what the store's own functions do not tell. Both engines.
     #[expect(clippy::disallowed_methods, reason = "a look from outside the store")]
     pub fn lines(&self, sql: &str) -> Vec<String> {
+        use diesel::connection::SimpleConnection as _;
         use diesel::{Connection as _, RunQueryDsl as _};
         #[derive(diesel::QueryableByName)]
         struct Line {
@@ -107,7 +108,10 @@ impl Database {
         }
         let rows: Vec<Line> = match &self.location {
             Location::Sqlite(file) => {
-                diesel::sql_query(sql).load(&mut diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap())
+                let mut conn = diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+                // A gateway that was killed leaves a log to recover, which takes the file for a moment.
+                conn.batch_execute("PRAGMA busy_timeout = 15000").unwrap();
+                diesel::sql_query(sql).load(&mut conn)
             }
             #[cfg(feature = "postgres")]
             Location::Postgres(url) => diesel::sql_query(sql).load(&mut diesel::PgConnection::establish(url.expose()).unwrap()),
@@ -124,7 +128,11 @@ impl Database {
         use diesel::Connection as _;
         use diesel::connection::SimpleConnection as _;
         match &self.location {
-            Location::Sqlite(file) => diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(sql),
+            Location::Sqlite(file) => {
+                let mut conn = diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+                conn.batch_execute("PRAGMA busy_timeout = 15000").unwrap();
+                conn.batch_execute(sql)
+            }
             #[cfg(feature = "postgres")]
             Location::Postgres(url) => diesel::PgConnection::establish(url.expose()).unwrap().batch_execute(sql),
             #[cfg(not(feature = "postgres"))]

@@ -187,7 +187,7 @@ fn run(store: &Store, kind: ResourceType, counts: Counts, failure: Option<&str>)
         let run = sync_state::begin(c, &ehr(), kind, "cursor", "f", at(0))?;
         sync_state::advance(c, &ehr(), kind, run, counts, None)?;
         let how = match failure {
-            None => End::Done { high_water: Some(at(0)), as_of: at(0) },
+            None => End::Done { high_water: Some(at(0)), as_of: Some(at(0)) },
             Some(why) => End::Failed(why.to_owned()),
         };
         sync_state::end(c, &ehr(), kind, run, &how, at(30))
