@@ -105,7 +105,8 @@ pub struct Plan<'a> {
 }
 
 /// Plans an attempt; one that is there already for the same step, rung and state of the anchor stays as it is. A void one of that kind is
-/// planned again: its reason came back. Returns whether anything was planned.
+/// planned again: its reason came back; a planned one of another version of the program follows the new one. Returns whether anything was
+/// planned.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -130,15 +131,21 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
     if made == 1 {
         return Ok(true);
     }
+    // A void one comes back; one that still waits to be judged follows a changed program.
+    let revived = attempt::state.eq("void");
+    let outdated = attempt::state.eq("planned").and(attempt::program_version.ne(p.program_version));
     let same = attempt::table
         .filter(attempt::enrolment.eq(p.enrolment))
         .filter(attempt::step.eq(p.step))
         .filter(attempt::rung.eq(p.rung))
         .filter(attempt::anchor_revision.eq(p.anchor_revision))
-        .filter(attempt::state.eq("void"));
+        .filter(revived.or(outdated));
     let again = on_backend!(conn, c => diesel::update(same)
         .set((
             attempt::state.eq("planned"),
+            attempt::program_version.eq(p.program_version),
+            attempt::template.eq(p.template),
+            attempt::action.eq(p.action),
             attempt::due_at.eq(p.due_at.micros()),
             attempt::expires_at.eq(p.expires_at.map(Timestamp::micros)),
             attempt::failure.eq(None::<String>),

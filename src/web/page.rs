@@ -210,7 +210,7 @@ fn attempt_rows(a: &AttemptCounts) -> Vec<CountRow> {
         row("Planned", "will be judged when due", a.planned),
         row("Held", "wait for an instant that the policy named", a.held),
         row("Sending", "on their way out", a.sending),
-        row("Sent", "left the building", a.sent),
+        row("Sent", "left the building, or were recorded", a.sent),
         row("Failed", "could not be delivered", a.failed),
         row("Refused", "the policy said no", a.refused),
         row("Void", "their reason went away", a.void),
