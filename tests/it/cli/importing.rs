@@ -18,6 +18,21 @@ fn import(folder: &TempDir, more: &[&str]) -> crate::support::Ended {
     run(&[&["import", "--ehr", "nightly", "--json", "--data", text(folder.path())], more].concat())
 }
 
+#[test]
+fn another_server_cannot_take_a_name_that_has_data() {
+    let folder = gateway();
+    let data = text(folder.path());
+    let add = |more: &[&str]| run(&[&["ehr", "add", "nightly", "--url", "http://127.0.0.1:9/fhir", "--data", data], more].concat());
+    add(&[]).ok();
+    run(&["ehr", "add", "nightly", "--files", "--data", data]).ok();
+    let file = folder.join("one.ndjson");
+    std::fs::write(&file, "{\"resourceType\":\"Patient\",\"id\":\"p\"}\n").unwrap();
+    import(&folder, &[text(&file)]).ok();
+    let refused = add(&[]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("--moved"), "{}", refused.stderr);
+    add(&["--moved"]).ok();
+}
+
 /// Lines read = stored + unchanged + superseded + ignored + quarantined.
 fn adds_up(report: &Value) {
     let n = |key: &str| report[key].as_u64().unwrap();

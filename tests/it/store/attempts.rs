@@ -38,6 +38,24 @@ on_both! {
         assert_eq!((back.state.as_str(), back.failure, back.finished_at), ("planned", None, None));
     }
 
+    fn a_planned_attempt_follows_a_changed_program_and_no_other_does(db) {
+        let store = db.store();
+        let p = patient(&store, "p1");
+        planned(&store, &p, "a1");
+        let enrolment = read(&store, |conn| enrolments::of(conn, p.person)).remove(0);
+        let mut changed = plan(&enrolment, &p, "other-id");
+        changed.program_version = 2;
+        changed.template = "new-words";
+        changed.due_at = at(900);
+        assert!(write(&store, |conn| attempts::plan(conn, &changed)));
+        let after = get(&store, "a1");
+        assert_eq!((after.template.as_str(), after.program_version, after.due_at), ("new-words", 2, at(900).micros()));
+        assert!(!write(&store, |conn| attempts::plan(conn, &changed)), "the same version changes nothing");
+        assert!(depart(&store, &after, 1, 0));
+        changed.program_version = 3;
+        assert!(!write(&store, |conn| attempts::plan(conn, &changed)), "what is on its way stays as it is");
+    }
+
     fn voiding_all_leaves_none_whatever_their_anchor_state(db) {
         let store = db.store();
         let p = patient(&store, "p1");

@@ -105,8 +105,10 @@ on_both! {
         assert!(report.notes.iter().any(|note| note.contains("not complete")), "{:?}", report.notes);
         assert!(latest_run(&store, CarePlan).unwrap().partial);
         assert_eq!(state(&store, CarePlan).high_water, None);
+        assert!(as_of(&store, CarePlan).is_none(), "what is incomplete is not known: a rule must not take it for none");
+        assert!(report.is_problem());
         let whole = north.sync_one(&store, CarePlan).await;
-        assert!(!whole.partial && state(&store, CarePlan).high_water.is_some());
+        assert!(!whole.partial && state(&store, CarePlan).high_water.is_some() && as_of(&store, CarePlan).is_some());
     }
 
     async fn an_entry_that_comes_twice_is_one_resource(db) {
