@@ -281,7 +281,7 @@ async fn settle(app: &App, common: &Common, id: String, sent: bool) -> Result<En
                 return Ok(Some(false));
             }
             if sent {
-                attempts::finish(conn, &a, Outcome::Unknown, None, None, now)?;
+                attempts::finish(conn, &a, &attempts::End::owing(Outcome::Unknown), now)?;
             } else {
                 attempts::put_back(conn, &a.id, now, None)?;
             }

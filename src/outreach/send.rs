@@ -363,14 +363,16 @@ fn own_refusal(reasons: &[u8]) -> String {
 }
 
 fn record(conn: &mut Conn, attempt: &Attempt, delivery: &Delivery, within: chrono::TimeDelta, now: Timestamp) -> Result<(), StoreError> {
-    use attempts::Outcome as End;
+    use attempts::{End, Outcome};
     match delivery {
         Delivery::Delivered { provider_ref } => {
-            attempts::finish(conn, attempt, End::Delivered, provider_ref.as_deref(), None, now).map(|_| ())
+            attempts::finish(conn, attempt, &End { provider_ref: provider_ref.as_deref(), ..End::owing(Outcome::Delivered) }, now)
+                .map(|_| ())
         }
         Delivery::Accepted { provider_ref } => attempts::sent(conn, &attempt.id, provider_ref.as_deref(), now.plus(within)),
         Delivery::RefusedForGood { code } => {
-            attempts::finish(conn, attempt, End::Failed, None, Some(&ledger::channel_failure(code)), now)?;
+            let failure = ledger::channel_failure(code);
+            attempts::finish(conn, attempt, &End { failure: Some(&failure), ..End::owing(Outcome::Failed) }, now)?;
             pending::mark_outreach(conn, &std::iter::once(attempt.person).collect(), now)
         }
         Delivery::TryLater { code } => attempts::put_back(conn, &attempt.id, now.plus(chrono::TimeDelta::minutes(15)), Some(code)),
@@ -406,7 +408,7 @@ pub(super) async fn settle_silent(store: &Store, clock: &dyn Clock, fence: &Fenc
             leases::extend(conn, &fence, now, term)?;
             let silent = attempts::unsettled(conn, now, 1_000)?;
             for attempt in &silent {
-                attempts::finish(conn, attempt, attempts::Outcome::Unknown, None, None, now)?;
+                attempts::finish(conn, attempt, &attempts::End::owing(attempts::Outcome::Unknown), now)?;
             }
             Ok(u64::try_from(silent.len()).unwrap_or(0))
         })

@@ -7,6 +7,7 @@
 //! Contract: look-ups return `Option` (not found is no error); whatever needs time takes a [`Timestamp`]; every write that belongs to a
 //! task begins with [`leases::extend`], so a worker that lost its lease cannot write.
 
+pub mod answers;
 pub mod attempts;
 mod bulk;
 pub mod codec;
@@ -23,6 +24,7 @@ pub mod people;
 mod pool;
 pub mod preferences;
 pub mod programs;
+pub mod proofs;
 pub mod quarantine;
 pub mod resources;
 mod schema;

@@ -41,6 +41,14 @@ pub(super) fn mark(conn: &mut Conn, persons: &BTreeSet<i64>, reads: i64, now: Ti
     Ok(())
 }
 
+/// The bit of the contact ledger in a `reads` mask.
+const CONTACT: i64 = 1 << 8;
+
+/// Marks a person for the segment stage because the contact ledger changed: rules may read when somebody was last contacted.
+pub(super) fn mark_contact(conn: &mut Conn, person: i64, now: Timestamp) -> Result<(), StoreError> {
+    mark(conn, &std::iter::once(person).collect(), CONTACT, now)
+}
+
 /// Marks everyone for the segment stage: a definition changed. One statement, since a million rows in chunks would hold the writer longer.
 ///
 /// # Errors

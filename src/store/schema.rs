@@ -308,18 +308,52 @@ diesel::table! {
         failure -> Nullable<Text>,
         owed_at -> BigInt,
         settled_at -> Nullable<BigInt>,
+        carrier -> Nullable<Text>,
+        differences -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    writeback_item (writeback, attempt) {
+        writeback -> Text,
+        attempt -> Text,
+    }
+}
+
+diesel::table! {
+    answer (attempt, number) {
+        attempt -> Text,
+        number -> BigInt,
+        channel -> Text,
+        external_id -> Nullable<Text>,
+        meaning -> Text,
+        needs_action -> Bool,
+        message -> Nullable<Binary>,
+        received_at -> BigInt,
+        recorded_by -> Text,
+    }
+}
+
+diesel::table! {
+    proof (ehr, subject) {
+        ehr -> Text,
+        subject -> Text,
+        holds -> Bool,
+        seen_at -> BigInt,
     }
 }
 
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));
+diesel::joinable!(writeback_item -> attempt (attempt));
 diesel::joinable!(fact -> patient (patient));
 diesel::allow_tables_to_appear_in_same_query!(
     attempt,
     patient,
     enrolment,
     writeback,
+    writeback_item,
     fact,
     person,
     segment,

@@ -4,11 +4,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::contract::Stated;
+use super::contract::{Stated, StatedType};
 use crate::ehr::{Capability, Client, CreateOutcome, EhrError, Refusal, Search};
 
-/// What is written.
-const TYPE: &str = "Communication";
+/// What may be written or changed.
+const TYPES: [&str; 3] = ["Communication", "DocumentReference", "Appointment"];
 /// Pages that a search for one resource may have; a server with more has not understood what was asked.
 const PAGES: usize = 4;
 
@@ -71,25 +71,25 @@ pub enum SearchFailed {
     Halted(String),
 }
 
-/// An EHR that Communications are written to.
+/// An EHR that is written to.
 pub trait Chart: Send + Sync {
-    /// Creates a Communication; `if_none_exist` is a search query that makes it conditional.
-    fn create(&self, body: Vec<u8>, if_none_exist: Option<&str>) -> impl Future<Output = Created> + Send;
+    /// Creates a resource; `if_none_exist` is a search query that makes it conditional.
+    fn create(&self, resource_type: &str, body: Vec<u8>, if_none_exist: Option<&str>) -> impl Future<Output = Created> + Send;
 
-    /// Searches for Communications.
-    fn search(&self, params: &[(&str, String)]) -> impl Future<Output = Result<Matches, SearchFailed>> + Send;
+    /// Searches for resources of a type.
+    fn search(&self, resource_type: &str, params: &[(&str, String)]) -> impl Future<Output = Result<Matches, SearchFailed>> + Send;
 }
 
 impl Chart for Client {
-    async fn create(&self, body: Vec<u8>, if_none_exist: Option<&str>) -> Created {
-        match Client::create(self, TYPE, body, if_none_exist).await {
+    async fn create(&self, resource_type: &str, body: Vec<u8>, if_none_exist: Option<&str>) -> Created {
+        match Client::create(self, resource_type, body, if_none_exist).await {
             Ok(outcome) => created(outcome),
             Err(error) => Created::Halted(error.to_string()),
         }
     }
 
-    async fn search(&self, params: &[(&str, String)]) -> Result<Matches, SearchFailed> {
-        let search = params.iter().fold(Search::of(TYPE).strict(), |s, (name, value)| s.with(name, value));
+    async fn search(&self, resource_type: &str, params: &[(&str, String)]) -> Result<Matches, SearchFailed> {
+        let search = params.iter().fold(Search::of(resource_type).strict(), |s, (name, value)| s.with(name, value));
         let mut pages = Client::search(self, search);
         let mut all = Matches::default();
         for _ in 0..PAGES {
@@ -135,13 +135,21 @@ fn failed(error: EhrError) -> SearchFailed {
     }
 }
 
-/// What an EHR's CapabilityStatement says about Communication.
+/// What an EHR's CapabilityStatement says of the types that are written.
 #[must_use]
 pub fn stated(capability: &Capability) -> Stated {
-    Stated {
-        create: capability.allows(TYPE, "create"),
-        search: capability.allows(TYPE, "search-type"),
-        conditional_create: capability.conditional_create(TYPE),
-        search_params: capability.types.get(TYPE).map(|t| t.search_params.clone()).unwrap_or_default(),
-    }
+    let of = |name: &'static str| {
+        let says = |interaction: &str| capability.allows(name, interaction);
+        let stated = StatedType {
+            create: says("create"),
+            search: says("search-type"),
+            read: says("read"),
+            update: says("update"),
+            patch: says("patch"),
+            conditional_create: capability.conditional_create(name),
+            search_params: capability.types.get(name).map(|t| t.search_params.clone()).unwrap_or_default(),
+        };
+        (name, stated)
+    };
+    Stated(TYPES.into_iter().map(of).collect())
 }

@@ -6,9 +6,9 @@ use chrono::SecondsFormat;
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use typed::codes::{ATTEMPT_SYSTEM, PROFILE_COMMUNICATION};
-use typed::{Communication, CommunicationStatus, Identifier, Invalid, Payload, Reference, printable};
+use typed::{Communication, CommunicationStatus, Concept, Identifier, Invalid, Payload, Reference, printable};
 
-use super::contract::{Contract, Element, PayloadShape, Status};
+use super::contract::{Carrier, Contract, Element, PayloadShape, Status};
 use super::meaning::{Meaning, meaning, medium};
 use super::status::{failure_code, status};
 use crate::store::attempts::Attempt;
@@ -50,9 +50,11 @@ pub struct Loss {
     pub why: String,
 }
 
-/// A Communication, ready to go.
+/// A resource, ready to go.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Composed {
+    /// What carries it.
+    pub carrier: Carrier,
     /// R4 JSON.
     pub bytes: Vec<u8>,
     /// What could not be carried.
@@ -77,6 +79,9 @@ pub enum ComposeError {
     /// The contract takes no such status.
     #[error("status-not-taken: this EHR takes no Communication with status {0}")]
     Status(&'static str),
+    /// Nothing of the contract's chain can carry it.
+    #[error("not-taken: this EHR takes no Communication")]
+    NotTaken,
     /// A value that R4 does not take.
     #[error("not-r4: {0}")]
     Invalid(#[from] Invalid),
@@ -89,7 +94,10 @@ pub enum ComposeError {
 pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Result<Composed, ComposeError> {
     let a = subject.attempt;
     let (code, reason) = status(a).ok_or(ComposeError::NotFinished)?;
-    if !contract.statuses.contains(&code) {
+    if !contract.chain.contains(&Carrier::Communication) {
+        return Err(ComposeError::NotTaken);
+    }
+    if !contract.shape.statuses.contains(&code) {
         return Err(ComposeError::Status(code.as_str()));
     }
     if code == Status::Completed && a.sent_at.is_none() {
@@ -111,9 +119,9 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
         based_on: fit.list(Element::BasedOn, plan),
         status_reason: fit.one(Element::StatusReason, reason),
         category: vec![meaning.category.into()],
-        medium: fit.list(Element::Medium, vec![medium(a.channel.as_deref().unwrap_or_default(), contract.medium_codes)]),
+        medium: fit.list(Element::Medium, vec![medium(a.channel.as_deref().unwrap_or_default(), contract.shape.medium_codes)]),
         subject: Some(patient.clone()),
-        topic: fit.one(Element::Topic, Some(meaning.topic())),
+        topic: fit.topic(meaning.topic()),
         about: fit.list(Element::About, about),
         sent: fit.one(Element::Sent, a.sent_at.map(instant)),
         recipient: vec![Reference::to(patient)],
@@ -122,7 +130,7 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
         note: fit.list(Element::Note, notes(a)),
         ..Communication::new(coded(code))
     };
-    Ok(Composed { bytes: typed::communication(&communication)?, losses: fit.losses })
+    Ok(Composed { carrier: Carrier::Communication, bytes: typed::communication(&communication)?, losses: fit.losses })
 }
 
 /// Leaves out what the contract does not take, and remembers it.
@@ -144,9 +152,14 @@ impl Fit<'_> {
         self.list(element, value.into_iter().collect()).pop()
     }
 
+    fn topic(&mut self, topic: Concept) -> Option<Concept> {
+        let coding = self.list(Element::TopicCode, topic.coding);
+        self.one(Element::Topic, Some(Concept { coding, ..topic }))
+    }
+
     fn payload(&mut self, subject: &Subject<'_>, meaning: &Meaning) -> Vec<Payload> {
         let a = subject.attempt;
-        let text = match self.contract.payload {
+        let text = match self.contract.shape.payload {
             PayloadShape::Template => template(a),
             PayloadShape::Summary => summary(a, meaning),
             PayloadShape::Text => match subject.message.and_then(printable) {

@@ -30,7 +30,8 @@ pub fn explain(row: &Writeback, now: Timestamp) -> String {
         "unknown" => format!("It may be in the EHR; the next run searches for it: {why}"),
         "written" => written(row),
         "refused" => format!("{} {}", sentence(why), remedy(cause(row).unwrap_or_default())),
-        "exported" => "It was put into an export file.".to_owned(),
+        "exported" => format!("It was put into the export file {}.", row.remote_id.as_deref().unwrap_or("that its folder shows")),
+        "kept" => format!("It stays in the ledger. {}", sentence(why)),
         other => format!("It is in a state that this version does not know: {other}."),
     }
 }
@@ -98,6 +99,8 @@ mod tests {
             failure: failure.map(str::to_owned),
             owed_at: 0,
             settled_at: None,
+            carrier: Some("communication".to_owned()),
+            differences: None,
         }
     }
 

@@ -8,6 +8,7 @@ pub mod chart;
 pub mod compose;
 pub mod contract;
 pub mod explain;
+mod letters;
 mod meaning;
 pub mod push;
 pub mod settle;

@@ -7,7 +7,7 @@
 use domain::{Clock, Timestamp};
 
 use super::chart::{Chart, Created, Remote, SearchFailed};
-use super::contract::{Contract, Finder};
+use super::contract::{Carrier, Contract, Finder, Terms};
 use super::settle::{Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
 
@@ -19,6 +19,8 @@ const CONFLICTS: i64 = 8;
 pub struct Letter {
     /// The row.
     pub id: String,
+    /// What carries it.
+    pub carrier: Carrier,
     /// Our identifier's namespace.
     pub system: String,
     /// Our identifier.
@@ -61,12 +63,16 @@ pub struct Pushed {
 
 /// Brings one write-back to the EHR.
 pub async fn push<C: Chart>(chart: &C, contract: &Contract, letter: &Letter, clock: &dyn Clock) -> Pushed {
-    let try_ = Try { chart, contract, letter, clock };
+    let (Some(resource_type), Some(terms)) = (letter.carrier.resource_type(), contract.terms(letter.carrier)) else {
+        let why = format!("not-taken: nothing here writes by {}", letter.carrier.as_str());
+        return Pushed { settlement: Settlement::Refused { why }, signal: Signal::Fine };
+    };
+    let try_ = Try { chart, contract, terms, resource_type, letter, clock };
     if letter.unclear {
         return try_.settle_first().await;
     }
-    if !contract.creates_conditionally()
-        && let Some(finder) = contract.finder()
+    if !terms.creates_conditionally()
+        && let Some(finder) = terms.finder()
     {
         // A row that is owed is not in the chart by all we know; a database that was restored from a backup may know less.
         match try_.look(finder).await {
@@ -82,6 +88,8 @@ pub async fn push<C: Chart>(chart: &C, contract: &Contract, letter: &Letter, clo
 struct Try<'a, C> {
     chart: &'a C,
     contract: &'a Contract,
+    terms: &'a Terms,
+    resource_type: &'a str,
     letter: &'a Letter,
     clock: &'a dyn Clock,
 }
@@ -89,7 +97,7 @@ struct Try<'a, C> {
 impl<C: Chart> Try<'_, C> {
     /// An unclear one: searched for, and created only where it is certainly not there.
     async fn settle_first(&self) -> Pushed {
-        let Some(finder) = self.contract.finder() else {
+        let Some(finder) = self.terms.finder() else {
             return self.parked("no-search: this EHR has no search that could tell whether an earlier try arrived");
         };
         match self.look(finder).await {
@@ -107,8 +115,8 @@ impl<C: Chart> Try<'_, C> {
     }
 
     async fn create(&self) -> Pushed {
-        let condition = self.contract.creates_conditionally().then(|| self.condition());
-        match self.chart.create(self.letter.body.clone(), condition.as_deref()).await {
+        let condition = self.terms.creates_conditionally().then(|| self.condition());
+        match self.chart.create(self.resource_type, self.letter.body.clone(), condition.as_deref()).await {
             Created::Stored(remote) if remote.id.is_some() => self.written(remote),
             // Stored, and the answer does not say under which id.
             Created::Stored(remote) => match self.look_anywhere().await {
@@ -137,7 +145,7 @@ impl<C: Chart> Try<'_, C> {
     /// The condition matched. It must be ours that it matched: a server may not understand the condition and match anything.
     async fn existing(&self, told: Remote) -> Pushed {
         // Where it cannot be looked for, the server's word is all there is.
-        let Some(finder) = self.contract.finder() else { return self.written(told) };
+        let Some(finder) = self.terms.finder() else { return self.written(told) };
         match self.look(finder).await {
             Ok(Sighting::Once(found)) => self.written(found),
             Ok(Sighting::Several(n)) => self.doubled(n),
@@ -150,26 +158,33 @@ impl<C: Chart> Try<'_, C> {
     }
 
     async fn look(&self, finder: Finder) -> Result<Sighting, SearchFailed> {
-        let found = self.chart.search(&self.query(finder)).await?;
+        let found = self.chart.search(self.resource_type, &self.query(finder)).await?;
         Ok(sight(&found, finder, &self.letter.system, &self.letter.value))
     }
 
     async fn look_anywhere(&self) -> Option<Sighting> {
-        self.look(self.contract.finder()?).await.ok()
+        self.look(self.terms.finder()?).await.ok()
     }
 
     fn query(&self, finder: Finder) -> Vec<(&'static str, String)> {
-        match (finder, self.letter.sent) {
-            (Finder::PatientSent, Some(sent)) => {
-                // Servers round instants; a second each way covers that.
-                let second = chrono::TimeDelta::seconds(1);
-                let [from, to] =
-                    [sent.plus(-second), sent.plus(second)].map(|t| t.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-                vec![("patient", format!("Patient/{}", self.letter.patient)), ("sent", format!("ge{from}")), ("sent", format!("le{to}"))]
-            }
-            (Finder::PatientSent, None) => vec![("patient", format!("Patient/{}", self.letter.patient))],
-            (Finder::Identifier, _) => vec![("identifier", token(&self.letter.system, &self.letter.value))],
+        let patient = ("patient", format!("Patient/{}", self.letter.patient));
+        let ours = ("identifier", token(&self.letter.system, &self.letter.value));
+        match finder {
+            Finder::Identifier => vec![ours],
+            Finder::PatientIdentifier => vec![patient, ours],
+            Finder::Patient | Finder::InboxReceived => vec![patient],
+            Finder::PatientSent => [vec![patient], self.around("sent")].concat(),
+            Finder::PatientDate => [vec![patient], self.around("date")].concat(),
         }
+    }
+
+    /// A window around the time of sending; servers round instants, and a second each way covers that.
+    fn around(&self, parameter: &'static str) -> Vec<(&'static str, String)> {
+        let second = chrono::TimeDelta::seconds(1);
+        let text = |t: Timestamp| t.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        self.letter.sent.map_or_else(Vec::new, |sent| {
+            vec![(parameter, format!("ge{}", text(sent.plus(-second)))), (parameter, format!("le{}", text(sent.plus(second))))]
+        })
     }
 
     fn condition(&self) -> String {
@@ -178,7 +193,7 @@ impl<C: Chart> Try<'_, C> {
 
     fn written(&self, remote: Remote) -> Pushed {
         let loss = self.letter.loss.clone();
-        self.ended(Settlement::Written { remote_id: remote.id, version: remote.version, loss }, Signal::Fine)
+        self.ended(Settlement::Written { remote_id: remote.id, version: remote.version, loss, differences: None }, Signal::Fine)
     }
 
     fn doubled(&self, times: usize) -> Pushed {

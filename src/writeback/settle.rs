@@ -70,7 +70,7 @@ pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Si
     }
     match (ours.len(), ours.pop()) {
         (1, Some(found)) => Sighting::Once(found),
-        (0, _) if matches.doubtful || (others > 0 && finder == Finder::Identifier) => Sighting::Doubtful,
+        (0, _) if matches.doubtful || (others > 0 && finder.asks_for_our_key()) => Sighting::Doubtful,
         (0, _) => Sighting::Absent,
         (n, _) => Sighting::Several(n),
     }

@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::model::Phi;
 use domain::{Clock, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::chart::Chart;
-use super::compose::{Site, Subject, compose};
-use super::contract::{Carrier, Contract, PayloadShape};
+use super::compose::Site;
+use super::contract::{Carrier, Contract};
+use super::letters::Letters;
 use super::push::{Letter, Pushed, Signal, push};
 use super::settle::after_settling;
 use crate::store::leases::{self, Fence, Term};
-use crate::store::writebacks::{self, Claimed, Settlement};
-use crate::store::{Conn, Store, StoreError};
+use crate::store::writebacks::{self, Settlement};
+use crate::store::{Store, StoreError};
 
 /// The name of the lease under which an EHR's write-backs are made.
 #[must_use]
@@ -63,6 +63,10 @@ pub struct Report {
     pub parked: u64,
     /// Not taken by the EHR: for a person.
     pub refused: u64,
+    /// Put into files for the site.
+    pub exported: u64,
+    /// Left in the ledger by the contract's word.
+    pub kept: u64,
     /// The EHR asks not to be asked before this instant.
     pub resume_at: Option<Timestamp>,
     /// Why the run ended before everything due was tried, in words.
@@ -142,7 +146,12 @@ struct Ready {
 }
 
 /// A row with its end.
-type Ended = (String, Settlement);
+pub(super) struct Ended {
+    pub id: String,
+    pub how: Settlement,
+    /// What carries it, where that was decided.
+    pub carrier: Option<Carrier>,
+}
 
 /// What a run knows between two awaits.
 struct Run<'a, C> {
@@ -159,7 +168,8 @@ struct Run<'a, C> {
 
 impl<'a, C> Run<'a, C> {
     const fn new(stage: &'a Stage<'a, C>, stop: &'a AtomicBool) -> Self {
-        let report = Report { written: 0, again: 0, unknown: 0, parked: 0, refused: 0, resume_at: None, stopped: None };
+        let report =
+            Report { written: 0, again: 0, unknown: 0, parked: 0, refused: 0, exported: 0, kept: 0, resume_at: None, stopped: None };
         Self { stage, stop, queue: VecDeque::new(), ended: Vec::new(), report, trouble: 0, exhausted: false }
     }
 
@@ -174,7 +184,8 @@ impl<'a, C> Run<'a, C> {
             if !self.is_ending() && now <= ready.start_by {
                 return Some(ready);
             }
-            self.ended.push((ready.letter.id, Settlement::PutBack { at: now, unclear: ready.letter.unclear }));
+            let how = Settlement::PutBack { at: now, unclear: ready.letter.unclear };
+            self.ended.push(Ended { id: ready.letter.id, how, carrier: None });
         }
         None
     }
@@ -207,8 +218,8 @@ impl<'a, C> Run<'a, C> {
         }
     }
 
-    fn take(&mut self, (id, pushed): (String, Pushed)) {
-        self.end((id, pushed.settlement));
+    fn take(&mut self, (id, carrier, pushed): (String, Carrier, Pushed)) {
+        self.end(Ended { id, how: pushed.settlement, carrier: Some(carrier) });
         match pushed.signal {
             Signal::Fine => self.trouble = 0,
             Signal::Trouble => {
@@ -229,12 +240,14 @@ impl<'a, C> Run<'a, C> {
     }
 
     fn end(&mut self, ended: Ended) {
-        let count = match &ended.1 {
+        let count = match &ended.how {
             Settlement::Written { .. } => Some(&mut self.report.written),
             Settlement::Again { .. } => Some(&mut self.report.again),
             Settlement::Unknown { .. } => Some(&mut self.report.unknown),
             Settlement::Parked { .. } => Some(&mut self.report.parked),
             Settlement::Refused { .. } => Some(&mut self.report.refused),
+            Settlement::Exported { .. } => Some(&mut self.report.exported),
+            Settlement::Kept { .. } => Some(&mut self.report.kept),
             Settlement::PutBack { .. } => None,
         };
         count.into_iter().for_each(|n| *n += 1);
@@ -252,7 +265,7 @@ impl<'a, C> Run<'a, C> {
 }
 
 /// Brings one row to the EHR, in the time that it may be worked on.
-async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> (String, Pushed) {
+async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> (String, Carrier, Pushed) {
     let limit = stage.options.hold.to_std().unwrap_or_default();
     let pushed = match tokio::time::timeout(limit, push(stage.chart, stage.contract, &ready.letter, stage.clock)).await {
         Ok(pushed) => pushed,
@@ -262,7 +275,7 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> (String, Pushed) 
             Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble }
         }
     };
-    (ready.letter.id, pushed)
+    (ready.letter.id, ready.letter.carrier, pushed)
 }
 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.
@@ -275,8 +288,8 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         .store
         .write("write-backs", move |conn| {
             leases::extend(conn, &fence, now, term)?;
-            for (id, how) in &ended {
-                if !writebacks::settle(conn, id, &fence, how, now)? {
+            for Ended { id, how, carrier } in &ended {
+                if !writebacks::settle(conn, id, &fence, how, carrier.map(Carrier::as_str), now)? {
                     tracing::warn!(write_back = %id, "another worker has this write-back by now; what it settles counts");
                 }
             }
@@ -286,70 +299,12 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
     if claimed.is_empty() {
         return Ok(Vec::new());
     }
-    let maker = Maker { store: stage.store.clone(), contract: Arc::clone(stage.contract), site: Arc::clone(stage.site) };
+    let maker = Letters { store: stage.store.clone(), contract: Arc::clone(stage.contract), site: Arc::clone(stage.site) };
     stage
         .store
         .read(move |conn| {
-            let letters = maker.letters(conn, claimed)?;
+            let letters = maker.of(conn, claimed)?;
             Ok(letters.into_iter().map(|l| l.map(|letter| Ready { letter, start_by })).collect())
         })
         .await
-}
-
-/// Makes letters of rows, off the async threads.
-struct Maker {
-    store: Store,
-    contract: Arc<Contract>,
-    site: Arc<Site>,
-}
-
-impl Maker {
-    fn letters(&self, conn: &mut Conn, claimed: Vec<Claimed>) -> Result<Vec<Result<Letter, Ended>>, StoreError> {
-        let attempts: Vec<&str> = claimed.iter().map(|c| c.row.attempt.as_str()).collect();
-        let subjects = writebacks::subjects(conn, &attempts)?;
-        claimed
-            .into_iter()
-            .map(|claim| {
-                let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
-                let message = self.message(attempt.message.as_deref())?;
-                let subject = Subject { attempt, patient, message: message.as_deref() };
-                Ok(self.letter(&claim, &subject).map_err(|why| (claim.row.id, Settlement::Refused { why })))
-            })
-            .collect()
-    }
-
-    /// The words that were sent, where the contract wants them: as the ledger keeps them, without the address.
-    fn message(&self, packed: Option<&[u8]>) -> Result<Option<String>, StoreError> {
-        #[derive(serde::Deserialize)]
-        struct Kept {
-            subject: Phi<String>,
-            body: Phi<String>,
-        }
-        let Some(packed) = packed.filter(|_| self.contract.payload == PayloadShape::Text) else { return Ok(None) };
-        let json = self.store.codec().unpack(packed, None)?;
-        let kept: Kept = serde_json::from_slice(&json).map_err(|_| StoreError::Damaged("a message that was sent"))?;
-        Ok(Some(format!("{}\n\n{}", kept.subject.expose(), kept.body.expose())))
-    }
-
-    fn letter(&self, claim: &Claimed, subject: &Subject<'_>) -> Result<Letter, String> {
-        if self.contract.carrier == Carrier::None {
-            let earlier = if claim.unclear { "; an earlier try may have arrived" } else { "" };
-            return Err(format!("not-taken: this EHR takes no Communication{earlier}"));
-        }
-        if claim.row.kind != "original" {
-            return Err(format!("kind: a write-back of kind {} cannot be composed", claim.row.kind));
-        }
-        let composed = compose(subject, &self.site, &self.contract).map_err(|e| e.to_string())?;
-        Ok(Letter {
-            id: claim.row.id.clone(),
-            system: self.site.identifier_system.clone(),
-            value: subject.attempt.id.clone(),
-            patient: subject.patient.to_owned(),
-            sent: subject.attempt.sent_at.map(Timestamp::from_micros),
-            body: composed.bytes,
-            loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
-            unclear: claim.unclear,
-            tries: claim.row.tries,
-        })
-    }
 }

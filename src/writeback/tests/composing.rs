@@ -29,7 +29,11 @@ fn value(a: &Attempt, contract: &Contract) -> Value {
 /// One of each kind that programs and channels can bring about.
 fn samples() -> Vec<(&'static str, Attempt, Contract)> {
     let full = Contract::full_r4;
-    let with = |payload, codes| Contract { payload, medium_codes: codes, ..full() };
+    let with = |payload, codes| {
+        let mut contract = full();
+        (contract.shape.payload, contract.shape.medium_codes) = (payload, codes);
+        contract
+    };
     let a = |id: &str, outcome: &str| attempt(id, outcome);
     vec![
         ("delivered", a("s01", "delivered"), full()),
@@ -93,7 +97,7 @@ fn samples_are_valid_r4_and_fulfil_the_profile() {
         assert_eq!(c["recipient"], json!([{"reference": "Patient/p-1001"}]), "{name}");
         let text = c.to_string();
         assert!(!text.contains("mail.example"), "{name}: a provider's reference is not for the chart");
-        assert_eq!(text.contains("Hello Ada"), contract.payload == PayloadShape::Text, "{name}: minimum necessary");
+        assert_eq!(text.contains("Hello Ada"), contract.shape.payload == PayloadShape::Text, "{name}: minimum necessary");
         lines.push(text);
     }
     if let Some(file) = std::env::var_os("FHIR_ENGAGE_COMPOSED") {
@@ -164,13 +168,14 @@ fn what_a_contract_does_not_take_is_left_out_and_told() {
         let composed = composed(&a, &Contract::full_r4().with(&word)).unwrap();
         let c: Value = serde_json::from_slice(&composed.bytes).unwrap();
         let told: Vec<&str> = composed.losses.iter().map(|l| l.element.as_str()).collect();
-        // This attempt is about an appointment and has nothing to note.
-        let lost = !matches!(element, Element::BasedOn | Element::Note);
+        // This attempt is about an appointment, answers nothing, and has nothing to note.
+        use Element::{BasedOn, InResponseTo, Note, PartOf, ReasonCode, Received};
+        let lost = !matches!(element, BasedOn | Note | PartOf | InResponseTo | Received | ReasonCode);
         assert_eq!(told, if lost { vec![element.as_str()] } else { vec![] });
         assert!(c.pointer(&format!("/{}", element.as_str().replace('.', "/"))).is_none(), "{}", element.as_str());
     }
     assert_eq!(composed(&a, &Contract::full_r4()).unwrap().losses, []);
-    let text = Contract { payload: PayloadShape::Text, ..Contract::full_r4() };
+    let text = Contract::full_r4().with(&Override { payload: Some(PayloadShape::Text), ..Override::default() });
     let silent = Subject { attempt: &a, patient: "p-1001", message: Some(" \u{7} ") };
     assert_eq!(compose(&silent, &site(), &text).unwrap().losses[0].element, "payload");
 }
@@ -182,7 +187,8 @@ fn what_cannot_be_said_truly_is_refused() {
     assert_eq!(composed(&planned, &full).unwrap_err(), ComposeError::NotFinished);
     let never = Attempt { sent_at: None, ..attempt("s1", "delivered") };
     assert_eq!(composed(&never, &full).unwrap_err(), ComposeError::NeverSent);
-    let narrow = Contract { statuses: [Status::Completed].into(), ..full };
+    let mut narrow = full;
+    narrow.shape.statuses = [Status::Completed].into();
     assert_eq!(composed(&attempt("s1", "failed"), &narrow).unwrap_err(), ComposeError::Status("stopped"));
     let broken = Attempt { about: Some("not a reference".to_owned()), ..attempt("s1", "delivered") };
     let error = composed(&broken, &Contract::full_r4()).unwrap_err().to_string();
@@ -215,7 +221,7 @@ proptest! {
     ) {
         let a = Attempt { outcome: Some(outcome), action, channel, failure, about, language, sent_at, ..attempt("s1", "") };
         let payload = [PayloadShape::Text, PayloadShape::Summary, PayloadShape::Template][usize::from(shape)];
-        let contract = Contract { payload, ..Contract::full_r4() };
+        let contract = Contract::full_r4().with(&Override { payload: Some(payload), ..Override::default() });
         let subject = Subject { attempt: &a, patient: "p-1", message: Some(&message) };
         if let Ok(done) = compose(&subject, &Site::named(&site_name), &contract) {
             prop_assert!(typed::parse_strict(&done.bytes).is_ok());

@@ -9,7 +9,7 @@ use domain::{Clock as _, Timestamp};
 
 use crate::store::writebacks::Settlement;
 use crate::writeback::chart::{Chart, Created, Match, Matches, Remote, SearchFailed};
-use crate::writeback::contract::{Contract, Element, Finder};
+use crate::writeback::contract::{Carrier, Contract, Finder, KeyPlace};
 use crate::writeback::push::{Letter, Pushed, Signal, push};
 
 const NOW: i64 = 1_795_424_400_000_000;
@@ -23,12 +23,12 @@ struct Script {
 }
 
 impl Chart for Script {
-    async fn create(&self, _body: Vec<u8>, if_none_exist: Option<&str>) -> Created {
+    async fn create(&self, _type: &str, _body: Vec<u8>, if_none_exist: Option<&str>) -> Created {
         self.asked.lock().unwrap().push(format!("create {}", if_none_exist.unwrap_or("-")));
         self.creates.lock().unwrap().pop_front().expect("a create was not expected")
     }
 
-    async fn search(&self, params: &[(&str, String)]) -> Result<Matches, SearchFailed> {
+    async fn search(&self, _type: &str, params: &[(&str, String)]) -> Result<Matches, SearchFailed> {
         let query: Vec<String> = params.iter().map(|(n, v)| format!("{n}={v}")).collect();
         self.asked.lock().unwrap().push(format!("search {}", query.join("&")));
         self.searches.lock().unwrap().pop_front().expect("a search was not expected")
@@ -38,6 +38,7 @@ impl Chart for Script {
 fn letter(unclear: bool, tries: i64) -> Letter {
     Letter {
         id: "a1-0".to_owned(),
+        carrier: Carrier::Communication,
         system: "urn:fhir-engage:attempt".to_owned(),
         value: "a1".to_owned(),
         patient: "p1".to_owned(),
@@ -54,7 +55,14 @@ fn conditional() -> Contract {
 }
 
 fn plain() -> Contract {
-    Contract { conditional_create: false, ..Contract::full_r4() }
+    let mut contract = Contract::full_r4();
+    contract.communication.conditional_create = false;
+    contract
+}
+
+fn finding(finders: Vec<Finder>, mut contract: Contract) -> Contract {
+    contract.communication.finders = finders;
+    contract
 }
 
 struct Went {
@@ -110,6 +118,8 @@ fn state(pushed: &Pushed) -> &'static str {
         Settlement::Parked { .. } => "parked",
         Settlement::PutBack { unclear: true, .. } => "back unclear",
         Settlement::PutBack { unclear: false, .. } => "back owed",
+        Settlement::Exported { .. } => "exported",
+        Settlement::Kept { .. } => "kept",
     }
 }
 
@@ -170,7 +180,7 @@ fn without_condition_it_is_searched_for_first() {
         assert_eq!((went.kinds().as_slice(), state(&went.pushed)), (kinds, wanted), "{:?}", went.pushed);
         assert!(went.asked.iter().all(|a| !a.starts_with("create") || a == "create -"), "{:?}", went.asked);
     }
-    let blind = Contract { finders: vec![], ..plain() };
+    let blind = finding(vec![], plain());
     assert_eq!(go(&blind, &letter(false, 1), stored(), vec![]).kinds(), ["create"]);
 }
 
@@ -196,9 +206,10 @@ fn an_unclear_one_leaves_that_state_only_by_search() {
             let went = go(&contract, &letter(true, 2), creates, vec![search]);
             assert_eq!((went.kinds()[0], state(&went.pushed)), ("search", wanted), "{:?}", went.pushed);
         }
-        let blind = Contract { finders: vec![], ..contract.clone() };
+        let blind = finding(vec![], contract.clone());
         assert_eq!(state(&go(&blind, &letter(true, 2), vec![], vec![]).pushed), "parked");
-        let keyless = Contract { elements: Element::ALL.into_iter().filter(|e| *e != Element::Identifier).collect(), ..contract };
+        let mut keyless = finding(vec![Finder::Identifier], contract);
+        keyless.communication.key = KeyPlace::Text;
         assert_eq!(state(&go(&keyless, &letter(true, 2), vec![], vec![]).pushed), "parked");
     }
 }
@@ -227,7 +238,7 @@ fn a_conflict_without_end_goes_to_a_person() {
 
 #[test]
 fn searches_ask_for_what_the_contract_can_find() {
-    let by_time = Contract { finders: vec![Finder::PatientSent], ..plain() };
+    let by_time = finding(vec![Finder::PatientSent], plain());
     let went = go(&by_time, &letter(true, 2), vec![], vec![found(&["c1"])]);
     assert_eq!(went.asked, ["search patient=Patient/p1&sent=ge2026-11-23T08:59:59Z&sent=le2026-11-23T09:00:01Z"]);
     // Others' messages of the same second are to be expected there, and prove nothing against it.

@@ -128,7 +128,7 @@ on_both! {
         let store = db.store();
         let p = patient(&store, "p1");
         let a = planned(&store, &p, "a1");
-        assert!(!write(&store, |conn| attempts::finish(conn, &a, Outcome::Delivered, None, None, at(1))), "it never left");
+        assert!(!write(&store, |conn| attempts::finish(conn, &a, &attempts::End::owing(Outcome::Delivered), at(1))), "it never left");
         assert!(depart(&store, &a, 1, 0));
         write(&store, |conn| attempts::sent(conn, "a1", Some("ref"), at(100)));
         let stores: Vec<Store> = (0..4).map(|_| db.store()).collect();
@@ -137,7 +137,7 @@ on_both! {
             let all: Vec<_> = stores
                 .iter()
                 .zip(outcomes)
-                .map(|(store, how)| scope.spawn(move || write(store, |conn| attempts::finish(conn, a, how, None, None, at(5)))))
+                .map(|(store, how)| scope.spawn(move || write(store, |conn| attempts::finish(conn, a, &attempts::End::owing(how), at(5)))))
                 .collect();
             all.into_iter().map(|t| usize::from(t.join().unwrap())).sum()
         });
@@ -159,7 +159,7 @@ on_both! {
         let stores: Vec<Store> = (0..8).map(|_| db.store()).collect();
         std::thread::scope(|scope| {
             for (a, store) in all.iter().zip(&stores) {
-                scope.spawn(move || assert!(write(store, |conn| attempts::finish(conn, a, Outcome::Delivered, None, None, at(5)))));
+                scope.spawn(move || assert!(write(store, |conn| attempts::finish(conn, a, &attempts::End::owing(Outcome::Delivered), at(5)))));
             }
         });
         let numbers = db.lines("SELECT CAST(number AS TEXT) AS line FROM writeback ORDER BY number");
@@ -192,7 +192,7 @@ on_both! {
         write(&store, |conn| attempts::sent(conn, "a1", Some("ref"), at(100)));
         assert_eq!(read(&store, |conn| attempts::unsettled(conn, at(99), 10)), []);
         let late = read(&store, |conn| attempts::unsettled(conn, at(100), 10)).remove(0);
-        assert!(write(&store, |conn| attempts::finish(conn, &late, Outcome::Unknown, None, None, at(101))));
+        assert!(write(&store, |conn| attempts::finish(conn, &late, &attempts::End::owing(Outcome::Unknown), at(101))));
         let ended = get(&store, "a1");
         assert_eq!((ended.state.as_str(), ended.outcome.as_deref(), ended.provider_ref.as_deref()), ("finished", Some("unknown"), Some("ref")));
     }
@@ -203,7 +203,7 @@ on_both! {
         finished(&store, &p, "a1");
         let a = planned(&store, &p, "a2");
         assert!(depart(&store, &a, 1, 1));
-        assert!(write(&store, |conn| attempts::finish(conn, &a, Outcome::Answered, None, None, at(7))));
+        assert!(write(&store, |conn| attempts::finish(conn, &a, &attempts::End::owing(Outcome::Answered), at(7))));
         let known = db.lines("SELECT CAST(COUNT(*) AS TEXT) AS line FROM pending_person WHERE reads >= 256");
         assert_eq!(known, ["1"], "rules that read the last contact are evaluated again");
         assert_eq!(read(&store, attempts::counts).iter().map(|c| c.2).sum::<i64>(), 2);

@@ -126,6 +126,6 @@ pub fn finished(store: &Store, patient: &people::Record, id: &str) -> Attempt {
     let attempt = planned(store, patient, id);
     let revision = read(store, |conn| people::contact_revision(conn, patient.person));
     assert!(depart(store, &attempt, 1, revision));
-    assert!(write(store, |conn| attempts::finish(conn, &attempt, attempts::Outcome::Delivered, None, None, at(2))));
+    assert!(write(store, |conn| attempts::finish(conn, &attempt, &attempts::End::owing(attempts::Outcome::Delivered), at(2))));
     read(store, |conn| attempts::get(conn, id)).unwrap()
 }

@@ -21,11 +21,11 @@ fn ids(claimed: &[Claimed]) -> Vec<&str> {
 }
 
 fn settle(store: &Store, id: &str, fence: &Fence, how: &Settlement) -> bool {
-    write(store, |conn| writebacks::settle(conn, id, fence, how, at(20)))
+    write(store, |conn| writebacks::settle(conn, id, fence, how, None, at(20)))
 }
 
 fn written() -> Settlement {
-    Settlement::Written { remote_id: Some("77".to_owned()), version: Some("1".to_owned()), loss: "[]".to_owned() }
+    Settlement::Written { remote_id: Some("77".to_owned()), version: Some("1".to_owned()), loss: "[]".to_owned(), differences: None }
 }
 
 on_both! {

@@ -178,8 +178,8 @@ fn outreach(store: &Store) {
     assert!(write(store, |c| attempts::refuse(c, &refused.id, "opted-out", &verdict("refuse"), at(6))));
     let lease = fence(store, "writeback/north");
     let claimed = write(store, |c| writebacks::claim(c, "north", &lease, at(10), at(70), 1));
-    let how = Settlement::Written { remote_id: Some("77".to_owned()), version: None, loss: "[]".to_owned() };
-    assert!(write(store, |c| writebacks::settle(c, &claimed[0].row.id, &lease, &how, at(20))));
+    let how = Settlement::Written { remote_id: Some("77".to_owned()), version: None, loss: "[]".to_owned(), differences: None };
+    assert!(write(store, |c| writebacks::settle(c, &claimed[0].row.id, &lease, &how, None, at(20))));
 }
 
 fn run(store: &Store, kind: ResourceType, counts: Counts, failure: Option<&str>) {

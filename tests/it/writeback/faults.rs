@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use domain::Clock as _;
 use fhir_engage::store::writebacks;
-use fhir_engage::writeback::contract::{Carrier, Contract, Finder};
+use fhir_engage::writeback::contract::{Contract, Finder};
 use sandbox::{Fault, FaultKind};
 
 use super::setup::World;
@@ -14,7 +14,7 @@ const PATH: &str = "/fhir/Communication";
 /// Three messages to two patients, two of them alike.
 async fn world(db: Database, conditional: bool) -> World {
     let mut world = World::new(db).await;
-    world.contract.conditional_create = conditional;
+    world.contract.communication.conditional_create = conditional;
     for (patient, attempt) in [("p1", "a1"), ("p1", "a2"), ("p2", "b1")] {
         world.owe(patient, attempt);
     }
@@ -112,7 +112,7 @@ on_both! {
 
     async fn without_a_search_an_unclear_one_is_left_to_a_person(db) {
         let mut world = world(db, true).await;
-        world.contract.finders = vec![];
+        world.contract.communication.finders = vec![];
         world.sandbox.plant(Fault::new(FaultKind::CreateAppliedAnswerLost).on("POST", PATH));
         world.settle().await;
         let parked = world.rows().into_iter().filter(|r| r.is_parked()).count();
@@ -122,7 +122,7 @@ on_both! {
 
     async fn it_can_be_found_by_patient_and_time_too(db) {
         let mut world = world(db, false).await;
-        world.contract.finders = vec![Finder::PatientSent];
+        world.contract.communication.finders = vec![Finder::PatientSent];
         world.sandbox.plant(Fault::new(FaultKind::CreateAppliedAnswerLost).on("POST", PATH));
         world.sandbox.plant(Fault::new(FaultKind::CreateLost).on("POST", PATH));
         world.settle().await;
@@ -141,7 +141,7 @@ on_both! {
 
     async fn a_server_that_takes_none_leaves_visible_rows(db) {
         let mut world = world(db, true).await;
-        world.contract = Contract { carrier: Carrier::None, ..Contract::full_r4() };
+        world.contract = Contract { chain: vec![], ..Contract::full_r4() };
         let report = world.settle().await;
         assert_eq!((report.refused, world.states()), (3, vec!["refused".to_owned(); 3]));
         assert!(world.row("a1").failure.unwrap().contains("takes no Communication"));

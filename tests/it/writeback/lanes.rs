@@ -48,7 +48,7 @@ on_both! {
             (PayloadShape::Template, "Template visit-confirm, program visit-confirm, step first."),
         ] {
             let mut world = World::new(Database::fresh(backend).unwrap()).await;
-            world.contract.payload = shape;
+            world.contract.shape.payload = shape;
             world.owe("p1", "a1");
             world.run().await;
             let communication = world.sandbox.resources("Communication").remove(0);

@@ -81,7 +81,10 @@ impl World {
         };
         let connection = Connection::open(&profile, &parts).await.unwrap();
         let contract = Contract::full_r4().within(&stated(&connection.capability));
-        assert!(contract.creates_conditionally() && contract.finder().is_some(), "the sandbox is a full R4 server: {contract:?}");
+        assert!(
+            contract.communication.creates_conditionally() && contract.communication.finder().is_some(),
+            "the sandbox is a full R4 server: {contract:?}"
+        );
         let options = Options { hold: TimeDelta::seconds(10), breaker: 1_000, ..Options::default() };
         Self { store: db.store(), sandbox, clock, connection, contract, options, patients: BTreeSet::new(), _db: db }
     }
@@ -143,7 +146,7 @@ impl World {
                 };
                 let verdict = Verdict { outcome: "allow", hold_until: None, facts_as_of: None, reasons: b"[]" };
                 assert!(attempts::depart(conn, &a, &departure, &verdict, now)?);
-                assert!(attempts::finish(conn, &a, Outcome::Delivered, None, None, now)?);
+                assert!(attempts::finish(conn, &a, &attempts::End::owing(Outcome::Delivered), now)?);
                 Ok(())
             })
             .unwrap();

@@ -1,8 +1,12 @@
 //! What is owed to each EHR's charts.
 //!
-//! `owed -> writing -> written`, or `unknown` where the answer was lost, or `refused`, or `exported`. A row is born in the transaction
-//! that ends its attempt and is never deleted. Each patient has a lane: rows are written in the order in which they were owed, and
-//! those that wait on a person (refused, exported) do not block the ones behind them.
+//! `owed -> writing -> written`, or `unknown` where the answer was lost, or `refused`, or `exported`, or `kept` in the ledger by the
+//! contract's word. A row is born in the transaction that ends its attempt and is never deleted. Each patient has a lane: rows are
+//! written in the order in which they were owed; those that wait on a person (refused, parked) and a day's note that is still being
+//! collected do not block the ones behind them.
+
+mod debts;
+mod persons;
 
 use std::collections::HashMap;
 
@@ -16,6 +20,10 @@ use super::error::StoreError;
 use super::leases::Fence;
 use super::schema::{attempt, patient, writeback};
 
+pub use debts::{Debt, items, owe_status_change};
+pub(super) use debts::{owe, owe_answer, owe_correction};
+pub use persons::{Cause, Resolution, Wanted, causes, get, of_attempt, reopen, resolve};
+
 /// A write-back.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = writeback)]
@@ -24,9 +32,9 @@ pub struct Writeback {
     pub id: String,
     /// The attempt.
     pub attempt: String,
-    /// `original` or `correction`.
+    /// `original`, `answer`, `correction`, `note` or `status-change`.
     pub kind: String,
-    /// Revision: 0 for the original.
+    /// 0 for the original; which of the attempt's answers, corrections or status changes it is, from 1.
     pub revision: i64,
     /// The EHR.
     pub ehr: String,
@@ -34,7 +42,7 @@ pub struct Writeback {
     pub patient: i64,
     /// Place in the patient's lane.
     pub number: i64,
-    /// `owed`, `writing`, `written`, `unknown`, `refused`, `exported`.
+    /// `owed`, `writing`, `written`, `unknown`, `refused`, `exported`, `kept`.
     pub state: String,
     /// The lease token under which it was last claimed.
     pub token: i64,
@@ -42,7 +50,7 @@ pub struct Writeback {
     pub tries: i64,
     /// Not before this instant. While it is being written: not to be taken over before it. The end of time: it waits for a person.
     pub next_at: i64,
-    /// The logical id in the EHR.
+    /// The logical id in the EHR, or the name of the exported file.
     pub remote_id: Option<String>,
     /// Its version there.
     pub remote_version: Option<String>,
@@ -52,8 +60,12 @@ pub struct Writeback {
     pub failure: Option<String>,
     /// When it was owed.
     pub owed_at: i64,
-    /// When it was written, refused or exported.
+    /// When it was written, refused, exported or kept.
     pub settled_at: Option<i64>,
+    /// What carries it, once that was decided: `communication`, `document-reference`, `appointment`, `route`, `export`, `ledger`.
+    pub carrier: Option<String>,
+    /// Where what the EHR kept differs from what was sent, JSON; absent where that was not looked at.
+    pub differences: Option<String>,
 }
 
 impl Writeback {
@@ -62,38 +74,6 @@ impl Writeback {
     pub fn is_parked(&self) -> bool {
         self.state == "unknown" && self.next_at == PARKED
     }
-}
-
-/// Writes down what an attempt owes: one original Communication.
-pub(super) fn owe(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<(), StoreError> {
-    use diesel::dsl::max;
-    let record = patient::table.find(a.patient).select(patient::ehr);
-    let ehr: String = match conn {
-        Conn::Sqlite(c) => record.first(c)?,
-        // Two attempts of one patient that end at once must not take the same place in the lane.
-        #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => record.for_update().first(c)?,
-    };
-    let last: Option<i64> =
-        on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
-    let row = (
-        (
-            writeback::id.eq(format!("{}-0", a.id)),
-            writeback::attempt.eq(&a.id),
-            writeback::kind.eq("original"),
-            writeback::revision.eq(0_i64),
-        ),
-        (
-            writeback::ehr.eq(ehr),
-            writeback::patient.eq(a.patient),
-            writeback::number.eq(last.unwrap_or(0) + 1),
-            writeback::state.eq("owed"),
-        ),
-        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(now.micros()), writeback::loss.eq("[]")),
-        writeback::owed_at.eq(now.micros()),
-    );
-    on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).execute(c))?;
-    Ok(())
 }
 
 /// A claimed write-back, and what it was when it was claimed.
@@ -156,7 +136,7 @@ fn first_of_lanes(
 ) -> Result<Vec<ClaimRow>, StoreError> {
     const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at <= $3 AND w.token < $4
         AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
-            AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807)
+            AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807 AND (b.kind <> 'note' OR b.tries > 0))
         ORDER BY w.next_at LIMIT $5";
     Ok(match conn {
         // SQLite takes `?1`, and one writer at a time needs no lock on rows.
@@ -189,6 +169,20 @@ pub enum Settlement {
         version: Option<String>,
         /// What could not be carried, JSON.
         loss: String,
+        /// Where what the EHR kept differs from what was sent, JSON; absent where that was not looked at.
+        differences: Option<String>,
+    },
+    /// It was put into a file for the site.
+    Exported {
+        /// The file's name.
+        file: String,
+        /// What could not be carried, JSON.
+        loss: String,
+    },
+    /// By the contract's word it stays in the ledger.
+    Kept {
+        /// Why, in words.
+        why: String,
     },
     /// It certainly did not reach the EHR; it is tried again at an instant.
     Again {
@@ -223,22 +217,42 @@ pub enum Settlement {
     },
 }
 
-/// Records what became of a claimed write-back. `false` where another worker has it by now.
+/// Records what became of a claimed write-back, and what carries it where that was decided. `false` where another worker has it by now.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: Timestamp) -> Result<bool, StoreError> {
+pub fn settle(
+    conn: &mut Conn,
+    id: &str,
+    fence: &Fence,
+    how: &Settlement,
+    carrier: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
     let hit = match how {
-        Settlement::Written { remote_id, version, loss } => on_backend!(conn, c => diesel::update(row)
+        Settlement::Written { remote_id, version, loss, differences } => on_backend!(conn, c => diesel::update(row)
             .set((
                 writeback::state.eq("written"),
                 writeback::remote_id.eq(remote_id.as_deref()),
                 writeback::remote_version.eq(version.as_deref()),
                 writeback::loss.eq(loss),
+                writeback::differences.eq(differences.as_deref()),
                 writeback::failure.eq(None::<String>),
                 writeback::settled_at.eq(now.micros()),
             ))
+            .execute(c))?,
+        Settlement::Exported { file, loss } => on_backend!(conn, c => diesel::update(row)
+            .set((
+                writeback::state.eq("exported"),
+                writeback::remote_id.eq(file),
+                writeback::loss.eq(loss),
+                writeback::failure.eq(None::<String>),
+                writeback::settled_at.eq(now.micros()),
+            ))
+            .execute(c))?,
+        Settlement::Kept { why } => on_backend!(conn, c => diesel::update(row)
+            .set((writeback::state.eq("kept"), writeback::failure.eq(why), writeback::settled_at.eq(now.micros())))
             .execute(c))?,
         Settlement::Again { at, why } => on_backend!(conn, c => diesel::update(row)
             .set((writeback::state.eq("owed"), writeback::next_at.eq(at.micros()), writeback::failure.eq(why)))
@@ -260,6 +274,9 @@ pub fn settle(conn: &mut Conn, id: &str, fence: &Fence, how: &Settlement, now: T
             ))
             .execute(c))?,
     };
+    if let Some(carrier) = carrier.filter(|_| hit == 1) {
+        on_backend!(conn, c => diesel::update(writeback::table.find(id)).set(writeback::carrier.eq(carrier)).execute(c))?;
+    }
     Ok(hit == 1)
 }
 
@@ -286,7 +303,7 @@ pub fn next_due(conn: &mut Conn, ehr: &str) -> Result<Option<Timestamp>, StoreEr
     }
     const TEXT: &str = "SELECT MIN(w.next_at) AS at FROM writeback w WHERE w.ehr = $1 AND w.state IN ('owed', 'writing', 'unknown')
         AND w.next_at < 9223372036854775807 AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
-            AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807)";
+            AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807 AND (b.kind <> 'note' OR b.tries > 0))";
     let least: Least = match conn {
         Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?")).bind::<Text, _>(ehr).get_result(c)?,
         #[cfg(feature = "postgres")]

@@ -1,0 +1,153 @@
+//! What comes to be owed: the only place where rows of `writeback` are made. Everything here runs in the transaction that ends the
+//! attempt, records the answer or learns of the bounce.
+
+use diesel::prelude::*;
+use domain::Timestamp;
+
+use crate::store::attempts::Attempt;
+use crate::store::connection::{Conn, on_backend};
+use crate::store::error::StoreError;
+use crate::store::schema::{attempt, patient, writeback, writeback_item};
+
+/// What a finished attempt owes to the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Debt {
+    /// Nothing: it stays in the ledger.
+    Nothing,
+    /// A write-back of its own.
+    Original,
+    /// A line in the patient's note, which is written at this instant.
+    Line(Timestamp),
+}
+
+/// What a new row is.
+struct Kind<'a> {
+    name: &'a str,
+    /// What comes after the attempt's id.
+    suffix: String,
+    revision: i64,
+    due: Timestamp,
+}
+
+/// Writes down what a finished attempt owes.
+pub(in crate::store) fn owe(conn: &mut Conn, a: &Attempt, debt: Debt, now: Timestamp) -> Result<(), StoreError> {
+    match debt {
+        Debt::Nothing => Ok(()),
+        Debt::Original => add(conn, a, &Kind { name: "original", suffix: "0".to_owned(), revision: 0, due: now }, now).map(|_| ()),
+        Debt::Line(due) => add_line(conn, a, due, now),
+    }
+}
+
+/// Writes down that an answer is owed; `number` is the answer's within the attempt.
+pub(in crate::store) fn owe_answer(conn: &mut Conn, a: &Attempt, number: i64, now: Timestamp) -> Result<(), StoreError> {
+    add(conn, a, &Kind { name: "answer", suffix: format!("answer-{number}"), revision: number, due: now }, now).map(|_| ())
+}
+
+/// Writes down that a status of the Appointment that the attempt is about is to change, as the answer of that number asks for.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn owe_status_change(conn: &mut Conn, a: &Attempt, number: i64, now: Timestamp) -> Result<(), StoreError> {
+    add(conn, a, &Kind { name: "status-change", suffix: format!("status-{number}"), revision: number, due: now }, now).map(|_| ())
+}
+
+/// Writes down that what the chart says of an attempt is not true any more. Nothing is owed where the chart says nothing, nor where the
+/// original was never tried: it is composed from the attempt as it then is. Returns whether a correction is owed.
+pub(in crate::store) fn owe_correction(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<bool, StoreError> {
+    lane(conn, a)?;
+    let told: Vec<(String, i64)> = on_backend!(conn, c => writeback::table
+        .left_join(writeback_item::table.on(writeback_item::writeback.eq(writeback::id)))
+        .filter(writeback::attempt.eq(&a.id).and(writeback::kind.eq("original")).or(writeback_item::attempt.eq(&a.id)))
+        .select((writeback::state, writeback::tries))
+        .load(c))?;
+    if told.iter().all(|(state, tries)| (state == "owed" && *tries == 0) || state == "kept") {
+        return Ok(false);
+    }
+    let mine = writeback::table.filter(writeback::attempt.eq(&a.id)).filter(writeback::kind.eq("correction"));
+    let before: i64 = on_backend!(conn, c => mine.count().get_result(c))?;
+    let revision = before + 1;
+    add(conn, a, &Kind { name: "correction", suffix: format!("correction-{revision}"), revision, due: now }, now)
+}
+
+/// Locks the patient's lane, and tells the EHR and the last place in it.
+fn lane(conn: &mut Conn, a: &Attempt) -> Result<(String, i64), StoreError> {
+    use diesel::dsl::max;
+    let record = patient::table.find(a.patient).select(patient::ehr);
+    let ehr: String = match conn {
+        Conn::Sqlite(c) => record.first(c)?,
+        // Two that are owed by one patient at once must not take the same place in the lane.
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => record.for_update().first(c)?,
+    };
+    let last: Option<i64> =
+        on_backend!(conn, c => writeback::table.filter(writeback::patient.eq(a.patient)).select(max(writeback::number)).first(c))?;
+    Ok((ehr, last.unwrap_or(0)))
+}
+
+/// Adds a row at the end of the lane; `false` where it is there already.
+fn add(conn: &mut Conn, a: &Attempt, kind: &Kind<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let (ehr, last) = lane(conn, a)?;
+    let row = (
+        (
+            writeback::id.eq(format!("{}-{}", a.id, kind.suffix)),
+            writeback::attempt.eq(&a.id),
+            writeback::kind.eq(kind.name),
+            writeback::revision.eq(kind.revision),
+        ),
+        (writeback::ehr.eq(ehr), writeback::patient.eq(a.patient), writeback::number.eq(last + 1), writeback::state.eq("owed")),
+        (writeback::token.eq(0_i64), writeback::tries.eq(0_i64), writeback::next_at.eq(kind.due.micros()), writeback::loss.eq("[]")),
+        writeback::owed_at.eq(now.micros()),
+    );
+    let made = on_backend!(conn, c => diesel::insert_into(writeback::table).values(row).on_conflict_do_nothing().execute(c))?;
+    Ok(made == 1)
+}
+
+/// Adds a line to the note that is being collected, or begins one. A note that was claimed takes no more lines.
+fn add_line(conn: &mut Conn, a: &Attempt, due: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    lane(conn, a)?;
+    let open = writeback::table
+        .filter(writeback::patient.eq(a.patient))
+        .filter(writeback::kind.eq("note"))
+        .filter(writeback::state.eq("owed"))
+        .filter(writeback::tries.eq(0))
+        .filter(writeback::next_at.gt(now.micros()))
+        .select(writeback::id)
+        .order(writeback::number);
+    let open: Option<String> = match conn {
+        Conn::Sqlite(c) => open.first(c).optional()?,
+        // A claim skips what is locked, so a note cannot be written without the line that is being added.
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => open.for_update().first(c).optional()?,
+    };
+    let note = match open {
+        Some(id) => id,
+        None => {
+            add(conn, a, &Kind { name: "note", suffix: "note".to_owned(), revision: 0, due }, now)?;
+            format!("{}-note", a.id)
+        }
+    };
+    let item = (writeback_item::writeback.eq(note), writeback_item::attempt.eq(&a.id));
+    on_backend!(conn, c => diesel::insert_into(writeback_item::table).values(item).on_conflict_do_nothing().execute(c))?;
+    Ok(())
+}
+
+/// The attempts that notes tell of, by note, each note's in the order in which they were sent.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn items(conn: &mut Conn, notes: &[&str]) -> Result<std::collections::HashMap<String, Vec<Attempt>>, StoreError> {
+    let mut by_note = std::collections::HashMap::<String, Vec<Attempt>>::new();
+    if notes.is_empty() {
+        return Ok(by_note);
+    }
+    let rows: Vec<(String, Attempt)> = on_backend!(conn, c => writeback_item::table
+        .inner_join(attempt::table)
+        .filter(writeback_item::writeback.eq_any(notes))
+        .order((attempt::sent_at, attempt::id))
+        .select((writeback_item::writeback, Attempt::as_select()))
+        .load(c))?;
+    for (note, a) in rows {
+        by_note.entry(note).or_default().push(a);
+    }
+    Ok(by_note)
+}
