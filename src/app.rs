@@ -57,6 +57,7 @@ pub struct App {
     /// Who this process is, in leases.
     pub owner: Owner,
     random: Arc<Random>,
+    paces: crate::ehr::Paces,
 }
 
 /// Why the gateway could not be put together.
@@ -124,6 +125,7 @@ impl App {
             programs,
             channels,
             random,
+            paces: crate::ehr::Paces::default(),
         })
     }
 

@@ -81,6 +81,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.random) as Arc<dyn Entropy>,
             retry: Policy::default(),
+            paces: self.paces.clone(),
         })
     }
 

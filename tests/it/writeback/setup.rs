@@ -13,7 +13,7 @@ use fhir_engage::credentials::{MasterKey, keys};
 use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
-use fhir_engage::ehr::{Connection, Credential, Entropy, Parts, Profile};
+use fhir_engage::ehr::{Connection, Credential, Entropy, Parts, Paces, Profile};
 use fhir_engage::store::attempts::{self, Departure, Outcome, Plan, Verdict};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Fence, Term};
@@ -78,6 +78,7 @@ impl World {
             clock: clock.clone(),
             entropy: Arc::new(Counting(AtomicU64::new(0))),
             retry: Policy { tries: 1, base: Duration::ZERO, cap: Duration::ZERO, patience: Duration::ZERO },
+            paces: Paces::default(),
         };
         let connection = Connection::open(&profile, &parts).await.unwrap();
         let contract = Contract::full_r4().within(&stated(&connection.capability));
