@@ -2,15 +2,17 @@
 //!
 //! What a contract does not take is left out and told as a [`Loss`]; what would make the resource say something untrue is refused.
 
-use chrono::SecondsFormat;
+use chrono::{NaiveDate, SecondsFormat};
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use typed::codes::{ATTEMPT_SYSTEM, PROFILE_COMMUNICATION};
 use typed::{Communication, CommunicationStatus, Concept, Identifier, Invalid, Payload, Reference, printable};
 
 use super::contract::{Carrier, Contract, Element, PayloadShape, Status};
+use super::deed::Deed;
 use super::meaning::{Meaning, meaning, medium};
 use super::status::{failure_code, status};
+use crate::store::answers::Answer;
 use crate::store::attempts::Attempt;
 
 /// Who writes: the same for all write-backs of an installation.
@@ -30,7 +32,53 @@ impl Site {
     }
 }
 
-/// What a Communication is made from. Its `Debug` shows no message: `Attempt` holds it compressed, and so is `message` left out.
+/// Where something that we wrote is in the EHR.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What carried it.
+    pub carrier: Carrier,
+    /// Its logical id; the file's name for an export.
+    pub id: String,
+    /// Its version, where it is known.
+    pub version: Option<String>,
+}
+
+/// What is to be told of an attempt.
+#[derive(Clone, Copy)]
+pub enum Telling<'a> {
+    /// How it went.
+    Original,
+    /// What the patient answered.
+    Answer {
+        /// The answer.
+        answer: &'a Answer,
+        /// Its words, where they are kept.
+        text: Option<&'a str>,
+        /// Where the original is, where it was written.
+        original: Option<&'a Told>,
+    },
+    /// That what was told is not true any more: a late bounce. The attempt is as it is now.
+    Correction {
+        /// Where the original is, where it was written.
+        original: Option<&'a Told>,
+        /// What was sent then, where it is kept.
+        kept: Option<&'a [u8]>,
+    },
+    /// One note of a day's attempts.
+    Note {
+        /// The day, where the patient lives.
+        day: NaiveDate,
+        /// The attempts, in the order in which they were sent.
+        attempts: &'a [Attempt],
+    },
+    /// That the status of the Appointment is to change, as the patient asked for.
+    StatusChange {
+        /// The answer that asks for it.
+        answer: &'a Answer,
+    },
+}
+
+/// What a write-back is made from. It has no `Debug`: it holds a patient's words.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
     /// The finished attempt.
@@ -39,6 +87,10 @@ pub struct Subject<'a> {
     pub patient: &'a str,
     /// The words that were sent; needed only where the contract wants them.
     pub message: Option<&'a str>,
+    /// The write-back's key, unique within the site's namespace: by it it is found again.
+    pub key: &'a str,
+    /// What is to be told.
+    pub telling: Telling<'a>,
 }
 
 /// Something that this EHR's chart will not show.
@@ -50,21 +102,15 @@ pub struct Loss {
     pub why: String,
 }
 
-/// A resource, ready to go.
-#[derive(Clone, PartialEq, Eq)]
+/// A write-back, ready to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composed {
     /// What carries it.
     pub carrier: Carrier,
-    /// R4 JSON.
-    pub bytes: Vec<u8>,
+    /// What is to be done.
+    pub deed: Deed,
     /// What could not be carried.
     pub losses: Vec<Loss>,
-}
-
-impl std::fmt::Debug for Composed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Composed").field("bytes", &self.bytes.len()).field("losses", &self.losses).finish()
-    }
 }
 
 /// Why nothing could be composed. For a person: the row is refused with it.
@@ -93,6 +139,9 @@ pub enum ComposeError {
 /// [`ComposeError`], where nothing true and valid can be said.
 pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Result<Composed, ComposeError> {
     let a = subject.attempt;
+    if !matches!(subject.telling, Telling::Original) {
+        return Err(ComposeError::NotTaken);
+    }
     let (code, reason) = status(a).ok_or(ComposeError::NotFinished)?;
     if !contract.chain.contains(&Carrier::Communication) {
         return Err(ComposeError::NotTaken);
@@ -115,7 +164,8 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
         } else {
             Vec::new()
         },
-        identifier: fit.list(Element::Identifier, vec![Identifier { system: site.identifier_system.clone(), value: a.id.clone() }]),
+        identifier: fit
+            .list(Element::Identifier, vec![Identifier { system: site.identifier_system.clone(), value: subject.key.to_owned() }]),
         based_on: fit.list(Element::BasedOn, plan),
         status_reason: fit.one(Element::StatusReason, reason),
         category: vec![meaning.category.into()],
@@ -130,7 +180,8 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
         note: fit.list(Element::Note, notes(a)),
         ..Communication::new(coded(code))
     };
-    Ok(Composed { carrier: Carrier::Communication, bytes: typed::communication(&communication)?, losses: fit.losses })
+    let deed = Deed::Create { bytes: typed::communication(&communication)? };
+    Ok(Composed { carrier: Carrier::Communication, deed, losses: fit.losses })
 }
 
 /// Leaves out what the contract does not take, and remembers it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::Timestamp;
 use domain::model::Phi;
 
-use super::compose::{Site, Subject, compose};
+use super::compose::{Site, Subject, Telling, compose};
 use super::contract::{Contract, PayloadShape};
 use super::push::Letter;
 use super::task::Ended;
@@ -29,7 +29,7 @@ impl Letters {
             .map(|claim| {
                 let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
                 let message = self.message(attempt.message.as_deref())?;
-                let subject = Subject { attempt, patient, message: message.as_deref() };
+                let subject = Subject { attempt, patient, message: message.as_deref(), key: &attempt.id, telling: Telling::Original };
                 Ok(self.letter(&claim, &subject).map_err(|why| refused(claim, why)))
             })
             .collect()
@@ -57,10 +57,10 @@ impl Letters {
             id: claim.row.id.clone(),
             carrier: composed.carrier,
             system: self.site.identifier_system.clone(),
-            value: subject.attempt.id.clone(),
+            value: subject.key.to_owned(),
             patient: subject.patient.to_owned(),
             sent: subject.attempt.sent_at.map(Timestamp::from_micros),
-            body: composed.bytes,
+            deed: composed.deed,
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
             unclear: claim.unclear,
             tries: claim.row.tries,

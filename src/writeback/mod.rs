@@ -7,6 +7,7 @@
 pub mod chart;
 pub mod compose;
 pub mod contract;
+pub mod deed;
 pub mod explain;
 mod letters;
 mod meaning;
@@ -16,8 +17,9 @@ mod status;
 pub mod task;
 
 pub use chart::stated;
-pub use compose::{Site, Subject, compose};
+pub use compose::{Composed, Loss, Site, Subject, Telling, Told, compose};
 pub use contract::Contract;
+pub use deed::Deed;
 pub use task::{Options, Report, Stage, run};
 
 #[cfg(test)]

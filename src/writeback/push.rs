@@ -8,6 +8,7 @@ use domain::{Clock, Timestamp};
 
 use super::chart::{Chart, Created, Remote, SearchFailed};
 use super::contract::{Carrier, Contract, Finder, Terms};
+use super::deed::Deed;
 use super::settle::{Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
 
@@ -29,8 +30,8 @@ pub struct Letter {
     pub patient: String,
     /// When the message was sent, a FHIR instant in UTC; for searches by patient and time.
     pub sent: Option<Timestamp>,
-    /// The Communication.
-    pub body: Vec<u8>,
+    /// What is to be done.
+    pub deed: Deed,
     /// What could not be carried, JSON.
     pub loss: String,
     /// An earlier try may have reached the EHR.
@@ -63,11 +64,13 @@ pub struct Pushed {
 
 /// Brings one write-back to the EHR.
 pub async fn push<C: Chart>(chart: &C, contract: &Contract, letter: &Letter, clock: &dyn Clock) -> Pushed {
-    let (Some(resource_type), Some(terms)) = (letter.carrier.resource_type(), contract.terms(letter.carrier)) else {
+    let (Some(resource_type), Some(terms), Some(body)) =
+        (letter.carrier.resource_type(), contract.terms(letter.carrier), letter.deed.bytes())
+    else {
         let why = format!("not-taken: nothing here writes by {}", letter.carrier.as_str());
         return Pushed { settlement: Settlement::Refused { why }, signal: Signal::Fine };
     };
-    let try_ = Try { chart, contract, terms, resource_type, letter, clock };
+    let try_ = Try { chart, contract, terms, resource_type, body, letter, clock };
     if letter.unclear {
         return try_.settle_first().await;
     }
@@ -90,6 +93,7 @@ struct Try<'a, C> {
     contract: &'a Contract,
     terms: &'a Terms,
     resource_type: &'a str,
+    body: &'a [u8],
     letter: &'a Letter,
     clock: &'a dyn Clock,
 }
@@ -116,7 +120,7 @@ impl<C: Chart> Try<'_, C> {
 
     async fn create(&self) -> Pushed {
         let condition = self.terms.creates_conditionally().then(|| self.condition());
-        match self.chart.create(self.resource_type, self.letter.body.clone(), condition.as_deref()).await {
+        match self.chart.create(self.resource_type, self.body.to_vec(), condition.as_deref()).await {
             Created::Stored(remote) if remote.id.is_some() => self.written(remote),
             // Stored, and the answer does not say under which id.
             Created::Stored(remote) => match self.look_anywhere().await {

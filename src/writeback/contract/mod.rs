@@ -31,11 +31,14 @@ pub enum Carrier {
     Export,
     /// Nothing: it stays in the ledger, by the contract's word.
     Ledger,
+    /// A change of an Appointment's status. Not of a chain: it carries only that.
+    #[serde(skip)]
+    Appointment,
 }
 
 impl Carrier {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Communication, Self::DocumentReference, Self::Route, Self::Export, Self::Ledger];
+    pub const ALL: [Self; 6] = [Self::Communication, Self::DocumentReference, Self::Route, Self::Export, Self::Ledger, Self::Appointment];
 
     /// As written in contracts and in the store.
     #[must_use]
@@ -46,6 +49,7 @@ impl Carrier {
             Self::Route => "route",
             Self::Export => "export",
             Self::Ledger => "ledger",
+            Self::Appointment => "appointment",
         }
     }
 
@@ -55,12 +59,13 @@ impl Carrier {
         Self::ALL.into_iter().find(|c| c.as_str() == text)
     }
 
-    /// The FHIR resource type that it creates, where it creates one.
+    /// The FHIR resource type that it writes, where it writes one.
     #[must_use]
     pub const fn resource_type(self) -> Option<&'static str> {
         match self {
             Self::Communication => Some("Communication"),
             Self::DocumentReference => Some("DocumentReference"),
+            Self::Appointment => Some("Appointment"),
             Self::Route | Self::Export | Self::Ledger => None,
         }
     }
@@ -149,13 +154,13 @@ impl Contract {
         }
     }
 
-    /// How a carrier is written and found again; `None` for one that is no resource.
+    /// How a carrier is written and found again; `None` for one that creates no resource.
     #[must_use]
     pub const fn terms(&self, carrier: Carrier) -> Option<&Terms> {
         match carrier {
             Carrier::Communication => Some(&self.communication),
             Carrier::DocumentReference => Some(&self.document_reference),
-            Carrier::Route | Carrier::Export | Carrier::Ledger => None,
+            Carrier::Route | Carrier::Export | Carrier::Ledger | Carrier::Appointment => None,
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::attempt;
 use crate::store::attempts::Attempt;
-use crate::writeback::compose::{ComposeError, Composed, Site, Subject, compose};
+use crate::writeback::compose::{ComposeError, Composed, Site, Subject, Telling, compose};
 use crate::writeback::contract::{Contract, Element, MediumCodes, Override, PayloadShape, Status};
 
 fn site() -> Site {
@@ -16,14 +16,15 @@ fn site() -> Site {
 }
 
 fn composed(a: &Attempt, contract: &Contract) -> Result<Composed, ComposeError> {
-    let subject = Subject { attempt: a, patient: "p-1001", message: Some("Hello Ada,\nreply C to confirm.") };
+    let subject =
+        Subject { attempt: a, patient: "p-1001", message: Some("Hello Ada,\nreply C to confirm."), key: &a.id, telling: Telling::Original };
     compose(&subject, &site(), contract)
 }
 
 fn value(a: &Attempt, contract: &Contract) -> Value {
     let composed = composed(a, contract).unwrap();
-    typed::parse_strict(&composed.bytes).unwrap();
-    serde_json::from_slice(&composed.bytes).unwrap()
+    typed::parse_strict(composed.deed.bytes().unwrap()).unwrap();
+    serde_json::from_slice(composed.deed.bytes().unwrap()).unwrap()
 }
 
 /// One of each kind that programs and channels can bring about.
@@ -166,7 +167,7 @@ fn what_a_contract_does_not_take_is_left_out_and_told() {
     for element in Element::ALL {
         let word = Override { leave_out: [element].into(), ..Override::default() };
         let composed = composed(&a, &Contract::full_r4().with(&word)).unwrap();
-        let c: Value = serde_json::from_slice(&composed.bytes).unwrap();
+        let c: Value = serde_json::from_slice(composed.deed.bytes().unwrap()).unwrap();
         let told: Vec<&str> = composed.losses.iter().map(|l| l.element.as_str()).collect();
         // This attempt is about an appointment, answers nothing, and has nothing to note.
         use Element::{BasedOn, InResponseTo, Note, PartOf, ReasonCode, Received};
@@ -176,7 +177,7 @@ fn what_a_contract_does_not_take_is_left_out_and_told() {
     }
     assert_eq!(composed(&a, &Contract::full_r4()).unwrap().losses, []);
     let text = Contract::full_r4().with(&Override { payload: Some(PayloadShape::Text), ..Override::default() });
-    let silent = Subject { attempt: &a, patient: "p-1001", message: Some(" \u{7} ") };
+    let silent = Subject { attempt: &a, patient: "p-1001", message: Some(" \u{7} "), key: "s1", telling: Telling::Original };
     assert_eq!(compose(&silent, &site(), &text).unwrap().losses[0].element, "payload");
 }
 
@@ -199,8 +200,10 @@ fn what_cannot_be_said_truly_is_refused() {
 fn another_namespace_does_not_claim_the_profile_that_fixes_ours() {
     let a = attempt("s1", "delivered");
     let site = Site { identifier_system: "urn:oid:1.2.3".to_owned(), ..site() };
-    let composed = compose(&Subject { attempt: &a, patient: "p", message: None }, &site, &Contract::full_r4()).unwrap();
-    let c: Value = serde_json::from_slice(&composed.bytes).unwrap();
+    let composed =
+        compose(&Subject { attempt: &a, patient: "p", message: None, key: "s1", telling: Telling::Original }, &site, &Contract::full_r4())
+            .unwrap();
+    let c: Value = serde_json::from_slice(composed.deed.bytes().unwrap()).unwrap();
     assert_eq!((c.get("meta"), &c["identifier"][0]["system"]), (None, &json!("urn:oid:1.2.3")));
 }
 
@@ -222,9 +225,9 @@ proptest! {
         let a = Attempt { outcome: Some(outcome), action, channel, failure, about, language, sent_at, ..attempt("s1", "") };
         let payload = [PayloadShape::Text, PayloadShape::Summary, PayloadShape::Template][usize::from(shape)];
         let contract = Contract::full_r4().with(&Override { payload: Some(payload), ..Override::default() });
-        let subject = Subject { attempt: &a, patient: "p-1", message: Some(&message) };
+        let subject = Subject { attempt: &a, patient: "p-1", message: Some(&message), key: "s1", telling: Telling::Original };
         if let Ok(done) = compose(&subject, &Site::named(&site_name), &contract) {
-            prop_assert!(typed::parse_strict(&done.bytes).is_ok());
+            prop_assert!(typed::parse_strict(done.deed.bytes().unwrap()).is_ok());
         }
     }
 }

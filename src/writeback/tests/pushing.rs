@@ -10,6 +10,7 @@ use domain::{Clock as _, Timestamp};
 use crate::store::writebacks::Settlement;
 use crate::writeback::chart::{Chart, Created, Match, Matches, Remote, SearchFailed};
 use crate::writeback::contract::{Carrier, Contract, Finder, KeyPlace};
+use crate::writeback::deed::Deed;
 use crate::writeback::push::{Letter, Pushed, Signal, push};
 
 const NOW: i64 = 1_795_424_400_000_000;
@@ -43,7 +44,7 @@ fn letter(unclear: bool, tries: i64) -> Letter {
         value: "a1".to_owned(),
         patient: "p1".to_owned(),
         sent: Some(Timestamp::from_micros(NOW)),
-        body: b"{}".to_vec(),
+        deed: Deed::Create { bytes: b"{}".to_vec() },
         loss: "[]".to_owned(),
         unclear,
         tries,

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use domain::Clock as _;
 use fhir_engage::store::writebacks;
 use fhir_engage::store::{Lane, StoreError};
-use fhir_engage::writeback::{Site, Subject, compose};
+use fhir_engage::writeback::{Site, Subject, Telling, compose};
 
 use sandbox::{Fault, FaultKind};
 
@@ -26,8 +26,13 @@ fn arrive(world: &World, claimed: &writebacks::Claimed) {
     let attempt = claimed.row.attempt.clone();
     let subjects = world.store.read_blocking(|conn| writebacks::subjects(conn, &[attempt.as_str()])).unwrap();
     let (a, patient) = &subjects[&attempt];
-    let composed = compose(&Subject { attempt: a, patient, message: None }, &Site::named("Main Street Clinic"), &world.contract).unwrap();
-    let mut resource: serde_json::Value = serde_json::from_slice(&composed.bytes).unwrap();
+    let composed = compose(
+        &Subject { attempt: a, patient, message: None, key: &a.id, telling: Telling::Original },
+        &Site::named("Main Street Clinic"),
+        &world.contract,
+    )
+    .unwrap();
+    let mut resource: serde_json::Value = serde_json::from_slice(composed.deed.bytes().unwrap()).unwrap();
     resource["id"] = format!("late-{attempt}").into();
     world.sandbox.load([resource.to_string()]).unwrap();
 }
