@@ -332,7 +332,7 @@ impl Searching {
     /// Which sets are asked for, where none of them is given.
     pub(crate) fn lacking(&self, pairs: &[(String, String)]) -> Option<String> {
         let given = |wanted: &&str| pairs.iter().any(|(name, value)| !value.is_empty() && name.split(':').next() == Some(*wanted));
-        if self.required.is_empty() || self.required.iter().any(|set| set.iter().all(|name| given(name))) {
+        if self.required.is_empty() || self.required.iter().any(|set| set.iter().all(given)) {
             return None;
         }
         let sets: Vec<String> = self.required.iter().map(|set| set.join(" with ")).collect();
