@@ -1,5 +1,5 @@
-//! Whether a resource carries a text, wherever it stands: in a string, inside an attachment's base64 data, or in the Binary that it refers to.
-//! For counting by a key of ours that a flavour left no element for.
+//! Whether a resource carries a text, wherever it stands: in a string, inside an attachment's base64 data, or in the Binary that it refers
+//! to. For counting by a key of ours that a flavour left no element for.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

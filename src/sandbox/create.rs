@@ -1,6 +1,6 @@
-//! Creates and what a create or update is made of: what is asked of it, what is dropped, what the server adds, the condition, and the faults that
-//! strike a create before, while and after it is done. Owns the creates that are done late. Updates and the other interactions are in
-//! `interactions`; the rules themselves are tables of `flavour`.
+//! Creates and what a create or update is made of: what is asked of it, what is dropped, what the server adds, the condition, and the
+//! faults that strike a create before, while and after it is done. Owns the creates that are done late. Updates and the other interactions
+//! are in `interactions`; the rules themselves are tables of `flavour`.
 
 use std::sync::{Mutex, PoisonError};
 

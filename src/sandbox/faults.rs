@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault")]
 pub enum FaultKind {
-    /// 429 as text/plain on any request, that for a token included, with this `Retry-After` as it stands (seconds, a date, or nonsense), or without one.
+    /// 429 as text/plain on any request, that for a token included, with this `Retry-After` as it stands (seconds, a date, or nonsense), or
+    /// without one.
     TooManyRequests {
         /// The header's value.
         #[serde(default)]
@@ -81,8 +82,9 @@ pub enum FaultKind {
         /// Milliseconds.
         millis: u64,
     },
-    /// The connection is closed without an answer at once, and the create done only when the sandbox's clock has moved on by so much: before
-    /// the first request or look from inside at or after that instant. Its rules and its condition are judged then. A stop forgets it.
+    /// The connection is closed without an answer at once, and the create done only when the sandbox's clock has moved on by so much:
+    /// before the first request or look from inside at or after that instant. Its rules and its condition are judged then. A stop forgets
+    /// it.
     AppliedLate {
         /// Milliseconds.
         millis: u64,
@@ -101,13 +103,13 @@ pub enum FaultKind {
     },
     /// The token ends just before a create, update, patch or delete: 401, nothing is done, and every token given out is void.
     TokenExpiredAtCreate,
-    /// A connection is closed as soon as it is there, before anything is read from it. The client is connected, and then sees an end or a reset
-    /// without a byte of answer, as with [`Self::CreateLost`]; it cannot see that nothing was read. (A port that nobody listens on is the only
-    /// thing that refuses so that the client knows.) It strikes connections and not requests: plant it without method and path, and mind that a
-    /// client with an open connection makes no new one. The request log shows nothing.
+    /// A connection is closed as soon as it is there, before anything is read from it. The client is connected, and then sees an end or a
+    /// reset without a byte of answer, as with [`Self::CreateLost`]; it cannot see that nothing was read. (A port that nobody listens on is
+    /// the only thing that refuses so that the client knows.) It strikes connections and not requests: plant it without method and path,
+    /// and mind that a client with an open connection makes no new one. The request log shows nothing.
     ClosedAtAccept,
-    /// The answer breaks off: status, headers and half of the body, then the connection is reset. What was asked is done. Strikes answers with
-    /// a body.
+    /// The answer breaks off: status, headers and half of the body, then the connection is reset. What was asked is done. Strikes answers
+    /// with a body.
     ResetMidBody,
     /// 403 on every interaction with the type.
     RefuseType,

@@ -1,6 +1,6 @@
 //! A pretend EHR, written from the FHIR R4 and SMART specifications: R4 search with paging, conditional create, SMART Backend Services, a
-//! synthetic population, durable data, faults planted by name, and the flavours of vendors' servers. For the demo, tests and benches; it imports nothing of the gateway, so
-//! the two cannot share a mistake.
+//! synthetic population, durable data, faults planted by name, and the flavours of vendors' servers. For the demo, tests and benches; it
+//! imports nothing of the gateway, so the two cannot share a mistake.
 //!
 //! ```no_run
 //! # async fn example(clock: sandbox::Clock, key: sandbox::Client) -> Result<(), Box<dyn std::error::Error>> {

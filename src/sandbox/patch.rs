@@ -1,5 +1,5 @@
-//! JSON Patch (RFC 6902, R4 http "patch") on the few elements that a flavour lets be changed, which is the status of an appointment. Owns what a
-//! patch document must be like and which changes of status are allowed. Changes nothing itself: it answers the patched resource.
+//! JSON Patch (RFC 6902, R4 http "patch") on the few elements that a flavour lets be changed, which is the status of an appointment. Owns
+//! what a patch document must be like and which changes of status are allowed. Changes nothing itself: it answers the patched resource.
 
 use serde_json::{Map, Value};
 

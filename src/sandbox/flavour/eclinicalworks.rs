@@ -1,5 +1,5 @@
-//! eClinicalWorks, by its CapabilityStatement: no Communication, no Appointment. Writing a document needs a contract, so a create is forbidden
-//! and not merely unknown.
+//! eClinicalWorks, by its CapabilityStatement: no Communication, no Appointment. Writing a document needs a contract, so a create is
+//! forbidden and not merely unknown.
 
 use super::{BY_OWN_ROW, Manner, READ, SAYS_NOTHING, Searching, Served, Unknown};
 

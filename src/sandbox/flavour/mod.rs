@@ -1,6 +1,6 @@
-//! How the servers of the vendors differ, as tables: what each serves, which searches it takes, what it asks of a create and what it keeps of
-//! it. Owns the vocabulary of these tables and the way from a name to its table; a file each holds a vendor's. It decides nothing by itself:
-//! `ehr`, `create`, `patch`, `searchset` and `capability` read it, so what the sandbox states and what it does cannot part.
+//! How the servers of the vendors differ, as tables: what each serves, which searches it takes, what it asks of a create and what it keeps
+//! of it. Owns the vocabulary of these tables and the way from a name to its table; a file each holds a vendor's. It decides nothing by
+//! itself: `ehr`, `create`, `patch`, `searchset` and `capability` read it, so what the sandbox states and what it does cannot part.
 //!
 //! The tables follow the vendors' captured CapabilityStatements and their published pages. Only what a write-back meets is the vendor's:
 //! Communication, DocumentReference, Provenance, Binary, and the interactions of Appointment. Every other type is read and searched as in
@@ -332,7 +332,7 @@ impl Searching {
     /// Which sets are asked for, where none of them is given.
     pub(crate) fn lacking(&self, pairs: &[(String, String)]) -> Option<String> {
         let given = |wanted: &&str| pairs.iter().any(|(name, value)| !value.is_empty() && name.split(':').next() == Some(*wanted));
-        if self.required.is_empty() || self.required.iter().any(|set| set.iter().all(|name| given(name))) {
+        if self.required.is_empty() || self.required.iter().any(|set| set.iter().all(given)) {
             return None;
         }
         let sets: Vec<String> = self.required.iter().map(|set| set.join(" with ")).collect();

@@ -1,5 +1,5 @@
-//! What servers that take notes ask of a DocumentReference: the elements of US Core's write of a clinical note (US Core 9, "Writing clinical
-//! notes"), which are the required ones of its DocumentReference profile with the note inside.
+//! What servers that take notes ask of a DocumentReference: the elements of US Core's write of a clinical note (US Core 9, "Writing
+//! clinical notes"), which are the required ones of its DocumentReference profile with the note inside.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

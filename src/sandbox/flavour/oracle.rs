@@ -1,9 +1,10 @@
-//! Oracle Health Millennium, by its CapabilityStatement and its pages on Communication, Appointment and DocumentReference. A Communication is
-//! a message among staff. Of the vendor's patch operations only those on the status of an appointment are here.
+//! Oracle Health Millennium, by its CapabilityStatement and its pages on Communication, Appointment and DocumentReference. A Communication
+//! is a message among staff. Of the vendor's patch operations only those on the status of an appointment are here.
 //!
 //! Its pages say of elements that it does not know that they "are ignored, or can cause errors": here they are ignored, and the fault
-//! `RefusesUnsupported` is the other half. They also say that a search by category, recipient and received needs `-email-status`; here it may
-//! be left out, and the fault `RequiresParameter` is the strict half. A new message's e-mail status is `in-progress`: the pages do not say.
+//! `RefusesUnsupported` is the other half. They also say that a search by category, recipient and received needs `-email-status`; here it
+//! may be left out, and the fault `RequiresParameter` is the strict half. A new message's e-mail status is `in-progress`: the pages do not
+//! say.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,5 @@
-//! Veradigm, by its CapabilityStatement of 4.22: no Communication, no Appointment; documents are created and updated, and nothing has a version.
+//! Veradigm, by its CapabilityStatement of 4.22: no Communication, no Appointment; documents are created and updated, and nothing has a
+//! version.
 
 use super::note::NOTE;
 use super::{BY_OWN_ROW, CREATE_UPDATE, Manner, READ, SAYS_NOTHING, Searching, Served, Stated, Unknown};

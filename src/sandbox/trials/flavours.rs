@@ -10,13 +10,15 @@ pub(super) fn speaking(flavour: Flavour) -> Sandbox {
     sandbox
 }
 
+const NOTES: &str = "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category";
+
 pub(super) fn note(key: &str) -> Value {
     json!({
         "resourceType": "DocumentReference",
         "identifier": [{ "system": "urn:attempts", "value": key }],
         "status": "current",
         "type": { "coding": [{ "system": "http://loinc.org", "code": "34109-9" }] },
-        "category": [{ "coding": [{ "system": "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category", "code": "clinical-note" }] }],
+        "category": [{ "coding": [{ "system": NOTES, "code": "clinical-note" }] }],
         "subject": { "reference": "Patient/pat-000001" },
         "date": "2026-11-23T15:00:00Z",
         "content": [{ "attachment": { "contentType": "text/plain", "data": STANDARD.encode(format!("reminded, ref {key}")) } }],
@@ -34,7 +36,9 @@ pub(super) fn message(key: &str) -> Value {
         "topic": { "text": format!("Outreach {key}") },
         "recipient": [{ "reference": "Group/pool-1" }],
         "sender": { "reference": "Practitioner/prac-01" },
-        "payload": [{ "contentAttachment": { "contentType": "text/plain; charset=utf-8", "data": STANDARD.encode(format!("told about {key}")) } }],
+        "payload": [{ "contentAttachment": {
+            "contentType": "text/plain; charset=utf-8", "data": STANDARD.encode(format!("told about {key}")),
+        } }],
     })
 }
 

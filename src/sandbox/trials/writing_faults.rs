@@ -95,8 +95,10 @@ fn a_token_may_end_just_before_a_write() {
 
 #[test]
 fn a_connection_closed_at_accept_does_nothing_and_is_not_logged() {
-    let sandbox = planted(FaultKind::ClosedAtAccept);
-    assert!(create(&sandbox, "a").is_none());
+    let sandbox = open();
+    sandbox.plant(Fault::new(FaultKind::ClosedAtAccept).times(50));
+    // The request may be in the system's hands before the connection is closed.
+    assert!((0..50).all(|_| create(&sandbox, "a").is_none()));
     assert_eq!((sandbox.count("Communication"), sandbox.request_log()), (0, vec![]));
     assert_eq!(create(&sandbox, "a").unwrap().status, 201);
     assert_eq!(sandbox.unused_faults(), []);
