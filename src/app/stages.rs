@@ -183,15 +183,18 @@ impl App {
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
         let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
         contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
+        let client = connection.client.clone().writing(writeback::needs(&contract));
         let contract = Arc::new(contract);
+        let ways = writeback::Ways { route: None, export: Some(writeback::Folder::new(&self.data.join("export"), ehr.as_str())) };
         let site = Arc::new(writeback::Site::named(&self.config.site.name));
         let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
         let stage = writeback::Stage {
             store: &self.store,
             clock: self.clock.as_ref(),
             ehr: ehr.as_str(),
-            chart: &connection.client,
+            chart: &client,
             contract: &contract,
+            ways: &ways,
             site: &site,
             fence: lease.fence(),
             term: lease.term(),

@@ -15,6 +15,7 @@ use super::create::{self, CreateOutcome};
 use super::date::Skew;
 use super::discovery::under;
 use super::error::EhrError;
+use super::pace::Pacing;
 use super::retry::{Class, Intent, Policy};
 use super::search::{Entry, Pages, Search};
 use super::wire::Wire;
@@ -90,10 +91,10 @@ impl Client {
         self
     }
 
-    /// How long a request that is made now would wait for its turn; `None` where the EHR may be asked as fast as it goes.
+    /// How it stands with turns to ask; `None` where the EHR may be asked as fast as it goes.
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
-        self.wire.pace.wait()
+    pub fn pacing(&self) -> Option<Pacing> {
+        self.wire.pace.pacing()
     }
 
     /// The FHIR base.

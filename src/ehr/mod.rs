@@ -26,7 +26,7 @@ pub use client::{Client, ReadOutcome};
 pub use connection::{ConnectError, Connection, Credential, Parts};
 pub use create::{CreateOutcome, Refusal, Written};
 pub use error::EhrError;
-pub use pace::{Pace, Paces, Rate};
+pub use pace::{Paces, Pacing, Rate};
 pub use profile::Profile;
 pub use search::{Entry, Page, Pages, Search};
 

@@ -69,6 +69,15 @@ impl Turns {
     }
 }
 
+/// How it stands with turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pacing {
+    /// How long whoever asks now would wait.
+    pub wait: Duration,
+    /// From turn to turn.
+    pub distance: Duration,
+}
+
 /// How long an EHR is left alone that throttles and does not say for how long: until its next minute begins, since that is when the
 /// counts of those that behave so begin anew, and up to five seconds more.
 #[must_use]
@@ -115,11 +124,11 @@ impl Pace {
         }
     }
 
-    /// How long whoever asks now would wait for a turn; `None` where there is no rate.
+    /// How it stands with turns; `None` where there is no rate.
     #[must_use]
-    pub fn wait(&self) -> Option<Duration> {
+    pub fn pacing(&self) -> Option<Pacing> {
         let now = self.zero.elapsed();
-        self.state().turns.as_ref().map(|(_, turns)| turns.wait(now))
+        self.state().turns.as_ref().map(|(_, turns)| Pacing { wait: turns.wait(now), distance: turns.distance })
     }
 
     /// Nothing is to be asked before an instant.
@@ -218,13 +227,17 @@ mod tests {
         let other = paces.of(&base("https://e.org/other"), None);
         let begun = Instant::now();
         for n in 0..20 {
-            if n % 2 == 0 { one.turn().await } else { same.turn().await }
+            if n % 2 == 0 {
+                one.turn().await
+            } else {
+                same.turn().await
+            }
             other.turn().await;
         }
         let took = begun.elapsed();
         assert!(took >= Duration::from_micros(19 * 10_200), "{took:?}");
-        assert_eq!((other.wait(), one.wait().is_some()), (None, true));
-        assert_eq!(paces.of(&base("https://e.org/r4"), None).wait(), None, "the latest profile counts");
+        assert_eq!((other.pacing(), one.pacing().is_some()), (None, true));
+        assert_eq!(paces.of(&base("https://e.org/r4"), None).pacing(), None, "the latest profile counts");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use domain::Timestamp;
 use domain::model::Phi;
 
 use super::compose::{Site, Subject, Telling, compose};
-use super::contract::{Contract, PayloadShape};
+use super::contract::{Carrier, Contract, PayloadShape};
 use super::push::Letter;
 use super::task::Ended;
 use crate::store::writebacks::{self, Claimed, Settlement};
@@ -56,10 +56,12 @@ impl Letters {
         Ok(Letter {
             id: claim.row.id.clone(),
             carrier: composed.carrier,
+            tried: claim.row.carrier.as_deref().and_then(Carrier::parse),
             system: self.site.identifier_system.clone(),
             value: subject.key.to_owned(),
             patient: subject.patient.to_owned(),
             sent: subject.attempt.sent_at.map(Timestamp::from_micros),
+            since: Timestamp::from_micros(claim.row.owed_at),
             deed: composed.deed,
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
             unclear: claim.unclear,

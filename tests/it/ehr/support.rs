@@ -89,7 +89,8 @@ impl World {
             timeout_secs: Some(5),
             ..Profile::default()
         };
-        let parts = Parts { credential, clock: clock.clone(), entropy: Arc::new(Counting::default()), retry: quick(), paces: Paces::default() };
+        let parts =
+            Parts { credential, clock: clock.clone(), entropy: Arc::new(Counting::default()), retry: quick(), paces: Paces::default() };
         Self { ehr, clock, profile, parts }
     }
 
