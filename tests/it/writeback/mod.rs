@@ -1,6 +1,8 @@
 //! Write-back against the sandbox EHR, on both engines: counted in the EHR, which is the only count that matters.
 
 mod crashes;
+mod deeds;
 mod faults;
 mod lanes;
+mod pace;
 mod setup;

@@ -13,7 +13,7 @@ use fhir_engage::credentials::{MasterKey, keys};
 use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
-use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Profile};
+use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Profile, Rate};
 use fhir_engage::store::attempts::{self, Departure, Outcome, Plan, Verdict};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Fence, Term};
@@ -47,6 +47,8 @@ pub struct World {
     pub contract: Contract,
     pub options: Options,
     pub ways: Ways,
+    profile: Profile,
+    parts: Parts,
     /// Patients that were added so far.
     patients: BTreeSet<String>,
     _db: Database,
@@ -88,7 +90,25 @@ impl World {
             "the sandbox is a full R4 server: {contract:?}"
         );
         let options = Options { hold: TimeDelta::seconds(10), breaker: 1_000, ..Options::default() };
-        Self { store: db.store(), sandbox, clock, connection, contract, options, ways: Ways::default(), patients: BTreeSet::new(), _db: db }
+        Self {
+            store: db.store(),
+            sandbox,
+            clock,
+            connection,
+            contract,
+            options,
+            ways: Ways::default(),
+            profile,
+            parts,
+            patients: BTreeSet::new(),
+            _db: db,
+        }
+    }
+
+    /// Connects anew, as an EHR that allows so many requests a second.
+    pub async fn pace(&mut self, rate: Option<Rate>) {
+        self.profile.requests_per_second = rate;
+        self.connection = Connection::open(&self.profile, &self.parts).await.unwrap();
     }
 
     /// An attempt at a patient that ended as delivered, so that a Communication is owed.
