@@ -16,6 +16,7 @@ pub mod error;
 pub mod profile;
 pub mod retry;
 pub mod search;
+pub mod vendor;
 mod wire;
 
 pub use capability::Capability;
