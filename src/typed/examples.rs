@@ -107,20 +107,34 @@ fn answer() -> Communication {
     }
 }
 
+/// An item in an inbox of staff, which keeps a topic's text and an attachment, and no identifier.
 fn staff_note() -> Communication {
     Communication {
-        recipient: vec![Reference { display: Some("Front desk".into()), ..Reference::to("Group/front-desk") }],
+        recipient: vec![Reference::to("Group/front-desk")],
         sender: Some(Reference::to("Practitioner/gateway")),
         subject: Some("Patient/p-1001".into()),
-        encounter: Some("Encounter/e-1".into()),
-        priority: Some(Priority::Urgent),
         category: vec![codes::category::NOTIFICATION.into()],
-        topic: Some(Concept::text("Patient asks to cancel (attempt 01JCZ8Q4T7M2E9V5B3K6N1R902)")),
+        topic: Some(Concept::text("Answer: the patient wants the visit cancelled [fhir-engage 01JCZ8Q4T7M2E9V5B3K6N1R902-answer-1]")),
         payload: vec![Payload::Attachment {
             content_type: "text/plain; charset=utf-8".into(),
-            data: "Asks to cancel the visit of 23 November.".into(),
-            title: Some("Answer to a reminder".into()),
+            data: "The patient, who was asked to confirm a visit, wants the visit cancelled. Somebody has to act on it.".into(),
+            title: None,
         }],
+        ..Communication::new(CommunicationStatus::Completed)
+    }
+}
+
+/// A message of the patient in a thread of the patient portal, which keeps no identifier.
+fn portal_thread() -> Communication {
+    Communication {
+        in_response_to: vec!["Communication/k-4001".into()],
+        recipient: vec![Reference::to("Practitioner/of-the-choices")],
+        sender: Some(Reference::to("Patient/p-1001")),
+        subject: Some("Patient/p-1001".into()),
+        category: vec![codes::category::NOTIFICATION.into()],
+        topic: Some(Concept::text("Answer: the patient answered in their own words [fhir-engage 01JCZ8Q4T7M2E9V5B3K6N1R904-answer-1]")),
+        sent: Some("2026-11-20T15:12:30.000Z".into()),
+        payload: vec![Payload::Text("Can I come an hour later?".into())],
         ..Communication::new(CommunicationStatus::Completed)
     }
 }
@@ -237,6 +251,7 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("communication-opted-out", communication(&opted_out()).unwrap()),
         ("communication-answer", communication(&answer()).unwrap()),
         ("communication-staff-message", communication(&staff_note()).unwrap()),
+        ("communication-portal-thread", communication(&portal_thread()).unwrap()),
         ("communication-correction", communication(&correction()).unwrap()),
         ("document-daily-note", document_reference(&daily_note()).unwrap()),
         ("document-correction", document_reference(&document_correction()).unwrap()),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use domain::Timestamp;
 use domain::model::Phi;
 
 use super::compose::{Site, Subject, Telling, compose};
@@ -29,7 +28,14 @@ impl Letters {
             .map(|claim| {
                 let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
                 let message = self.message(attempt.message.as_deref())?;
-                let subject = Subject { attempt, patient, message: message.as_deref(), key: &attempt.id, telling: Telling::Original };
+                let subject = Subject {
+                    ehr: &claim.row.ehr,
+                    attempt,
+                    patient,
+                    message: message.as_deref(),
+                    key: &attempt.id,
+                    telling: Telling::Original,
+                };
                 Ok(self.letter(&claim, &subject).map_err(|why| refused(claim, why)))
             })
             .collect()
@@ -59,7 +65,7 @@ impl Letters {
             system: self.site.identifier_system.clone(),
             value: subject.key.to_owned(),
             patient: subject.patient.to_owned(),
-            sent: subject.attempt.sent_at.map(Timestamp::from_micros),
+            sent: composed.at,
             deed: composed.deed,
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
             unclear: claim.unclear,

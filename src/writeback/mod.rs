@@ -1,4 +1,4 @@
-//! Write-back: from a finished attempt to one Communication in the chart, never lost and never doubled.
+//! Write-back: from a finished attempt to one entry in the chart, never lost and never doubled.
 //!
 //! [`contract`] says what a server takes; [`compose`] shapes an attempt to it; [`push`] brings it to the EHR and settles what is
 //! unclear by search; [`task`] does so for all that is owed, in each patient's order, under a lease; [`explain`] says in words why a row
@@ -9,9 +9,11 @@ pub mod compose;
 pub mod contract;
 pub mod deed;
 pub mod explain;
+pub mod key;
 mod letters;
 mod meaning;
 pub mod push;
+pub mod samples;
 pub mod settle;
 mod status;
 pub mod task;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::chart::{Matches, Remote};
 use super::contract::Finder;
+use super::key::carries;
 
 /// The longest wait of our own choosing.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
@@ -51,7 +52,7 @@ pub enum Sighting {
     Doubtful,
 }
 
-/// Reads a search's matches. Only resources that carry our identifier count: a server may ignore a filter and answer with everything.
+/// Reads a search's matches. Only resources that carry our key count: a server may ignore a filter and answer with everything.
 #[must_use]
 pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Sighting {
     let mut ours: Vec<Remote> = Vec::new();
@@ -74,13 +75,6 @@ pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Si
         (0, _) => Sighting::Absent,
         (n, _) => Sighting::Several(n),
     }
-}
-
-/// Whether a resource has an identifier.
-fn carries(resource: &Value, system: &str, value: &str) -> bool {
-    let text = |v: &Value, name: &str| v.get(name).and_then(Value::as_str).map(str::to_owned);
-    let is_ours = |i: &Value| text(i, "system").as_deref() == Some(system) && text(i, "value").as_deref() == Some(value);
-    resource.get("identifier").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_ours))
 }
 
 fn remote(resource: &Value) -> Remote {

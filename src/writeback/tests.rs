@@ -1,6 +1,7 @@
 //! Composing and pushing, without a store and without a server.
 
 mod composing;
+mod composing_kinds;
 mod pushing;
 
 use crate::store::attempts::Attempt;

@@ -1,26 +1,36 @@
-//! Shapes a finished attempt to a contract: the Communication's bytes, and what could not be carried. Pure: no store, no clock, no EHR.
+//! Shapes what is to be told of an attempt to a contract: what is to be done in the EHR, and what could not be carried. Pure: no store, no
+//! clock, no EHR.
 //!
-//! What a contract does not take is left out and told as a [`Loss`]; what would make the resource say something untrue is refused.
+//! Each write-back goes by the first carrier of the contract's chain that can carry it truthfully. What a carrier does not take is left
+//! out and told as a [`Loss`]; what would make a resource say something untrue goes by the next carrier, and is refused after the last.
 
-use chrono::{NaiveDate, SecondsFormat};
+mod account;
+mod communication;
+mod correction;
+mod document;
+mod export;
+mod route;
+mod status_change;
+mod subject;
+
 use domain::Timestamp;
 use serde::{Deserialize, Serialize};
-use typed::codes::{ATTEMPT_SYSTEM, PROFILE_COMMUNICATION};
-use typed::{Communication, CommunicationStatus, Concept, Identifier, Invalid, Payload, Reference, printable};
+use typed::codes::ATTEMPT_SYSTEM;
+use typed::{Invalid, Reference, printable};
 
-use super::contract::{Carrier, Contract, Element, PayloadShape, Status};
+use super::contract::{Carrier, Contract, Party};
 use super::deed::Deed;
-use super::meaning::{Meaning, meaning, medium};
-use super::status::{failure_code, status};
-use crate::store::answers::Answer;
-use crate::store::attempts::Attempt;
+use account::Account;
+pub use subject::{Subject, Telling, Told};
+
+pub(super) use route::check as check_route;
 
 /// Who writes: the same for all write-backs of an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// The practice's name, as patients and staff know it.
     pub name: String,
-    /// The namespace of attempt ids, an absolute URI. Must never change once something was written: it is what is searched for.
+    /// The namespace of our keys, an absolute URI. Must never change once something was written: it is what is searched for.
     pub identifier_system: String,
 }
 
@@ -30,76 +40,42 @@ impl Site {
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), identifier_system: ATTEMPT_SYSTEM.to_owned() }
     }
-}
 
-/// Where something that we wrote is in the EHR.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Told {
-    /// What carried it.
-    pub carrier: Carrier,
-    /// Its logical id; the file's name for an export.
-    pub id: String,
-    /// Its version, where it is known.
-    pub version: Option<String>,
-}
+    /// The profile that the resources of this site claim, where they fulfil it: the profiles fix the namespace of the identifier.
+    fn profile(&self, url: &str) -> Vec<String> {
+        if self.identifier_system == ATTEMPT_SYSTEM { vec![url.to_owned()] } else { Vec::new() }
+    }
 
-/// What is to be told of an attempt.
-#[derive(Clone, Copy)]
-pub enum Telling<'a> {
-    /// How it went.
-    Original,
-    /// What the patient answered.
-    Answer {
-        /// The answer.
-        answer: &'a Answer,
-        /// Its words, where they are kept.
-        text: Option<&'a str>,
-        /// Where the original is, where it was written.
-        original: Option<&'a Told>,
-    },
-    /// That what was told is not true any more: a late bounce. The attempt is as it is now.
-    Correction {
-        /// Where the original is, where it was written.
-        original: Option<&'a Told>,
-        /// What was sent then, where it is kept.
-        kept: Option<&'a [u8]>,
-    },
-    /// One note of a day's attempts.
-    Note {
-        /// The day, where the patient lives.
-        day: NaiveDate,
-        /// The attempts, in the order in which they were sent.
-        attempts: &'a [Attempt],
-    },
-    /// That the status of the Appointment is to change, as the patient asked for.
-    StatusChange {
-        /// The answer that asks for it.
-        answer: &'a Answer,
-    },
-}
+    /// This gateway, which sends in the practice's name. Known by name only: no EHR has a resource for it unless somebody made one.
+    fn gateway(&self) -> Reference {
+        let name = printable(&self.name).map_or_else(|| "fhir-engage".to_owned(), |name| format!("{name} (fhir-engage)"));
+        Reference::named("Device", name)
+    }
 
-/// What a write-back is made from. It has no `Debug`: it holds a patient's words.
-#[derive(Clone, Copy)]
-pub struct Subject<'a> {
-    /// The finished attempt.
-    pub attempt: &'a Attempt,
-    /// The patient's logical id in the EHR.
-    pub patient: &'a str,
-    /// The words that were sent; needed only where the contract wants them.
-    pub message: Option<&'a str>,
-    /// The write-back's key, unique within the site's namespace: by it it is found again.
-    pub key: &'a str,
-    /// What is to be told.
-    pub telling: Telling<'a>,
+    /// A party of a contract; `setting` is the key of the write-back settings that names it.
+    fn party(&self, party: &Party, patient: &str, setting: &'static str) -> Result<Reference, ComposeError> {
+        match party {
+            Party::Patient => Ok(Reference::to(patient)),
+            Party::Gateway => Ok(self.gateway()),
+            Party::Configured(Some(reference)) => Ok(Reference::to(reference)),
+            Party::Configured(None) => Err(ComposeError::NotConfigured(setting)),
+        }
+    }
 }
 
 /// Something that this EHR's chart will not show.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
-    /// The element, as FHIR writes it.
+    /// The element, as FHIR writes it; or the resource type or carrier, where all of it is meant.
     pub element: String,
     /// Why, in words without patient data.
     pub why: String,
+}
+
+impl Loss {
+    fn of(element: &str, why: impl Into<String>) -> Self {
+        Self { element: element.to_owned(), why: why.into() }
+    }
 }
 
 /// A write-back, ready to go.
@@ -109,11 +85,13 @@ pub struct Composed {
     pub carrier: Carrier,
     /// What is to be done.
     pub deed: Deed,
+    /// The instant that it bears (`sent`, or a document's `date`): for searches by patient and time.
+    pub at: Option<Timestamp>,
     /// What could not be carried.
     pub losses: Vec<Loss>,
 }
 
-/// Why nothing could be composed. For a person: the row is refused with it.
+/// Why nothing could be composed. For a person: the row is refused with it, and refusals are grouped by the first word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     /// It has no outcome.
@@ -122,153 +100,127 @@ pub enum ComposeError {
     /// `completed` without `sent` would be a lie or break the profile.
     #[error("never-sent: the attempt has no time of sending")]
     NeverSent,
-    /// The contract takes no such status.
-    #[error("status-not-taken: this EHR takes no Communication with status {0}")]
+    /// Nothing of the contract's chain takes such a status.
+    #[error("status-not-taken: this EHR takes no Communication with status {0}, and nothing else of the chain carries it")]
     Status(&'static str),
     /// Nothing of the contract's chain can carry it.
-    #[error("not-taken: this EHR takes no Communication")]
-    NotTaken,
+    #[error("not-taken: {0}")]
+    NotTaken(String),
+    /// A setting is missing.
+    #[error("not-configured: {0} is not set in this EHR's write-back settings")]
+    NotConfigured(&'static str),
+    /// The contract's longest text has no room for our key.
+    #[error("no-room-for-key: the contract's limits are too low to hold the key by which it is found again")]
+    NoRoom,
+    /// The site's template does not make a body. The kind of fault only: a message of the engine may quote a value.
+    #[error("route-template: {0}")]
+    Route(String),
+    /// The Appointment's status is not to be changed so.
+    #[error("status-change-not-taken: {0}")]
+    StatusChange(&'static str),
     /// A value that R4 does not take.
     #[error("not-r4: {0}")]
     Invalid(#[from] Invalid),
 }
 
-/// Composes one Communication.
+/// Why one carrier does not carry it.
+enum Unfit {
+    /// It could not do so truthfully, or at all: the next one is tried. What is told where the next one does, and where none does.
+    Next(Loss, ComposeError),
+    /// No other one would help.
+    Error(ComposeError),
+}
+
+impl Unfit {
+    fn next(element: &str, why: &str) -> Self {
+        Self::Next(Loss::of(element, why), ComposeError::NotTaken(why.to_owned()))
+    }
+}
+
+impl From<ComposeError> for Unfit {
+    fn from(error: ComposeError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<Invalid> for Unfit {
+    fn from(error: Invalid) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Composes one write-back.
 ///
 /// # Errors
 /// [`ComposeError`], where nothing true and valid can be said.
 pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Result<Composed, ComposeError> {
-    let a = subject.attempt;
-    if !matches!(subject.telling, Telling::Original) {
-        return Err(ComposeError::NotTaken);
+    if let Telling::StatusChange { answer } = subject.telling {
+        return status_change::compose(subject, answer, contract);
     }
-    let (code, reason) = status(a).ok_or(ComposeError::NotFinished)?;
-    if !contract.chain.contains(&Carrier::Communication) {
-        return Err(ComposeError::NotTaken);
+    let account = Account::of(subject, contract)?;
+    if let Telling::Correction { original: Some(told) } = subject.telling
+        && let Some(composed) = correction::in_place(told, &account, contract)
+    {
+        return Ok(composed);
     }
-    if !contract.shape.statuses.contains(&code) {
-        return Err(ComposeError::Status(code.as_str()));
-    }
-    if code == Status::Completed && a.sent_at.is_none() {
-        return Err(ComposeError::NeverSent);
-    }
-    let meaning = meaning(&a.action);
-    let patient = format!("Patient/{}", subject.patient);
-    let about: Vec<String> = a.about.iter().cloned().collect();
-    let plan: Vec<String> = about.iter().filter(|r| r.starts_with("CarePlan/")).cloned().collect();
-    let mut fit = Fit { contract, losses: Vec::new() };
-    let communication = Communication {
-        // The profile fixes the namespace of the identifier.
-        profile: if site.identifier_system == ATTEMPT_SYSTEM {
-            fit.list(Element::Profile, vec![PROFILE_COMMUNICATION.to_owned()])
-        } else {
-            Vec::new()
-        },
-        identifier: fit
-            .list(Element::Identifier, vec![Identifier { system: site.identifier_system.clone(), value: subject.key.to_owned() }]),
-        based_on: fit.list(Element::BasedOn, plan),
-        status_reason: fit.one(Element::StatusReason, reason),
-        category: vec![meaning.category.into()],
-        medium: fit.list(Element::Medium, vec![medium(a.channel.as_deref().unwrap_or_default(), contract.shape.medium_codes)]),
-        subject: Some(patient.clone()),
-        topic: fit.topic(meaning.topic()),
-        about: fit.list(Element::About, about),
-        sent: fit.one(Element::Sent, a.sent_at.map(instant)),
-        recipient: vec![Reference::to(patient)],
-        sender: Some(sender(site)),
-        payload: fit.payload(subject, &meaning),
-        note: fit.list(Element::Note, notes(a)),
-        ..Communication::new(coded(code))
-    };
-    let deed = Deed::Create { bytes: typed::communication(&communication)? };
-    Ok(Composed { carrier: Carrier::Communication, deed, losses: fit.losses })
-}
-
-/// Leaves out what the contract does not take, and remembers it.
-struct Fit<'a> {
-    contract: &'a Contract,
-    losses: Vec<Loss>,
-}
-
-impl Fit<'_> {
-    fn list<T>(&mut self, element: Element, values: Vec<T>) -> Vec<T> {
-        if values.is_empty() || self.contract.takes(element) {
-            return values;
-        }
-        self.lose(element.as_str(), "this EHR does not take it");
-        Vec::new()
-    }
-
-    fn one<T>(&mut self, element: Element, value: Option<T>) -> Option<T> {
-        self.list(element, value.into_iter().collect()).pop()
-    }
-
-    fn topic(&mut self, topic: Concept) -> Option<Concept> {
-        let coding = self.list(Element::TopicCode, topic.coding);
-        self.one(Element::Topic, Some(Concept { coding, ..topic }))
-    }
-
-    fn payload(&mut self, subject: &Subject<'_>, meaning: &Meaning) -> Vec<Payload> {
-        let a = subject.attempt;
-        let text = match self.contract.shape.payload {
-            PayloadShape::Template => template(a),
-            PayloadShape::Summary => summary(a, meaning),
-            PayloadShape::Text => match subject.message.and_then(printable) {
-                Some(words) => words,
-                None => {
-                    self.lose("payload", "the words that were sent are not kept; a summary stands in their place");
-                    summary(a, meaning)
-                }
-            },
+    let mut passed = Vec::new();
+    let mut first = None;
+    for carrier in &contract.chain {
+        let form = match carrier {
+            Carrier::Communication => communication::compose(subject, &account, site, contract),
+            Carrier::DocumentReference => document::compose(subject, &account, site, contract),
+            Carrier::Route => route::compose(subject, &account, contract),
+            Carrier::Export => export::compose(subject, &account, site, contract, &passed),
+            Carrier::Ledger => Ok(keep(&passed)),
+            Carrier::Appointment => Err(Unfit::next("Appointment", "a chain cannot hold a change of an Appointment's status")),
         };
-        vec![Payload::Text(text)]
+        match form {
+            Ok(composed) => return Ok(Composed { losses: [passed, composed.losses].concat(), ..composed }),
+            Err(Unfit::Next(loss, error)) => {
+                passed.push(loss);
+                first.get_or_insert(error);
+            }
+            Err(Unfit::Error(error)) => return Err(error),
+        }
     }
-
-    fn lose(&mut self, element: &str, why: &str) {
-        self.losses.push(Loss { element: element.to_owned(), why: why.to_owned() });
-    }
+    Err(first.unwrap_or_else(|| ComposeError::NotTaken("this EHR takes no Communication, and nothing else that could carry it".to_owned())))
 }
 
-const fn coded(status: Status) -> CommunicationStatus {
-    match status {
-        Status::Completed => CommunicationStatus::Completed,
-        Status::Stopped => CommunicationStatus::Stopped,
-        Status::NotDone => CommunicationStatus::NotDone,
-        Status::Unknown => CommunicationStatus::Unknown,
-        Status::EnteredInError => CommunicationStatus::EnteredInError,
+fn keep(passed: &[Loss]) -> Composed {
+    let why = passed.first().map_or_else(|| "The contract keeps it there.".to_owned(), |l| format!("The chart cannot hold it: {}.", l.why));
+    Composed { carrier: Carrier::Ledger, deed: Deed::Keep { why }, at: None, losses: Vec::new() }
+}
+
+/// A text cut at a word to so many characters.
+fn cut(text: &str, limit: usize) -> Option<String> {
+    if text.chars().count() <= limit {
+        return None;
     }
+    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+    let word = kept.rfind(char::is_whitespace).and_then(|end| kept.get(..end)).map(str::trim_end).filter(|k| k.len() * 2 > kept.len());
+    Some(format!("{}…", word.unwrap_or(&kept)))
 }
 
-/// A machine sent it, in the practice's name. Known by name only: no EHR has a resource for it unless somebody made one.
-fn sender(site: &Site) -> Reference {
-    let name = printable(&site.name).map_or_else(|| "fhir-engage".to_owned(), |name| format!("{name} (fhir-engage)"));
-    Reference::named("Device", name)
+/// A text that ends with our mark, within a limit; what was cut is told.
+fn with_mark(text: &str, key: &str, limit: usize, separator: &str) -> Result<(String, bool), ComposeError> {
+    let mark = super::key::mark(key);
+    let room = limit.checked_sub(mark.chars().count() + separator.chars().count()).filter(|n| *n > 0).ok_or(ComposeError::NoRoom)?;
+    let shorter = cut(text, room);
+    Ok((format!("{}{separator}{mark}", shorter.as_deref().unwrap_or(text)), shorter.is_some()))
 }
 
-/// A FHIR instant in whole milliseconds: what every server keeps.
-fn instant(micros: i64) -> String {
-    Timestamp::from_micros(micros).to_utc().to_rfc3339_opts(SecondsFormat::Millis, true)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn template(a: &Attempt) -> String {
-    format!("Template {}, program {}, step {}.", a.template, a.program, a.step)
-}
-
-fn summary(a: &Attempt, meaning: &Meaning) -> String {
-    let language = a.language.as_deref().map(|l| format!(" (language {l})")).unwrap_or_default();
-    format!("The patient was asked {}{language}. {}", meaning.asked, template(a))
-}
-
-fn notes(a: &Attempt) -> Vec<String> {
-    let mut notes = Vec::new();
-    if a.channel.as_deref() == Some("recorded") {
-        notes.push("Recorded, not sent: the step went through the recorded channel, and no message left this installation.".to_owned());
+    #[test]
+    fn texts_are_cut_at_a_word_and_keep_the_mark() {
+        assert_eq!(cut("to be or not", 12), None);
+        assert_eq!(cut("to be or not", 11).as_deref(), Some("to be or…"));
+        assert_eq!(cut("to bééééééééé", 8).as_deref(), Some("to bééé…"));
+        assert_eq!(cut("x", 0).as_deref(), Some("…"));
+        assert_eq!(with_mark("Confirm the visit", "a1", 60, " "), Ok(("Confirm the visit [fhir-engage a1]".to_owned(), false)));
+        assert_eq!(with_mark("Confirm the visit", "a1", 30, " "), Ok(("Confirm the… [fhir-engage a1]".to_owned(), true)));
+        assert_eq!(with_mark("Confirm the visit", "a1", 16, " "), Err(ComposeError::NoRoom));
     }
-    if a.outcome.as_deref() == Some("answered") {
-        notes.push("The patient answered.".to_owned());
-    }
-    if let Some(code) = failure_code(a).filter(|_| a.outcome.as_deref() == Some("failed")).and_then(printable) {
-        notes.push(format!("The channel said: {code}"));
-    }
-    notes
 }
