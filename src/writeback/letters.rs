@@ -29,7 +29,14 @@ impl Letters {
             .map(|claim| {
                 let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
                 let message = self.message(attempt.message.as_deref())?;
-                let subject = Subject { attempt, patient, message: message.as_deref(), key: &attempt.id, telling: Telling::Original };
+                let subject = Subject {
+                    ehr: &claim.row.ehr,
+                    attempt,
+                    patient,
+                    message: message.as_deref(),
+                    key: &attempt.id,
+                    telling: Telling::Original,
+                };
                 Ok(self.letter(&claim, &subject).map_err(|why| refused(claim, why)))
             })
             .collect()
@@ -60,7 +67,7 @@ impl Letters {
             system: self.site.identifier_system.clone(),
             value: subject.key.to_owned(),
             patient: subject.patient.to_owned(),
-            sent: subject.attempt.sent_at.map(Timestamp::from_micros),
+            sent: composed.at,
             since: Timestamp::from_micros(claim.row.owed_at),
             deed: composed.deed,
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),

@@ -3,6 +3,8 @@
 mod crashes;
 mod deeds;
 mod faults;
+mod flavours;
 mod lanes;
+mod matrix;
 mod pace;
 mod setup;
