@@ -2,6 +2,7 @@
 //!
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
+mod charts;
 mod connections;
 mod entropy;
 mod keys;

@@ -17,7 +17,6 @@ use crate::sync::Holder;
 use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
-use crate::writeback::chart::stated;
 use crate::writeback::{self};
 
 /// Why a stage could not be run.
@@ -157,6 +156,7 @@ impl App {
     /// The store's refusal, or another process is at it.
     pub async fn reach_out(&self, stop: &AtomicBool, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<outreach::Report, StageError> {
         let lease = self.lease(outreach::LEASE).await?;
+        let owing = self.owing().await?;
         let stage = outreach::Stage {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -167,6 +167,7 @@ impl App {
             fence: lease.fence(),
             term: lease.term(),
             receipts_within: self.config.outreach.settle_after,
+            owing: &owing,
         };
         let done = outreach::run(&stage, stop, progress).await;
         lease.release().await?;
@@ -181,10 +182,8 @@ impl App {
         // A request must end before its row may be taken over by another worker.
         let connection = self.connect_within(ehr, Some(self.config.write_back.http_timeout)).await?;
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
-        let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
-        contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
-        let contract = Arc::new(contract);
-        let site = Arc::new(writeback::Site::named(&self.config.site.name));
+        let contract = Arc::new(self.contract(ehr, &self.profile(ehr).await?, &connection).await?);
+        let site = Arc::new(writeback::Site { zone: self.config.site.time_zone, ..writeback::Site::named(&self.config.site.name) });
         let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
         let stage = writeback::Stage {
             store: &self.store,

@@ -60,6 +60,8 @@ pub(super) enum Outreach {
         #[arg(long)]
         not_sent: bool,
     },
+    Answer(super::inbound::Heard),
+    Bounce(super::inbound::Bounce),
     /// Record that a patient does not want to be written to
     OptOut(Choice),
     /// Record that a patient wants to be written to again
@@ -132,6 +134,8 @@ impl Outreach {
             Self::List { state, program, limit } => list(&app, common, state, program, limit).await,
             Self::Explain { id } => explain(&app, common, id).await,
             Self::Settle { id, sent, .. } => settle(&app, common, id, sent).await,
+            Self::Answer(heard) => heard.run(&app, common).await,
+            Self::Bounce(bounce) => bounce.run(&app, common).await,
             Self::OptOut(choice) => choice.record(&app, common, false).await,
             Self::OptIn(choice) => choice.record(&app, common, true).await,
             Self::Preferences { patient } => super::preferences::show(&app, common, &patient).await,

@@ -22,13 +22,15 @@ pub struct Site {
     pub name: String,
     /// The namespace of attempt ids, an absolute URI. Must never change once something was written: it is what is searched for.
     pub identifier_system: String,
+    /// The zone of the practice's clocks: a note's day and its lines are told in it.
+    pub zone: chrono_tz::Tz,
 }
 
 impl Site {
     /// A site with the default namespace.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), identifier_system: ATTEMPT_SYSTEM.to_owned() }
+        Self { name: name.to_owned(), identifier_system: ATTEMPT_SYSTEM.to_owned(), zone: chrono_tz::Tz::UTC }
     }
 }
 
@@ -66,7 +68,7 @@ pub enum Telling<'a> {
     },
     /// One note of a day's attempts.
     Note {
-        /// The day, where the patient lives.
+        /// The day, by the practice's clock.
         day: NaiveDate,
         /// The attempts, in the order in which they were sent.
         attempts: &'a [Attempt],

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod bodies;
+mod debts;
 pub(crate) mod fixtures;
 mod leases;
 mod memberships;
