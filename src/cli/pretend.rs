@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 use clap::Args;
 use domain::model::time::civil;
 use domain::{Clock, Timestamp};
-use sandbox::{Client, Population, Sandbox};
+use sandbox::{Client, Flavour, Population, Sandbox};
 use serde_json::{Value, json};
 
 use super::exit::Failure;
@@ -53,6 +53,8 @@ pub(super) struct Pretend {
     meta: Value,
     /// The clock of the pretend EHR and of whoever talks to it.
     pub(super) clock: SystemClock,
+    /// Whose server it behaves like.
+    pub(super) flavour: Flavour,
 }
 
 impl Pretend {
@@ -95,7 +97,7 @@ impl Pretend {
             zone: meta.get("zone").and_then(Value::as_str).and_then(|z| z.parse().ok()).unwrap_or(zone),
         };
         let clock = SystemClock::with_offset(TimeDelta::microseconds(number("offset")));
-        Ok(Self { folder: folder.to_owned(), population, meta, clock })
+        Ok(Self { folder: folder.to_owned(), population, meta, clock, flavour: Flavour::default() })
     }
 
     /// The address that it had before, so that what was stored about it stays true.
@@ -105,13 +107,14 @@ impl Pretend {
 
     /// Starts it and fills it with its population. `port` 0 takes the one it had before, or a free one.
     pub(super) async fn start(mut self, port: u16, clients: Vec<Client>, open: bool, admin: bool) -> Result<Sandbox, Failure> {
-        let clock = self.clock;
+        let (clock, flavour) = (self.clock, self.flavour);
         let config = |port: u16| sandbox::Config {
             dir: Some(self.folder.clone()),
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             clients: clients.clone(),
             open,
             admin,
+            flavour,
             ..sandbox::Config::new(Arc::new(move || clock.now().micros()))
         };
         let wanted = if port == 0 { self.last_port() } else { port };

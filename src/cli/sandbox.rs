@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sandbox::Client;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use sandbox::{Client, Flavour};
 
 use super::Common;
 use super::exit::{Ended, Failure};
@@ -13,14 +14,7 @@ use super::signals::Signals;
 
 /// Run the pretend EHR alone
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  fhir-engage sandbox --open
-      without tokens, on a free port; its base URL is printed
-  fhir-engage keys jwks > jwks.json
-  fhir-engage sandbox --port 8090 --client engage=jwks.json
-      SMART Backend Services; then: fhir-engage ehr add sandbox --url http://127.0.0.1:8090/fhir --client-id engage
-
-Its data is durable: the folder is --data DIR [default: data/sandbox].")]
+#[command(after_help = examples())]
 pub(super) struct Run {
     #[command(flatten)]
     people: People,
@@ -36,6 +30,30 @@ pub(super) struct Run {
     /// Answer the administrative routes below /sandbox/: plant faults, count, move the clock
     #[arg(long)]
     admin: bool,
+    /// Whose server it behaves like where something is written into a chart
+    #[arg(long, value_name = "NAME", value_parser = flavours(), default_value = Flavour::FullR4.name())]
+    flavour: Flavour,
+}
+
+fn examples() -> String {
+    let flavour = Flavour::ALL.get(1).copied().unwrap_or_default().name();
+    format!(
+        "Examples:
+  fhir-engage sandbox --open
+      without tokens, on a free port; its base URL is printed
+  fhir-engage keys jwks > jwks.json
+  fhir-engage sandbox --port 8090 --client engage=jwks.json
+      SMART Backend Services; then: fhir-engage ehr add sandbox --url http://127.0.0.1:8090/fhir --client-id engage
+  fhir-engage sandbox --open --admin --flavour {flavour}
+      as that vendor's server takes and refuses what is written into a chart
+
+Its data is durable: the folder is --data DIR [default: data/sandbox]."
+    )
+}
+
+fn flavours() -> impl TypedValueParser<Value = Flavour> {
+    let values = Flavour::ALL.map(|flavour| PossibleValue::new(flavour.name()).help(flavour.about()));
+    PossibleValuesParser::new(values).map(|name| Flavour::named(&name).unwrap_or_default())
 }
 
 fn client(text: &str) -> Result<(String, PathBuf), String> {
@@ -51,7 +69,8 @@ impl Run {
         let folder = common.data.clone().unwrap_or_else(|| PathBuf::from("data/sandbox"));
         let zone = super::demo::site_zone(&config);
         let clients = self.clients.iter().map(registered).collect::<Result<Vec<_>, Failure>>()?;
-        let pretend = Pretend::prepare(&folder, &self.people, zone, Otherwise::Now)?;
+        let mut pretend = Pretend::prepare(&folder, &self.people, zone, Otherwise::Now)?;
+        pretend.flavour = self.flavour;
         let moved = pretend.clock.offset() != chrono::TimeDelta::zero();
         if moved && !self.open {
             print::note("its clock shows the instant of its population: a client whose clock shows another gets no token");

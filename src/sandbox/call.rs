@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use url::form_urlencoded;
 
 /// A request.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Call {
     pub(crate) method: String,
     pub(crate) path: String,

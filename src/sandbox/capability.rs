@@ -3,34 +3,40 @@
 
 use serde_json::json;
 
+use crate::flavour::{Manner, Served, Stated};
 use crate::instant::format_instant;
 use crate::json::Writer;
-use crate::records::TYPES;
-use crate::search::parameters_of;
+use crate::patch::JSON_PATCH;
 
 /// `GET [base]/metadata`. `last_updated` false leaves `_lastUpdated` out.
-pub(crate) fn statement(base: &str, now: i64, secured: bool, last_updated: bool) -> String {
+pub(crate) fn statement(manner: &Manner, base: &str, now: i64, secured: bool, last_updated: bool) -> String {
+    let types = manner.all();
     let mut writer = Writer::resource("CapabilityStatement", 16_384);
     writer.text("status", "active");
     writer.text("date", &format_instant(now));
     writer.text("kind", "instance");
-    writer.object("software", |w| {
-        w.text("name", "fhir-engage sandbox");
-        w.text("version", env!("CARGO_PKG_VERSION"));
-    });
+    if let Some((name, version)) = manner.software {
+        writer.object("software", |w| {
+            w.text("name", name);
+            version.into_iter().for_each(|version| w.text("version", version));
+        });
+    }
     writer.object("implementation", |w| {
         w.text("description", "A pretend EHR with synthetic patients");
         w.text("url", base);
     });
     writer.text("fhirVersion", "4.0.1");
     writer.array("format", |w| w.value("application/fhir+json"));
+    if types.iter().any(|served| served.patching.is_some()) {
+        writer.array("patchFormat", |w| w.value(JSON_PATCH));
+    }
     writer.array("rest", |w| {
         w.item(|w| {
             w.text("mode", "server");
             if secured {
                 w.object("security", |w| security(w, base));
             }
-            w.array("resource", |w| TYPES.iter().for_each(|name| w.item(|w| resource(w, name, last_updated))));
+            w.array("resource", |w| types.iter().for_each(|served| w.item(|w| resource(w, served, manner.stated, last_updated))));
         });
     });
     writer.finish()
@@ -60,32 +66,45 @@ fn security(writer: &mut Writer, base: &str) {
     });
 }
 
-fn resource(writer: &mut Writer, name: &str, last_updated: bool) {
-    writer.text("type", name);
+fn resource(writer: &mut Writer, served: &Served, stated: Stated, last_updated: bool) {
+    writer.text("type", served.name);
     writer.array("interaction", |w| {
-        for code in ["read", "vread", "update", "delete", "create", "search-type"] {
-            w.item(|w| w.text("code", code));
+        for code in served.codes {
+            w.item(|w| w.text("code", code.text()));
         }
     });
-    writer.text("versioning", "versioned");
-    writer.flag("readHistory", true);
-    writer.flag("updateCreate", false);
-    writer.flag("conditionalCreate", true);
-    writer.flag("conditionalUpdate", false);
-    writer.array("searchParam", |w| {
-        parameter(w, "_id", "token");
-        if last_updated {
-            parameter(w, "_lastUpdated", "date");
-        }
-        for name in parameters_of(name) {
-            let kind = match *name {
-                "identifier" | "status" | "category" => "token",
-                "date" | "sent" => "date",
-                _ => "reference",
-            };
-            parameter(w, name, kind);
-        }
-    });
+    stated.versioning.into_iter().for_each(|versioning| writer.text("versioning", versioning));
+    let flags = [
+        ("readHistory", stated.read_history),
+        ("updateCreate", stated.update_create),
+        ("conditionalCreate", stated.conditional_create),
+        ("conditionalUpdate", stated.conditional_update),
+    ];
+    flags.iter().filter_map(|(name, flag)| Some((name, (*flag)?))).for_each(|(name, flag)| writer.flag(name, flag));
+    let common: &[&str] = if served.search.controls { &["_id", "_lastUpdated"] } else { &[] };
+    let names: Vec<&str> =
+        common.iter().chain(served.search.parameters).copied().filter(|name| last_updated || *name != "_lastUpdated").collect();
+    if !names.is_empty() {
+        writer.array("searchParam", |w| names.iter().for_each(|name| parameter(w, name, kind_of(name))));
+    }
+    if !served.operations.is_empty() {
+        writer.array("operation", |w| {
+            for operation in served.operations {
+                w.item(|w| {
+                    w.text("name", operation.name);
+                    w.text("definition", operation.definition);
+                });
+            }
+        });
+    }
+}
+
+fn kind_of(parameter: &str) -> &'static str {
+    match parameter {
+        "_id" | "identifier" | "status" | "category" | "type" | "-email-status" => "token",
+        "_lastUpdated" | "date" | "sent" | "received" => "date",
+        _ => "reference",
+    }
 }
 
 fn parameter(writer: &mut Writer, name: &str, kind: &str) {

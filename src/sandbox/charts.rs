@@ -55,6 +55,8 @@ pub(crate) enum Updated {
 pub(crate) struct Charts {
     records: RwLock<Records>,
     backing: Mutex<Backing>,
+    /// False: resources are served without `meta.versionId`. Versions are counted all the same.
+    versioned: bool,
 }
 
 /// Where changes are written before they count.
@@ -70,10 +72,10 @@ const LOAD_BATCH: usize = 500;
 
 impl Charts {
     /// Opens the folder's charts, or empty ones in memory.
-    pub(crate) fn open(dir: Option<&Path>) -> Result<Self, JournalError> {
+    pub(crate) fn open(dir: Option<&Path>, versioned: bool) -> Result<Self, JournalError> {
         let mut records = Records::default();
         let journal = dir.map(|dir| Journal::open(dir, |change| records.apply(change))).transpose()?;
-        Ok(Self { records: RwLock::new(records), backing: Mutex::new(journal.map_or(Backing::Memory, Backing::File)) })
+        Ok(Self { records: RwLock::new(records), backing: Mutex::new(journal.map_or(Backing::Memory, Backing::File)), versioned })
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Records> {
@@ -112,7 +114,7 @@ impl Charts {
     pub(crate) fn load(&self, resources: impl IntoIterator<Item = String>, now: i64) -> Result<usize, LoadError> {
         let (mut batch, mut count) = (Vec::with_capacity(LOAD_BATCH), 0);
         for (index, body) in resources.into_iter().enumerate() {
-            batch.push(loaded(body, now).ok_or(LoadError::NotAResource { index })?);
+            batch.push(self.loaded(body, now).ok_or(LoadError::NotAResource { index })?);
             if batch.len() == LOAD_BATCH {
                 count += self.take_in(std::mem::take(&mut batch))?;
             }
@@ -154,7 +156,7 @@ impl Charts {
         let first = records.places(resource_type) + 1;
         // A loaded resource may carry an id of this form from another sandbox.
         let id = (first..).map(|n| format!("{OWN_ID}{n:07}")).find(|id| records.get(resource_type, id).is_none()).unwrap_or_default();
-        let stored = stamp(resource_type, id, 1, body, now);
+        let stored = self.stamp(resource_type, id, 1, body, now);
         self.commit(&mut records, vec![change_of(resource_type, &stored)])?;
         Ok(Created::New(stored))
     }
@@ -175,7 +177,7 @@ impl Charts {
         if if_match.is_some_and(|wanted| wanted != version) {
             return Ok(Updated::VersionMismatch);
         }
-        let stored = stamp(resource_type, id.to_owned(), version + 1, body, now);
+        let stored = self.stamp(resource_type, id.to_owned(), version + 1, body, now);
         self.commit(&mut records, vec![change_of(resource_type, &stored)])?;
         Ok(Updated::Done(stored))
     }
@@ -198,43 +200,52 @@ impl Charts {
     pub(crate) fn counts(&self) -> BTreeMap<String, usize> {
         self.read().counts()
     }
+
+    fn loaded(&self, body: String, now: i64) -> Option<Change> {
+        let parsed: Value = serde_json::from_str(&body).ok()?;
+        let resource_type = known_type(parsed.get("resourceType")?.as_str()?)?;
+        let id = parsed.get("id")?.as_str()?.to_owned();
+        let meta = parsed.get("meta");
+        let stamp = |name| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
+        let stamps = stamp("versionId").and_then(|v| v.parse().ok()).zip(stamp("lastUpdated").and_then(parse_range));
+        // A journal line must be one line. Population and captured resources are, so this costs nothing.
+        let as_it_is = self.versioned && !body.contains('\n');
+        let (version, updated) = match stamps {
+            Some((version, updated)) if as_it_is => {
+                let head = Head { resource_type: resource_type.to_owned(), id, version, updated: updated.from };
+                return Some(Change { head, body: Some(Arc::from(body)) });
+            }
+            Some((version, updated)) => (version, updated.from),
+            None => (1, now),
+        };
+        let Value::Object(members) = parsed else { return None };
+        Some(change_of(resource_type, &self.stamp(resource_type, id, version, members, updated)))
+    }
+
+    /// The resource as it is served: what was sent, with the server's id, version and time.
+    fn stamp(&self, resource_type: &'static str, id: String, version: u64, mut members: Map<String, Value>, now: i64) -> Stored {
+        let updated = cut_to_millis(now);
+        let mut meta = match members.remove("meta") {
+            Some(Value::Object(meta)) => meta,
+            _ => Map::new(),
+        };
+        if self.versioned {
+            meta.insert("versionId".to_owned(), Value::String(version.to_string()));
+        } else {
+            meta.remove("versionId");
+        }
+        meta.insert("lastUpdated".to_owned(), Value::String(format_instant(updated)));
+        let mut writer = Writer::resource(resource_type, 1024);
+        writer.text("id", &id);
+        writer.raw("meta", &Value::Object(meta).to_string());
+        for (name, value) in members.iter().filter(|(name, _)| !matches!(name.as_str(), "resourceType" | "id")) {
+            writer.raw(name, &value.to_string());
+        }
+        Stored { id, version, updated, body: Arc::from(writer.finish()) }
+    }
 }
 
 fn change_of(resource_type: &str, stored: &Stored) -> Change {
     let head = Head { resource_type: resource_type.to_owned(), id: stored.id.clone(), version: stored.version, updated: stored.updated };
     Change { head, body: Some(stored.body.clone()) }
-}
-
-fn loaded(body: String, now: i64) -> Option<Change> {
-    let parsed: Value = serde_json::from_str(&body).ok()?;
-    let resource_type = known_type(parsed.get("resourceType")?.as_str()?)?;
-    let id = parsed.get("id")?.as_str()?.to_owned();
-    let meta = parsed.get("meta");
-    let stamp = |name| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
-    let (Some(version), Some(updated)) = (stamp("versionId").and_then(|v| v.parse().ok()), stamp("lastUpdated").and_then(parse_range))
-    else {
-        let Value::Object(members) = parsed else { return None };
-        return Some(change_of(resource_type, &self::stamp(resource_type, id, 1, members, now)));
-    };
-    // A journal line must be one line. Population and captured resources are, so this costs nothing.
-    let body = if body.contains('\n') { parsed.to_string() } else { body };
-    Some(Change { head: Head { resource_type: resource_type.to_owned(), id, version, updated: updated.from }, body: Some(Arc::from(body)) })
-}
-
-/// The resource as it is served: what was sent, with the server's id, version and time.
-fn stamp(resource_type: &'static str, id: String, version: u64, mut members: Map<String, Value>, now: i64) -> Stored {
-    let updated = cut_to_millis(now);
-    let mut meta = match members.remove("meta") {
-        Some(Value::Object(meta)) => meta,
-        _ => Map::new(),
-    };
-    meta.insert("versionId".to_owned(), Value::String(version.to_string()));
-    meta.insert("lastUpdated".to_owned(), Value::String(format_instant(updated)));
-    let mut writer = Writer::resource(resource_type, 1024);
-    writer.text("id", &id);
-    writer.raw("meta", &Value::Object(meta).to_string());
-    for (name, value) in members.iter().filter(|(name, _)| !matches!(name.as_str(), "resourceType" | "id")) {
-        writer.raw(name, &value.to_string());
-    }
-    Stored { id, version, updated, body: Arc::from(writer.finish()) }
 }

@@ -10,7 +10,9 @@ use crate::authority::Authority;
 use crate::call::Call;
 use crate::capability;
 use crate::charts::Charts;
+use crate::create::Lateness;
 use crate::faults::{FaultKind, Faults};
+use crate::flavour::{Code, Manner, Operation, Served};
 use crate::records::known_type;
 use crate::request_log::RequestLog;
 use crate::search::Rules;
@@ -32,6 +34,9 @@ pub(crate) struct Ehr {
     pub(crate) open: bool,
     pub(crate) admin: bool,
     pub(crate) rules: Rules,
+    /// Whose server it behaves like.
+    pub(crate) manner: &'static Manner,
+    pub(crate) late: Lateness,
 }
 
 /// What a request wants of a resource type.
@@ -42,6 +47,7 @@ pub(crate) enum Interaction<'a> {
     Search,
     Create,
     Update(&'a str),
+    Patch(&'a str),
     Delete(&'a str),
 }
 
@@ -52,9 +58,25 @@ impl Interaction<'_> {
             Self::Read(_) | Self::VersionRead(..) => 'r',
             Self::Search => 's',
             Self::Create => 'c',
-            Self::Update(_) => 'u',
+            Self::Update(_) | Self::Patch(_) => 'u',
             Self::Delete(_) => 'd',
         }
+    }
+
+    fn code(self) -> Code {
+        match self {
+            Self::Read(_) => Code::Read,
+            Self::VersionRead(..) => Code::VersionRead,
+            Self::Search => Code::Search,
+            Self::Create => Code::Create,
+            Self::Update(_) => Code::Update,
+            Self::Patch(_) => Code::Patch,
+            Self::Delete(_) => Code::Delete,
+        }
+    }
+
+    fn writes(self) -> bool {
+        !matches!(self, Self::Read(_) | Self::VersionRead(..) | Self::Search)
     }
 }
 
@@ -115,9 +137,7 @@ impl Ehr {
             "metadata" if get => {
                 let hidden = self.fault(call, |kind| matches!(kind, FaultKind::NoLastUpdated)).is_some();
                 let last_updated = self.rules.last_updated && !hidden;
-                return self
-                    .page_fault(call)
-                    .unwrap_or_else(|| Answer::fhir(200, capability::statement(&self.base, now, !self.open, last_updated)).into());
+                return self.page_fault(call).unwrap_or_else(|| self.statement(now, last_updated).into());
             }
             ".well-known/smart-configuration" if get && !self.open => {
                 return self.page_fault(call).unwrap_or_else(|| Answer::json(200, capability::smart_configuration(&self.base)).into());
@@ -131,6 +151,7 @@ impl Ehr {
             ("POST", [_]) => Interaction::Create,
             ("GET", [_, id]) => Interaction::Read(id),
             ("PUT", [_, id]) => Interaction::Update(id),
+            ("PATCH", [_, id]) => Interaction::Patch(id),
             ("DELETE", [_, id]) => Interaction::Delete(id),
             ("GET", [_, id, "_history", version]) => Interaction::VersionRead(id, version),
             (_, [_] | [_, _] | [_, _, "_history", _]) => return method_not_allowed("GET, POST, PUT, DELETE").into(),
@@ -140,19 +161,41 @@ impl Ehr {
         if let Some(refusal) = self.guard(call, name, interaction, now) {
             return refusal.into();
         }
-        let Some(resource_type) = known_type(name) else {
+        let Some(served) = known_type(name).and_then(|name| self.manner.served(name)) else {
             return Answer::error(404, "not-supported", "this resource type is not served").into();
         };
+        if let Some(operation) = operation(&served, interaction) {
+            return Answer::fhir(200, (operation.answer)().to_string()).into();
+        }
+        if !served.codes.contains(&interaction.code()) {
+            return self.unoffered().into();
+        }
         if !call.accepts_json() {
             return Answer::error(406, "not-supported", "only JSON is served").into();
         }
-        self.interact(call, resource_type, interaction, now)
+        self.interact(call, &served, interaction, now)
+    }
+
+    fn statement(&self, now: i64, last_updated: bool) -> Answer {
+        Answer::fhir(200, capability::statement(self.manner, &self.base, now, !self.open, last_updated))
+    }
+
+    fn unoffered(&self) -> Answer {
+        match self.manner.unoffered {
+            405 => method_not_allowed("GET, POST, PUT, DELETE"),
+            403 => Answer::error(403, "forbidden", "this interaction is not open to this client"),
+            status => Answer::error(status, "not-supported", "this interaction is not supported for the type"),
+        }
     }
 
     /// Checks token and scope.
     fn guard(&self, call: &Call, name: &str, interaction: Interaction<'_>, now: i64) -> Option<Answer> {
         let paging = interaction == Interaction::Search && call.query.contains("_cursor=");
         if paging && self.fault(call, |kind| *kind == FaultKind::TokenExpiredMidSearch).is_some() {
+            self.authority.revoke_all();
+            return Some(unauthorized("error=\"invalid_token\", error_description=\"unknown or expired\""));
+        }
+        if interaction.writes() && self.fault(call, |kind| *kind == FaultKind::TokenExpiredAtCreate).is_some() {
             self.authority.revoke_all();
             return Some(unauthorized("error=\"invalid_token\", error_description=\"unknown or expired\""));
         }
@@ -184,6 +227,12 @@ impl Ehr {
             }
         }
     }
+}
+
+// A name with a dollar sign stands where an id does.
+fn operation(served: &Served, interaction: Interaction<'_>) -> Option<Operation> {
+    let Interaction::Read(name) = interaction else { return None };
+    served.operations.iter().find(|operation| name.strip_prefix('$') == Some(operation.name)).copied()
 }
 
 fn unauthorized(challenge: &str) -> Answer {

@@ -23,25 +23,44 @@ use crate::instant::{SECOND, http_date};
 use crate::request_log::RequestRecord;
 
 /// A second handle to a connection's socket, with which it can be closed before an answer is written.
-pub(crate) struct Line(std::net::TcpStream);
+pub(crate) struct Line {
+    socket: std::net::TcpStream,
+    /// Closed at accept. The system may have received a request by then, which must not be answered.
+    refused: bool,
+}
 
 impl Line {
     /// The handle for a new connection; none where the system gives no second descriptor.
-    pub(crate) fn of(connection: &actix_web::rt::net::TcpStream) -> Option<Self> {
+    pub(crate) fn of(connection: &actix_web::rt::net::TcpStream, ehr: &Ehr) -> Option<Self> {
         let descriptor = std::os::fd::AsFd::as_fd(connection).try_clone_to_owned().ok()?;
-        Some(Self(descriptor.into()))
+        let refused = ehr.faults.take("", "", |kind| *kind == FaultKind::ClosedAtAccept).is_some();
+        let line = Self { socket: descriptor.into(), refused };
+        if refused {
+            line.hang_up();
+        }
+        Some(line)
     }
 
     fn hang_up(&self) {
         // It fails only where the client has gone already.
-        let _gone = self.0.shutdown(Shutdown::Both);
+        let _gone = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Makes the closing of the connection a reset.
+    fn end_with_reset(&self) -> std::io::Result<()> {
+        actix_web::rt::net::TcpStream::from_std(self.socket.try_clone()?)?.set_zero_linger()
     }
 }
 
 /// Answers every request.
 pub(crate) async fn answer(request: HttpRequest, body: Bytes, ehr: Data<Arc<Ehr>>) -> HttpResponse {
+    let line = request.conn_data::<Line>();
+    if let Some(line) = line.filter(|line| line.refused) {
+        return hung_up(Some(line));
+    }
     let call = call_of(&request, body);
     let mut now = ehr.now();
+    ehr.settle(now);
     if let Some(FaultKind::ClockSkew { seconds }) = ehr.fault(&call, |kind| matches!(kind, FaultKind::ClockSkew { .. })) {
         now = now.saturating_add(seconds.saturating_mul(SECOND));
     }
@@ -52,14 +71,22 @@ pub(crate) async fn answer(request: HttpRequest, body: Bytes, ehr: Data<Arc<Ehr>
         actix_web::rt::time::sleep(Duration::from_millis(millis)).await;
     }
     match reply {
+        Reply::Answer(answer) if breaks_off(&ehr, &call, &answer) => broken_off(answer, now, line),
         Reply::Answer(answer) => response_of(answer, now, accepts_gzip(&call)),
-        Reply::Hangup => {
-            if let Some(line) = request.conn_data::<Line>() {
-                line.hang_up();
-            }
-            HttpResponse::InternalServerError().force_close().finish()
-        }
+        Reply::Hangup => hung_up(line),
     }
+}
+
+fn hung_up(line: Option<&Line>) -> HttpResponse {
+    if let Some(line) = line {
+        line.hang_up();
+    }
+    HttpResponse::InternalServerError().force_close().finish()
+}
+
+fn breaks_off(ehr: &Ehr, call: &Call, answer: &Answer) -> bool {
+    let long = matches!(&answer.body, Body::Text(text) if text.len() > 1);
+    long && ehr.fault(call, |kind| *kind == FaultKind::ResetMidBody).is_some()
 }
 
 fn record(ehr: &Ehr, call: &Call, reply: &Reply) {
@@ -92,13 +119,18 @@ fn accepts_gzip(call: &Call) -> bool {
 /// Bodies shorter than this are not worth compressing.
 const WORTH_COMPRESSING: usize = 2048;
 
-fn response_of(answer: Answer, now: i64, gzip: bool) -> HttpResponse {
+fn headed(answer: &Answer, now: i64) -> HttpResponseBuilder {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &answer.headers {
         insert(&mut builder, name, value);
     }
     builder.insert_header((DATE, http_date(now)));
+    builder
+}
+
+fn response_of(answer: Answer, now: i64, gzip: bool) -> HttpResponse {
+    let mut builder = headed(&answer, now);
     match answer.body {
         Body::Empty => builder.finish(),
         Body::Flood(bytes) => flood(&mut builder, bytes),
@@ -108,6 +140,26 @@ fn response_of(answer: Answer, now: i64, gzip: bool) -> HttpResponse {
         },
         Body::Text(text) => builder.body(text),
     }
+}
+
+/// Half of the answer under the length of the whole.
+fn broken_off(answer: Answer, now: i64, line: Option<&Line>) -> HttpResponse {
+    let Body::Text(text) = &answer.body else { return response_of(answer, now, false) };
+    let whole = Bytes::from(text.clone());
+    if line.is_none_or(|line| line.end_with_reset().is_err()) {
+        tracing::warn!("this connection ends without a reset");
+    }
+    let mut builder = headed(&answer, now);
+    let half = whole.slice(..whole.len() / 2);
+    let pieces = stream::unfold(Some(half), |half| async {
+        if let Some(half) = half {
+            return Some((Ok(half), None));
+        }
+        // The server writes out what it has only when the body lets it wait.
+        tokio::task::yield_now().await;
+        Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)), None))
+    });
+    builder.body(SizedStream::new(whole.len() as u64, Box::pin(pieces)))
 }
 
 // A planted value may be nonsense on purpose, but a header that HTTP cannot carry is left out.

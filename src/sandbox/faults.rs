@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault")]
 pub enum FaultKind {
-    /// 429 as text/plain on any request, that for a token included, with this `Retry-After` as it stands (seconds, a date, or nonsense), or without one.
+    /// 429 as text/plain on any request, that for a token included, with this `Retry-After` as it stands (seconds, a date, or nonsense), or
+    /// without one.
     TooManyRequests {
         /// The header's value.
         #[serde(default)]
@@ -75,6 +76,41 @@ pub enum FaultKind {
     },
     /// A create forgets `If-None-Exist`.
     ConditionalIgnored,
+    /// `If-None-Exist` is no lock: it is judged by what was there so long before, by the sandbox's clock. So two creates at one instant are
+    /// both done, and one that comes later finds what is there.
+    ConditionalRace {
+        /// Milliseconds.
+        millis: u64,
+    },
+    /// The connection is closed without an answer at once, and the create done only when the sandbox's clock has moved on by so much:
+    /// before the first request or look from inside at or after that instant. Its rules and its condition are judged then. A stop forgets
+    /// it.
+    AppliedLate {
+        /// Milliseconds.
+        millis: u64,
+    },
+    /// What a create or update sends is kept without this element.
+    DropsElement {
+        /// A top-level element, for example `identifier`.
+        name: String,
+    },
+    /// 422 on a create or update with an element that the flavour would drop without a word.
+    RefusesUnsupported,
+    /// 400 on a search that gives neither this parameter nor `_id`.
+    RequiresParameter {
+        /// For example `-email-status`.
+        name: String,
+    },
+    /// The token ends just before a create, update, patch or delete: 401, nothing is done, and every token given out is void.
+    TokenExpiredAtCreate,
+    /// A connection is closed as soon as it is there, before anything is read from it. The client is connected, and then sees an end or a
+    /// reset without a byte of answer, as with [`Self::CreateLost`]; it cannot see that nothing was read. (A port that nobody listens on is
+    /// the only thing that refuses so that the client knows.) It strikes connections and not requests: plant it without method and path,
+    /// and mind that a client with an open connection makes no new one. The request log shows nothing.
+    ClosedAtAccept,
+    /// The answer breaks off: status, headers and half of the body, then the connection is reset. What was asked is done. Strikes answers
+    /// with a body.
+    ResetMidBody,
     /// 403 on every interaction with the type.
     RefuseType,
     /// 200 with an HTML page.

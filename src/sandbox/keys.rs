@@ -4,6 +4,7 @@
 
 use serde_json::Value;
 
+use crate::flavour::EMAIL_STATUS;
 use crate::instant::{Range, parse_range};
 
 /// A system and a code or value; the system may be absent.
@@ -17,15 +18,44 @@ pub(crate) struct Keys {
     pub(crate) references: Vec<(&'static str, Box<str>)>,
     pub(crate) status: Option<Box<str>>,
     pub(crate) categories: Vec<Token>,
+    /// Tokens of parameters that only some flavours offer, with their parameter.
+    pub(crate) tokens: Vec<(&'static str, Token)>,
     /// What `date` searches: a visit's start, a plan's period.
     pub(crate) date: Option<Range>,
     /// `Communication.sent`.
     pub(crate) sent: Option<Range>,
+    /// `Communication.received`.
+    pub(crate) received: Option<Range>,
 }
 
 /// Every reference parameter that some served type has.
-pub(crate) const REFERENCE_PARAMETERS: &[&str] =
-    &["patient", "subject", "actor", "practitioner", "location", "recipient", "sender", "author", "encounter"];
+pub(crate) const REFERENCE_PARAMETERS: &[&str] = &[
+    "patient",
+    "subject",
+    "actor",
+    "practitioner",
+    "location",
+    "recipient",
+    "sender",
+    "author",
+    "encounter",
+    "target",
+    "in-response-to",
+    "part-of",
+];
+
+/// Elements whose references one parameter finds.
+const REFERENCE_ELEMENTS: &[(&str, &str)] = &[
+    ("subject", "subject"),
+    ("patient", "patient"),
+    ("recipient", "recipient"),
+    ("sender", "sender"),
+    ("author", "author"),
+    ("encounter", "encounter"),
+    ("target", "target"),
+    ("inResponseTo", "in-response-to"),
+    ("partOf", "part-of"),
+];
 
 impl Keys {
     pub(crate) fn of(resource: &Value) -> Self {
@@ -33,9 +63,11 @@ impl Keys {
             identifiers: identifiers(resource),
             references: references(resource),
             status: resource.get("status").and_then(Value::as_str).map(Box::from),
-            categories: categories(resource),
+            categories: concepts(resource, "category"),
+            tokens: tokens(resource),
             date: date(resource),
             sent: resource.get("sent").and_then(moment),
+            received: resource.get("received").and_then(moment),
         }
     }
 }
@@ -54,23 +86,38 @@ fn identifiers(resource: &Value) -> Vec<Token> {
     each(resource, "identifier").filter_map(|identifier| Some((text(identifier, "system"), text(identifier, "value")?))).collect()
 }
 
-fn categories(resource: &Value) -> Vec<Token> {
-    each(resource, "category")
+fn concepts(resource: &Value, name: &str) -> Vec<Token> {
+    each(resource, name)
         .flat_map(|concept| each(concept, "coding"))
         .filter_map(|coding| Some((text(coding, "system"), text(coding, "code")?)))
         .collect()
 }
 
+fn tokens(resource: &Value) -> Vec<(&'static str, Token)> {
+    match resource.get("resourceType").and_then(Value::as_str) {
+        Some("DocumentReference") => concepts(resource, "type").into_iter().map(|token| ("type", token)).collect(),
+        Some("Communication") => each(resource, "extension")
+            .filter(|extension| extension.get("url").and_then(Value::as_str) == Some(EMAIL_STATUS))
+            .flat_map(|extension| concepts(extension, "valueCodeableConcept"))
+            .map(|token| ("-email-status", token))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn references(resource: &Value) -> Vec<(&'static str, Box<str>)> {
     let mut found = Vec::new();
-    for name in ["subject", "patient", "recipient", "sender", "author", "encounter"] {
-        for target in each(resource, name).filter_map(|value| text(value, "reference")) {
-            if name == "subject" && target.starts_with("Patient/") {
+    for (element, parameter) in REFERENCE_ELEMENTS {
+        for target in each(resource, element).filter_map(|value| text(value, "reference")) {
+            if *parameter == "subject" && target.starts_with("Patient/") {
                 found.push(("patient", target.clone()));
             }
-            found.push((name, target));
+            found.push((*parameter, target));
         }
     }
+    // A document's visit stands in its context.
+    let context = resource.get("context").into_iter().flat_map(|context| each(context, "encounter"));
+    found.extend(context.filter_map(|encounter| Some(("encounter", text(encounter, "reference")?))));
     for actor in each(resource, "participant").filter_map(|participant| text(participant.get("actor")?, "reference")) {
         for (kind, parameter) in [("Patient/", "patient"), ("Practitioner/", "practitioner"), ("Location/", "location")] {
             if actor.starts_with(kind) {

@@ -1,6 +1,6 @@
 //! A pretend EHR, written from the FHIR R4 and SMART specifications: R4 search with paging, conditional create, SMART Backend Services, a
-//! synthetic population, durable data, and faults planted by name. For the demo, tests and benches; it imports nothing of the gateway, so
-//! the two cannot share a mistake.
+//! synthetic population, durable data, faults planted by name, and the flavours of vendors' servers. For the demo, tests and benches; it
+//! imports nothing of the gateway, so the two cannot share a mistake.
 //!
 //! ```no_run
 //! # async fn example(clock: sandbox::Clock, key: sandbox::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -17,10 +17,13 @@ mod answer;
 mod authority;
 mod call;
 mod capability;
+mod carrying;
 mod charts;
+mod create;
 mod ehr;
 mod exchange;
 mod faults;
+mod flavour;
 mod instant;
 mod interactions;
 mod journal;
@@ -28,6 +31,7 @@ mod json;
 mod jwt;
 mod keys;
 mod meta;
+mod patch;
 mod population;
 mod records;
 mod request_log;
@@ -43,6 +47,7 @@ pub use authority::Client;
 pub use charts::LoadError;
 pub use ehr::Clock;
 pub use faults::{Fault, FaultKind};
+pub use flavour::Flavour;
 pub use journal::JournalError;
 pub use meta::{read_meta, write_meta};
 pub use population::Population;

@@ -11,7 +11,7 @@ use crate::journal::Change;
 use crate::keys::Keys;
 use crate::search::{Filter, Order, Search};
 
-/// Every type the sandbox serves.
+/// Every type that R4's own flavour serves.
 pub(crate) const TYPES: &[&str] = &[
     "Appointment",
     "AppointmentResponse",
@@ -37,6 +37,9 @@ pub(crate) const TYPES: &[&str] = &[
     "Slot",
     "Task",
 ];
+
+/// Types that are kept for the flavours that serve them.
+const OTHER_TYPES: &[&str] = &["Binary", "Provenance"];
 
 /// The current version of one resource, or what is left of a deleted one.
 pub(crate) struct Entry {
@@ -75,9 +78,9 @@ pub(crate) struct Records {
     shelves: BTreeMap<&'static str, Shelf>,
 }
 
-/// The served type of this name.
+/// The type of this name, served or only kept.
 pub(crate) fn known_type(name: &str) -> Option<&'static str> {
-    TYPES.iter().find(|known| **known == name).copied()
+    TYPES.iter().chain(OTHER_TYPES).find(|known| **known == name).copied()
 }
 
 impl Records {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::flavour::{Searching, Served, Unknown};
 use crate::instant::{Range, parse_range};
 use crate::keys::{REFERENCE_PARAMETERS, Token as Key};
 use crate::records::{Entry, Position};
@@ -50,6 +51,12 @@ pub(crate) enum Filter {
     Updated(Vec<(Prefix, Range)>),
     Date(Vec<(Prefix, Range)>),
     Sent(Vec<(Prefix, Range)>),
+    Received(Vec<(Prefix, Range)>),
+    /// A token parameter that only some flavours offer.
+    Other {
+        parameter: &'static str,
+        tokens: Vec<Token>,
+    },
 }
 
 /// `code`, `system|code`, `|code` or `system|`.
@@ -89,7 +96,7 @@ pub(crate) struct Rules {
     pub(crate) last_updated: bool,
 }
 
-/// The parameters served for a type, besides those starting with an underscore.
+/// The parameters of a type in R4's own flavour, besides those starting with an underscore.
 pub(crate) fn parameters_of(resource_type: &str) -> &'static [&'static str] {
     match resource_type {
         "Patient" => &["identifier"],
@@ -104,9 +111,10 @@ pub(crate) fn parameters_of(resource_type: &str) -> &'static [&'static str] {
 }
 
 /// Reads the pairs of a query or form. The text of an error is for OperationOutcome.diagnostics and names parameters, never values.
-pub(crate) fn parse(resource_type: &'static str, pairs: &[(String, String)], rules: Rules) -> Result<Search, String> {
+pub(crate) fn parse(served: &Served, pairs: &[(String, String)], rules: Rules) -> Result<Search, String> {
+    let searching = &served.search;
     let mut search = Search {
-        resource_type,
+        resource_type: served.name,
         filters: Vec::new(),
         order: Order::Place,
         count: rules.count_default,
@@ -115,12 +123,20 @@ pub(crate) fn parse(resource_type: &'static str, pairs: &[(String, String)], rul
         applied: Vec::new(),
         ignored: Vec::new(),
     };
+    let by_id = searching.id_alone && pairs.iter().any(|(name, value)| name == "_id" && !value.is_empty());
     for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-        if search.take(name, value, rules)? {
+        let passed_over = by_id && !matches!(name.as_str(), "_id" | "_count" | "_format");
+        if !passed_over && search.take(name, value, searching, rules)? {
             search.applied.push((name.clone(), value.clone()));
         } else {
             search.ignored.push(name.clone());
         }
+    }
+    if searching.unknown == Unknown::Refused && !search.ignored.is_empty() {
+        return Err(format!("not supported: {}", search.ignored.join(", ")));
+    }
+    if let Some(text) = searching.lacking(pairs).or_else(|| (searching.check)(pairs).map(str::to_owned)) {
+        return Err(text);
     }
     search.count = search.count.min(rules.count_max);
     search.applied.retain(|(name, _)| name != "_count");
@@ -129,28 +145,33 @@ pub(crate) fn parse(resource_type: &'static str, pairs: &[(String, String)], rul
 }
 
 impl Search {
-    fn take(&mut self, name: &str, value: &str, rules: Rules) -> Result<bool, String> {
+    fn take(&mut self, name: &str, value: &str, searching: &Searching, rules: Rules) -> Result<bool, String> {
         match (name, value) {
             ("_count", value) => {
                 self.count = value.parse().map_err(|_| "_count is not a whole number".to_owned())?;
                 self.count_only |= self.count == 0;
             }
+            ("_format", _) => {}
+            ("_id", value) if searching.knows(name) => self.filters.push(Filter::Ids(alternatives(value))),
+            ("_lastUpdated", value) if rules.last_updated && searching.knows(name) => {
+                self.filters.push(Filter::Updated(dates(name, value)?));
+            }
+            _ if !searching.controls => return self.take_own(name, value, searching),
             ("_sort", "_lastUpdated") if rules.last_updated => self.order = Order::Updated,
             ("_sort", "-_lastUpdated") if rules.last_updated => self.order = Order::UpdatedDescending,
             ("_summary", "count") => self.count_only = true,
-            ("_summary", "false") | ("_format", _) => {}
+            ("_summary", "false") => {}
             ("_total", "none") => self.want_total = false,
             ("_total", "accurate" | "estimate") => self.want_total = true,
-            ("_id", value) => self.filters.push(Filter::Ids(alternatives(value))),
-            ("_lastUpdated", value) if rules.last_updated => self.filters.push(Filter::Updated(dates(name, value)?)),
-            _ => return self.take_own(name, value),
+            _ => return self.take_own(name, value, searching),
         }
         Ok(true)
     }
 
-    fn take_own(&mut self, name: &str, value: &str) -> Result<bool, String> {
+    fn take_own(&mut self, name: &str, value: &str, searching: &Searching) -> Result<bool, String> {
         let (plain, modifier) = name.split_once(':').map_or((name, None), |(plain, modifier)| (plain, Some(modifier)));
-        let Some(known) = parameters_of(self.resource_type).iter().find(|known| **known == plain) else {
+        // `_lastUpdated` is listed where it is offered at all, and comes here only where the configuration hides it.
+        let Some(known) = searching.parameters.iter().filter(|known| !known.starts_with('_')).find(|known| **known == plain) else {
             return Ok(false);
         };
         let reference = REFERENCE_PARAMETERS.contains(known);
@@ -166,10 +187,17 @@ impl Search {
             "status" => Filter::Status(alternatives(value)),
             "date" => Filter::Date(dates(plain, value)?),
             "sent" => Filter::Sent(dates(plain, value)?),
+            "received" => Filter::Received(dates(plain, value)?),
+            "type" | "-email-status" => Filter::Other { parameter: known, tokens: tokens(value) },
             parameter => Filter::Reference { parameter, targets: targets(parameter, target_type, value) },
         };
         self.filters.push(filter);
         Ok(true)
+    }
+
+    /// Forgets what was written at this instant or later.
+    pub(crate) fn before(&mut self, instant: i64) {
+        self.filters.push(Filter::Updated(vec![(Prefix::Lt, Range::point(instant))]));
     }
 
     /// The range of update times that could match, for the index: from the first, up to, not including, the second.
@@ -210,6 +238,10 @@ impl Filter {
             Self::Updated(wanted) => any_date(wanted, Some(Range::point(entry.updated))),
             Self::Date(wanted) => any_date(wanted, keys.date),
             Self::Sent(wanted) => any_date(wanted, keys.sent),
+            Self::Received(wanted) => any_date(wanted, keys.received),
+            Self::Other { parameter, tokens } => {
+                keys.tokens.iter().any(|(name, found)| name == parameter && any_token(tokens, std::slice::from_ref(found)))
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::answer::{Answer, outcome};
 use crate::call::Call;
 use crate::ehr::Ehr;
 use crate::faults::FaultKind;
+use crate::flavour::{Served, Unknown};
 use crate::json::Writer;
 use crate::records::Position;
 use crate::search::{Cursor, Search, parse, repeated};
@@ -25,7 +26,7 @@ struct Leaf {
 }
 
 impl Ehr {
-    pub(crate) fn search(&self, call: &Call, resource_type: &'static str) -> Answer {
+    pub(crate) fn search(&self, call: &Call, served: &Served) -> Answer {
         let mut pairs = call.query_pairs();
         if call.method == "POST" {
             if !call.has_media_type(&["application/x-www-form-urlencoded"]) {
@@ -45,22 +46,25 @@ impl Ehr {
         if let Some(name) = repeated(&pairs) {
             return Answer::error(400, "invalid", &format!("{name} is given twice"));
         }
-        match self.understand(call, resource_type, &pairs) {
+        match self.understand(call, served, &pairs) {
             Err(text) => Answer::error(400, "invalid", &text),
-            Ok(search) if call.strict() && !search.ignored.is_empty() => {
+            Ok(search) if served.search.controls && call.strict() && !search.ignored.is_empty() => {
                 Answer::error(400, "not-supported", &format!("not supported: {}", search.ignored.join(", ")))
             }
-            Ok(search) => Answer::fhir(200, self.bundle(resource_type, &self.leaf(call, search, cursor))),
+            Ok(search) => Answer::fhir(200, self.bundle(served.name, &self.leaf(call, served, search, cursor))),
         }
     }
 
-    fn understand(&self, call: &Call, resource_type: &'static str, pairs: &[(String, String)]) -> Result<Search, String> {
+    fn understand(&self, call: &Call, served: &Served, pairs: &[(String, String)]) -> Result<Search, String> {
         let mut rules = self.rules;
+        if let Some(FaultKind::RequiresParameter { name }) = self.fault(call, |kind| lacks(kind, pairs)) {
+            return Err(format!("a search needs {name}"));
+        }
         let asked = pairs.iter().any(|(name, value)| name == "_lastUpdated" || (name == "_sort" && value.ends_with("_lastUpdated")));
         if asked && self.fault(call, |kind| *kind == FaultKind::NoLastUpdated).is_some() {
             rules.last_updated = false;
         }
-        let mut search = parse(resource_type, pairs, rules)?;
+        let mut search = parse(served, pairs, rules)?;
         if let Some(FaultKind::IgnoresFilter { echo }) = self.fault(call, |kind| matches!(kind, FaultKind::IgnoresFilter { .. })) {
             search.forget_filters();
             search.ignored.clear();
@@ -71,7 +75,7 @@ impl Ehr {
         Ok(search)
     }
 
-    fn leaf(&self, call: &Call, search: Search, cursor: Option<Cursor>) -> Leaf {
+    fn leaf(&self, call: &Call, served: &Served, search: Search, cursor: Option<Cursor>) -> Leaf {
         let link = |pairs: &[(String, String)]| {
             let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
             format!("{}/{}?{query}", self.base, search.resource_type)
@@ -81,7 +85,8 @@ impl Ehr {
             Some(cursor) => cursor.total,
             None => (search.want_total || search.count_only).then(|| records.total(&search)),
         };
-        let mut leaf = Leaf { total, self_link: link(&search.applied), next_link: None, matches: Vec::new(), outcomes: warnings(&search) };
+        let mut leaf =
+            Leaf { total, self_link: link(&search.applied), next_link: None, matches: Vec::new(), outcomes: warnings(served, &search) };
         if search.count_only {
             return leaf;
         }
@@ -94,6 +99,11 @@ impl Ehr {
             leaf.matches.extend(body_of(last));
         }
         leaf.matches.extend(page.entries.iter().filter_map(|(_, entry)| body_of(entry)));
+        if leaf.matches.is_empty()
+            && let Some(text) = served.search.when_empty
+        {
+            leaf.outcomes.push(outcome("warning", "processing", text));
+        }
         if page.more
             && let Some((last, _)) = page.entries.last()
         {
@@ -160,8 +170,13 @@ fn relation(writer: &mut Writer, name: &str, url: &str) {
     writer.text("url", url);
 }
 
-fn warnings(search: &Search) -> Vec<String> {
-    if search.ignored.is_empty() {
+fn lacks(fault: &FaultKind, pairs: &[(String, String)]) -> bool {
+    let given = |wanted: &str| pairs.iter().any(|(name, _)| name.split(':').next() == Some(wanted));
+    matches!(fault, FaultKind::RequiresParameter { name } if !given(name) && !given("_id"))
+}
+
+fn warnings(served: &Served, search: &Search) -> Vec<String> {
+    if search.ignored.is_empty() || served.search.unknown == Unknown::Silent {
         return Vec::new();
     }
     vec![outcome("warning", "not-supported", &format!("ignored: {}", search.ignored.join(", ")))]

@@ -15,10 +15,13 @@ use serde_json::Value;
 
 use crate::authority::{Authority, Client};
 use crate::capability::token_url;
+use crate::carrying;
 use crate::charts::{Charts, LoadError};
+use crate::create::Lateness;
 use crate::ehr::{Clock, Ehr};
 use crate::exchange::{self, Line};
 use crate::faults::{Fault, Faults};
+use crate::flavour::Flavour;
 use crate::journal::JournalError;
 use crate::records::known_type;
 use crate::request_log::{RequestLog, RequestRecord};
@@ -45,6 +48,8 @@ pub struct Config {
     pub admin: bool,
     /// False: `_lastUpdated` is neither advertised nor understood, as in most vendors' EHRs.
     pub last_updated: bool,
+    /// Whose server it behaves like.
+    pub flavour: Flavour,
 }
 
 impl Config {
@@ -60,6 +65,7 @@ impl Config {
             open: false,
             admin: false,
             last_updated: true,
+            flavour: Flavour::FullR4,
         }
     }
 }
@@ -115,9 +121,10 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
     let listener = TcpListener::bind(config.bind).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let base = format!("http://{address}/fhir");
+    let manner = config.flavour.manner();
     let ehr = Arc::new(Ehr {
         authority: Authority::new(token_url(&base), config.clients),
-        charts: Charts::open(config.dir.as_deref())?,
+        charts: Charts::open(config.dir.as_deref(), manner.versioned)?,
         base,
         clock: config.clock,
         offset: AtomicI64::new(0),
@@ -126,6 +133,8 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         open: config.open,
         admin: config.admin,
         rules: Rules { count_default: config.page_size_default, count_max: config.page_size_max.max(1), last_updated: config.last_updated },
+        manner,
+        late: Lateness::default(),
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
@@ -140,14 +149,15 @@ const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 fn run(listener: TcpListener, ehr: Arc<Ehr>, tell: tokio::sync::oneshot::Sender<std::io::Result<ServerHandle>>) {
     actix_web::rt::System::new().block_on(async move {
+        let accepting = Arc::clone(&ehr);
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(Data::new(Arc::clone(&ehr)))
                 .app_data(web::PayloadConfig::new(BODY_LIMIT))
                 .default_service(web::to(exchange::answer))
         })
-        .on_connect(|connection, data| {
-            if let Some(line) = connection.downcast_ref().and_then(Line::of) {
+        .on_connect(move |connection, data| {
+            if let Some(line) = connection.downcast_ref().and_then(|connection| Line::of(connection, &accepting)) {
                 data.insert(line);
             }
         })
@@ -228,19 +238,34 @@ impl Sandbox {
 
     /// One resource as it is served now.
     pub fn resource(&self, resource_type: &str, id: &str) -> Option<Value> {
+        self.settle();
         let body = self.ehr.charts.read().get(resource_type, id)?.body.clone()?;
         serde_json::from_str(&body).ok()
     }
 
     /// Every resource of a type, in the order of creation.
     pub fn resources(&self, resource_type: &str) -> Vec<Value> {
+        self.settle();
         let bodies: Vec<_> = self.ehr.charts.read().all(resource_type).filter_map(|entry| entry.body.clone()).collect();
         bodies.iter().filter_map(|body| serde_json::from_str(body).ok()).collect()
     }
 
     /// How many resources of each type there are, deleted ones not counted.
     pub fn counts(&self) -> BTreeMap<String, usize> {
+        self.settle();
         self.ehr.charts.counts()
+    }
+
+    /// How many resources of a type carry a text in one of their strings, in the decoded data of an attachment, or in the Binary that they
+    /// refer to. Deleted ones are not counted.
+    pub fn carrying(&self, resource_type: &str, text: &str) -> usize {
+        self.settle();
+        carrying::count(&self.ehr.charts.read(), resource_type, text)
+    }
+
+    // What a client hung up on is done by now where its instant has come, whether or not anybody asked since.
+    fn settle(&self) {
+        self.ehr.settle(self.ehr.now());
     }
 
     /// How many resources of one type there are.

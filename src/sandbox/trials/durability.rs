@@ -71,7 +71,7 @@ fn a_last_line_torn_at_any_byte_is_cut_off_and_nothing_else() {
     let first = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     for length in first..bytes.len() {
         std::fs::write(&path, &bytes[..length]).unwrap();
-        let charts = crate::charts::Charts::open(Some(&folder.0)).unwrap();
+        let charts = crate::charts::Charts::open(Some(&folder.0), true).unwrap();
         assert_eq!(charts.counts().get("Communication"), Some(&1), "cut at {length}");
         drop(charts);
         assert_eq!(std::fs::read(&path).unwrap(), &bytes[..first], "cut at {length}");

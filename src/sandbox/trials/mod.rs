@@ -3,9 +3,14 @@
 
 mod durability;
 mod faults;
+mod flavours;
+mod messages;
+mod notes;
 mod oauth;
+mod patching;
 mod rest;
 mod searching;
+mod writing_faults;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

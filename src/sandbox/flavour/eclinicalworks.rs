@@ -1,0 +1,24 @@
+//! eClinicalWorks, by its CapabilityStatement: no Communication, no Appointment. Writing a document needs a contract, so a create is
+//! forbidden and not merely unknown.
+
+use super::{BY_OWN_ROW, Manner, READ, SAYS_NOTHING, Searching, Served, Unknown};
+
+pub(super) static MANNER: Manner = Manner {
+    software: Some(("eCW FHIR Facade", Some("1.6"))),
+    stated: SAYS_NOTHING,
+    own: &[
+        Served::new("DocumentReference", READ, NOTES),
+        Served::new("Provenance", READ, Searching::only(&["_id"], &[&["_id"]], Unknown::Refused)),
+    ],
+    rest: READ,
+    withheld: BY_OWN_ROW,
+    versioned: true,
+    versioned_location: false,
+    conditional_create: false,
+    echoes: true,
+    stale: 412,
+    unoffered: 403,
+};
+
+const NOTES: Searching =
+    Searching::only(&["_id", "patient", "category", "date", "encounter", "type"], &[&["_id"], &["patient"]], Unknown::Refused);
