@@ -71,6 +71,14 @@ pub struct Attempt {
     pub finished_at: Option<i64>,
 }
 
+impl Attempt {
+    /// Whether it may or may not have left, and only a person can tell: [`leave_to_person`].
+    #[must_use]
+    pub fn is_left_to_person(&self) -> bool {
+        self.state == "sending" && self.failure.is_some()
+    }
+}
+
 /// An attempt to plan.
 #[derive(Clone, Debug)]
 pub struct Plan<'a> {
@@ -516,15 +524,28 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, Option<String>, i64)>, Sto
         .load(c))?)
 }
 
+/// Which attempts a list is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// All.
+    All,
+    /// Those in a state.
+    In(String),
+    /// Those that [`leave_to_person`] left to a person.
+    LeftToPerson,
+}
+
 /// Attempts for a list, the latest due first.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn list(conn: &mut Conn, state: Option<&str>, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+pub fn list(conn: &mut Conn, which: &Listed, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
     on_backend!(conn, c => {
         let mut q = attempt::table.select(Attempt::as_select()).into_boxed();
-        if let Some(state) = state {
-            q = q.filter(attempt::state.eq(state));
+        match which {
+            Listed::All => {}
+            Listed::In(state) => q = q.filter(attempt::state.eq(state)),
+            Listed::LeftToPerson => q = q.filter(attempt::state.eq("sending")).filter(attempt::failure.is_not_null()),
         }
         if let Some(program) = program {
             q = q.filter(attempt::program.eq(program));

@@ -255,12 +255,31 @@ on_both! {
         assert_eq!(fates(&gateway, "ok"), [fate("finished", "unknown", "email", "-")], "no receipt came in its time");
 
         // A person settles the doubt, either way.
-        let list = gateway.run(&["outreach", "list", "--state", "sending"]).ok().stdout;
-        assert!(list.contains("unclear: connection-lost") && list.contains("bay/lost"), "{list}");
-        gateway.run(&["outreach", "settle", &id_of(&gateway, "lost"), "--sent"]).ok();
-        let again = id_of(&gateway, "again");
+        let (lost, again) = (id_of(&gateway, "lost"), id_of(&gateway, "again"));
+        let list = gateway.run(&["outreach", "list", "--state", "unclear"]).ok().stdout;
+        assert!(list.contains("unclear: connection-lost") && list.contains("bay/lost") && !list.contains(&id), "{list}");
+        assert!(list.contains(&format!("fhir-engage outreach settle {lost} --sent")), "what to do: {list}");
+        let rows = gateway.json(&["outreach", "list", "--state", "unclear"]);
+        let mut listed: Vec<&str> = rows.as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap()).collect();
+        listed.sort_unstable();
+        let mut wanted = [lost.as_str(), again.as_str()];
+        wanted.sort_unstable();
+        assert_eq!(listed, wanted);
+        assert!(rows[0]["to_do"].as_str().is_some_and(|t| t.contains("--not-sent")), "{rows}");
+        assert_eq!(gateway.json(&["outreach", "settle", &lost, "--sent"]), json!({ "attempt": lost, "settled_as": "sent" }));
+        let owed = gateway.json(&["writeback", "list", "--state", "owed"]);
+        assert!(owed.as_array().unwrap().iter().any(|w| w["attempt"] == lost), "the chart is to be told: {owed}");
         gateway.run(&["outreach", "settle", &again, "--not-sent"]).ok();
-        assert_eq!(gateway.run(&["outreach", "settle", &id, "--sent"]).code, Some(1), "it is not in doubt");
+        assert_eq!(fates(&gateway, "again"), [fate("held", "-", "email", "-")], "it waits again");
+        assert_eq!(gateway.json(&["outreach", "list", "--state", "unclear"]), json!([]));
+        // What does not wait for a person is left as it is, and the sentence says what it is.
+        for (id, says) in [(&id, "it is finished (unknown)"), (&lost, "it is finished (unknown)"), (&again, "it is held")] {
+            let ended = gateway.run(&["outreach", "settle", id, "--sent"]);
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+            assert!(ended.stderr.contains(says) && ended.stderr.contains("--state unclear"), "{}", ended.stderr);
+        }
+        assert_eq!(gateway.run(&["outreach", "settle", "no-such", "--sent"]).code, Some(2));
+        assert_eq!(gateway.run(&["outreach", "settle", &again]).code, Some(2), "one of the two must be said");
         advance(&db, 40);
         gateway.cycle();
         gateway.cycle();
