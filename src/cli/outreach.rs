@@ -154,6 +154,7 @@ async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
     let stop = std::sync::Arc::default();
     super::signals::stop_at(&stop);
     let report = app.reach_out(&stop, &|_| ()).await?;
+    print::left_out(&app.half_read().await?);
     if common.json {
         print::json(&report);
     } else {

@@ -10,6 +10,7 @@ use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::reading::{self, leave_out};
 use super::schema::{attempt, person, verdict};
 use super::{pending, writebacks};
 
@@ -221,14 +222,17 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Option<Attempt>, StoreError> {
 }
 
 /// Attempts that are due: planned or held, the first due first. Whoever is among the first `limit` comes with all that is due to that
-/// person, so there may be more: which of them is the most urgent can only be told where all are seen.
+/// person, so there may be more: which of them is the most urgent can only be told where all are seen. Persons of an EHR that is known by
+/// half ([`reading`]) are left out.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
     let waiting = || attempt::table.filter(attempt::state.eq_any(["planned", "held"])).filter(attempt::due_at.le(now.micros()));
+    let half = reading::half_read(conn, now)?;
     on_backend!(conn, c => {
-        let mut persons: Vec<i64> = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).load(c)?;
+        let first = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).into_boxed();
+        let mut persons: Vec<i64> = leave_out!(first, attempt::person, half).load(c)?;
         persons.sort_unstable();
         persons.dedup();
         Ok(waiting().filter(attempt::person.eq_any(&persons)).select(Attempt::as_select()).order((attempt::due_at, attempt::id)).load(c)?)

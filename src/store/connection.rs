@@ -171,6 +171,15 @@ impl Conn {
             Self::Postgres(_) => "BEGIN",
         }
     }
+
+    /// Begins a transaction that reads, and that sees no commit which comes after its first statement.
+    pub(super) const fn begin_snapshot(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        }
+    }
 }
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;

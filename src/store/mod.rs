@@ -24,6 +24,7 @@ mod pool;
 pub mod preferences;
 pub mod programs;
 pub mod quarantine;
+pub mod reading;
 pub mod resources;
 mod schema;
 pub mod sync_state;
@@ -182,6 +183,35 @@ impl Store {
     /// What the closure returns.
     pub fn read_blocking<T>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.0.pool.read(f)
+    }
+
+    /// As [`Store::read`], with all statements of the closure seeing one state of the database.
+    ///
+    /// # Errors
+    /// What the closure returns.
+    pub async fn snapshot<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        blocking(move || store.snapshot_blocking(f)).await
+    }
+
+    /// As [`Store::snapshot`], for a caller that is on a thread that may block.
+    ///
+    /// # Errors
+    /// What the closure returns.
+    pub fn snapshot_blocking<T>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.pool.read(|conn| {
+            let begin = conn.begin_snapshot();
+            conn.execute_batch(begin)?;
+            let done = f(conn);
+            // Nothing was written. The first error is the one to tell.
+            match (done, conn.execute_batch("ROLLBACK")) {
+                (Ok(_), Err(error)) => Err(error),
+                (done, _) => done,
+            }
+        })
     }
 
     /// How many rows one bulk transaction should hold now: many when nobody waits, few while pages are being served, so that the one
