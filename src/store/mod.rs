@@ -49,6 +49,17 @@ struct Inner {
     codec: codec::Codec,
 }
 
+/// How far a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// There is none: no file, or no table in it.
+    Absent,
+    /// These migrations are missing, by name.
+    Behind(Vec<String>),
+    /// It is up to date.
+    Current,
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Store({})", self.0.location.engine())
@@ -103,6 +114,26 @@ impl Store {
             (_, true) => Err(StoreError::TooNew),
             (missing, _) => Ok(missing),
         }
+    }
+
+    /// How far a database is, without making or changing anything in it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn look(location: &Location) -> Result<Schema, StoreError> {
+        if matches!(location, Location::Sqlite(path) if !path.exists()) {
+            return Ok(Schema::Absent);
+        }
+        let mut conn = Conn::open(location, connection::Purpose::Read)?;
+        // To ask for what is missing makes the table of migrations.
+        if !conn.has_migrations()? {
+            return Ok(Schema::Absent);
+        }
+        Ok(match conn.pending_migrations()? {
+            (_, true) => return Err(StoreError::TooNew),
+            (missing, _) if missing.is_empty() => Schema::Current,
+            (missing, _) => Schema::Behind(missing),
+        })
     }
 
     fn with(location: Location, mut first: Conn) -> Result<Self, StoreError> {
