@@ -153,11 +153,16 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
         async move {
             let flag = flag(&stop);
             match app.reach_out(&flag, &|_| ()).await {
-                Ok(r) if r.persons + r.sent + r.held + r.refused + r.failed + r.settled == 0 => TaskReport::idle(None),
+                Ok(r) if r.persons + r.voided + r.sent + r.held + r.refused + r.failed + r.unclear + r.settled == 0 => {
+                    TaskReport::idle(None)
+                }
                 Ok(r) => {
                     next.give();
                     back.give();
-                    TaskReport::worked(format!("{} sent, {} held, {} refused, {} failed", r.sent, r.held, r.refused, r.failed), None)
+                    TaskReport::worked(
+                        format!("{} sent, {} held, {} refused, {} failed, {} in doubt", r.sent, r.held, r.refused, r.failed, r.unclear),
+                        None,
+                    )
                 }
                 Err(error) => failed(&error),
             }

@@ -528,6 +528,15 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, Option<String>, i64)>, Sto
         .load(c))?)
 }
 
+/// How many attempts are left to a person.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn left_to_person(conn: &mut Conn) -> Result<i64, StoreError> {
+    let left = attempt::table.filter(attempt::state.eq("sending")).filter(attempt::failure.is_not_null());
+    Ok(on_backend!(conn, c => left.count().get_result(c))?)
+}
+
 /// Which attempts a list is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {

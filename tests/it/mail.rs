@@ -143,6 +143,8 @@ on_both! {
         assert_eq!(fates(&gateway, "ok"), [fate("finished", "unknown", "email", "-")], "no receipt came in its time");
 
         // A person settles the doubt, either way.
+        let counts = db.store().read_blocking(fhir_engage::store::view::overview::read).unwrap().attempts;
+        assert_eq!((counts.unclear, counts.sending), (2, 0), "the overview shows them");
         let (lost, again) = (id_of(&gateway, "lost"), id_of(&gateway, "again"));
         let list = gateway.run(&["outreach", "list", "--state", "unclear"]).ok().stdout;
         assert!(list.contains("unclear: connection-lost") && list.contains("bay/lost") && !list.contains(&id), "{list}");
