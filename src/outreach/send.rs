@@ -12,6 +12,7 @@ use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
 use super::gate::{self, GateInput, Message, Outcome, Switch, Verdict};
 use super::ledger::{self, KeptMessage};
 use super::owing::{Owing, is_last_rung};
+use super::plan::{self, Tried, Void};
 use super::program::{Library, Program};
 use super::template::{Rendered, Template, Variables};
 use crate::store::attempts::{self, Attempt, Departure};
@@ -54,13 +55,15 @@ pub(super) struct Sent {
     pub(super) failed: u64,
     /// May or may not have left.
     pub(super) unclear: u64,
+    /// Given up, since a later step of the same says the same.
+    pub(super) overtaken: u64,
     /// Looked at again at once: another send to the same person came first.
     pub(super) again: u64,
 }
 
 impl Sent {
     pub(super) const fn looked_at(self) -> u64 {
-        self.sent + self.held + self.refused + self.failed + self.unclear + self.again
+        self.sent + self.held + self.refused + self.failed + self.unclear + self.overtaken + self.again
     }
 }
 
@@ -123,11 +126,13 @@ impl Sender<'_> {
     /// Judges and sends up to `limit` attempts that are due.
     pub(super) async fn batch(&self, limit: i64) -> Result<Sent, StoreError> {
         let now = self.clock.now();
-        let mut cases = self.store.read(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due))).await?;
+        let mut cases = self.store.snapshot(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due))).await?;
         // Where two programs would write to one person, the more urgent one has the day's permit.
         cases.sort_by_key(|c| (self.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
-        let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         let mut sent = Sent::default();
+        let (overtaken, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| self.is_overtaken(case, now));
+        sent.overtaken += self.give_up(overtaken.into_iter().map(|case| case.attempt).collect()).await?;
+        let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         // What the recorded channel takes never leaves, so one commit may begin and one may end all of it. A message that leaves begins
         // and ends by itself: a crash leaves one in doubt, and the one after it is judged by the minute in which it goes.
         let leaves = |j: &Judged| j.verdict.outcome == Outcome::Allow && j.verdict.channel.leaves();
@@ -148,6 +153,36 @@ impl Sender<'_> {
             }
         }
         Ok(sent)
+    }
+
+    /// Whether a later step of the same visit or entry asks for the same and has come due, or was sent, while this one waited.
+    fn is_overtaken(&self, case: &Case, now: Timestamp) -> bool {
+        let enrolment = case.enrolments.iter().find(|e| e.id == case.attempt.enrolment);
+        let (Some(program), Some(enrolment)) = (self.library.program(&case.attempt.program), enrolment) else { return false };
+        let of_enrolment = case.attempts.iter().filter(|a| a.enrolment == enrolment.id);
+        let tried: Vec<Tried> = of_enrolment.filter_map(|a| ledger::tried(a, enrolment)).collect();
+        let Some(this) = ledger::tried(&case.attempt, enrolment) else { return false };
+        let entered_at = Timestamp::from_micros(enrolment.entered_at);
+        plan::is_overtaken(program, &this, &tried, entered_at, self.site.policy.zone, now)
+    }
+
+    /// Voids attempts that were overtaken; returns how many still waited.
+    async fn give_up(&self, overtaken: Vec<Attempt>) -> Result<u64, StoreError> {
+        if overtaken.is_empty() {
+            return Ok(0);
+        }
+        let (fence, term, now) = (self.fence.clone(), self.term, self.clock.now());
+        self.store
+            .write("give up what was overtaken", move |conn| {
+                leases::extend(conn, &fence, now, term)?;
+                let mut voided = 0;
+                for a in &overtaken {
+                    let why = Void::Overtaken.as_str();
+                    voided += u64::from(attempts::void_one(conn, a.enrolment, &a.step, a.rung, &a.anchor_revision, why, now)?);
+                }
+                Ok(voided)
+            })
+            .await
     }
 
     async fn keep_recorded(&self, recorded: Vec<Judged>, sent: &mut Sent) -> Result<(), StoreError> {

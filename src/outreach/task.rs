@@ -159,11 +159,13 @@ fn add(report: &mut Report, sent: Sent) {
     report.refused += sent.refused;
     report.failed += sent.failed;
     report.unclear += sent.unclear;
+    report.voided += sent.overtaken;
 }
 
 async fn plan_chunk(stage: &Stage<'_>, segments: &[memberships::Segment], report: &mut Report) -> Result<usize, StoreError> {
     let now = stage.clock.now();
-    let people = stage.store.read(|conn| pending::take_outreach(conn, PLAN).and_then(|taken| enrol::load(conn, &taken))).await?;
+    let people =
+        stage.store.snapshot(move |conn| pending::take_outreach(conn, now, PLAN).and_then(|taken| enrol::load(conn, &taken))).await?;
     if people.is_empty() {
         return Ok(0);
     }

@@ -10,6 +10,7 @@ use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::reading::{self, leave_out};
 use super::schema::{attempt, person, verdict};
 use super::writebacks::Debt;
 use super::{pending, writebacks};
@@ -70,6 +71,14 @@ pub struct Attempt {
     pub settle_by: Option<i64>,
     /// When it ended.
     pub finished_at: Option<i64>,
+}
+
+impl Attempt {
+    /// Whether it may or may not have left, and only a person can tell: [`leave_to_person`].
+    #[must_use]
+    pub fn is_left_to_person(&self) -> bool {
+        self.state == "sending" && self.failure.is_some()
+    }
 }
 
 /// An attempt to plan.
@@ -214,14 +223,17 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Option<Attempt>, StoreError> {
 }
 
 /// Attempts that are due: planned or held, the first due first. Whoever is among the first `limit` comes with all that is due to that
-/// person, so there may be more: which of them is the most urgent can only be told where all are seen.
+/// person, so there may be more: which of them is the most urgent can only be told where all are seen. Persons of an EHR that is known by
+/// half ([`reading`]) are left out.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
     let waiting = || attempt::table.filter(attempt::state.eq_any(["planned", "held"])).filter(attempt::due_at.le(now.micros()));
+    let half = reading::half_read(conn, now)?;
     on_backend!(conn, c => {
-        let mut persons: Vec<i64> = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).load(c)?;
+        let first = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).into_boxed();
+        let mut persons: Vec<i64> = leave_out!(first, attempt::person, half).load(c)?;
         persons.sort_unstable();
         persons.dedup();
         Ok(waiting().filter(attempt::person.eq_any(&persons)).select(Attempt::as_select()).order((attempt::due_at, attempt::id)).load(c)?)
@@ -568,15 +580,37 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, Option<String>, i64)>, Sto
         .load(c))?)
 }
 
+/// How many attempts are left to a person.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn left_to_person(conn: &mut Conn) -> Result<i64, StoreError> {
+    let left = attempt::table.filter(attempt::state.eq("sending")).filter(attempt::failure.is_not_null());
+    Ok(on_backend!(conn, c => left.count().get_result(c))?)
+}
+
+/// Which attempts a list is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// All.
+    All,
+    /// Those in a state.
+    In(String),
+    /// Those that [`leave_to_person`] left to a person.
+    LeftToPerson,
+}
+
 /// Attempts for a list, the latest due first.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn list(conn: &mut Conn, state: Option<&str>, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+pub fn list(conn: &mut Conn, which: &Listed, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
     on_backend!(conn, c => {
         let mut q = attempt::table.select(Attempt::as_select()).into_boxed();
-        if let Some(state) = state {
-            q = q.filter(attempt::state.eq(state));
+        match which {
+            Listed::All => {}
+            Listed::In(state) => q = q.filter(attempt::state.eq(state)),
+            Listed::LeftToPerson => q = q.filter(attempt::state.eq("sending")).filter(attempt::failure.is_not_null()),
         }
         if let Some(program) = program {
             q = q.filter(attempt::program.eq(program));

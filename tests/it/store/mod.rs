@@ -10,6 +10,7 @@ mod opening;
 mod pending;
 mod people;
 mod quarantine;
+mod reading;
 mod resources;
 mod transactions;
 mod writebacks;
