@@ -52,9 +52,9 @@ pub(super) enum Outreach {
   fhir-engage outreach settle 014cc6014bfea35885865dd5413db20b --sent
   fhir-engage outreach settle 014cc6014bfea35885865dd5413db20b --not-sent
 
-The message's id at the mail server begins with the attempt's id: look for it in the mail server's log, or ask the patient. With
---sent the attempt ends, and the chart is told that it was sent and that nothing is known of its delivery. With --not-sent it waits
-again and is judged anew, so it may also be held or refused.")]
+The message's id at the mail server begins with the attempt's id: look for it in the mail server's log.
+With --sent the attempt ends, and the chart is told: sent, delivery unknown.
+With --not-sent it waits again and is judged anew, so it may also be held or refused.")]
     Settle {
         /// The attempt's id
         #[arg(value_name = "ATTEMPT")]

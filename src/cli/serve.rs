@@ -33,8 +33,8 @@ pub(super) struct Serve {
   fhir-engage work
   fhir-engage work --once     one round through all stages, then end; exit code 1 if any failed
 
-A stage that another process is running now is told on stderr and is no failure: it goes on there. The patients of an EHR that is
-being read, or whose last sync stopped half-way within the hour, are judged when it was read to its end.")]
+A stage that another process is running now is told on stderr and is no failure: it goes on there.
+Patients of an EHR that is being read, or whose sync stopped half-way, are judged once it was read to its end.")]
 pub(super) struct Work {
     /// One round through all stages, then end
     #[arg(long)]
