@@ -11,4 +11,5 @@ mod people;
 mod quarantine;
 mod resources;
 mod transactions;
+mod walks;
 mod writebacks;
