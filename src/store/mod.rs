@@ -9,6 +9,7 @@
 
 pub mod attempts;
 mod bulk;
+mod checkpoint;
 pub mod codec;
 mod connection;
 pub mod ehrs;
@@ -16,6 +17,7 @@ pub mod enrolments;
 mod error;
 pub mod installation;
 pub mod keys;
+mod lanes;
 pub mod leases;
 pub mod memberships;
 pub mod pending;
@@ -35,7 +37,7 @@ use std::sync::Arc;
 
 pub use connection::{Conn, Location};
 pub use error::StoreError;
-pub use pool::Lane;
+pub use lanes::Lane;
 use pool::Pool;
 
 /// A handle on the database; cheap to clone.
