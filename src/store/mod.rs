@@ -10,6 +10,7 @@
 pub mod answers;
 pub mod attempts;
 mod bulk;
+mod checkpoint;
 pub mod codec;
 mod connection;
 pub mod ehrs;
@@ -17,6 +18,7 @@ pub mod enrolments;
 mod error;
 pub mod installation;
 pub mod keys;
+mod lanes;
 pub mod leases;
 pub mod memberships;
 pub mod pending;
@@ -38,7 +40,7 @@ use std::sync::Arc;
 
 pub use connection::{Conn, Location};
 pub use error::StoreError;
-pub use pool::Lane;
+pub use lanes::Lane;
 use pool::Pool;
 
 /// A handle on the database; cheap to clone.

@@ -7,6 +7,8 @@
 
 mod ending;
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use domain::Timestamp;
 
@@ -16,6 +18,9 @@ use super::reading::{self, leave_out};
 use super::schema::{attempt, person, verdict};
 
 pub use ending::{End, Outcome, bounced, finish, owe_unreachable};
+
+/// States of an attempt that has not left the building.
+const WAITING: [&str; 2] = ["planned", "held"];
 
 /// An attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -172,7 +177,7 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn void(conn: &mut Conn, enrolment: i64, why: &str, now: Timestamp) -> Result<usize, StoreError> {
-    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(WAITING));
     Ok(on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?)
@@ -197,7 +202,7 @@ pub fn void_one(
         .filter(attempt::step.eq(step))
         .filter(attempt::rung.eq(rung))
         .filter(attempt::anchor_revision.eq(anchor_revision))
-        .filter(attempt::state.eq_any(["planned", "held"]));
+        .filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(row)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?;
@@ -231,15 +236,30 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Option<Attempt>, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
-    let waiting = || attempt::table.filter(attempt::state.eq_any(["planned", "held"])).filter(attempt::due_at.le(now.micros()));
     let half = reading::half_read(conn, now)?;
-    on_backend!(conn, c => {
-        let first = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).into_boxed();
-        let mut persons: Vec<i64> = leave_out!(first, attempt::person, half).load(c)?;
-        persons.sort_unstable();
-        persons.dedup();
-        Ok(waiting().filter(attempt::person.eq_any(&persons)).select(Attempt::as_select()).order((attempt::due_at, attempt::id)).load(c)?)
-    })
+    let mut first: Vec<(i64, String, i64)> = Vec::new();
+    // State by state, so that the index gives each in order: a batch must not sort all that waits.
+    for state in WAITING {
+        first.extend(on_backend!(conn, c => {
+            let rows = attempt::table
+                .filter(attempt::state.eq(state))
+                .filter(attempt::due_at.le(now.micros()))
+                .select((attempt::due_at, attempt::id, attempt::person))
+                .order((attempt::due_at, attempt::id))
+                .limit(limit)
+                .into_boxed();
+            leave_out!(rows, attempt::person, half).load::<(i64, String, i64)>(c)
+        })?);
+    }
+    first.sort_unstable();
+    first.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let persons: BTreeSet<i64> = first.into_iter().map(|(_, _, person)| person).collect();
+    // With nothing appended the state is not what an index is of: SQLite would take the index of what is due, and walk all of it.
+    let waits = attempt::state.concat("").eq_any(WAITING);
+    let theirs = attempt::table.filter(attempt::person.eq_any(persons)).filter(waits).filter(attempt::due_at.le(now.micros()));
+    let mut due: Vec<Attempt> = on_backend!(conn, c => theirs.select(Attempt::as_select()).load(c))?;
+    due.sort_unstable_by(|a, b| (a.due_at, &a.id).cmp(&(b.due_at, &b.id)));
+    Ok(due)
 }
 
 /// The next instant at which anything is due, for a worker that wants to sleep until then.
@@ -249,7 +269,7 @@ pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, 
 pub fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
     use diesel::dsl::min;
     let at: Option<i64> = on_backend!(conn, c => attempt::table
-        .filter(attempt::state.eq_any(["planned", "held"]))
+        .filter(attempt::state.eq_any(WAITING))
         .select(min(attempt::due_at))
         .first(c))?;
     Ok(at.map(Timestamp::from_micros))
@@ -345,7 +365,7 @@ pub fn verdicts(conn: &mut Conn, id: &str) -> Result<Vec<VerdictRow>, StoreError
 /// # Errors
 /// The engine's refusal.
 pub fn hold(conn: &mut Conn, id: &str, until: Timestamp, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(id).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(rows).set((attempt::state.eq("held"), attempt::due_at.eq(until.micros()))).execute(c))?;
     if hit == 1 {
         keep_verdict(conn, id, v, now)?;
@@ -358,7 +378,7 @@ pub fn hold(conn: &mut Conn, id: &str, until: Timestamp, v: &Verdict<'_>, now: T
 /// # Errors
 /// The engine's refusal.
 pub fn refuse(conn: &mut Conn, id: &str, why: &str, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(id).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("refused"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?;
@@ -396,7 +416,7 @@ pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, 
     if used != 1 {
         return Ok(false);
     }
-    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((
             attempt::state.eq("sending"),

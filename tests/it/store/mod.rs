@@ -13,4 +13,5 @@ mod quarantine;
 mod reading;
 mod resources;
 mod transactions;
+mod walks;
 mod writebacks;
