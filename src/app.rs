@@ -60,6 +60,7 @@ pub struct App {
     /// Who this process is, in leases.
     pub owner: Owner,
     random: Arc<Random>,
+    paces: crate::ehr::Paces,
 }
 
 /// Why the gateway could not be put together.
@@ -127,6 +128,7 @@ impl App {
             programs,
             channels,
             random,
+            paces: crate::ehr::Paces::default(),
         })
     }
 

@@ -11,7 +11,7 @@ use crate::credentials::SecretRef;
 use crate::ehr::connection::{ConnectError, Connection, Credential, Parts};
 use crate::ehr::profile::{Auth, Profile, ProfileError};
 use crate::ehr::retry::Policy;
-use crate::ehr::{Entropy, Secret};
+use crate::ehr::{Entropy, Paces, Secret};
 use crate::store::{StoreError, ehrs};
 
 impl Entropy for Random {
@@ -77,7 +77,7 @@ impl App {
             Auth::Bearer { token } => Credential::Bearer(secret(id, token)?),
             Auth::BackendServices(backend) => Credential::Key(self.signer(backend.key_id.as_deref()).await?),
         };
-        Ok(parts(credential, Arc::clone(&self.clock), &self.random))
+        Ok(parts(credential, Arc::clone(&self.clock), &self.random, &self.paces))
     }
 
     /// Connects a registered EHR.
@@ -121,6 +121,6 @@ pub(super) fn secret(id: &EhrId, text: &str) -> Result<Secret, ConnectionError> 
     SecretRef::parse(text).map_err(|e| failed(e.to_string()))?.resolve().map_err(|e| failed(e.to_string()))
 }
 
-pub(super) fn parts(credential: Credential, clock: Arc<dyn Clock>, random: &Arc<Random>) -> Parts {
-    Parts { credential, clock, entropy: Arc::clone(random) as Arc<dyn Entropy>, retry: Policy::default() }
+pub(super) fn parts(credential: Credential, clock: Arc<dyn Clock>, random: &Arc<Random>, paces: &Paces) -> Parts {
+    Parts { credential, clock, entropy: Arc::clone(random) as Arc<dyn Entropy>, retry: Policy::default(), paces: paces.clone() }
 }

@@ -151,6 +151,6 @@ impl Look {
             }
         };
         let clock = Arc::new(SystemClock::with_offset(stored_offset(store)?));
-        Ok(Some(connections::parts(credential, clock, &self.random)))
+        Ok(Some(connections::parts(credential, clock, &self.random, &crate::ehr::Paces::default())))
     }
 }

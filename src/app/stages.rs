@@ -191,15 +191,19 @@ impl App {
         // A request must end before its row may be taken over by another worker.
         let connection = self.connect_within(ehr, Some(self.config.write_back.http_timeout)).await?;
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
-        let contract = Arc::new(self.contract(ehr, &self.profile(ehr).await?, &connection).await?);
+        let profile = self.profile(ehr).await?;
+        let contract = Arc::new(self.contract(ehr, &profile, &connection).await?);
+        let client = connection.client.clone().writing(writeback::needs(&contract));
+        let ways = writeback::Ways { route: None, export: Some(writeback::Folder::new(&self.data.join("export"), ehr.as_str())) };
         let site = Arc::new(writeback::Site { zone: self.config.site.time_zone, ..writeback::Site::named(&self.config.site.name) });
         let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
         let stage = writeback::Stage {
             store: &self.store,
             clock: self.clock.as_ref(),
             ehr: ehr.as_str(),
-            chart: &connection.client,
+            chart: &client,
             contract: &contract,
+            ways: &ways,
             site: &site,
             fence: lease.fence(),
             term: lease.term(),

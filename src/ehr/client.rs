@@ -1,24 +1,31 @@
 //! The client of one EHR: what it may be asked for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::fhir::{outcome, peek};
 use domain::model::FhirId;
-use http::header::{ACCEPT, HeaderName};
+use http::header::{ACCEPT, HeaderName, IF_MATCH};
 use url::Url;
 
 use super::auth::{Need, Ops, TokenError, Tokens};
+use super::change::{self, ChangeOutcome};
 use super::create::{self, CreateOutcome};
 use super::date::Skew;
 use super::discovery::under;
 use super::error::EhrError;
-use super::retry::{Class, Intent};
+use super::pace::Pacing;
+use super::retry::{Class, Intent, Policy};
 use super::search::{Entry, Pages, Search};
 use super::wire::Wire;
 use crate::net::Request;
 
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
+const JSON_PATCH: &str = "application/json-patch+json";
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Asks for the resource in the answer, so that what was kept can be seen. A hint, which servers may ignore.
+const SHOW: &str = "return=representation";
 
 /// How this EHR wants to be searched.
 #[derive(Clone, Debug)]
@@ -73,6 +80,21 @@ impl Client {
     #[must_use]
     pub fn default_writes() -> Vec<Need> {
         vec![Need::new("Communication", Ops::CRS)]
+    }
+
+    /// For writing back: what is written, and searched for to settle it, goes under a token for these needs; and each request is tried
+    /// once, since whoever keeps the ledger decides what is tried again and when.
+    #[must_use]
+    pub fn writing(mut self, needs: Vec<Need>) -> Self {
+        self.writes = needs.into();
+        self.wire.policy = Policy { tries: 1, patience: Duration::ZERO, ..self.wire.policy };
+        self
+    }
+
+    /// How it stands with turns to ask; `None` where the EHR may be asked as fast as it goes.
+    #[must_use]
+    pub fn pacing(&self) -> Option<Pacing> {
+        self.wire.pace.pacing()
     }
 
     /// The FHIR base.
@@ -164,9 +186,10 @@ impl Client {
     /// where one exists; others may ignore it, so whoever calls serialises its own writes.
     ///
     /// # Errors
-    /// [`EhrError`] only where nothing was sent: no token, no grant, no connection.
+    /// [`EhrError`] only where nothing was sent: no token, no grant, no connection, or it asked to be left alone.
     pub async fn create(&self, resource_type: &str, body: Vec<u8>, if_none_exist: Option<&str>) -> Result<CreateOutcome, EhrError> {
         let mut request = Request::post(self.url(resource_type, None)?, FHIR_JSON, body).header(ACCEPT, FHIR_JSON);
+        request = request.header(PREFER, SHOW);
         if let Some(query) = if_none_exist {
             request = request.header(HeaderName::from_static("if-none-exist"), query);
         }
@@ -180,6 +203,40 @@ impl Client {
                 Ok(told)
             }
             Err(failure) if ended.class == Class::Unclear => Ok(CreateOutcome::Unclear { why: failure.to_string() }),
+            Err(failure) => Err(EhrError::Unreachable(failure)),
+        }
+    }
+
+    /// Replaces a resource, where it still has the version that is named; without one, whatever version it has.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn update(&self, resource_type: &str, id: &FhirId, version: Option<&str>, body: Vec<u8>) -> Result<ChangeOutcome, EhrError> {
+        let request = Request::put(self.url(resource_type, Some(id.as_str()))?, FHIR_JSON, body);
+        self.change(resource_type, request, version).await
+    }
+
+    /// Changes a resource by a JSON Patch (RFC 6902; R4 http, 3.1.0.8.3), where it still has the version that is named.
+    ///
+    /// # Errors
+    /// As [`Client::create`].
+    pub async fn patch(&self, resource_type: &str, id: &FhirId, version: Option<&str>, patch: Vec<u8>) -> Result<ChangeOutcome, EhrError> {
+        let request = Request::patch(self.url(resource_type, Some(id.as_str()))?, JSON_PATCH, patch);
+        self.change(resource_type, request, version).await
+    }
+
+    async fn change(&self, resource_type: &str, request: Request, version: Option<&str>) -> Result<ChangeOutcome, EhrError> {
+        let mut request = request.header(ACCEPT, FHIR_JSON).header(PREFER, SHOW);
+        if let Some(version) = version {
+            // A lock that cannot be written down must not be left out in silence.
+            let plain = !version.is_empty() && version.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+            let tag = plain.then(|| format!("W/\"{version}\"")).ok_or(EhrError::BadRequest)?;
+            request = request.header(IF_MATCH, &tag);
+        }
+        let ended = self.wire.send(Intent::Write, &request, self.needs(resource_type), resource_type).await?;
+        match ended.result {
+            Ok(response) => Ok(change::read_answer(resource_type, ended.class, &response, ended.retry_after)),
+            Err(failure) if ended.class == Class::Unclear => Ok(ChangeOutcome::Unclear { why: failure.to_string() }),
             Err(failure) => Err(EhrError::Unreachable(failure)),
         }
     }

@@ -14,6 +14,7 @@ use super::client::{Client, FHIR_JSON, Habits};
 use super::date::Skew;
 use super::discovery::{Discovery, smart_configuration_url, under};
 use super::error::EhrError;
+use super::pace::Paces;
 use super::profile::{Auth, Profile};
 use super::retry::Policy;
 use super::wire::Wire;
@@ -43,6 +44,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// How often and how long apart requests are tried.
     pub retry: Policy,
+    /// How fast each EHR may be asked: one for the whole process.
+    pub paces: Paces,
 }
 
 /// Why there is no connection.
@@ -134,6 +137,7 @@ impl Approach {
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             skew: Arc::new(Skew::default()),
+            pace: parts.paces.of(&base, profile.requests_per_second),
         };
         Ok(Self { base, wire })
     }
@@ -190,6 +194,7 @@ impl Approach {
                     clock: parts.clock.clone(),
                     entropy: parts.entropy.clone(),
                     skew: self.wire.skew.clone(),
+                    pace: self.wire.pace.clone(),
                 })
             }
             _ => return Err(ConnectError::Credential),

@@ -34,12 +34,20 @@ pub enum CreateOutcome {
 }
 
 /// A resource as the EHR now has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Written {
     /// Its id there; absent where the answer does not tell, which search must then.
     pub id: Option<String>,
     /// Its version, where told.
     pub version: Option<String>,
+    /// The resource as the answer shows it, where it does.
+    pub body: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Written").field("id", &self.id).field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 /// What kind of no an EHR said to a create.
@@ -78,7 +86,7 @@ pub(super) fn read_answer(resource_type: &str, conditional: bool, class: Class, 
     }
 }
 
-const fn refusal(status: u16, conditional: bool) -> Refusal {
+pub(super) const fn refusal(status: u16, conditional: bool) -> Refusal {
     match status {
         429 => Refusal::Busy,
         401 | 403 => Refusal::Denied,
@@ -92,12 +100,14 @@ const fn refusal(status: u16, conditional: bool) -> Refusal {
 
 /// Id and version: from the body where it is the resource, else from `Location` (versioned, not, absent, or on another host: only its
 /// last segments count); for the version `ETag` comes first.
-fn written(resource_type: &str, response: &Response) -> Written {
+pub(super) fn written(resource_type: &str, response: &Response) -> Written {
     let body = peek(&response.body).ok().filter(|p| p.resource_type == resource_type);
     let (located_id, located_version) = response.header(LOCATION.as_str()).map(|l| located(resource_type, l)).unwrap_or_default();
     let etag = response.header(ETAG.as_str()).and_then(etag_version);
+    let shown = body.is_some().then(|| response.body.clone());
     let (body_id, body_version) = body.map(|p| (p.id, p.version)).unwrap_or_default();
     Written {
+        body: shown,
         id: body_id.map(std::borrow::Cow::into_owned).or(located_id),
         version: etag.or_else(|| body_version.map(std::borrow::Cow::into_owned)).or(located_version),
     }
@@ -158,7 +168,8 @@ mod tests {
             (&[("location", "/")], r#"{"resourceType":"OperationOutcome","id":"o"}"#, None, None),
             (&[("etag", "\"a-b\"")], "<html>", None, Some("a-b")),
         ] {
-            let told = Written { id: id.map(str::to_owned), version: version.map(str::to_owned) };
+            let shown = body.contains(r#""Communication""#).then(|| body.as_bytes().to_vec());
+            let told = Written { id: id.map(str::to_owned), version: version.map(str::to_owned), body: shown };
             let outcome = read_answer("Communication", true, Class::Final, &answer(201, headers, body));
             assert_eq!(outcome, CreateOutcome::Created(told), "{headers:?} {body}");
         }

@@ -1,4 +1,4 @@
-//! Talking to one EHR: discovery, authorisation, search, read and create over FHIR R4 REST, with what servers of the field do wrong.
+//! Talking to one EHR: discovery, authorisation, search, read, create and change over FHIR R4 REST, with what servers of the field do wrong.
 //!
 //! It hands on bytes as received, checked against what was asked; it does not know what they mean, where they are kept, or when it is
 //! called. Keys and secrets come in as parameters ([`auth::Signer`], [`Credential`]), as do time and randomness. No message holds a
@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod capability;
+pub mod change;
 pub mod check;
 pub mod client;
 pub mod connection;
@@ -13,16 +14,19 @@ pub mod create;
 pub mod date;
 pub mod discovery;
 pub mod error;
+pub mod pace;
 pub mod profile;
 pub mod retry;
 pub mod search;
 mod wire;
 
 pub use capability::Capability;
+pub use change::ChangeOutcome;
 pub use client::{Client, ReadOutcome};
 pub use connection::{ConnectError, Connection, Credential, Parts};
 pub use create::{CreateOutcome, Refusal, Written};
 pub use error::EhrError;
+pub use pace::{Paces, Pacing, Rate};
 pub use profile::Profile;
 pub use search::{Entry, Page, Pages, Search};
 

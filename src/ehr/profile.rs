@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::auth::Dialect;
+use super::pace::Rate;
 use crate::net::Origin;
 
 /// One EHR connection, as configured.
@@ -46,6 +47,9 @@ pub struct Profile {
     /// Whole seconds for one exchange; 60 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
+    /// How many requests a second this EHR allows, those for tokens included; as fast as it goes where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<Rate>,
 }
 
 /// How requests are authorised.
@@ -168,7 +172,7 @@ mod tests {
     fn reads_what_it_writes() {
         for text in [
             r#"{"files_only":true,"auth":{"kind":"none"}}"#,
-            r#"{"base_url":"http://127.0.0.1:8080/fhir","auth":{"kind":"bearer","token":"env:T"},"page_size":50}"#,
+            r#"{"base_url":"http://127.0.0.1:8080/fhir","auth":{"kind":"bearer","token":"env:T"},"page_size":50,"requests_per_second":4.167}"#,
             r#"{"base_url":"https://ehr.example.org/r4","auth":{"kind":"backend-services","client_id":"app","dialect":"v1"},"strategy":{"CarePlan":"off"}}"#,
         ] {
             let profile = Profile::from_json(text).unwrap();
@@ -189,6 +193,7 @@ mod tests {
             (r#"{"base_url":"ftp://e.org/","allow_insecure":true}"#, "must be https"),
             (r#"{"base_url":"https://e.org","page_size":0}"#, "page_size"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#, "client_id is empty"),
+            (r#"{"base_url":"https://e.org","requests_per_second":0}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),
             (r#"{"base_url":"e.org"}"#, "cannot be read"),

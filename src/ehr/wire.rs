@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use domain::Clock;
 use domain::fhir::{Outcome, outcome};
 use http::header::{DATE, RETRY_AFTER};
@@ -11,8 +12,12 @@ use super::Entropy;
 use super::auth::{Access, Need, Tokens};
 use super::date::{Skew, http_date};
 use super::error::EhrError;
+use super::pace::{Pace, until_next_minute};
 use super::retry::{Answer, Class, Intent, Policy, classify, retry_after};
 use crate::net::{Failure, Http, Origin, Request, Response};
+
+/// The longest time for which an EHR is left alone, whatever it asks for: one that asks for a century has a mistake in its clock.
+const LONGEST_HOLD: TimeDelta = TimeDelta::hours(24);
 
 /// What every request to one EHR shares.
 #[derive(Clone)]
@@ -25,13 +30,14 @@ pub(super) struct Wire {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub skew: Arc<Skew>,
+    pub pace: Arc<Pace>,
 }
 
 /// How a request ended, all tries made.
 pub(super) struct Ended {
     pub class: Class,
     pub result: Result<Response, Failure>,
-    /// What the server asked for in the last answer.
+    /// What the server asked for in the last answer, or what it is given where it throttles and asks for nothing.
     pub retry_after: Option<Duration>,
 }
 
@@ -54,6 +60,7 @@ impl Wire {
         let mut tried = 0;
         loop {
             tried += 1;
+            self.pace.turn().await;
             let ended = self.once(Intent::Read, request.clone()).await;
             if ended.class != Class::Later || !self.pause(tried, ended.retry_after).await {
                 return ended;
@@ -64,11 +71,13 @@ impl Wire {
     /// Sends a request with a token for `needs`, again where that is safe and may help.
     ///
     /// # Errors
-    /// [`EhrError::Token`] or [`EhrError::NotGranted`], before anything was sent.
+    /// [`EhrError::Token`], [`EhrError::NotGranted`], or [`EhrError::Busy`] where it asked to be left alone for longer than a run waits:
+    /// before anything was sent.
     pub async fn send(&self, intent: Intent, request: &Request, needs: &[Need], resource_type: &str) -> Result<Ended, EhrError> {
         let (mut tried, mut renewed) = (0, false);
         loop {
             tried += 1;
+            self.wait_out_hold().await?;
             let access = match self.tokens.access(needs).await {
                 Ok(access) => access,
                 Err(error) if error.is_transient() && self.pause(tried, None).await => continue,
@@ -77,6 +86,7 @@ impl Wire {
             if access.granted.as_ref().is_some_and(|g| g.ops(resource_type).is_empty()) {
                 return Err(EhrError::NotGranted(resource_type.to_owned()));
             }
+            self.pace.turn().await;
             let ended = self.once(intent, self.authorise(request, &access)).await;
             match (ended.class, access.token) {
                 (Class::Renew, Some(token)) if !renewed => {
@@ -91,6 +101,18 @@ impl Wire {
         }
     }
 
+    /// Leaves the EHR alone for as long as it asked to be.
+    async fn wait_out_hold(&self) -> Result<(), EhrError> {
+        match self.pace.held(self.clock.now()) {
+            Some(left) if left > self.policy.patience => Err(EhrError::Busy { status: 429, retry_after: Some(left) }),
+            Some(left) => {
+                tokio::time::sleep(left).await;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     fn authorise(&self, request: &Request, access: &Access) -> Request {
         match &access.token {
             Some(token) => request.clone().bearer(token.clone(), self.origin.clone()),
@@ -102,13 +124,20 @@ impl Wire {
         match self.http.send(request).await {
             Ok(response) => {
                 let now = self.clock.now();
-                if let Some(date) = response.header(DATE.as_str()).and_then(http_date) {
+                let theirs = response.header(DATE.as_str()).and_then(http_date);
+                if let Some(date) = theirs {
                     self.skew.note(date, now);
+                }
+                let mut asked = response.header(RETRY_AFTER.as_str()).and_then(|h| retry_after(h, now));
+                if response.status.as_u16() == 429 {
+                    let wait = asked.unwrap_or_else(|| until_next_minute(theirs.unwrap_or(now), self.random()));
+                    self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(LONGEST_HOLD).min(LONGEST_HOLD)));
+                    asked = Some(wait);
                 }
                 let issues = if response.status.is_success() { Vec::new() } else { issue_codes(outcome(&response.body)) };
                 Ended {
                     class: classify(intent, Answer::Status(response.status.as_u16(), &issues)),
-                    retry_after: response.header(RETRY_AFTER.as_str()).and_then(|h| retry_after(h, now)),
+                    retry_after: asked,
                     result: Ok(response),
                 }
             }
@@ -122,9 +151,7 @@ impl Wire {
 
     /// Waits before the next try; `false` where there is none.
     async fn pause(&self, tried: u32, retry_after: Option<Duration>) -> bool {
-        let mut random = [0; 8];
-        self.entropy.fill(&mut random);
-        match self.policy.wait(tried, retry_after, u64::from_le_bytes(random)) {
+        match self.policy.wait(tried, retry_after, self.random()) {
             Some(wait) => {
                 tracing::debug!(peer = %self.origin, tried, wait_ms = wait.as_millis(), "trying again later");
                 tokio::time::sleep(wait).await;
@@ -132,6 +159,12 @@ impl Wire {
             }
             None => false,
         }
+    }
+
+    fn random(&self) -> u64 {
+        let mut random = [0; 8];
+        self.entropy.fill(&mut random);
+        u64::from_le_bytes(random)
     }
 }
 

@@ -68,20 +68,44 @@ pub struct Request {
     headers: HeaderMap,
     body: Option<Vec<u8>>,
     bearer: Option<(Secret, Origin)>,
+    redirects: bool,
 }
 
 impl Request {
     /// A `GET`.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, bearer: None }
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, bearer: None, redirects: true }
     }
 
     /// A `POST` of a body with its media type.
     #[must_use]
-    pub fn post(url: Url, content_type: &'static str, body: Vec<u8>) -> Self {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-        Self { method: Method::POST, url, headers, body: Some(body), bearer: None }
+    pub fn post(url: Url, content_type: &str, body: Vec<u8>) -> Self {
+        Self::carrying(Method::POST, url, content_type, body)
+    }
+
+    /// A `PUT` of a body with its media type.
+    #[must_use]
+    pub fn put(url: Url, content_type: &str, body: Vec<u8>) -> Self {
+        Self::carrying(Method::PUT, url, content_type, body)
+    }
+
+    /// A `PATCH` of a body with its media type.
+    #[must_use]
+    pub fn patch(url: Url, content_type: &str, body: Vec<u8>) -> Self {
+        Self::carrying(Method::PATCH, url, content_type, body)
+    }
+
+    fn carrying(method: Method, url: Url, content_type: &str, body: Vec<u8>) -> Self {
+        let request = Self { method, url, headers: HeaderMap::new(), body: Some(body), bearer: None, redirects: true };
+        request.header(CONTENT_TYPE, content_type)
+    }
+
+    /// Takes a redirect as the answer, wherever it leads.
+    #[must_use]
+    pub fn without_redirects(mut self) -> Self {
+        self.redirects = false;
+        self
     }
 
     /// Adds a header; a value that HTTP cannot carry is left out.
@@ -161,7 +185,7 @@ impl Http {
         for _ in 0..=MAX_REDIRECTS {
             let origin = self.permit(&url, &request.url)?;
             let response = self.attempt(&request, &url, &origin).await?;
-            match redirected(&request.method, &response) {
+            match redirected(&request, &response) {
                 Some(next) => url = next,
                 None => return read_body(response, &origin, self.peer.body_limit).await,
             }
@@ -225,9 +249,9 @@ fn install_crypto_provider() {
 }
 
 /// Where a read is sent on to. A redirect of a write is handed back as it is: repeating a body elsewhere is the caller's decision.
-fn redirected(method: &Method, response: &reqwest::Response) -> Option<Url> {
+fn redirected(request: &Request, response: &reqwest::Response) -> Option<Url> {
     let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    if !moved || method != Method::GET {
+    if !moved || request.method != Method::GET || !request.redirects {
         return None;
     }
     let location = response.headers().get(LOCATION)?.to_str().ok()?;

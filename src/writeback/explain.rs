@@ -3,7 +3,9 @@
 
 use domain::Timestamp;
 
+use super::compare::{Difference, Kept};
 use super::compose::Loss;
+use super::contract::Carrier;
 use crate::store::writebacks::{self, Writeback};
 
 /// The cause of a refusal or of a wait: the first word of the reason, such as `http-422`.
@@ -37,16 +39,33 @@ pub fn explain(row: &Writeback, now: Timestamp) -> String {
 }
 
 fn written(row: &Writeback) -> String {
+    let carrier = row.carrier.as_deref().and_then(Carrier::parse);
+    let kind = carrier.and_then(Carrier::resource_type).map(|t| format!("{t}/")).unwrap_or_default();
     let place = row
         .remote_id
         .as_deref()
-        .map_or_else(|| "It is in the EHR, which did not tell its id.".to_owned(), |id| format!("It is in the EHR as Communication/{id}."));
+        .map_or_else(|| "It is in the EHR, which did not tell its id.".to_owned(), |id| format!("It is in the EHR as {kind}{id}."));
     let losses: Vec<Loss> = serde_json::from_str(&row.loss).unwrap_or_default();
-    if losses.is_empty() {
-        return place;
-    }
     let list: Vec<String> = losses.iter().map(|l| format!("{} ({})", l.element, l.why)).collect();
-    format!("{place} Not carried: {}.", list.join(", "))
+    let not_carried = if list.is_empty() { String::new() } else { format!(" Not carried: {}.", list.join(", ")) };
+    format!("{place}{not_carried}{}", not_kept(row))
+}
+
+/// What the EHR did not keep of what was sent.
+fn not_kept(row: &Writeback) -> String {
+    let found: Vec<Difference> = row.differences.as_deref().and_then(|d| serde_json::from_str(d).ok()).unwrap_or_default();
+    let (key, elements): (Vec<&Difference>, Vec<&Difference>) = found.iter().partition(|d| d.path == "key");
+    let says = |d: &&Difference| format!("{} ({})", d.path, if d.kept == Kept::Absent { "left out" } else { "changed" });
+    let mut text = String::new();
+    if !elements.is_empty() {
+        text = format!(" The EHR did not keep all of it: {}.", elements.iter().map(says).collect::<Vec<_>>().join(", "));
+    }
+    if !key.is_empty() {
+        text.push_str(
+            " It did not keep our key, so this one cannot be found again by it; set where the key lives in the EHR's write-back contract.",
+        );
+    }
+    text
 }
 
 /// What a person can do about refused write-backs of one cause, or about unknown ones that wait for a person.
@@ -56,6 +75,12 @@ pub fn remedy(state: &str, cause: &str) -> &'static str {
         return "Look for it in the patient's chart, then tell `fhir-engage writeback settle ID` whether it is there.";
     }
     match cause {
+        "not-granted" => "Have the EHR's operator add that scope to this client's registration, then replay it.",
+        "status-moved" => "Nothing is to be done unless the patient's wish still stands: then change it in the EHR.",
+        "not-there" => "Look in the EHR for what became of it.",
+        "another-patient" => "The charts may have been merged; look in the EHR, and correct it there.",
+        "not-kept" => "Ask the EHR's operator whether this client may change it, then replay it.",
+        "no-export" | "export-failed" => "Make the export folder writable for this user, then replay it.",
         "not-taken" => "Ask the EHR's operator whether Communication can be created, then replay it.",
         "http-401" | "http-403" => {
             "Have the EHR's operator grant system/Communication.crs to this client, or look whether this patient's chart is closed to it; then replay it."
@@ -122,6 +147,13 @@ mod tests {
             (row("unknown", 0, Some("no-answer: x")), "next run searches"),
             (row("unknown", i64::MAX, Some("no-search: x")), "look for it in the patient's chart. no-search: x."),
             (row("written", 0, None), "Communication/c9. Not carried: note (this EHR does not take it)."),
+            (
+                Writeback {
+                    differences: Some(r#"[{"path":"identifier","kept":"absent"},{"path":"key","kept":"absent"}]"#.to_owned()),
+                    ..row("written", 0, None)
+                },
+                "did not keep all of it: identifier (left out). It did not keep our key",
+            ),
             (row("refused", 0, Some("http-422: error: invariant")), "refuses the content"),
             (row("refused", 0, Some("found-twice: it is in the EHR 2 times")), "entered in error"),
             (row("exported", 0, None), "export"),

@@ -75,10 +75,12 @@ impl Letters {
         Ok(Ok(Letter {
             id: row.id.clone(),
             carrier: composed.carrier,
+            tried: row.carrier.as_deref().and_then(Carrier::parse),
             system: self.site.identifier_system.clone(),
             value: key.clone(),
             patient: patient.to_owned(),
             sent: a.sent_at.map(Timestamp::from_micros),
+            since: Timestamp::from_micros(row.owed_at),
             deed: composed.deed,
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
             unclear: claim.unclear,

@@ -2,18 +2,27 @@
 //! conditionally where the contract says so, else after a search.
 //!
 //! A row that is `owed` was never sent, or was certainly not stored. A row that is unclear may be in the chart, and leaves that state only
-//! by a search that can be trusted, or by a person.
+//! by a search that can be trusted, or by a person. What changes something that is there already is [`super::amend`]'s.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use domain::{Clock, Timestamp};
+use serde_json::Value;
 
 use super::chart::{Chart, Created, Remote, SearchFailed};
-use super::contract::{Carrier, Contract, Finder, Terms};
+use super::compare::differences;
+use super::contract::{Carrier, Contract, ReadBack, Terms};
 use super::deed::Deed;
+use super::find::{Wanted, condition, query};
+use super::route::Ways;
 use super::settle::{Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
 
 /// Conflicts in a row after which a person has to look.
 const CONFLICTS: i64 = 8;
+
+const THROTTLED: &str = "throttled: the EHR asks to come back later";
 
 /// A claimed write-back, composed.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,14 +31,18 @@ pub struct Letter {
     pub id: String,
     /// What carries it.
     pub carrier: Carrier,
+    /// What carried it when it was last tried, where that is known.
+    pub tried: Option<Carrier>,
     /// Our identifier's namespace.
     pub system: String,
     /// Our identifier.
     pub value: String,
     /// The patient's logical id.
     pub patient: String,
-    /// When the message was sent, a FHIR instant in UTC; for searches by patient and time.
+    /// When the message was sent; for searches by patient and time.
     pub sent: Option<Timestamp>,
+    /// When it was owed: no try was made before.
+    pub since: Timestamp,
     /// What is to be done.
     pub deed: Deed,
     /// What could not be carried, JSON.
@@ -60,221 +73,261 @@ pub struct Pushed {
     pub settlement: Settlement,
     /// What it means for others.
     pub signal: Signal,
+    /// What carried it, or carried it when it was found.
+    pub carrier: Carrier,
 }
 
 /// Brings one write-back to the EHR.
-pub async fn push<C: Chart>(chart: &C, contract: &Contract, letter: &Letter, clock: &dyn Clock) -> Pushed {
-    let (Some(resource_type), Some(terms), Some(body)) =
-        (letter.carrier.resource_type(), contract.terms(letter.carrier), letter.deed.bytes())
-    else {
-        let why = format!("not-taken: nothing here writes by {}", letter.carrier.as_str());
-        return Pushed { settlement: Settlement::Refused { why }, signal: Signal::Fine };
-    };
-    let try_ = Try { chart, contract, terms, resource_type, body, letter, clock };
-    if letter.unclear {
-        return try_.settle_first().await;
+pub async fn push<C: Chart>(chart: &C, contract: &Contract, ways: &Ways, letter: &Letter, clock: &dyn Clock) -> Pushed {
+    let try_ = Try::new(chart, contract, ways, letter, clock);
+    match &letter.deed {
+        Deed::EnteredInError { id, why, .. } => try_.enter_in_error(id, why).await,
+        Deed::Status { appointment, to, from } => try_.change_status(appointment, to, from).await,
+        Deed::Create { bytes } => match try_.settled().await {
+            Some(pushed) => pushed,
+            None => try_.carry(bytes).await,
+        },
+        Deed::Keep { why } => match try_.settled().await {
+            Some(pushed) => pushed,
+            None => try_.ended(Settlement::Kept { why: why.clone() }, Signal::Fine),
+        },
     }
-    if !terms.creates_conditionally()
-        && let Some(finder) = terms.finder()
-    {
-        // A row that is owed is not in the chart by all we know; a database that was restored from a backup may know less.
-        match try_.look(finder).await {
-            Ok(Sighting::Once(found)) => return try_.written(found),
-            Ok(Sighting::Several(n)) => return try_.doubled(n),
-            Ok(Sighting::Absent | Sighting::Doubtful) | Err(SearchFailed::Refused(_)) => {}
-            Err(failed) => return try_.search_failed(failed),
+}
+
+/// One try, on its way.
+pub(super) struct Try<'a, C> {
+    pub chart: &'a C,
+    pub contract: &'a Contract,
+    pub ways: &'a Ways,
+    pub letter: &'a Letter,
+    pub clock: &'a dyn Clock,
+    /// What is sent, where it is JSON.
+    resource: Option<Value>,
+}
+
+impl<'a, C: Chart> Try<'a, C> {
+    fn new(chart: &'a C, contract: &'a Contract, ways: &'a Ways, letter: &'a Letter, clock: &'a dyn Clock) -> Self {
+        let resource = letter.deed.bytes().and_then(|bytes| serde_json::from_slice(bytes).ok());
+        Self { chart, contract, ways, letter, clock, resource }
+    }
+
+    /// What became of earlier tries that may have arrived; `None` where the way is free.
+    async fn settled(&self) -> Option<Pushed> {
+        if !self.letter.unclear {
+            return None;
         }
+        for carrier in self.perhaps_by() {
+            let settled = match (carrier.resource_type(), self.contract.terms(carrier)) {
+                (Some(resource_type), Some(terms)) => self.settled_as(carrier, resource_type, terms).await,
+                _ if carrier == Carrier::Route => self.settled_by_route().await,
+                // A file that is written again is the same file.
+                _ => None,
+            };
+            if let Some(pushed) = settled {
+                return Some(Pushed { carrier, ..pushed });
+            }
+        }
+        None
     }
-    try_.create().await
-}
 
-struct Try<'a, C> {
-    chart: &'a C,
-    contract: &'a Contract,
-    terms: &'a Terms,
-    resource_type: &'a str,
-    body: &'a [u8],
-    letter: &'a Letter,
-    clock: &'a dyn Clock,
-}
-
-impl<C: Chart> Try<'_, C> {
-    /// An unclear one: searched for, and created only where it is certainly not there.
-    async fn settle_first(&self) -> Pushed {
-        let Some(finder) = self.terms.finder() else {
-            return self.parked("no-search: this EHR has no search that could tell whether an earlier try arrived");
+    /// What may have carried it: what carries it now, and what a changed contract may have chosen before. A worker that died did not say what
+    /// that was: then it is all of the chain that can be searched.
+    fn perhaps_by(&self) -> Vec<Carrier> {
+        let searchable = |c: &Carrier| self.contract.terms(*c).is_some_and(|terms| terms.finder().is_some());
+        let mut all = match self.letter.tried {
+            Some(tried) => vec![tried],
+            None => self.contract.chain.iter().copied().filter(searchable).collect(),
         };
-        match self.look(finder).await {
-            Ok(Sighting::Once(found)) => self.written(found),
-            Ok(Sighting::Several(n)) => self.doubled(n),
-            Ok(Sighting::Absent) => self.create().await,
-            Ok(Sighting::Doubtful) => self.parked(
-                "search-not-trusted: the EHR's search does not apply our identifier, so it cannot tell whether an earlier try arrived",
-            ),
-            Err(SearchFailed::Refused(why)) => {
+        if !all.contains(&self.letter.carrier) {
+            all.push(self.letter.carrier);
+        }
+        all
+    }
+
+    async fn settled_as(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Pushed> {
+        Some(match self.look(carrier, resource_type, terms).await {
+            None => self.parked("no-search: this EHR has no search that could tell whether an earlier try arrived"),
+            Some(Ok(Sighting::Once(found))) => self.written(found),
+            Some(Ok(Sighting::Several(n))) => self.doubled(n),
+            Some(Ok(Sighting::Absent)) => return None,
+            Some(Ok(Sighting::Doubtful)) => {
+                self.parked("search-not-trusted: the EHR's search does not apply what it was asked for, so it cannot tell whether an earlier try arrived")
+            }
+            Some(Err(SearchFailed::Refused(why))) => {
                 self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived"))
             }
-            Err(failed) => self.search_failed(failed),
+            Some(Err(failed)) => self.search_failed(failed),
+        })
+    }
+
+    async fn carry(&self, bytes: &[u8]) -> Pushed {
+        let carrier = self.letter.carrier;
+        match (carrier, carrier.resource_type(), self.contract.terms(carrier)) {
+            (_, Some(resource_type), Some(terms)) => self.create(resource_type, terms, bytes).await,
+            (Carrier::Route, ..) => self.send_by_route(bytes).await,
+            (Carrier::Export, ..) => self.export(bytes).await,
+            _ => self.refused(format!("not-taken: nothing here writes by {}", carrier.as_str())),
         }
     }
 
-    async fn create(&self) -> Pushed {
-        let condition = self.terms.creates_conditionally().then(|| self.condition());
-        match self.chart.create(self.resource_type, self.body.to_vec(), condition.as_deref()).await {
-            Created::Stored(remote) if remote.id.is_some() => self.written(remote),
+    async fn create(&self, resource_type: &str, terms: &Terms, bytes: &[u8]) -> Pushed {
+        // One that is owed is not in the chart by all we know; a database that was restored from a backup may know less. An unclear one was
+        // looked for already.
+        if !terms.creates_conditionally() && !self.letter.unclear {
+            match self.look(self.letter.carrier, resource_type, terms).await {
+                Some(Ok(Sighting::Once(found))) => return self.written(found),
+                Some(Ok(Sighting::Several(n))) => return self.doubled(n),
+                None | Some(Ok(Sighting::Absent | Sighting::Doubtful) | Err(SearchFailed::Refused(_))) => {}
+                Some(Err(failed)) => return self.search_failed(failed),
+            }
+        }
+        let condition = terms.creates_conditionally().then(|| condition(&self.letter.system, &self.letter.value));
+        match self.chart.create(resource_type, bytes.to_vec(), condition.as_deref()).await {
+            Created::Stored(remote) if remote.id.is_some() => self.stored(resource_type, terms, remote).await,
             // Stored, and the answer does not say under which id.
-            Created::Stored(remote) => match self.look_anywhere().await {
+            Created::Stored(remote) => match self.look_again(resource_type, terms).await {
                 Some(Sighting::Once(found)) => self.written(found),
                 Some(Sighting::Several(n)) => self.doubled(n),
                 _ => self.written(remote),
             },
-            Created::Existing(remote) => self.existing(remote).await,
+            Created::Existing(remote) => self.existing(resource_type, terms, remote).await,
             Created::Unclear(why) => self.unknown(&why),
-            Created::Throttled(asked) => {
-                let at = self.later(asked);
-                self.ended(Settlement::Again { at, why: "throttled: the EHR asks to come back later".to_owned() }, Signal::Pause(at))
-            }
+            Created::Throttled(asked) => self.throttled(asked),
             Created::Conflict(why) => self.conflict(&why),
-            Created::SeveralMatch => match self.look_anywhere().await {
+            Created::SeveralMatch => match self.look_again(resource_type, terms).await {
                 Some(Sighting::Once(found)) => self.written(found),
                 Some(Sighting::Several(n)) => self.doubled(n),
                 // Some answer 412 to whatever they cannot evaluate.
                 _ => self.conflict("http-412"),
             },
-            Created::Refused(why) => self.ended(Settlement::Refused { why }, Signal::Fine),
+            Created::Refused(why) => self.refused(why),
             Created::Halted(why) => self.put_back(why),
         }
     }
 
+    /// It is there. What was kept of it is looked at, and whatever comes of that, it is written.
+    async fn stored(&self, resource_type: &str, terms: &Terms, mut remote: Remote) -> Pushed {
+        let read = match terms.read_back {
+            ReadBack::Never => return self.written(Remote { kept: None, ..remote }),
+            ReadBack::FromAnswer => remote.kept.is_none(),
+            ReadBack::Always => true,
+        };
+        if read && let Some(id) = remote.id.as_deref() {
+            remote.kept = self.chart.read(resource_type, id).await.ok().flatten().map(|found| found.bytes);
+        }
+        self.written(remote)
+    }
+
     /// The condition matched. It must be ours that it matched: a server may not understand the condition and match anything.
-    async fn existing(&self, told: Remote) -> Pushed {
-        // Where it cannot be looked for, the server's word is all there is.
-        let Some(finder) = self.terms.finder() else { return self.written(told) };
-        match self.look(finder).await {
-            Ok(Sighting::Once(found)) => self.written(found),
-            Ok(Sighting::Several(n)) => self.doubled(n),
-            Ok(Sighting::Absent) => self.unknown("condition-hit: the EHR says that it is there, and its search does not find it yet"),
-            Ok(Sighting::Doubtful) => {
+    async fn existing(&self, resource_type: &str, terms: &Terms, told: Remote) -> Pushed {
+        match self.look(self.letter.carrier, resource_type, terms).await {
+            // Where it cannot be looked for, the server's word is all there is.
+            None => self.written(told),
+            Some(Ok(Sighting::Once(found))) => self.written(found),
+            Some(Ok(Sighting::Several(n))) => self.doubled(n),
+            Some(Ok(Sighting::Absent)) => self.unknown("condition-hit: the EHR says that it is there, and its search does not find it yet"),
+            Some(Ok(Sighting::Doubtful)) => {
                 self.parked("condition-hit: the EHR says that it is there, and its search cannot be trusted to show that it is this one")
             }
-            Err(_) => self.unknown("condition-hit: the EHR says that it is there, and the search for it failed"),
+            Some(Err(_)) => self.unknown("condition-hit: the EHR says that it is there, and the search for it failed"),
         }
     }
 
-    async fn look(&self, finder: Finder) -> Result<Sighting, SearchFailed> {
-        let found = self.chart.search(self.resource_type, &self.query(finder)).await?;
-        Ok(sight(&found, finder, &self.letter.system, &self.letter.value))
+    /// Looks for it as a resource of a type; `None` where the contract has no search for that, or what was sent does not tell what to ask.
+    async fn look(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Result<Sighting, SearchFailed>> {
+        let finder = terms.finder()?;
+        let wanted = Wanted {
+            system: &self.letter.system,
+            key: &self.letter.value,
+            patient: &self.letter.patient,
+            sent: self.letter.sent,
+            since: self.letter.since,
+            ahead: self.chart.ahead(),
+            resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
+        };
+        let query = query(finder, &wanted)?;
+        let found = self.chart.search(resource_type, &query).await;
+        Some(found.map(|found| sight(&found, finder, &self.letter.system, &self.letter.value)))
     }
 
-    async fn look_anywhere(&self) -> Option<Sighting> {
-        self.look(self.terms.finder()?).await.ok()
+    async fn look_again(&self, resource_type: &str, terms: &Terms) -> Option<Sighting> {
+        self.look(self.letter.carrier, resource_type, terms).await?.ok()
     }
 
-    fn query(&self, finder: Finder) -> Vec<(&'static str, String)> {
-        let patient = ("patient", format!("Patient/{}", self.letter.patient));
-        let ours = ("identifier", token(&self.letter.system, &self.letter.value));
-        match finder {
-            Finder::Identifier => vec![ours],
-            Finder::PatientIdentifier => vec![patient, ours],
-            Finder::Patient | Finder::InboxReceived => vec![patient],
-            Finder::PatientSent => [vec![patient], self.around("sent")].concat(),
-            Finder::PatientDate => [vec![patient], self.around("date")].concat(),
-        }
-    }
-
-    /// A window around the time of sending; servers round instants, and a second each way covers that.
-    fn around(&self, parameter: &'static str) -> Vec<(&'static str, String)> {
-        let second = chrono::TimeDelta::seconds(1);
-        let text = |t: Timestamp| t.to_utc().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        self.letter.sent.map_or_else(Vec::new, |sent| {
-            vec![(parameter, format!("ge{}", text(sent.plus(-second)))), (parameter, format!("le{}", text(sent.plus(second))))]
-        })
-    }
-
-    fn condition(&self) -> String {
-        format!("identifier={}", percent_encoded(&token(&self.letter.system, &self.letter.value)))
-    }
-
-    fn written(&self, remote: Remote) -> Pushed {
-        let loss = self.letter.loss.clone();
-        self.ended(Settlement::Written { remote_id: remote.id, version: remote.version, loss, differences: None }, Signal::Fine)
+    pub fn written(&self, remote: Remote) -> Pushed {
+        let kept: Option<Value> = remote.kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let compared = self.resource.as_ref().zip(kept.as_ref());
+        let compared = compared.filter(|(sent, kept)| sent.get("resourceType") == kept.get("resourceType"));
+        let differences = compared.map(|(sent, kept)| differences(sent, kept, &self.letter.system, &self.letter.value));
+        let settlement = Settlement::Written {
+            remote_id: remote.id,
+            version: remote.version,
+            loss: self.letter.loss.clone(),
+            differences: differences.and_then(|found| serde_json::to_string(&found).ok()),
+        };
+        self.ended(settlement, Signal::Fine)
     }
 
     fn doubled(&self, times: usize) -> Pushed {
         tracing::error!(write_back = %self.letter.id, times, "a write-back is in the EHR more than once; have one of them marked as entered in error");
-        self.ended(Settlement::Refused { why: format!("found-twice: it is in the EHR {times} times") }, Signal::Fine)
+        self.refused(format!("found-twice: it is in the EHR {times} times"))
     }
 
-    fn unknown(&self, why: &str) -> Pushed {
+    pub fn unknown(&self, why: &str) -> Pushed {
         let at = after_settling(self.clock.now(), &self.letter.id, self.contract.settle_delay());
         self.ended(Settlement::Unknown { at, why: why.to_owned() }, Signal::Trouble)
     }
 
-    fn conflict(&self, why: &str) -> Pushed {
+    pub fn conflict(&self, why: &str) -> Pushed {
         if self.letter.tries >= CONFLICTS {
-            let why = format!("{why}: the EHR refused it {CONFLICTS} times as a conflict");
-            return self.ended(Settlement::Refused { why }, Signal::Fine);
+            return self.refused(format!("{why}: the EHR refused it {CONFLICTS} times as a conflict"));
         }
-        self.ended(
-            Settlement::Again { at: self.later(None), why: format!("{why}: the EHR says that it conflicts with another change") },
-            Signal::Fine,
-        )
+        self.again(format!("{why}: the EHR says that it conflicts with another change"), Signal::Fine)
     }
 
-    fn parked(&self, why: &str) -> Pushed {
+    pub fn throttled(&self, asked: Option<Duration>) -> Pushed {
+        self.ended(Settlement::Again { at: self.later(asked), why: THROTTLED.to_owned() }, self.pause(asked))
+    }
+
+    /// Others wait as long as was asked for, and not until this row's own turn.
+    fn pause(&self, asked: Option<Duration>) -> Signal {
+        let at = self.later(asked);
+        let asked = asked.and_then(|d| TimeDelta::from_std(d).ok()).map(|d| self.clock.now().plus(d).min(at));
+        Signal::Pause(asked.unwrap_or(at))
+    }
+
+    pub fn again(&self, why: String, signal: Signal) -> Pushed {
+        self.ended(Settlement::Again { at: self.later(None), why }, signal)
+    }
+
+    pub fn refused(&self, why: String) -> Pushed {
+        self.ended(Settlement::Refused { why }, Signal::Fine)
+    }
+
+    pub fn parked(&self, why: &str) -> Pushed {
         self.ended(Settlement::Parked { why: why.to_owned() }, Signal::Fine)
     }
 
-    fn put_back(&self, why: String) -> Pushed {
+    pub fn put_back(&self, why: String) -> Pushed {
         self.ended(Settlement::PutBack { at: self.clock.now(), unclear: self.letter.unclear }, Signal::Halt(why))
     }
 
-    /// A search failed before anything was created: the row stays what it was.
-    fn search_failed(&self, failed: SearchFailed) -> Pushed {
+    /// A search or a read failed before anything was sent: the row stays what it was.
+    pub fn search_failed(&self, failed: SearchFailed) -> Pushed {
         let (at, why, signal) = match failed {
             SearchFailed::Halted(why) => return self.put_back(why),
-            SearchFailed::Throttled(asked) => {
-                let at = self.later(asked);
-                (at, "throttled: the EHR asks to come back later".to_owned(), Signal::Pause(at))
-            }
+            SearchFailed::Throttled(asked) => (self.later(asked), THROTTLED.to_owned(), self.pause(asked)),
             SearchFailed::Later(why) | SearchFailed::Refused(why) => (self.later(None), why, Signal::Trouble),
         };
         let settlement = if self.letter.unclear { Settlement::Unknown { at, why } } else { Settlement::Again { at, why } };
         self.ended(settlement, signal)
     }
 
-    fn later(&self, asked: Option<std::time::Duration>) -> Timestamp {
+    fn later(&self, asked: Option<Duration>) -> Timestamp {
         backoff(self.clock.now(), &self.letter.id, self.letter.tries, asked)
     }
 
-    fn ended(&self, settlement: Settlement, signal: Signal) -> Pushed {
-        Pushed { settlement, signal }
+    pub fn ended(&self, settlement: Settlement, signal: Signal) -> Pushed {
+        Pushed { settlement, signal, carrier: self.letter.carrier }
     }
-}
-
-/// A token search value; `\`, `|`, `,` and `$` of the parts are escaped (R4 search, 3.1.1.4.0.2).
-fn token(system: &str, value: &str) -> String {
-    let escaped = |text: &str| {
-        text.chars().fold(String::new(), |mut out, c| {
-            if matches!(c, '\\' | '|' | ',' | '$') {
-                out.push('\\');
-            }
-            out.push(c);
-            out
-        })
-    };
-    format!("{}|{}", escaped(system), escaped(value))
-}
-
-/// For a header that holds a query: `:`, `/` and `|` stay as the specification's own example has them, since not every server decodes
-/// them; what would end or change the query does not.
-fn percent_encoded(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, b| {
-        if b.is_ascii_alphanumeric() || b"-._~:/|\\".contains(&b) {
-            out.push(char::from(b));
-        } else {
-            out.push_str(&format!("%{b:02X}"));
-        }
-        out
-    })
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::chart::{Matches, Remote};
 use super::contract::Finder;
+use super::key::carries;
 
 /// The longest wait of our own choosing.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
@@ -51,7 +52,7 @@ pub enum Sighting {
     Doubtful,
 }
 
-/// Reads a search's matches. Only resources that carry our identifier count: a server may ignore a filter and answer with everything.
+/// Reads a search's matches. Only resources that carry our key count: a server may ignore a filter and answer with everything.
 #[must_use]
 pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Sighting {
     let mut ours: Vec<Remote> = Vec::new();
@@ -59,7 +60,7 @@ pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Si
     for entry in &matches.entries {
         match serde_json::from_slice::<Value>(&entry.bytes) {
             Ok(resource) if carries(&resource, system, value) => {
-                let found = remote(&resource);
+                let found = remote(&resource, &entry.bytes);
                 // Pages may overlap.
                 if found.id.is_none() || !ours.iter().any(|r| r.id == found.id) {
                     ours.push(found);
@@ -76,16 +77,11 @@ pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Si
     }
 }
 
-/// Whether a resource has an identifier.
-fn carries(resource: &Value, system: &str, value: &str) -> bool {
-    let text = |v: &Value, name: &str| v.get(name).and_then(Value::as_str).map(str::to_owned);
-    let is_ours = |i: &Value| text(i, "system").as_deref() == Some(system) && text(i, "value").as_deref() == Some(value);
-    resource.get("identifier").and_then(Value::as_array).is_some_and(|all| all.iter().any(is_ours))
-}
-
-fn remote(resource: &Value) -> Remote {
+/// Where a resource is, by what it says of itself.
+pub(super) fn remote(resource: &Value, bytes: &[u8]) -> Remote {
     let text = |v: Option<&Value>| v.and_then(Value::as_str).map(str::to_owned);
-    Remote { id: text(resource.get("id")), version: text(resource.get("meta").and_then(|m| m.get("versionId"))) }
+    let version = text(resource.get("meta").and_then(|m| m.get("versionId")));
+    Remote { id: text(resource.get("id")), version, kept: Some(bytes.to_vec()) }
 }
 
 #[cfg(test)]
@@ -104,7 +100,11 @@ mod tests {
     fn a_search_proves_only_what_it_shows() {
         const OURS: &str = r#"[null,{"system":"other","value":"a1"},{"system":"urn:s","value":"a1"}]"#;
         const OTHER: &str = r#"[{"system":"urn:s","value":"a2"}]"#;
-        let remote = |id: &str| Remote { id: Some(id.to_owned()), version: Some("2".to_owned()) };
+        let remote = |id: &str| Remote { id: Some(id.to_owned()), version: Some("2".to_owned()), kept: None };
+        let bare = |sighting| match sighting {
+            Sighting::Once(found) => Sighting::Once(Remote { kept: None, ..found }),
+            other => other,
+        };
         let (by_id, by_time) = (Finder::Identifier, Finder::PatientSent);
         for (entries, doubtful, finder, wanted) in [
             (vec![], false, by_id, Sighting::Absent),
@@ -123,7 +123,7 @@ mod tests {
             (vec![entry("c2", OTHER)], false, by_time, Sighting::Absent),
             (vec![entry("c2", OTHER)], true, by_time, Sighting::Doubtful),
         ] {
-            assert_eq!(sight(&Matches { entries, doubtful }, finder, "urn:s", "a1"), wanted);
+            assert_eq!(bare(sight(&Matches { entries, doubtful }, finder, "urn:s", "a1")), wanted);
         }
     }
 

@@ -5,7 +5,7 @@
 //! the next claims share one commit, so that a fast EHR is not held up by the disk. Nothing here sleeps until an EHR has recovered:
 //! the run ends and says when to come back.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,12 +13,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::{Clock, Timestamp};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 
 use super::chart::Chart;
 use super::compose::Site;
 use super::contract::{Carrier, Contract};
 use super::letters::Letters;
 use super::push::{Letter, Pushed, Signal, push};
+use super::route::Ways;
 use super::settle::after_settling;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::writebacks::{self, Settlement};
@@ -33,22 +35,33 @@ pub fn lease(ehr: &str) -> String {
 /// How a run goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Requests on their way at once.
+    /// Rows on their way at once. Those that have been on it for long do not count, up to as many again: an EHR that is slow with a few
+    /// charts must not keep all others waiting. Where the EHR's rate is known the rate decides instead.
     pub concurrency: usize,
+    /// The most rows on their way at once where the rate decides.
+    pub most: usize,
     /// Rows per claim, and results per commit.
     pub batch: usize,
     /// How long a row may wait to be started after its claim, and how long it may be worked on once started: no shorter than a request's
     /// time-out. A row left by a worker that died is taken over no sooner than twice this and the contract's settle delay after its claim.
     pub hold: TimeDelta,
-    /// Answers in a row that leave open what happened, after which the run ends: an EHR that does not answer is not to be stormed.
-    pub breaker: u32,
+    /// Patients in a row whose rows got no clear answer, after which the run ends: an EHR that does not answer is not to be stormed, and
+    /// one patient's trouble is no reason to stop for others.
+    pub breaker: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 8, batch: 64, hold: TimeDelta::seconds(60), breaker: 5 }
+        Self { concurrency: 16, most: 256, batch: 64, hold: TimeDelta::seconds(60), breaker: 5 }
     }
 }
+
+/// How far ahead of its turn a row may be started, so that there is always one to take the next.
+const AHEAD: Duration = Duration::from_millis(100);
+/// How long a row may be on its way before it counts as slow.
+const SLOW: TimeDelta = TimeDelta::seconds(3);
+/// The longest time without a look at what may be started.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -85,6 +98,8 @@ pub struct Stage<'a, C> {
     pub chart: &'a C,
     /// What it takes.
     pub contract: &'a Arc<Contract>,
+    /// The carriers beside FHIR.
+    pub ways: &'a Ways,
     /// Who writes.
     pub site: &'a Arc<Site>,
     /// Proof of the lease.
@@ -104,21 +119,21 @@ pub async fn run<C: Chart>(stage: &Stage<'_, C>, stop: &AtomicBool) -> Result<Re
     let mut run = Run::new(stage, stop);
     let mut on_their_way = FuturesUnordered::new();
     let renew = stage.term.0.to_std().unwrap_or(Duration::from_secs(30)) / 3;
+    let mut committed = Instant::now();
     loop {
-        while on_their_way.len() < stage.options.concurrency
-            && let Some(letter) = run.next()
-        {
+        run.unpolled = 0;
+        while let Some(letter) = run.next() {
             on_their_way.push(work(stage, letter));
         }
-        if !run.wants_commit() {
+        // A slow EHR must not cost the lease.
+        if !run.wants_commit() && (on_their_way.is_empty() || committed.elapsed() < renew) {
             if on_their_way.is_empty() {
                 break;
             }
-            // A slow EHR must not cost the lease.
-            if let Ok(tried) = tokio::time::timeout(renew, on_their_way.next()).await {
+            if let Ok(tried) = tokio::time::timeout(run.nap().min(renew), on_their_way.next()).await {
                 tried.into_iter().for_each(|t| run.take(t));
-                continue;
             }
+            continue;
         }
         let (ended, wanted) = run.hand_over();
         let commit = commit(stage, ended, wanted);
@@ -127,11 +142,15 @@ pub async fn run<C: Chart>(stage: &Stage<'_, C>, stop: &AtomicBool) -> Result<Re
             tokio::select! {
                 claimed = &mut commit => break claimed?,
                 Some(tried) = on_their_way.next() => {
+                    run.unpolled = 0;
                     run.take(tried);
-                    run.next().into_iter().for_each(|letter| on_their_way.push(work(stage, letter)));
+                    while let Some(letter) = run.next() {
+                        on_their_way.push(work(stage, letter));
+                    }
                 }
             }
         };
+        committed = Instant::now();
         run.receive(claimed, wanted);
     }
     run.tell();
@@ -160,28 +179,61 @@ struct Run<'a, C> {
     queue: VecDeque<Ready>,
     ended: Vec<Ended>,
     report: Report,
-    /// Answers in a row that told nothing.
-    trouble: u32,
+    /// Rows on their way, and since when.
+    started: HashMap<String, Timestamp>,
+    /// How many of them have not come to ask for their turn yet.
+    unpolled: u32,
+    /// Patients in a row whose rows got no clear answer.
+    trouble: HashSet<String>,
     /// The last claim gave less than was asked for, and nothing was settled since.
     exhausted: bool,
 }
 
-impl<'a, C> Run<'a, C> {
-    const fn new(stage: &'a Stage<'a, C>, stop: &'a AtomicBool) -> Self {
-        let report =
-            Report { written: 0, again: 0, unknown: 0, parked: 0, refused: 0, exported: 0, kept: 0, resume_at: None, stopped: None };
-        Self { stage, stop, queue: VecDeque::new(), ended: Vec::new(), report, trouble: 0, exhausted: false }
+impl<'a, C: Chart> Run<'a, C> {
+    fn new(stage: &'a Stage<'a, C>, stop: &'a AtomicBool) -> Self {
+        Self {
+            stage,
+            stop,
+            queue: VecDeque::new(),
+            ended: Vec::new(),
+            report: Report::default(),
+            started: HashMap::new(),
+            unpolled: 0,
+            trouble: HashSet::new(),
+            exhausted: false,
+        }
     }
 
     fn is_ending(&self) -> bool {
         self.report.stopped.is_some() || self.stop.load(Ordering::Relaxed)
     }
 
-    /// The next row to start. Where the run is ending, or a row waited too long behind slow ones, it goes back as it was.
+    /// Whether one more may be on its way.
+    fn may_start(&self, now: Timestamp) -> bool {
+        let (options, all) = (&self.stage.options, self.started.len());
+        match self.stage.chart.pacing() {
+            Some(pacing) => all == 0 || (all < options.most && pacing.wait + pacing.distance * self.unpolled < AHEAD),
+            None => {
+                let quick = self.started.values().filter(|since| now.since(**since) < SLOW).count();
+                quick < options.concurrency && all < options.concurrency * 2
+            }
+        }
+    }
+
+    /// How long until more may be started for another reason than that one came back.
+    fn nap(&self) -> Duration {
+        let turn = self.stage.chart.pacing().filter(|_| !self.queue.is_empty() && self.started.len() < self.stage.options.most);
+        turn.map_or(LOOK, |pacing| pacing.wait.saturating_sub(AHEAD).clamp(Duration::from_millis(2), LOOK))
+    }
+
+    /// The next row to start, where one may. Where the run is ending, or a row waited too long behind slow ones, it goes back as it was.
     fn next(&mut self) -> Option<Ready> {
         let now = self.stage.clock.now();
-        while let Some(ready) = self.queue.pop_front() {
+        while self.is_ending() || self.may_start(now) {
+            let ready = self.queue.pop_front()?;
             if !self.is_ending() && now <= ready.start_by {
+                self.unpolled += 1;
+                self.started.insert(ready.letter.id.clone(), now);
                 return Some(ready);
             }
             let how = Settlement::PutBack { at: now, unclear: ready.letter.unclear };
@@ -190,8 +242,16 @@ impl<'a, C> Run<'a, C> {
         None
     }
 
+    /// How many rows to claim at once: no more than can be started in half of the time for which they may wait.
+    fn batch(&self) -> usize {
+        let most = self.stage.options.batch;
+        let Some(pacing) = self.stage.chart.pacing().filter(|p| !p.distance.is_zero()) else { return most };
+        let half = self.stage.options.hold.to_std().unwrap_or_default() / 2;
+        usize::try_from(half.as_nanos() / pacing.distance.as_nanos()).unwrap_or(most).clamp(1, most.max(1))
+    }
+
     fn is_short(&self) -> bool {
-        self.queue.len() < self.stage.options.concurrency
+        self.queue.len() < self.stage.options.concurrency.min(self.batch())
     }
 
     fn wants_commit(&self) -> bool {
@@ -202,7 +262,7 @@ impl<'a, C> Run<'a, C> {
 
     /// What a commit is to settle, and how many rows it is to claim.
     fn hand_over(&mut self) -> (Vec<Ended>, usize) {
-        let wanted = if self.is_short() && !self.is_ending() { self.stage.options.batch } else { 0 };
+        let wanted = if self.is_short() && !self.is_ending() { self.batch() } else { 0 };
         (std::mem::take(&mut self.ended), wanted)
     }
 
@@ -218,15 +278,16 @@ impl<'a, C> Run<'a, C> {
         }
     }
 
-    fn take(&mut self, (id, carrier, pushed): (String, Carrier, Pushed)) {
-        self.end(Ended { id, how: pushed.settlement, carrier: Some(carrier) });
+    fn take(&mut self, Tried { id, patient, pushed }: Tried) {
+        self.started.remove(&id);
+        self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier) });
         match pushed.signal {
-            Signal::Fine => self.trouble = 0,
+            Signal::Fine => self.trouble.clear(),
             Signal::Trouble => {
-                self.trouble += 1;
-                if self.trouble >= self.stage.options.breaker {
+                self.trouble.insert(patient);
+                if self.trouble.len() >= self.stage.options.breaker {
                     let resume_at = self.stage.clock.now().plus(self.stage.contract.settle_delay());
-                    self.stop_for(format!("the EHR left {} tries in a row without a clear answer", self.trouble), Some(resume_at));
+                    self.stop_for(format!("the EHR left {} patients in a row without a clear answer", self.trouble.len()), Some(resume_at));
                 }
             }
             Signal::Pause(at) => self.stop_for("the EHR asks to come back later".to_owned(), Some(at)),
@@ -264,18 +325,26 @@ impl<'a, C> Run<'a, C> {
     }
 }
 
+/// A row that came back.
+struct Tried {
+    id: String,
+    patient: String,
+    pushed: Pushed,
+}
+
 /// Brings one row to the EHR, in the time that it may be worked on.
-async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> (String, Carrier, Pushed) {
+async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
     let limit = stage.options.hold.to_std().unwrap_or_default();
-    let pushed = match tokio::time::timeout(limit, push(stage.chart, stage.contract, &ready.letter, stage.clock)).await {
+    let letter = ready.letter;
+    let pushed = match tokio::time::timeout(limit, push(stage.chart, stage.contract, stage.ways, &letter, stage.clock)).await {
         Ok(pushed) => pushed,
         Err(_) => {
-            let at = after_settling(stage.clock.now(), &ready.letter.id, stage.contract.settle_delay());
+            let at = after_settling(stage.clock.now(), &letter.id, stage.contract.settle_delay());
             let why = "no-answer: the EHR took longer than a write-back may take".to_owned();
-            Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble }
+            Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble, carrier: letter.carrier }
         }
     };
-    (ready.letter.id, ready.letter.carrier, pushed)
+    Tried { id: letter.id, patient: letter.patient, pushed }
 }
 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.

@@ -1,7 +1,9 @@
 //! Composing and pushing, without a store and without a server.
 
+mod amending;
 mod composing;
 mod pushing;
+mod script;
 
 use crate::store::attempts::Attempt;
 

@@ -105,6 +105,8 @@ pub struct Exchanged {
     pub result: Result<TokenGrant, TokenError>,
     /// The server's `Date`, where it sent one.
     pub server_date: Option<Timestamp>,
+    /// The answer's HTTP status; 0 where there was no answer.
+    pub status: u16,
 }
 
 impl Exchange<'_> {
@@ -113,7 +115,7 @@ impl Exchange<'_> {
         let seen = Mutex::new(Seen::default());
         let result = self.run(scopes, now, jti, &seen).await;
         let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Exchanged { result, server_date: seen.date }
+        Exchanged { result, server_date: seen.date, status: seen.status }
     }
 
     async fn run(&self, scopes: &[String], now: Timestamp, jti: &str, seen: &Mutex<Seen>) -> Result<TokenGrant, TokenError> {

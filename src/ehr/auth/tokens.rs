@@ -19,6 +19,7 @@ use super::scope::{Dialect, Granted, Need};
 use super::{Algorithm, Signer};
 use crate::ehr::Entropy;
 use crate::ehr::date::Skew;
+use crate::ehr::pace::{Pace, until_next_minute};
 use crate::net::{Http, Secret};
 
 /// How long before its end a token is renewed, so that it does not expire on the way.
@@ -60,6 +61,8 @@ pub struct Backend {
     pub entropy: Arc<dyn Entropy>,
     /// Where the server's clock is noted.
     pub skew: Arc<Skew>,
+    /// How fast it may be asked.
+    pub pace: Arc<Pace>,
 }
 
 /// How a request may be authorised.
@@ -205,8 +208,14 @@ impl Backend {
             client_id: &self.client_id,
             signer: self.signer.as_ref(),
         };
+        self.pace.turn().await;
         let now = self.clock.now();
         let exchanged = exchange.ask(&scopes, now, &URL_SAFE_NO_PAD.encode(jti)).await;
+        if exchanged.status == 429 {
+            let [first, second, third, fourth, ..] = jti;
+            let wait = until_next_minute(exchanged.server_date.unwrap_or(now), u32::from_le_bytes([first, second, third, fourth]).into());
+            self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(RENEW_BEFORE)));
+        }
         if let Some(date) = exchanged.server_date {
             self.skew.note(date, self.clock.now());
         }

@@ -1,55 +1,17 @@
-//! The state machine, cell by cell: {conditional, not} x {owed, unclear} x {what the EHR answers}.
+//! The state machine of creates, cell by cell: {conditional, not} x {owed, unclear} x {what the EHR answers}; which carriers an unclear one is
+//! looked for in; and what is told of what was kept.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use domain::clock::ManualClock;
 use domain::{Clock as _, Timestamp};
 
+use super::script::{NOW, Script, Went, go, go_by, letter, remote, state, text};
 use crate::store::writebacks::Settlement;
-use crate::writeback::chart::{Chart, Created, Match, Matches, Remote, SearchFailed};
-use crate::writeback::contract::{Carrier, Contract, Finder, KeyPlace};
-use crate::writeback::deed::Deed;
-use crate::writeback::push::{Letter, Pushed, Signal, push};
-
-const NOW: i64 = 1_795_424_400_000_000;
-
-/// An EHR that answers by script and writes down what it was asked.
-#[derive(Default)]
-struct Script {
-    creates: Mutex<VecDeque<Created>>,
-    searches: Mutex<VecDeque<Result<Matches, SearchFailed>>>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Chart for Script {
-    async fn create(&self, _type: &str, _body: Vec<u8>, if_none_exist: Option<&str>) -> Created {
-        self.asked.lock().unwrap().push(format!("create {}", if_none_exist.unwrap_or("-")));
-        self.creates.lock().unwrap().pop_front().expect("a create was not expected")
-    }
-
-    async fn search(&self, _type: &str, params: &[(&str, String)]) -> Result<Matches, SearchFailed> {
-        let query: Vec<String> = params.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        self.asked.lock().unwrap().push(format!("search {}", query.join("&")));
-        self.searches.lock().unwrap().pop_front().expect("a search was not expected")
-    }
-}
-
-fn letter(unclear: bool, tries: i64) -> Letter {
-    Letter {
-        id: "a1-0".to_owned(),
-        carrier: Carrier::Communication,
-        system: "urn:fhir-engage:attempt".to_owned(),
-        value: "a1".to_owned(),
-        patient: "p1".to_owned(),
-        sent: Some(Timestamp::from_micros(NOW)),
-        deed: Deed::Create { bytes: b"{}".to_vec() },
-        loss: "[]".to_owned(),
-        unclear,
-        tries,
-    }
-}
+use crate::writeback::chart::{Created, Match, Matches, Remote, SearchFailed};
+use crate::writeback::contract::{Carrier, Contract, Finder, KeyPlace, ReadBack};
+use crate::writeback::push::{Letter, Signal};
+use crate::writeback::{Deed, Folder, Ways};
 
 fn conditional() -> Contract {
     Contract::full_r4()
@@ -66,25 +28,9 @@ fn finding(finders: Vec<Finder>, mut contract: Contract) -> Contract {
     contract
 }
 
-struct Went {
-    pushed: Pushed,
-    asked: Vec<String>,
-}
-
-impl Went {
-    fn kinds(&self) -> Vec<&str> {
-        self.asked.iter().map(|a| a.split(' ').next().unwrap()).collect()
-    }
-}
-
-fn go(contract: &Contract, letter: &Letter, creates: Vec<Created>, searches: Vec<Result<Matches, SearchFailed>>) -> Went {
-    let chart = Script { creates: Mutex::new(creates.into()), searches: Mutex::new(searches.into()), ..Script::default() };
-    let clock = ManualClock::at(Timestamp::from_micros(NOW));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let pushed = runtime.block_on(push(&chart, contract, letter, &clock));
-    let left = (chart.creates.lock().unwrap().len(), chart.searches.lock().unwrap().len());
-    assert_eq!(left, (0, 0), "not all of the script was used: {pushed:?}");
-    Went { pushed, asked: chart.asked.into_inner().unwrap() }
+/// One try of a create that is answered so, after searches that are answered so.
+fn went(contract: &Contract, letter: &Letter, creates: Vec<Created>, searches: Vec<Result<Matches, SearchFailed>>) -> Went {
+    go(contract, letter, Script { creates, searches, ..Script::default() })
 }
 
 fn found(ids: &[&str]) -> Result<Matches, SearchFailed> {
@@ -104,28 +50,6 @@ fn others() -> Result<Matches, SearchFailed> {
 
 fn doubtful() -> Result<Matches, SearchFailed> {
     Ok(Matches { entries: vec![], doubtful: true })
-}
-
-fn remote(id: &str) -> Remote {
-    Remote { id: Some(id.to_owned()), version: None }
-}
-
-fn state(pushed: &Pushed) -> &'static str {
-    match &pushed.settlement {
-        Settlement::Written { .. } => "written",
-        Settlement::Again { .. } => "again",
-        Settlement::Unknown { .. } => "unknown",
-        Settlement::Refused { .. } => "refused",
-        Settlement::Parked { .. } => "parked",
-        Settlement::PutBack { unclear: true, .. } => "back unclear",
-        Settlement::PutBack { unclear: false, .. } => "back owed",
-        Settlement::Exported { .. } => "exported",
-        Settlement::Kept { .. } => "kept",
-    }
-}
-
-fn text(s: &str) -> String {
-    s.to_owned()
 }
 
 /// One row per answer to the create, the row owed and the create conditional: what is asked after it, and where the row goes.
@@ -155,9 +79,9 @@ fn the_answer_to_a_conditional_create_decides() {
         (Created::Refused(text("http-422: error: invariant")), vec![], &["create"], "refused"),
         (Created::Halted(text("no token")), vec![], &["create"], "back owed"),
     ] {
-        let went = go(&conditional(), &letter(false, 1), vec![created.clone()], searches);
-        assert_eq!((went.kinds().as_slice(), state(&went.pushed)), (kinds, wanted), "{created:?}");
-        assert_eq!(went.asked[0], "create identifier=urn:fhir-engage:attempt|a1", "{created:?}");
+        let tried = went(&conditional(), &letter(false, 1), vec![created.clone()], searches);
+        assert_eq!((tried.kinds().as_slice(), state(&tried.pushed)), (kinds, wanted), "{created:?}");
+        assert_eq!(tried.asked[0], "create Communication identifier=urn:fhir-engage:attempt|a1", "{created:?}");
     }
 }
 
@@ -177,12 +101,12 @@ fn without_condition_it_is_searched_for_first() {
         (Err(SearchFailed::Halted(text("no token"))), vec![], &["search"], "back owed"),
         (found(&[]), vec![Created::Unclear(text("no-answer"))], &["search", "create"], "unknown"),
     ] {
-        let went = go(&plain(), &letter(false, 1), creates, vec![search]);
-        assert_eq!((went.kinds().as_slice(), state(&went.pushed)), (kinds, wanted), "{:?}", went.pushed);
-        assert!(went.asked.iter().all(|a| !a.starts_with("create") || a == "create -"), "{:?}", went.asked);
+        let tried = went(&plain(), &letter(false, 1), creates, vec![search]);
+        assert_eq!((tried.kinds().as_slice(), state(&tried.pushed)), (kinds, wanted), "{:?}", tried.pushed);
+        assert!(tried.asked.iter().all(|a| !a.starts_with("create") || a == "create Communication -"), "{:?}", tried.asked);
     }
     let blind = finding(vec![], plain());
-    assert_eq!(go(&blind, &letter(false, 1), stored(), vec![]).kinds(), ["create"]);
+    assert_eq!(went(&blind, &letter(false, 1), stored(), vec![]).kinds(), ["create"]);
 }
 
 /// An unclear one is never created before a search that can be trusted said that it is not there.
@@ -204,48 +128,150 @@ fn an_unclear_one_leaves_that_state_only_by_search() {
             (Err(SearchFailed::Throttled(None)), vec![], "unknown"),
             (Err(SearchFailed::Halted(text("no token"))), vec![], "back unclear"),
         ] {
-            let went = go(&contract, &letter(true, 2), creates, vec![search]);
-            assert_eq!((went.kinds()[0], state(&went.pushed)), ("search", wanted), "{:?}", went.pushed);
+            let tried = went(&contract, &letter(true, 2), creates, vec![search]);
+            assert_eq!((tried.kinds()[0], state(&tried.pushed)), ("search", wanted), "{:?}", tried.pushed);
         }
         let blind = finding(vec![], contract.clone());
-        assert_eq!(state(&go(&blind, &letter(true, 2), vec![], vec![]).pushed), "parked");
+        assert_eq!(state(&went(&blind, &letter(true, 2), vec![], vec![]).pushed), "parked");
         let mut keyless = finding(vec![Finder::Identifier], contract);
         keyless.communication.key = KeyPlace::Text;
-        assert_eq!(state(&go(&keyless, &letter(true, 2), vec![], vec![]).pushed), "parked");
+        assert_eq!(state(&went(&keyless, &letter(true, 2), vec![], vec![]).pushed), "parked");
     }
 }
 
 #[test]
 fn waits_are_as_long_as_they_must_be() {
     let now = ManualClock::at(Timestamp::from_micros(NOW)).now();
-    let unknown = go(&conditional(), &letter(false, 1), vec![Created::Unclear(text("no-answer"))], vec![]).pushed;
+    let unknown = went(&conditional(), &letter(false, 1), vec![Created::Unclear(text("no-answer"))], vec![]).pushed;
     let Settlement::Unknown { at, .. } = unknown.settlement else { panic!("{unknown:?}") };
     assert!(at.since(now) >= conditional().settle_delay(), "the server may still be at it");
     assert_eq!(unknown.signal, Signal::Trouble);
     let asked = Some(Duration::from_secs(7_200));
-    let throttled = go(&conditional(), &letter(false, 1), vec![Created::Throttled(asked)], vec![]).pushed;
+    let throttled = went(&conditional(), &letter(false, 1), vec![Created::Throttled(asked)], vec![]).pushed;
     let Settlement::Again { at, .. } = throttled.settlement else { panic!("{throttled:?}") };
     assert!(at.since(now) >= chrono::TimeDelta::hours(2));
-    assert_eq!(throttled.signal, Signal::Pause(at), "nothing else is asked for so long");
+    let until = now.plus(chrono::TimeDelta::hours(2));
+    assert_eq!(throttled.signal, Signal::Pause(until), "nothing else is asked for so long, and no longer");
 }
 
 #[test]
 fn a_conflict_without_end_goes_to_a_person() {
     for (tries, wanted) in [(1, "again"), (7, "again"), (8, "refused"), (50, "refused")] {
-        let went = go(&conditional(), &letter(false, tries), vec![Created::Conflict(text("http-409"))], vec![]);
-        assert_eq!(state(&went.pushed), wanted, "{tries}");
+        let tried = went(&conditional(), &letter(false, tries), vec![Created::Conflict(text("http-409"))], vec![]);
+        assert_eq!(state(&tried.pushed), wanted, "{tries}");
     }
 }
 
 #[test]
 fn searches_ask_for_what_the_contract_can_find() {
     let by_time = finding(vec![Finder::PatientSent], plain());
-    let went = go(&by_time, &letter(true, 2), vec![], vec![found(&["c1"])]);
-    assert_eq!(went.asked, ["search patient=Patient/p1&sent=ge2026-11-23T08:59:59Z&sent=le2026-11-23T09:00:01Z"]);
-    // Others' messages of the same second are to be expected there, and prove nothing against it.
-    let went = go(&by_time, &letter(true, 2), vec![Created::Stored(remote("c1"))], vec![others()]);
-    assert_eq!(state(&went.pushed), "written");
+    let tried = went(&by_time, &letter(true, 2), vec![], vec![found(&["c1"])]);
+    assert_eq!(tried.asked, ["search Communication patient=Patient/p1&sent=ge2026-11-23T08:55:00Z"]);
+    // Others' messages of the same time are to be expected there, and prove nothing against it.
+    let tried = went(&by_time, &letter(true, 2), vec![Created::Stored(remote("c1"))], vec![others()]);
+    assert_eq!(state(&tried.pushed), "written");
     let odd = Letter { value: text("a,1|x&y"), ..letter(false, 1) };
-    let went = go(&conditional(), &odd, vec![Created::Stored(remote("c1"))], vec![]);
-    assert_eq!(went.asked, [r"create identifier=urn:fhir-engage:attempt|a\%2C1\|x%26y"]);
+    let tried = went(&conditional(), &odd, vec![Created::Stored(remote("c1"))], vec![]);
+    assert_eq!(tried.asked, [r"create Communication identifier=urn:fhir-engage:attempt|a\%2C1\|x%26y"]);
+}
+
+fn chained(mut contract: Contract, chain: &[Carrier]) -> Contract {
+    contract.chain = chain.to_vec();
+    contract
+}
+
+/// A worker that died did not say by what it tried, and a contract may have changed since: nothing is created before each of them was searched.
+#[test]
+fn an_unclear_one_is_looked_for_wherever_it_may_be() {
+    use Carrier::{Communication, DocumentReference, Export, Ledger};
+    let both = chained(plain(), &[Communication, DocumentReference, Ledger]);
+    let stored = || vec![Created::Stored(remote("c1"))];
+    for (tried, carrier, searches, creates, asked, wanted) in [
+        (None, Communication, vec![found(&[]), found(&[])], stored(), "Communication DocumentReference Communication", "written"),
+        (None, Communication, vec![found(&[]), found(&["d1"])], vec![], "Communication DocumentReference", "written"),
+        (
+            None,
+            Communication,
+            vec![found(&[]), Err(SearchFailed::Later(text("http-500")))],
+            vec![],
+            "Communication DocumentReference",
+            "unknown",
+        ),
+        (None, Communication, vec![found(&[]), doubtful()], vec![], "Communication DocumentReference", "parked"),
+        (Some(Communication), Communication, vec![found(&[])], stored(), "Communication Communication", "written"),
+        // The contract chose another carrier since.
+        (Some(Communication), DocumentReference, vec![found(&["c1"])], vec![], "Communication", "written"),
+        (
+            Some(Communication),
+            DocumentReference,
+            vec![found(&[]), found(&[])],
+            stored(),
+            "Communication DocumentReference DocumentReference",
+            "written",
+        ),
+        (Some(Communication), Ledger, vec![found(&["c1"])], vec![], "Communication", "written"),
+        (Some(Communication), Ledger, vec![found(&[])], vec![], "Communication", "kept"),
+        // A file that is written again is the same file; without a folder there is none.
+        (Some(Export), Export, vec![], vec![], "", "refused"),
+    ] {
+        let deed =
+            if carrier == Ledger { Deed::Keep { why: text("by the contract's word") } } else { Deed::Create { bytes: b"{}".to_vec() } };
+        let letter = Letter { tried, carrier, deed, ..letter(true, 2) };
+        let went = went(&both, &letter, creates, searches);
+        let types: Vec<&str> = went.asked.iter().map(|a| a.split(' ').nth(1).unwrap()).collect();
+        assert_eq!((types.join(" ").as_str(), state(&went.pushed)), (asked, wanted), "{tried:?} {carrier:?}");
+        if wanted == "written" && asked == "Communication" {
+            assert_eq!(went.pushed.carrier, Communication, "the row says where it was found");
+        }
+    }
+    // What the chain cannot search was not necessarily tried by it.
+    let mut half = both;
+    half.document_reference.finders = vec![];
+    assert_eq!(state(&went(&half, &letter(true, 2), stored(), vec![found(&[])]).pushed), "written");
+}
+
+#[test]
+fn what_was_kept_is_compared_where_the_contract_says_so_and_never_unmakes_it() {
+    let shown = |id: &str, kept: &str| Remote { kept: Some(kept.as_bytes().to_vec()), ..remote(id) };
+    let sent = r#"{"resourceType":"Communication","status":"completed","identifier":[{"system":"urn:fhir-engage:attempt","value":"a1"}]}"#;
+    let less = r#"{"resourceType":"Communication","id":"c1","status":"completed"}"#;
+    let letter = Letter { deed: Deed::Create { bytes: sent.as_bytes().to_vec() }, ..letter(false, 1) };
+    let read = |kept: &str| vec![Ok(Some(Match { bytes: kept.as_bytes().to_vec() }))];
+    let lost = r#"[{"path":"identifier","kept":"absent"},{"path":"key","kept":"absent"}]"#;
+    for (read_back, created, reads, wanted) in [
+        (ReadBack::Never, shown("c1", less), vec![], None),
+        (ReadBack::FromAnswer, shown("c1", less), vec![], Some(lost)),
+        (ReadBack::FromAnswer, shown("c1", sent), vec![], Some("[]")),
+        (ReadBack::FromAnswer, Remote { kept: None, ..remote("c1") }, read(less), Some(lost)),
+        // Its answer repeats what was sent.
+        (ReadBack::Always, shown("c1", sent), read(less), Some(lost)),
+        (ReadBack::Always, shown("c1", sent), vec![Ok(None)], None),
+        (ReadBack::Always, shown("c1", sent), vec![Err(SearchFailed::Halted(text("no token")))], None),
+        (ReadBack::Always, shown("c1", sent), vec![Err(SearchFailed::Throttled(None))], None),
+    ] {
+        let mut contract = conditional();
+        contract.communication.read_back = read_back;
+        let went = go(&contract, &letter, Script { creates: vec![Created::Stored(created)], reads, ..Script::default() });
+        let Settlement::Written { differences, remote_id, .. } = &went.pushed.settlement else { panic!("{:?}", went.pushed) };
+        assert_eq!((differences.as_deref(), remote_id.as_deref()), (wanted, Some("c1")), "{read_back:?}");
+    }
+}
+
+#[test]
+fn what_has_no_way_of_its_own_is_exported_kept_or_refused() {
+    let folder = std::env::temp_dir().join(format!("fhir-engage-pushing-{}", std::process::id()));
+    let ways = Ways { route: None, export: Some(Folder::new(&folder, "north")) };
+    for (carrier, deed, ways, wanted) in [
+        (Carrier::Export, Deed::Create { bytes: b"{}".to_vec() }, &ways, "exported"),
+        (Carrier::Export, Deed::Create { bytes: b"{}".to_vec() }, &Ways::default(), "refused"),
+        (Carrier::Route, Deed::Create { bytes: b"{}".to_vec() }, &Ways::default(), "refused"),
+        (Carrier::Ledger, Deed::Keep { why: text("by the contract's word") }, &ways, "kept"),
+        (Carrier::Appointment, Deed::Create { bytes: b"{}".to_vec() }, &ways, "refused"),
+    ] {
+        let letter = Letter { carrier, deed, ..letter(false, 1) };
+        let went = go_by(&conditional(), ways, &letter, Script::default());
+        assert_eq!((state(&went.pushed), went.asked.len()), (wanted, 0), "{carrier:?}: {:?}", went.pushed);
+    }
+    assert!(folder.join("north/2026-11-23/a1.json").exists());
+    std::fs::remove_dir_all(folder).unwrap();
 }

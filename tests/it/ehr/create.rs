@@ -1,6 +1,8 @@
 //! Writing, and the answers that leave open whether it was done.
 
-use fhir_engage::ehr::{CreateOutcome, Refusal, Search};
+use domain::model::FhirId;
+use fhir_engage::ehr::auth::{Need, Ops};
+use fhir_engage::ehr::{ChangeOutcome, CreateOutcome, EhrError, Refusal, Search};
 use sandbox::{Fault, FaultKind};
 use serde_json::json;
 
@@ -104,4 +106,37 @@ async fn a_token_that_ended_is_replaced_before_a_write() {
     world.ehr.revoke_tokens();
     assert!(matches!(write(&world, &client, "2").await, CreateOutcome::Created(_)));
     assert_eq!(world.ehr.count("Communication"), 2);
+}
+
+#[tokio::test]
+async fn what_the_ehr_kept_is_told_where_the_answer_shows_it() {
+    let world = World::start().await;
+    let client = world.client().await;
+    let CreateOutcome::Created(first) = write(&world, &client, "1").await else { panic!("not created") };
+    let kept: serde_json::Value = serde_json::from_slice(&first.body.unwrap()).unwrap();
+    assert_eq!((kept["identifier"][0]["value"].as_str(), kept["id"].as_str()), (Some("1"), first.id.as_deref()));
+    world.ehr.plant(Fault::new(FaultKind::CreateEmptyBody));
+    let CreateOutcome::Created(second) = write(&world, &client, "2").await else { panic!("not created") };
+    assert_eq!(second.body, None);
+}
+
+#[tokio::test]
+async fn an_update_is_made_to_the_version_that_was_read_and_to_no_other() {
+    let world = World::start().await;
+    let client = world.client().await.writing(vec![Need::new("Communication", Ops::CRS.or(Ops::U))]);
+    let CreateOutcome::Created(first) = write(&world, &client, "1").await else { panic!("not created") };
+    let id = FhirId::parse(first.id.as_deref().unwrap()).unwrap();
+    let mut changed: serde_json::Value = serde_json::from_slice(&first.body.unwrap()).unwrap();
+    changed["status"] = "entered-in-error".into();
+    let body = changed.to_string().into_bytes();
+    let update = |version: Option<&'static str>| client.update("Communication", &id, version, body.clone());
+    let ChangeOutcome::Changed(second) = update(Some("1")).await.unwrap() else { panic!("not changed") };
+    assert_eq!(second.version.as_deref(), Some("2"));
+    assert_eq!(world.ehr.resource("Communication", id.as_str()).unwrap()["status"], "entered-in-error");
+    let late = update(Some("1")).await.unwrap();
+    assert!(matches!(late, ChangeOutcome::Refused { class: Refusal::Conflict, .. }), "{late:?}");
+    assert!(matches!(update(Some("a\"b")).await, Err(EhrError::BadRequest)), "a lock that cannot be written is not left out");
+    world.ehr.plant(Fault::new(FaultKind::PreconditionFailed412).on("PUT", "/fhir/Communication"));
+    let refused = update(Some("2")).await.unwrap();
+    assert!(matches!(refused, ChangeOutcome::Refused { status: 412, class: Refusal::Conflict, .. }), "{refused:?}");
 }

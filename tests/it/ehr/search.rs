@@ -43,10 +43,22 @@ async fn a_page_may_begin_with_the_last_entry_of_the_one_before() {
 async fn a_busy_server_is_waited_for_within_reason() {
     let world = World::start().await;
     let client = world.client().await;
-    for retry_after in [None, Some("0"), Some("nonsense")] {
-        let kind = FaultKind::TooManyRequests { retry_after: retry_after.map(str::to_owned) };
-        world.ehr.plant(Fault::new(kind).on("GET", "/fhir/Patient").times(2));
+    let busy = |retry_after: Option<&str>| FaultKind::TooManyRequests { retry_after: retry_after.map(str::to_owned) };
+    world.ehr.plant(Fault::new(busy(Some("0"))).on("GET", "/fhir/Patient").times(2));
+    assert!(client.search(Search::of("Patient")).next().await.unwrap().is_some());
+    // One that does not say for how long is left alone until its next minute, by everyone: longer than these tests wait.
+    for retry_after in [None, Some("nonsense")] {
+        world.ehr.plant(Fault::new(busy(retry_after)).on("GET", "/fhir/Patient"));
+        let asked = world.asked("GET", "/fhir/Patient");
+        for client in [&client, &world.client().await] {
+            let error = client.search(Search::of("Patient")).next().await.unwrap_err();
+            assert!(matches!(error, EhrError::Busy { status: 429, retry_after: Some(d) } if (60..65).contains(&d.as_secs())), "{error}");
+        }
+        assert_eq!(world.asked("GET", "/fhir/Patient"), asked + 1, "the other one does not ask");
+        world.clock.advance(chrono::TimeDelta::seconds(65));
         assert!(client.search(Search::of("Patient")).next().await.unwrap().is_some());
+        // To a full minute again.
+        world.clock.advance(chrono::TimeDelta::seconds(55));
     }
     for status in [500, 502, 503, 504] {
         world.ehr.plant(Fault::new(FaultKind::ServerError { status }).on("GET", "/fhir/Patient"));

@@ -10,7 +10,7 @@ use fhir_engage::credentials::{KeyRecord, MasterKey, keys};
 use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
-use fhir_engage::ehr::{Client, Connection, Credential, Entropy, Parts, Profile, Secret};
+use fhir_engage::ehr::{Client, Connection, Credential, Entropy, Paces, Parts, Profile, Secret};
 use sandbox::{Config, Population, Sandbox};
 
 pub const CLIENT: &str = "gateway";
@@ -89,7 +89,8 @@ impl World {
             timeout_secs: Some(5),
             ..Profile::default()
         };
-        let parts = Parts { credential, clock: clock.clone(), entropy: Arc::new(Counting::default()), retry: quick() };
+        let parts =
+            Parts { credential, clock: clock.clone(), entropy: Arc::new(Counting::default()), retry: quick(), paces: Paces::default() };
         Self { ehr, clock, profile, parts }
     }
 

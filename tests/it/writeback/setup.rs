@@ -13,14 +13,14 @@ use fhir_engage::credentials::{MasterKey, keys};
 use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
-use fhir_engage::ehr::{Connection, Credential, Entropy, Parts, Profile};
+use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Profile};
 use fhir_engage::store::attempts::{self, Departure, Outcome, Plan, Verdict};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Fence, Term};
 use fhir_engage::store::resources::{self, Incoming, Precedence};
 use fhir_engage::store::writebacks::{self, Writeback};
 use fhir_engage::store::{Lane, Store, StoreError, enrolments, people};
-use fhir_engage::writeback::{Contract, Options, Report, Site, Stage, run, stated, task};
+use fhir_engage::writeback::{Contract, Options, Report, Site, Stage, Ways, needs, run, stated, task};
 use sandbox::{Config, Sandbox};
 use serde_json::Value;
 
@@ -46,6 +46,7 @@ pub struct World {
     pub connection: Connection,
     pub contract: Contract,
     pub options: Options,
+    pub ways: Ways,
     /// Patients that were added so far.
     patients: BTreeSet<String>,
     _db: Database,
@@ -78,6 +79,7 @@ impl World {
             clock: clock.clone(),
             entropy: Arc::new(Counting(AtomicU64::new(0))),
             retry: Policy { tries: 1, base: Duration::ZERO, cap: Duration::ZERO, patience: Duration::ZERO },
+            paces: Paces::default(),
         };
         let connection = Connection::open(&profile, &parts).await.unwrap();
         let contract = Contract::full_r4().within(&stated(&connection.capability));
@@ -86,7 +88,7 @@ impl World {
             "the sandbox is a full R4 server: {contract:?}"
         );
         let options = Options { hold: TimeDelta::seconds(10), breaker: 1_000, ..Options::default() };
-        Self { store: db.store(), sandbox, clock, connection, contract, options, patients: BTreeSet::new(), _db: db }
+        Self { store: db.store(), sandbox, clock, connection, contract, options, ways: Ways::default(), patients: BTreeSet::new(), _db: db }
     }
 
     /// An attempt at a patient that ended as delivered, so that a Communication is owed.
@@ -162,12 +164,14 @@ impl World {
     /// One run under this lease.
     pub async fn run_under(&self, fence: &Fence, stop: &AtomicBool) -> Result<Report, StoreError> {
         let (contract, site) = (Arc::new(self.contract.clone()), Arc::new(Site::named("Main Street Clinic")));
+        let client = self.connection.client.clone().writing(needs(&self.contract));
         let stage = Stage {
             store: &self.store,
             clock: self.clock.as_ref(),
             ehr: EHR,
-            chart: &self.connection.client,
+            chart: &client,
             contract: &contract,
+            ways: &self.ways,
             site: &site,
             fence,
             term: TERM,
