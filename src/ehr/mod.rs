@@ -18,6 +18,7 @@ pub mod pace;
 pub mod profile;
 pub mod retry;
 pub mod search;
+pub mod vendor;
 mod wire;
 
 pub use capability::Capability;

@@ -50,6 +50,12 @@ pub struct Profile {
     /// How many requests a second this EHR allows, those for tokens included; as fast as it goes where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<Rate>,
+    /// The vendor's preset to begin with, such as `full-r4`; that one where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
+    /// The operator's word on writing back. Opaque here; `writeback` reads it, strictly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_back: Option<serde_json::Value>,
 }
 
 /// How requests are authorised.
@@ -109,6 +115,9 @@ pub enum ProfileError {
     /// A rule across keys is broken.
     #[error("{0}")]
     Rule(&'static str),
+    /// No preset has that name.
+    #[error("vendor is none that is known; leave it out, or use one of: {0}")]
+    Vendor(String),
 }
 
 impl Profile {
@@ -150,8 +159,18 @@ impl Profile {
                 rule(self.transport_is_safe(url), "auth.token_url must be https (plain http is for this machine, or with allow_insecure)")?;
             }
         }
+        if self.vendor.as_deref().is_some_and(|name| super::vendor::preset(name).is_none()) {
+            return Err(ProfileError::Vendor(super::vendor::known()));
+        }
+        rule(self.write_back.as_ref().is_none_or(serde_json::Value::is_object), "write_back must be an object of settings")?;
         rule(self.page_size != Some(0), "page_size must be at least 1")?;
         rule(self.timeout_secs != Some(0), "timeout_secs must be at least 1")
+    }
+
+    /// The vendor's preset, a full R4 server's where none is named.
+    #[must_use]
+    pub fn preset(&self) -> Option<&'static super::vendor::Preset> {
+        super::vendor::preset(self.vendor.as_deref().unwrap_or("full-r4"))
     }
 
     fn transport_is_safe(&self, url: &Url) -> bool {
@@ -173,6 +192,7 @@ mod tests {
         for text in [
             r#"{"files_only":true,"auth":{"kind":"none"}}"#,
             r#"{"base_url":"http://127.0.0.1:8080/fhir","auth":{"kind":"bearer","token":"env:T"},"page_size":50,"requests_per_second":4.167}"#,
+            r#"{"base_url":"https://e.org","vendor":"hapi","write_back":{"payload":"text","leave_out":["note"]}}"#,
             r#"{"base_url":"https://ehr.example.org/r4","auth":{"kind":"backend-services","client_id":"app","dialect":"v1"},"strategy":{"CarePlan":"off"}}"#,
         ] {
             let profile = Profile::from_json(text).unwrap();
@@ -195,6 +215,8 @@ mod tests {
             (r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#, "client_id is empty"),
             (r#"{"base_url":"https://e.org","requests_per_second":0}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
+            (r#"{"base_url":"https://e.org","vendor":"acme"}"#, "full-r4 (hapi"),
+            (r#"{"base_url":"https://e.org","write_back":"text"}"#, "must be an object"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),
             (r#"{"base_url":"e.org"}"#, "cannot be read"),
         ] {

@@ -38,11 +38,12 @@ pub fn half_read(conn: &mut Conn, now: Timestamp) -> Result<BTreeSet<String>, St
         .load(c))?;
     let mut half: BTreeSet<String> = names.iter().filter_map(|n| n.strip_prefix(PREFIX)?.split('/').next()).map(str::to_owned).collect();
     // From the first run that stored something and did not end well, and that no good run has followed.
+    // Asked type by type, so that the index gives the few runs since the last good one and no more.
     let text = format!(
-        "SELECT r.ehr AS ehr FROM sync_state s JOIN sync_run r ON r.ehr = s.ehr AND r.rtype = s.rtype
-         WHERE r.id > COALESCE((SELECT d.id FROM sync_run d WHERE d.ehr = s.ehr AND d.rtype = s.rtype AND d.state = 'done'
-             ORDER BY d.id DESC LIMIT 1), 0) AND r.state <> 'done' AND r.stored > 0
-         GROUP BY r.ehr, r.rtype HAVING MIN(r.started_at) > {since}"
+        "SELECT s.ehr AS ehr FROM sync_state s WHERE (SELECT MIN(r.started_at) FROM sync_run r
+             WHERE r.ehr = s.ehr AND r.rtype = s.rtype AND r.state <> 'done' AND r.stored > 0
+             AND r.id > COALESCE((SELECT d.id FROM sync_run d WHERE d.ehr = s.ehr AND d.rtype = s.rtype AND d.state = 'done'
+                 ORDER BY d.id DESC LIMIT 1), 0)) > {since}"
     );
     let rows: Vec<Row> = on_backend!(conn, c => diesel::sql_query(text).load(c))?;
     half.extend(rows.into_iter().map(|r| r.ehr));

@@ -67,6 +67,11 @@ pub(crate) fn date_time(element: &str, text: &str) -> Result<String, Invalid> {
     if is_date_time(text) { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::DateTime)) }
 }
 
+/// R4 `instant`: a dateTime with its time.
+pub(crate) fn instant(element: &str, text: &str) -> Result<String, Invalid> {
+    if text.contains('T') && is_date_time(text) { Ok(text.to_owned()) } else { Err(Invalid::new(element, Problem::Instant)) }
+}
+
 fn is_date_time(text: &str) -> bool {
     let Some((date, time)) = text.split_once('T') else {
         return is_partial_date(text);

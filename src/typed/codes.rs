@@ -20,6 +20,8 @@ const fn term(system: &'static str, code: &'static str, display: &'static str) -
 pub const CANONICAL_BASE: &str = "http://fhir-engage.example/fhir";
 /// The profile of the Communications that we write.
 pub const PROFILE_COMMUNICATION: &str = "http://fhir-engage.example/fhir/StructureDefinition/engagement-communication";
+/// The profile of the documents that we write.
+pub const PROFILE_DOCUMENT: &str = "http://fhir-engage.example/fhir/StructureDefinition/engagement-document";
 /// The profile of a segment published as a Group.
 pub const PROFILE_SEGMENT: &str = "http://fhir-engage.example/fhir/StructureDefinition/engagement-segment";
 /// The default namespace of attempt ids; a site may configure its own.
@@ -112,6 +114,41 @@ pub mod topic {
     pub const PHONE_CONSULT: Term = term(SYSTEM, "phone-consult", "Phone Consult");
     /// A summary.
     pub const SUMMARY_REPORT: Term = term(SYSTEM, "summary-report", "Summary Report");
+}
+
+/// What a document is.
+pub mod document {
+    use super::{Term, term};
+
+    /// LOINC.
+    pub const LOINC: &str = "http://loinc.org";
+    /// A note on what was arranged with a patient, as R4's own value set for `DocumentReference.type` has it (c80-doc-typecodes). Not
+    /// 34748-4 (Telephone encounter Note): that says that somebody spoke with the patient. Not 11506-3 (Progress note): that says that
+    /// somebody judged the patient's state.
+    pub const ADMINISTRATIVE_NOTE: Term = term(LOINC, "51851-4", "Administrative note");
+    /// US Core's class of what is written by and for those who treat the patient.
+    pub const CLINICAL_NOTE: Term =
+        term("http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category", "clinical-note", "Clinical Note");
+}
+
+/// What was done to a resource (v3-DataOperation).
+pub mod activity {
+    use super::{Term, term};
+
+    /// It was made.
+    pub const CREATE: Term = term("http://terminology.hl7.org/CodeSystem/v3-DataOperation", "CREATE", "create");
+}
+
+/// How somebody took part in making a resource (provenance-participant-type).
+pub mod agent {
+    use super::{Term, term};
+
+    /// The code system.
+    pub const SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
+    /// Put it together.
+    pub const ASSEMBLER: Term = term(SYSTEM, "assembler", "Assembler");
+    /// Is where it came from.
+    pub const AUTHOR: Term = term(SYSTEM, "author", "Author");
 }
 
 /// Our channels: what R4's own medium codes cannot tell apart.

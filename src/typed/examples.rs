@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::codes::{self, ATTEMPT_SYSTEM, PROFILE_COMMUNICATION, PROFILE_SEGMENT, SEGMENT_ID_SYSTEM, SEGMENT_SYSTEM};
+use crate::codes::{self, ATTEMPT_SYSTEM, PROFILE_COMMUNICATION, PROFILE_DOCUMENT, PROFILE_SEGMENT, SEGMENT_ID_SYSTEM, SEGMENT_SYSTEM};
 use crate::*;
 
 fn profiles() -> PathBuf {
@@ -107,21 +107,104 @@ fn answer() -> Communication {
     }
 }
 
+/// An item in an inbox of staff, which keeps a topic's text and an attachment, and no identifier.
 fn staff_note() -> Communication {
     Communication {
-        recipient: vec![Reference { display: Some("Front desk".into()), ..Reference::to("Group/front-desk") }],
+        recipient: vec![Reference::to("Group/front-desk")],
         sender: Some(Reference::to("Practitioner/gateway")),
         subject: Some("Patient/p-1001".into()),
-        encounter: Some("Encounter/e-1".into()),
-        priority: Some(Priority::Urgent),
         category: vec![codes::category::NOTIFICATION.into()],
-        topic: Some(Concept::text("Patient asks to cancel (attempt 01JCZ8Q4T7M2E9V5B3K6N1R902)")),
+        topic: Some(Concept::text("Answer: the patient wants the visit cancelled [fhir-engage 01JCZ8Q4T7M2E9V5B3K6N1R902-answer-1]")),
         payload: vec![Payload::Attachment {
             content_type: "text/plain; charset=utf-8".into(),
-            data: "Asks to cancel the visit of 23 November.".into(),
-            title: Some("Answer to a reminder".into()),
+            data: "The patient, who was asked to confirm a visit, wants the visit cancelled. Somebody has to act on it.".into(),
+            title: None,
         }],
         ..Communication::new(CommunicationStatus::Completed)
+    }
+}
+
+/// A message of the patient in a thread of the patient portal, which keeps no identifier.
+fn portal_thread() -> Communication {
+    Communication {
+        in_response_to: vec!["Communication/k-4001".into()],
+        recipient: vec![Reference::to("Practitioner/of-the-choices")],
+        sender: Some(Reference::to("Patient/p-1001")),
+        subject: Some("Patient/p-1001".into()),
+        category: vec![codes::category::NOTIFICATION.into()],
+        topic: Some(Concept::text("Answer: the patient answered in their own words [fhir-engage 01JCZ8Q4T7M2E9V5B3K6N1R904-answer-1]")),
+        sent: Some("2026-11-20T15:12:30.000Z".into()),
+        payload: vec![Payload::Text("Can I come an hour later?".into())],
+        ..Communication::new(CommunicationStatus::Completed)
+    }
+}
+
+/// A late bounce, told where nothing can be updated.
+fn correction() -> Communication {
+    Communication {
+        part_of: vec!["Communication/k-4001".into()],
+        status_reason: Some(Concept::from(codes::status_reason::RECIPIENT_UNAVAILABLE).and(codes::outcome::INVALID_ADDRESS)),
+        category: vec![codes::category::REMINDER.into()],
+        medium: vec![Concept::from(codes::medium::EMAIL).and(codes::channel::EMAIL)],
+        topic: Some(Concept::text("Correction: Confirm the visit")),
+        about: vec!["Appointment/a-2001".into()],
+        sent: Some("2026-11-20T10:00:00-05:00".into()),
+        payload: vec![Payload::Text(
+            "An earlier entry on this message is not true any more. It was not delivered: Invalid address.".into(),
+        )],
+        ..base(CommunicationStatus::Stopped, "01JCZ8Q4T7M2E9V5B3K6N1R8WX-correction-1")
+    }
+}
+
+fn document(key: &str, description: &str, text: &str) -> DocumentReference {
+    DocumentReference {
+        profile: vec![PROFILE_DOCUMENT.into()],
+        identifier: vec![attempt(key)],
+        doc_status: DocStatus::Final,
+        kind: Concept { text: Some("Patient outreach".into()), ..codes::document::ADMINISTRATIVE_NOTE.into() },
+        category: vec![codes::document::CLINICAL_NOTE.into()],
+        subject: "Patient/p-1001".into(),
+        date: Some("2026-11-20T22:00:00Z".into()),
+        author: vec![Reference::named("Device", "Main Street Clinic (fhir-engage)")],
+        relates_to: vec![],
+        description: Some(description.into()),
+        text: text.into(),
+        title: Some(description.into()),
+        period: None,
+        related: vec!["Appointment/a-2001".into()],
+    }
+}
+
+fn daily_note() -> DocumentReference {
+    let text = "09:30 E-mail: the patient was asked to confirm a visit. It was delivered.\n14:05 Text message: the patient was asked to fill in a form. The patient answered.";
+    DocumentReference {
+        period: Some(("2026-11-20T14:30:00Z".into(), "2026-11-20T19:05:00Z".into())),
+        related: vec![],
+        ..document("01JCZ8Q4T7M2E9V5B3K6N1R8WX-note", "Patient outreach on 2026-11-20", text)
+    }
+}
+
+fn document_correction() -> DocumentReference {
+    DocumentReference {
+        relates_to: vec![(Relation::Appends, "DocumentReference/d-1".into())],
+        ..document(
+            "01JCZ8Q4T7M2E9V5B3K6N1R8WX-correction-1",
+            "Correction: Confirm the visit",
+            "An earlier entry on this message is not true any more. It was not delivered: Invalid address.",
+        )
+    }
+}
+
+fn origin() -> Provenance {
+    Provenance {
+        target: vec!["Communication/k-4001/_history/1".into()],
+        recorded: "2026-11-20T15:00:05Z".into(),
+        activity: codes::activity::CREATE.into(),
+        agent: vec![Agent {
+            kind: codes::agent::ASSEMBLER.into(),
+            who: Reference::named("Device", "fhir-engage"),
+            on_behalf_of: Some(Reference::named("Organization", "Main Street Clinic")),
+        }],
     }
 }
 
@@ -168,6 +251,11 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("communication-opted-out", communication(&opted_out()).unwrap()),
         ("communication-answer", communication(&answer()).unwrap()),
         ("communication-staff-message", communication(&staff_note()).unwrap()),
+        ("communication-portal-thread", communication(&portal_thread()).unwrap()),
+        ("communication-correction", communication(&correction()).unwrap()),
+        ("document-daily-note", document_reference(&daily_note()).unwrap()),
+        ("document-correction", document_reference(&document_correction()).unwrap()),
+        ("provenance-communication", provenance(&origin()).unwrap()),
         ("group-segment", group(&segment()).unwrap()),
         ("operation-outcome", operation_outcome(&outcome()).unwrap()),
     ]
@@ -211,7 +299,11 @@ fn our_codes_are_those_of_the_code_systems() {
         assert!(terms.iter().all(|t| t.system == system["url"].as_str().unwrap()), "{file}");
         assert_eq!(system["url"], format!("{}/CodeSystem/{file}", codes::CANONICAL_BASE));
     }
-    for (file, url) in [("engagement-communication", PROFILE_COMMUNICATION), ("engagement-segment", PROFILE_SEGMENT)] {
+    for (file, url) in [
+        ("engagement-communication", PROFILE_COMMUNICATION),
+        ("engagement-document", PROFILE_DOCUMENT),
+        ("engagement-segment", PROFILE_SEGMENT),
+    ] {
         let path = profiles().join(format!("StructureDefinition-{file}.json"));
         let profile: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         assert_eq!(profile["url"], url);
@@ -310,6 +402,41 @@ fn groups_and_outcomes_that_cannot_be_valid_are_refused() {
     assert_eq!(operation_outcome(&[]).unwrap_err().problem(), Problem::NoEntry);
     let silent = Issue { text: Some(" ".into()), ..outcome().remove(0) };
     assert_eq!(operation_outcome(&[silent]).unwrap_err().element(), "OperationOutcome.issue[0].details.text");
+}
+
+/// One change that makes a document invalid, the element that is named, and what is said of it.
+type SpoiltDocument = (fn(&mut DocumentReference), &'static str, Problem);
+
+#[test]
+fn documents_and_origins_that_cannot_be_valid_are_refused() {
+    let cases: &[SpoiltDocument] = &[
+        (|d| d.text = " \n".into(), "DocumentReference.content[0].attachment.data", Problem::Empty),
+        (|d| d.date = Some("2026-11-20".into()), "DocumentReference.date", Problem::Instant),
+        (|d| d.subject = "Group/1".into(), "DocumentReference.subject.reference", Problem::ReferenceType),
+        (|d| d.author = vec![Reference::to("Group/1")], "DocumentReference.author[0].reference", Problem::ReferenceType),
+        (|d| d.kind = Concept::default(), "DocumentReference.type", Problem::NoConcept),
+        (|d| d.description = Some(String::new()), "DocumentReference.description", Problem::Empty),
+        (|d| d.period = Some(("2026".into(), "then".into())), "DocumentReference.context.period.end", Problem::DateTime),
+        (
+            |d| d.relates_to = vec![(Relation::Replaces, "Communication/1".into())],
+            "DocumentReference.relatesTo[0].target.reference",
+            Problem::ReferenceType,
+        ),
+        (|d| d.related = vec!["here".into()], "DocumentReference.context.related[0].reference", Problem::Reference),
+    ];
+    for (spoil, element, problem) in cases {
+        let mut spoilt = daily_note();
+        spoil(&mut spoilt);
+        let invalid = document_reference(&spoilt).unwrap_err();
+        assert_eq!((invalid.element(), invalid.problem()), (*element, *problem));
+        assert!(!format!("{spoilt:?}").contains("p-1001"));
+    }
+    let nobody = provenance(&Provenance { agent: vec![], ..origin() }).unwrap_err();
+    assert_eq!((nobody.element(), nobody.problem()), ("Provenance.agent", Problem::NoEntry));
+    let nothing = provenance(&Provenance { target: vec![], ..origin() }).unwrap_err();
+    assert_eq!((nothing.element(), nothing.problem()), ("Provenance.target", Problem::NoEntry));
+    let never = provenance(&Provenance { recorded: "2026".into(), ..origin() }).unwrap_err();
+    assert_eq!((never.element(), never.problem()), ("Provenance.recorded", Problem::Instant));
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub enum Problem {
     /// Not an R4 `dateTime`.
     #[error("not a dateTime; write YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss with a time zone")]
     DateTime,
+    /// Not an R4 `instant`.
+    #[error("not an instant; write YYYY-MM-DDThh:mm:ss with a time zone")]
+    Instant,
     /// Not an absolute URI.
     #[error("not an absolute URI; write it with its scheme, such as urn: or http:, and without white space")]
     Uri,

@@ -1,4 +1,5 @@
-//! Typed building of the FHIR R4 (4.0.1) resources that this gateway emits: Communication, Group, OperationOutcome.
+//! Typed building of the FHIR R4 (4.0.1) resources that this gateway emits: Communication, DocumentReference, Provenance,
+//! Group, OperationOutcome.
 //!
 //! A caller fills a plain struct and gets JSON bytes, or an [`Invalid`] that names the element and what to do. What cannot be valid
 //! R4 is refused here, so that it fails in this gateway and not at a hospital's server.
@@ -12,9 +13,11 @@ mod check;
 pub mod codes;
 mod communication;
 mod datatypes;
+mod document_reference;
 mod group;
 mod invalid;
 mod outcome;
+mod provenance;
 mod strict;
 
 #[cfg(test)]
@@ -23,9 +26,11 @@ mod examples;
 pub use check::printable;
 pub use communication::{Communication, CommunicationStatus, Payload, Priority, communication};
 pub use datatypes::{Coding, Concept, Identifier, Reference};
+pub use document_reference::{DocStatus, DocumentReference, Relation, document_reference};
 pub use group::{Group, Member, group};
 pub use invalid::{Invalid, Problem};
 pub use outcome::{Issue, IssueCode, Severity, operation_outcome};
+pub use provenance::{Agent, Provenance, provenance};
 pub use strict::parse_strict;
 
 use fhirbolt::model::r4::Resource;

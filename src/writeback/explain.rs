@@ -90,6 +90,11 @@ pub fn remedy(state: &str, cause: &str) -> &'static str {
             "The EHR refuses the content; leave the element that it names out by the EHR's write-back settings, then replay it."
         }
         "http-409" | "http-412" => "Another system is changing the same thing; replay it later.",
+        "not-configured" => "Set it in the EHR's write-back settings, then replay it.",
+        "route-template" => "Put the route's template right in the EHR's write-back settings, then replay it.",
+        "no-room-for-key" => "Raise the limits in the EHR's write-back settings, then replay it.",
+        "never-sent" | "not-finished" => "Leave it in the ledger: there is nothing true to tell.",
+        "status-change-not-taken" => "Change the visit's status in the EHR by hand, where it is still wanted.",
         "found-twice" => "Have all but one of them marked as entered in error in the EHR.",
         "status-not-taken" => "Leave it in the ledger: this EHR's chart cannot say it.",
         _ => "Put right what it says, then replay it.",

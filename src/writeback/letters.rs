@@ -58,16 +58,17 @@ impl Letters {
             ("original", _) => Telling::Original,
             ("answer", Some(answer)) => Telling::Answer { answer, text: words.as_deref(), original },
             ("status-change", Some(answer)) => Telling::StatusChange { answer },
-            ("correction", _) => Telling::Correction { original, kept: None },
+            ("correction", _) => Telling::Correction { original },
             ("note", _) => Telling::Note {
                 day: self.day(Timestamp::from_micros(row.owed_at)),
+                zone: self.site.zone,
                 attempts: from.lines.get(&row.id).map(Vec::as_slice).unwrap_or_default(),
             },
             (kind, _) => return Ok(Err(format!("kind: a write-back of kind {kind} cannot be composed"))),
         };
         // The original is known by the attempt, as it always was; what comes after it by its row.
         let key = if row.kind == "original" { &a.id } else { &row.id };
-        let subject = Subject { attempt: a, patient, message: message.as_deref(), key, telling };
+        let subject = Subject { ehr: &row.ehr, attempt: a, patient, message: message.as_deref(), key, telling };
         let composed = match compose(&subject, &self.site, &self.contract) {
             Ok(composed) => composed,
             Err(error) => return Ok(Err(error.to_string())),
@@ -79,7 +80,7 @@ impl Letters {
             system: self.site.identifier_system.clone(),
             value: key.clone(),
             patient: patient.to_owned(),
-            sent: a.sent_at.map(Timestamp::from_micros),
+            sent: composed.at,
             since: Timestamp::from_micros(row.owed_at),
             deed: composed.deed,
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
@@ -128,7 +129,8 @@ fn material(conn: &mut Conn, claimed: &[Claimed]) -> Result<Material, StoreError
 }
 
 fn told(row: writebacks::Writeback) -> Option<Told> {
-    Some(Told { carrier: Carrier::parse(row.carrier.as_deref()?)?, id: row.remote_id?, version: row.remote_version })
+    let note = row.kind == "note";
+    Some(Told { carrier: Carrier::parse(row.carrier.as_deref()?)?, id: row.remote_id?, version: row.remote_version, note })
 }
 
 /// Not composed: refused. One that may have arrived by an earlier try waits for a person instead.

@@ -1,7 +1,7 @@
 //! What an attempt's action and channel mean in R4's words: category, topic, medium, and one sentence for the chart.
 
 use typed::Concept;
-use typed::codes::{Term, category, channel, medium, topic};
+use typed::codes::{Term, barrier, category, channel, medium, topic};
 
 use super::contract::MediumCodes;
 
@@ -60,6 +60,41 @@ pub(super) fn medium(name: &str, codes: MediumCodes) -> Concept {
         // Ours first: a reader of the first code only must not believe that something was sent.
         "recorded" => Concept { text: Some("Recorded only; nothing was sent".to_owned()), ..both(channel::RECORDED, medium::WRITTEN) },
         _ => medium::WRITTEN.into(),
+    }
+}
+
+/// A channel in words, at the beginning of a sentence.
+pub(super) fn channel_words(name: &str) -> &'static str {
+    match name {
+        "email" => "E-mail",
+        "sms" => "Text message",
+        "app" => "App message",
+        "call" => "Phone call",
+        "automated-call" => "Automated phone call",
+        "portal" => "Portal message",
+        "letter" => "Letter",
+        "webhook" => "Message by another system",
+        "recorded" => "Record",
+        _ => "Message",
+    }
+}
+
+/// What the patient did, after "the patient"; and the barrier that was named, where the answer's meaning is one of our codes. What is not
+/// known is an answer in the patient's own words.
+pub(super) fn answered(meaning: &str, about: Option<&str>) -> (String, Option<Term>) {
+    let of_visit = about.is_some_and(|a| a.starts_with("Appointment/"));
+    let said = match meaning {
+        "confirm" if of_visit => "confirms the visit",
+        "confirm" => "agrees",
+        "cancel-visit" => "wants the visit cancelled",
+        "stop" => "wants no more messages",
+        "start" => "wants messages again",
+        "help" => "asks what the messages are",
+        _ => "answered in their own words",
+    };
+    match barrier::ALL.iter().find(|t| t.code == meaning) {
+        Some(term) => (format!("named a barrier: {}", term.display.unwrap_or(term.code)), Some(*term)),
+        None => (said.to_owned(), None),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Write-back: from a finished attempt to one Communication in the chart, never lost and never doubled.
+//! Write-back: from a finished attempt to one entry in the chart, never lost and never doubled.
 //!
 //! [`contract`] says what a server takes; [`compose`] shapes an attempt to it; [`push`] brings it to the EHR and settles what is
 //! unclear by search; `amend` changes what is there already; [`compare`] tells what the EHR kept; [`route`] and [`export`] are the ways
@@ -19,6 +19,7 @@ mod letters;
 mod meaning;
 pub mod push;
 pub mod route;
+pub mod samples;
 pub mod settle;
 mod status;
 pub mod task;

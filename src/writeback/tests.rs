@@ -2,6 +2,7 @@
 
 mod amending;
 mod composing;
+mod composing_kinds;
 mod pushing;
 mod script;
 

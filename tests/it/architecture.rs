@@ -7,15 +7,19 @@ mod source;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rules::{Imports, violations};
+use rules::{Imports, vendors_named, violations};
 use source::Source;
 
 fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) {
+    files_of(folder, &["rs"], into);
+}
+
+fn files_of(folder: &Path, kinds: &[&str], into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            rust_files(&path, into);
-        } else if path.extension().is_some_and(|e| e == "rs") {
+            files_of(&path, kinds, into);
+        } else if path.extension().is_some_and(|e| kinds.iter().any(|k| e == *k)) {
             into.push(path);
         }
     }
@@ -144,6 +148,23 @@ fn vendors_named_outside_their_room_are_found() {
     holds("src/ehr/vendor/presets.rs", "//! T.\nconst NAMES: [&str; 2] = [\"epic\", \"cerner\"];\n");
     holds("src/sandbox/flavour.rs", "//! T.\nenum Flavour { Epic }\n");
     holds("src/sync/pull.rs", "//! As Epic's page says.\nfn depict(epicentre: u8) {}\n");
+}
+
+#[test]
+fn data_files_name_vendors_in_their_room_only() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut files, mut in_the_room) = (Vec::new(), 0);
+    files_of(&root.join("src"), &["toml", "json", "html", "sql"], &mut files);
+    for file in files {
+        let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        let named = vendors_named(&std::fs::read_to_string(&file).unwrap());
+        if path.starts_with("src/ehr/vendor/") {
+            in_the_room += named.len();
+        } else if !path.starts_with("src/sandbox/") {
+            assert!(named.is_empty(), "{path} names {named:?}, which belongs to ehr/vendor");
+        }
+    }
+    assert!(in_the_room >= 7, "the presets were not seen");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! `compose`'s.
 
 mod narrow;
+mod of_ehr;
 mod shape;
 mod terms;
 
@@ -12,6 +13,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 pub use narrow::{Override, Proven, Stated, StatedType};
+pub use of_ehr::ContractError;
 pub use shape::{
     Category, CommunicationShape, Content, Element, Limits, MediumCodes, NoteShape, Party, PayloadShape, Route, Status, StatusChange,
 };
@@ -98,6 +100,7 @@ impl Default for Writes {
 #[serde(deny_unknown_fields)]
 pub struct Contract {
     /// The preset it came from.
+    #[serde(default)]
     pub preset: String,
     /// Carriers in order of preference. Each write-back goes by the first one that can carry it truthfully.
     pub chain: Vec<Carrier>,
@@ -105,10 +108,13 @@ pub struct Contract {
     #[serde(default)]
     pub writes: Writes,
     /// How Communications are written and found again.
+    #[serde(default = "Terms::none")]
     pub communication: Terms,
     /// What a Communication may hold.
+    #[serde(default = "CommunicationShape::full")]
     pub shape: CommunicationShape,
     /// How DocumentReferences are written and found again.
+    #[serde(default = "Terms::none")]
     pub document_reference: Terms,
     /// What a DocumentReference holds.
     #[serde(default)]

@@ -144,17 +144,38 @@ pub enum Content {
     Attachment,
 }
 
-/// Who stands in `sender` or `recipient`.
+/// Who stands in `sender`, `recipient` or `author`. Written as `patient`, `gateway`, `to-be-configured`, or as a reference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "String", into = "String")]
 pub enum Party {
-    /// The patient.
+    /// The patient. As the sender: only what the patient sent is taken.
     Patient,
     /// This gateway, by name only: `Reference.display` with type Device.
     Gateway,
     /// A resource of the EHR that the operator names, such as `Practitioner/123` or `Group/7`. Absent: must be configured before anything
     /// can be written, and `ehr check` says so.
     Configured(Option<String>),
+}
+
+impl From<String> for Party {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "patient" => Self::Patient,
+            "gateway" => Self::Gateway,
+            "to-be-configured" => Self::Configured(None),
+            _ => Self::Configured(Some(text)),
+        }
+    }
+}
+
+impl From<Party> for String {
+    fn from(party: Party) -> Self {
+        match party {
+            Party::Patient => "patient".to_owned(),
+            Party::Gateway => "gateway".to_owned(),
+            Party::Configured(reference) => reference.unwrap_or_else(|| "to-be-configured".to_owned()),
+        }
+    }
 }
 
 /// `Communication.category` codes that a server takes (HL7's communication-category).
@@ -169,6 +190,19 @@ pub enum Category {
     Reminder,
     /// What to do.
     Instruction,
+}
+
+impl Category {
+    /// The code as FHIR writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Notification => "notification",
+            Self::Reminder => "reminder",
+            Self::Instruction => "instruction",
+        }
+    }
 }
 
 /// Longest texts, in characters; what is longer is cut at a word and told as a loss.
@@ -258,8 +292,8 @@ pub struct NoteShape {
 impl Default for NoteShape {
     fn default() -> Self {
         Self {
-            // "Communication note": see compose for why this one.
-            loinc: "34748-4".to_owned(),
+            // Administrative note: see `typed::codes::document` for why this one.
+            loinc: typed::codes::document::ADMINISTRATIVE_NOTE.code.to_owned(),
             title: "Patient outreach".to_owned(),
             identifier: true,
             author: Party::Gateway,
@@ -276,7 +310,8 @@ pub struct Route {
     pub url: String,
     /// Media type of the body.
     pub content_type: String,
-    /// The body, a template (minijinja) over `patient`, `key`, `status`, `sent`, `channel`, `summary`, `title`.
+    /// The body, a template (minijinja) over `patient`, `key`, `kind`, `status`, `sent`, `channel`, `title`, `summary`. `{{ title|json }}` is
+    /// a JSON string with its quotation marks; what is sent as JSON must be JSON. It must hold `{{ key }}`.
     pub body: String,
     /// Where a bearer token is: `env:NAME` or `file:PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -304,6 +339,12 @@ pub struct StatusChange {
 }
 
 impl StatusChange {
+    /// Whether a status is one before the visit: from any other one nothing is changed, and none of those that mean arrival is ever set.
+    #[must_use]
+    pub fn is_before_visit(status: &str) -> bool {
+        matches!(status, "proposed" | "pending" | "booked" | "waitlist")
+    }
+
     /// R4's own statuses that come before a visit; off.
     #[must_use]
     pub fn full() -> Self {

@@ -80,6 +80,12 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Of a type that is not written.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { key: KeyPlace::Text, conditional_create: false, update: false, finders: Vec::new(), read_back: ReadBack::Never }
+    }
+
     /// The search to settle an unclear outcome by. One that asks for our identifier is of no use where it is not kept.
     #[must_use]
     pub fn finder(&self) -> Option<Finder> {

@@ -16,8 +16,14 @@ fn site() -> Site {
 }
 
 fn composed(a: &Attempt, contract: &Contract) -> Result<Composed, ComposeError> {
-    let subject =
-        Subject { attempt: a, patient: "p-1001", message: Some("Hello Ada,\nreply C to confirm."), key: &a.id, telling: Telling::Original };
+    let subject = Subject {
+        ehr: "main",
+        attempt: a,
+        patient: "p-1001",
+        message: Some("Hello Ada,\nreply C to confirm."),
+        key: &a.id,
+        telling: Telling::Original,
+    };
     compose(&subject, &site(), contract)
 }
 
@@ -169,15 +175,20 @@ fn what_a_contract_does_not_take_is_left_out_and_told() {
         let composed = composed(&a, &Contract::full_r4().with(&word)).unwrap();
         let c: Value = serde_json::from_slice(composed.deed.bytes().unwrap()).unwrap();
         let told: Vec<&str> = composed.losses.iter().map(|l| l.element.as_str()).collect();
-        // This attempt is about an appointment, answers nothing, and has nothing to note.
-        use Element::{BasedOn, InResponseTo, Note, PartOf, ReasonCode, Received};
-        let lost = !matches!(element, BasedOn | Note | PartOf | InResponseTo | Received | ReasonCode);
-        assert_eq!(told, if lost { vec![element.as_str()] } else { vec![] });
+        // This attempt is about an appointment, answers nothing, and has nothing to note. The profile goes with what it asks for.
+        use Element::{BasedOn, Identifier, InResponseTo, Medium, Note, PartOf, ReasonCode, Received, Sent};
+        let wanted = match element {
+            BasedOn | Note | PartOf | InResponseTo | Received | ReasonCode => vec![],
+            Identifier | Medium | Sent => vec![element.as_str(), "meta.profile"],
+            _ => vec![element.as_str()],
+        };
+        assert_eq!(told, wanted);
+        assert_eq!(c.get("meta").is_none(), told.contains(&"meta.profile"), "{element:?}");
         assert!(c.pointer(&format!("/{}", element.as_str().replace('.', "/"))).is_none(), "{}", element.as_str());
     }
     assert_eq!(composed(&a, &Contract::full_r4()).unwrap().losses, []);
     let text = Contract::full_r4().with(&Override { payload: Some(PayloadShape::Text), ..Override::default() });
-    let silent = Subject { attempt: &a, patient: "p-1001", message: Some(" \u{7} "), key: "s1", telling: Telling::Original };
+    let silent = Subject { ehr: "main", attempt: &a, patient: "p-1001", message: Some(" \u{7} "), key: "s1", telling: Telling::Original };
     assert_eq!(compose(&silent, &site(), &text).unwrap().losses[0].element, "payload");
 }
 
@@ -200,9 +211,12 @@ fn what_cannot_be_said_truly_is_refused() {
 fn another_namespace_does_not_claim_the_profile_that_fixes_ours() {
     let a = attempt("s1", "delivered");
     let site = Site { identifier_system: "urn:oid:1.2.3".to_owned(), ..site() };
-    let composed =
-        compose(&Subject { attempt: &a, patient: "p", message: None, key: "s1", telling: Telling::Original }, &site, &Contract::full_r4())
-            .unwrap();
+    let composed = compose(
+        &Subject { ehr: "main", attempt: &a, patient: "p", message: None, key: "s1", telling: Telling::Original },
+        &site,
+        &Contract::full_r4(),
+    )
+    .unwrap();
     let c: Value = serde_json::from_slice(composed.deed.bytes().unwrap()).unwrap();
     assert_eq!((c.get("meta"), &c["identifier"][0]["system"]), (None, &json!("urn:oid:1.2.3")));
 }
@@ -225,7 +239,7 @@ proptest! {
         let a = Attempt { outcome: Some(outcome), action, channel, failure, about, language, sent_at, ..attempt("s1", "") };
         let payload = [PayloadShape::Text, PayloadShape::Summary, PayloadShape::Template][usize::from(shape)];
         let contract = Contract::full_r4().with(&Override { payload: Some(payload), ..Override::default() });
-        let subject = Subject { attempt: &a, patient: "p-1", message: Some(&message), key: "s1", telling: Telling::Original };
+        let subject = Subject { ehr: "main", attempt: &a, patient: "p-1", message: Some(&message), key: "s1", telling: Telling::Original };
         if let Ok(done) = compose(&subject, &Site::named(&site_name), &contract) {
             prop_assert!(typed::parse_strict(done.deed.bytes().unwrap()).is_ok());
         }

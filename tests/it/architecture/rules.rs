@@ -120,10 +120,15 @@ fn vendors(source: &Source, tell: &mut impl FnMut(String)) {
     if source.module == "sandbox" || source.path.starts_with("src/ehr/vendor") {
         return;
     }
-    let words = words(&source.code_with_strings);
-    for vendor in VENDORS.iter().filter(|v| words.contains(**v)) {
+    for vendor in vendors_named(&source.code_with_strings) {
         tell(format!("names the vendor `{vendor}`, which belongs to ehr/vendor"));
     }
+}
+
+/// The vendors that a text names.
+pub fn vendors_named(text: &str) -> Vec<&'static str> {
+    let words = words(text);
+    VENDORS.into_iter().filter(|v| words.contains(*v)).collect()
 }
 
 fn length(source: &Source, tell: &mut impl FnMut(String)) {

@@ -34,11 +34,12 @@ fn instrument(conn: &mut Conn, with: impl Fn(InstrumentationEvent<'_>) + Send + 
     c.set_instrumentation(with);
 }
 
-/// No step looks at a whole table or index, and none sorts.
+/// No step looks at a whole table or index, and none sorts. But for the leases and the state of each EHR's types, which are few.
 #[track_caller]
 fn walks_in_order(plan: &[String]) {
     assert!(!plan.is_empty());
-    let looks_at_all = |step: &&String| step.contains("TEMP B-TREE") || (step.starts_with("SCAN ") && !step.contains("json_each"));
+    let few = |step: &str| step.contains("json_each") || step == "SCAN lease" || step == "SCAN s";
+    let looks_at_all = |step: &&String| step.contains("TEMP B-TREE") || (step.starts_with("SCAN ") && !few(step));
     assert_eq!(plan.iter().filter(looks_at_all).collect::<Vec<_>>(), Vec::<&String>::new(), "{plan:#?}");
 }
 

@@ -27,7 +27,7 @@ fn arrive(world: &World, claimed: &writebacks::Claimed) {
     let subjects = world.store.read_blocking(|conn| writebacks::subjects(conn, &[attempt.as_str()])).unwrap();
     let (a, patient) = &subjects[&attempt];
     let composed = compose(
-        &Subject { attempt: a, patient, message: None, key: &a.id, telling: Telling::Original },
+        &Subject { ehr: EHR, attempt: a, patient, message: None, key: &a.id, telling: Telling::Original },
         &Site::named("Main Street Clinic"),
         &world.contract,
     )

@@ -2,5 +2,6 @@
 
 mod crashes;
 mod faults;
+mod flavours;
 mod lanes;
 mod setup;
