@@ -17,6 +17,7 @@ mod find;
 pub mod key;
 mod letters;
 mod meaning;
+pub mod probe;
 pub mod push;
 pub mod route;
 pub mod samples;
@@ -29,6 +30,7 @@ pub use compose::{Composed, Loss, Site, Subject, Telling, Told, compose};
 pub use contract::Contract;
 pub use deed::Deed;
 pub use export::Folder;
+pub use probe::{Probed, probe};
 pub use route::{RouteWay, Ways};
 pub use task::{Options, Report, Stage, run};
 

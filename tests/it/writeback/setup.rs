@@ -13,7 +13,8 @@ use fhir_engage::credentials::{MasterKey, keys};
 use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
-use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Profile};
+use fhir_engage::ehr::vendor;
+use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Profile, Rate};
 use fhir_engage::store::attempts::{self, Departure, Outcome, Plan, Verdict};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Fence, Term};
@@ -21,7 +22,7 @@ use fhir_engage::store::resources::{self, Incoming, Precedence};
 use fhir_engage::store::writebacks::{self, Writeback};
 use fhir_engage::store::{Lane, Store, StoreError, enrolments, people};
 use fhir_engage::writeback::{Contract, Options, Report, Site, Stage, Ways, needs, run, stated, task};
-use sandbox::{Config, Sandbox};
+use sandbox::{Config, Flavour, Sandbox};
 use serde_json::Value;
 
 use crate::support::Database;
@@ -47,14 +48,28 @@ pub struct World {
     pub contract: Contract,
     pub options: Options,
     pub ways: Ways,
+    profile: Profile,
+    parts: Parts,
     /// Patients that were added so far.
     patients: BTreeSet<String>,
     _db: Database,
 }
 
 impl World {
-    /// An EHR that asks for tokens, and a gateway with nothing owed. The client makes one try: what is tried again is decided here.
+    /// A full R4 server that asks for tokens, and a gateway with nothing owed.
     pub async fn new(db: Database) -> Self {
+        let mut world = Self::at(db, Flavour::FullR4).await;
+        world.contract = Contract::full_r4().within(&stated(&world.connection.capability));
+        assert!(
+            world.contract.communication.creates_conditionally() && world.contract.communication.finder().is_some(),
+            "the sandbox is a full R4 server: {:?}",
+            world.contract
+        );
+        world
+    }
+
+    /// A vendor's EHR, with the vendor's contract as far as the EHR states what it claims.
+    pub async fn at(db: Database, flavour: Flavour) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-23T15:00:00Z").unwrap()));
         let master = MasterKey::parse(&MasterKey::generate().unwrap()).unwrap();
         let record = keys::generate(Algorithm::Es384, &master).unwrap();
@@ -65,7 +80,7 @@ impl World {
             scopes: vec!["system/*.cruds".to_owned()],
         };
         let time = clock.clone();
-        let config = Config { clients: vec![client], ..Config::new(Arc::new(move || time.now().micros())) };
+        let config = Config { clients: vec![client], flavour, ..Config::new(Arc::new(move || time.now().micros())) };
         let sandbox = sandbox::start(config).await.unwrap();
         let auth = BackendServices { client_id: "gateway".to_owned(), key_id: None, token_url: None, scopes: None, dialect: None };
         let profile = Profile {
@@ -82,13 +97,28 @@ impl World {
             paces: Paces::default(),
         };
         let connection = Connection::open(&profile, &parts).await.unwrap();
-        let contract = Contract::full_r4().within(&stated(&connection.capability));
-        assert!(
-            contract.communication.creates_conditionally() && contract.communication.finder().is_some(),
-            "the sandbox is a full R4 server: {contract:?}"
-        );
+        let preset = Contract::of_preset(vendor::preset(flavour.name()).unwrap()).unwrap();
+        let contract = preset.within(&stated(&connection.capability));
         let options = Options { hold: TimeDelta::seconds(10), breaker: 1_000, ..Options::default() };
-        Self { store: db.store(), sandbox, clock, connection, contract, options, ways: Ways::default(), patients: BTreeSet::new(), _db: db }
+        Self {
+            store: db.store(),
+            sandbox,
+            clock,
+            connection,
+            contract,
+            options,
+            ways: Ways::default(),
+            profile,
+            parts,
+            patients: BTreeSet::new(),
+            _db: db,
+        }
+    }
+
+    /// Connects anew, as an EHR that allows so many requests a second.
+    pub async fn pace(&mut self, rate: Option<Rate>) {
+        self.profile.requests_per_second = rate;
+        self.connection = Connection::open(&self.profile, &self.parts).await.unwrap();
     }
 
     /// An attempt at a patient that ended as delivered, so that a Communication is owed.
