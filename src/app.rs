@@ -2,9 +2,11 @@
 //!
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
+mod charts;
 mod connections;
 mod entropy;
 mod keys;
+mod look;
 mod pages;
 mod present;
 mod stages;
@@ -20,7 +22,8 @@ use domain::rules::Site;
 pub use connections::ConnectionError;
 pub(crate) use connections::told;
 pub use entropy::Random;
-pub use keys::KeysError;
+pub use keys::{KeysError, open_key};
+pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};

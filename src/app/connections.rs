@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use domain::Clock;
 use domain::model::EhrId;
 
 use super::keys::KeysError;
@@ -10,7 +11,7 @@ use crate::credentials::SecretRef;
 use crate::ehr::connection::{ConnectError, Connection, Credential, Parts};
 use crate::ehr::profile::{Auth, Profile, ProfileError};
 use crate::ehr::retry::Policy;
-use crate::ehr::{Entropy, Secret};
+use crate::ehr::{Entropy, Paces, Secret};
 use crate::store::{StoreError, ehrs};
 
 impl Entropy for Random {
@@ -29,8 +30,8 @@ pub enum ConnectionError {
     #[error("there is no EHR {0}; list them with `fhir-engage ehr list`, add one with `fhir-engage ehr add`")]
     NoSuchEhr(String),
     /// Its profile.
-    #[error("the profile of {0} cannot be used: {1}")]
-    Profile(String, #[source] ProfileError),
+    #[error("the profile of {0} cannot be used: {told}; change it with `fhir-engage ehr add {0}`", told = told(.1))]
+    Profile(String, ProfileError),
     /// Its credential.
     #[error("the credential of {0} cannot be read: {1}")]
     Credential(String, String),
@@ -73,21 +74,10 @@ impl App {
     pub async fn parts(&self, id: &EhrId, profile: &Profile) -> Result<Parts, ConnectionError> {
         let credential = match &profile.auth {
             Auth::None => Credential::None,
-            Auth::Bearer { token } => Credential::Bearer(self.secret(id, token)?),
+            Auth::Bearer { token } => Credential::Bearer(secret(id, token)?),
             Auth::BackendServices(backend) => Credential::Key(self.signer(backend.key_id.as_deref()).await?),
         };
-        Ok(Parts {
-            credential,
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.random) as Arc<dyn Entropy>,
-            retry: Policy::default(),
-            paces: self.paces.clone(),
-        })
-    }
-
-    fn secret(&self, id: &EhrId, text: &str) -> Result<Secret, ConnectionError> {
-        let failed = |e: String| ConnectionError::Credential(id.to_string(), e);
-        SecretRef::parse(text).map_err(|e| failed(e.to_string()))?.resolve().map_err(|e| failed(e.to_string()))
+        Ok(parts(credential, Arc::clone(&self.clock), &self.random, &self.paces))
     }
 
     /// Connects a registered EHR.
@@ -115,12 +105,22 @@ impl App {
     /// Where one of the profiles cannot be read.
     pub async fn ehrs(&self) -> Result<Vec<(EhrId, Profile)>, ConnectionError> {
         let rows = self.store.read(ehrs::list).await?;
-        rows.into_iter()
-            .map(|row| {
-                let id = EhrId::parse(&row.id).map_err(|_| StoreError::Damaged("an EHR's name"))?;
-                let profile = Profile::from_json(&row.profile).map_err(|e| ConnectionError::Profile(row.id, e))?;
-                Ok((id, profile))
-            })
-            .collect()
+        rows.into_iter().map(registered).collect()
     }
+}
+
+/// A registered EHR with its profile, from its row.
+pub(super) fn registered(row: ehrs::EhrRow) -> Result<(EhrId, Profile), ConnectionError> {
+    let id = EhrId::parse(&row.id).map_err(|_| StoreError::Damaged("an EHR's name"))?;
+    let profile = Profile::from_json(&row.profile).map_err(|e| ConnectionError::Profile(row.id, e))?;
+    Ok((id, profile))
+}
+
+pub(super) fn secret(id: &EhrId, text: &str) -> Result<Secret, ConnectionError> {
+    let failed = |e: String| ConnectionError::Credential(id.to_string(), e);
+    SecretRef::parse(text).map_err(|e| failed(e.to_string()))?.resolve().map_err(|e| failed(e.to_string()))
+}
+
+pub(super) fn parts(credential: Credential, clock: Arc<dyn Clock>, random: &Arc<Random>, paces: &Paces) -> Parts {
+    Parts { credential, clock, entropy: Arc::clone(random) as Arc<dyn Entropy>, retry: Policy::default(), paces: paces.clone() }
 }

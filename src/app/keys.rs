@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::App;
+use crate::config::Keys;
 use crate::credentials::jwks;
 use crate::credentials::keys::{KeyError, KeyRecord, generate};
 use crate::credentials::sealing::{MasterKey, SealError};
@@ -22,7 +23,7 @@ pub enum KeysError {
     #[error("the master key cannot be read: {0}; set keys.master to env:NAME or file:PATH")]
     Master(String),
     /// The master key is not one.
-    #[error("the master key is not usable")]
+    #[error("{0}")]
     NotAMaster(#[source] SealError),
     /// A key could not be made or opened.
     #[error(transparent)]
@@ -83,19 +84,36 @@ impl App {
                 None => self.ensure_key(Algorithm::Rs384).await?,
             },
         };
-        let algorithm = Algorithm::parse(&found.alg).ok_or(StoreError::Damaged("a key's algorithm"))?;
-        let record = KeyRecord { kid: found.kid, algorithm, sealed: found.sealed, public_jwk: found.public_jwk };
-        Ok(Arc::new(record.open(&self.master_key()?)?))
+        open_key(found, &self.master_key()?)
     }
 
     fn master_key(&self) -> Result<MasterKey, KeysError> {
         let keys = &self.config.keys;
         if !keys.master_is_named {
-            make_default(&self.data.join("master.key"))?;
+            make_default(&default_path(&self.data))?;
         }
-        let key = keys.master.resolve().map_err(|e| KeysError::Master(e.to_string()))?;
-        MasterKey::parse(&key).map_err(KeysError::NotAMaster)
+        read_master_key(keys)
     }
+}
+
+/// Opens a stored key for signing.
+///
+/// # Errors
+/// Where it was sealed with another master key, or is damaged.
+pub fn open_key(found: SigningKey, master: &MasterKey) -> Result<Arc<dyn Signer>, KeysError> {
+    let algorithm = Algorithm::parse(&found.alg).ok_or(StoreError::Damaged("a key's algorithm"))?;
+    let record = KeyRecord { kid: found.kid, algorithm, sealed: found.sealed, public_jwk: found.public_jwk };
+    Ok(Arc::new(record.open(master)?))
+}
+
+pub(super) fn read_master_key(keys: &Keys) -> Result<MasterKey, KeysError> {
+    let key = keys.master.resolve().map_err(|e| KeysError::Master(e.to_string()))?;
+    MasterKey::parse(&key).map_err(KeysError::NotAMaster)
+}
+
+/// Where the master key is that is made at first need.
+pub(super) fn default_path(data: &Path) -> PathBuf {
+    data.join("master.key")
 }
 
 /// Makes the default master key file where there is none: readable by its owner only, whole or not at all.

@@ -1,6 +1,7 @@
 //! Each stage, run once under its lease: what `sync run`, `outreach run` and the worker's tasks call. A stage that another process is
 //! running now is no error: it is told as busy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -11,13 +12,12 @@ use serde::Serialize;
 use super::{App, ConnectionError};
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
-use crate::store::leases::{self, Fence, Term};
-use crate::store::{StoreError, sync_state, writebacks};
-use crate::sync::Holder;
+use crate::store::leases::{Fence, Term};
+use crate::store::{StoreError, reading, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
+use crate::sync::{Holder, reading_lease};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
-use crate::writeback::chart::stated;
 use crate::writeback::{self};
 
 /// Why a stage could not be run.
@@ -117,7 +117,15 @@ impl App {
             stop,
             progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
         };
-        Ok(sync::run(&task, types).await)
+        // Where another process reads this EHR too, that one says so.
+        let reading = self.leases().take(&reading_lease(ehr)).await?;
+        let reports = sync::run(&task, types).await;
+        if let Some(lease) = reading
+            && let Err(error) = lease.release().await
+        {
+            tracing::warn!(%ehr, error = %error, "the EHR still counts as being read, until a lease runs out");
+        }
+        Ok(reports)
     }
 
     /// Evaluates everyone who waits.
@@ -157,6 +165,7 @@ impl App {
     /// The store's refusal, or another process is at it.
     pub async fn reach_out(&self, stop: &AtomicBool, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<outreach::Report, StageError> {
         let lease = self.lease(outreach::LEASE).await?;
+        let owing = self.owing().await?;
         let stage = outreach::Stage {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -167,6 +176,7 @@ impl App {
             fence: lease.fence(),
             term: lease.term(),
             receipts_within: self.config.outreach.settle_after,
+            owing: &owing,
         };
         let done = outreach::run(&stage, stop, progress).await;
         lease.release().await?;
@@ -181,12 +191,11 @@ impl App {
         // A request must end before its row may be taken over by another worker.
         let connection = self.connect_within(ehr, Some(self.config.write_back.http_timeout)).await?;
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
-        let mut contract = writeback::Contract::full_r4().within(&stated(&connection.capability));
-        contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
+        let profile = self.profile(ehr).await?;
+        let contract = Arc::new(self.contract(ehr, &profile, &connection).await?);
         let client = connection.client.clone().writing(writeback::needs(&contract));
-        let contract = Arc::new(contract);
         let ways = writeback::Ways { route: None, export: Some(writeback::Folder::new(&self.data.join("export"), ehr.as_str())) };
-        let site = Arc::new(writeback::Site::named(&self.config.site.name));
+        let site = Arc::new(writeback::Site { zone: self.config.site.time_zone, ..writeback::Site::named(&self.config.site.name) });
         let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
         let stage = writeback::Stage {
             store: &self.store,
@@ -213,27 +222,16 @@ impl App {
         Ok(self.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect())
     }
 
-    /// Whether an EHR or a file is being read now, by whichever process. Whoever was not read to the end yet would be judged by half of the
-    /// facts (a missed visit, and not the new booking three pages on), so segments and outreach wait.
+    /// The EHRs whose patients segments and outreach leave out now, because they are known by half.
     ///
     /// # Errors
     /// The engine's refusal.
-    ///
-    /// A run that failed half-way counts for an hour: the next one goes on from there, and an EHR that keeps failing must not silence the
-    /// others for longer.
-    pub async fn is_reading(&self) -> Result<bool, StoreError> {
+    pub async fn half_read(&self) -> Result<BTreeSet<String>, StoreError> {
         let now = self.clock.now();
-        let recently = now.plus(chrono::TimeDelta::hours(-1)).micros();
-        self.store
-            .read(move |conn| {
-                let half = |r: &sync_state::SyncRun| r.state != "done" && r.stored > 0 && r.started_at > recently;
-                Ok(leases::any_held(conn, "sync/", now)? || sync_state::latest_runs(conn)?.iter().any(half))
-            })
-            .await
+        self.store.read(move |conn| reading::half_read(conn, now)).await
     }
 
-    /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others; where
-    /// another process is syncing, the stages after the sync are left to it.
+    /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others.
     pub async fn cycle(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
         let mut report = CycleReport::default();
         let connected = match self.connected().await {
@@ -249,11 +247,7 @@ impl App {
                 Err(error) => report.missed(&format!("sync {ehr}"), &error),
             }
         }
-        // Whoever has not been read to the end yet would be judged by half of the facts: no visit booked, say. The process that reads
-        // goes on with the stages after it, or the next round does.
-        if report.busy.is_empty() {
-            self.go_on(&mut report, stop, progress).await;
-        }
+        self.go_on(&mut report, stop, progress).await;
         report
     }
 

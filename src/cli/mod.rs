@@ -7,6 +7,7 @@ mod demo;
 mod ehr;
 mod exit;
 mod import;
+mod inbound;
 mod keys;
 mod migrate;
 mod outreach;

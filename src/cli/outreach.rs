@@ -8,7 +8,7 @@ use super::preferences::Choice;
 use super::{Common, print};
 use crate::app::App;
 use crate::outreach::ledger::KeptReason;
-use crate::store::attempts::{self, Attempt, Outcome, VerdictRow};
+use crate::store::attempts::{self, Attempt, Listed, Outcome, VerdictRow};
 use crate::store::installation::{self, Setting};
 use crate::store::people;
 
@@ -23,9 +23,10 @@ pub(super) enum Outreach {
     /// List attempts, the latest due first, with the last verdict on each
     #[command(after_help = "Examples:
   fhir-engage outreach list --state held
+  fhir-engage outreach list --state unclear             what a person has to settle, and how
   fhir-engage outreach list --program visit-confirm --json")]
     List {
-        /// planned, held, sending, sent, finished, refused or void
+        /// planned, held, sending, sent, finished, refused or void; or unclear: those in sending that wait for a person
         #[arg(long, value_name = "STATE", value_parser = STATES)]
         state: Option<String>,
         /// One program only
@@ -45,10 +46,15 @@ pub(super) enum Outreach {
         #[arg(value_name = "ATTEMPT")]
         id: String,
     },
-    /// Say whether a message that was in doubt went out; the attempt then ends, or is sent again
+    /// Say whether a message that is in doubt went out; the attempt then ends, or is judged anew
     #[command(after_help = "Examples:
-  fhir-engage outreach list --state sending
-  fhir-engage outreach settle 014cc6014bfea35885865dd5413db20b --not-sent")]
+  fhir-engage outreach list --state unclear
+  fhir-engage outreach settle 014cc6014bfea35885865dd5413db20b --sent
+  fhir-engage outreach settle 014cc6014bfea35885865dd5413db20b --not-sent
+
+The message's id at the mail server begins with the attempt's id: look for it in the mail server's log.
+With --sent the attempt ends, and the chart is told: sent, delivery unknown.
+With --not-sent it waits again and is judged anew, so it may also be held or refused.")]
     Settle {
         /// The attempt's id
         #[arg(value_name = "ATTEMPT")]
@@ -56,10 +62,12 @@ pub(super) enum Outreach {
         /// It went out
         #[arg(long, conflicts_with = "not_sent", required_unless_present = "not_sent")]
         sent: bool,
-        /// It did not: judge and send it again
+        /// It did not: judge it anew
         #[arg(long)]
         not_sent: bool,
     },
+    Answer(super::inbound::Heard),
+    Bounce(super::inbound::Bounce),
     /// Record that a patient does not want to be written to
     OptOut(Choice),
     /// Record that a patient wants to be written to again
@@ -84,7 +92,9 @@ pub(super) enum Outreach {
     },
 }
 
-const STATES: [&str; 7] = ["planned", "held", "sending", "sent", "finished", "refused", "void"];
+/// In the list, an attempt that says `sending` and waits for a person.
+const UNCLEAR: &str = "unclear";
+const STATES: [&str; 8] = ["planned", "held", "sending", UNCLEAR, "sent", "finished", "refused", "void"];
 
 /// An attempt as a list shows it: ids and states, no contact data and no words.
 #[derive(Serialize)]
@@ -100,6 +110,8 @@ struct Row {
     sent_at: Option<String>,
     about: Option<String>,
     failure: Option<String>,
+    /// What a person has to do, where only a person can go on.
+    to_do: Option<String>,
     verdict: Option<Judgement>,
 }
 
@@ -132,6 +144,8 @@ impl Outreach {
             Self::List { state, program, limit } => list(&app, common, state, program, limit).await,
             Self::Explain { id } => explain(&app, common, id).await,
             Self::Settle { id, sent, .. } => settle(&app, common, id, sent).await,
+            Self::Answer(heard) => heard.run(&app, common).await,
+            Self::Bounce(bounce) => bounce.run(&app, common).await,
             Self::OptOut(choice) => choice.record(&app, common, false).await,
             Self::OptIn(choice) => choice.record(&app, common, true).await,
             Self::Preferences { patient } => super::preferences::show(&app, common, &patient).await,
@@ -144,6 +158,7 @@ async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
     let stop = std::sync::Arc::default();
     super::signals::stop_at(&stop);
     let report = app.reach_out(&stop, &|_| ()).await?;
+    print::left_out(&app.half_read().await?);
     if common.json {
         print::json(&report);
     } else {
@@ -153,7 +168,7 @@ async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
         ));
         if report.unclear > 0 {
             print::line(&format!(
-                "{} in doubt: see `fhir-engage outreach list --state sending`, and settle each with `fhir-engage outreach settle`",
+                "{} in doubt: see `fhir-engage outreach list --state unclear`, and settle each with `fhir-engage outreach settle`",
                 report.unclear
             ));
         }
@@ -163,6 +178,9 @@ async fn run(app: &App, common: &Common) -> Result<Ended, Failure> {
 
 fn row(a: Attempt, record: Option<&people::Record>, verdict: Option<VerdictRow>) -> Row {
     Row {
+        to_do: a.is_left_to_person().then(|| {
+            format!("find out at the mail server whether it went out, then: fhir-engage outreach settle {} --sent, or --not-sent", a.id)
+        }),
         patient: record.map(|r| format!("{}/{}", r.ehr, r.fhir_id)),
         id: a.id,
         program: a.program,
@@ -182,10 +200,15 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
     if let Some(id) = &program {
         super::preferences::known_program(app, id)?;
     }
+    let which = match state {
+        None => Listed::All,
+        Some(state) if state == UNCLEAR => Listed::LeftToPerson,
+        Some(state) => Listed::In(state),
+    };
     let rows = app
         .store
         .read(move |conn| {
-            let attempts = attempts::list(conn, state.as_deref(), program.as_deref(), limit)?;
+            let attempts = attempts::list(conn, &which, program.as_deref(), limit)?;
             attempts
                 .into_iter()
                 .map(|a| {
@@ -205,6 +228,7 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
         print::note("no attempt is like that");
     }
     let mut table = print::Table::new(&["ATTEMPT", "PATIENT", "PROGRAM", "STEP", "STATE", "CHANNEL", "DUE", "WHY"]);
+    let to_do: Vec<String> = rows.iter().filter_map(|r| Some(format!("{}: {}", r.id, r.to_do.as_ref()?))).collect();
     for r in rows {
         let state = r.outcome.map_or(r.state.clone(), |o| format!("{} ({o})", r.state));
         let codes = |v: &Judgement| v.reasons.iter().map(|r| r.code.clone()).collect::<Vec<_>>().join(", ");
@@ -227,6 +251,7 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
         ]);
     }
     table.print();
+    to_do.iter().for_each(|told| print::line(told));
     Ok(Ended::Well)
 }
 
@@ -262,7 +287,10 @@ async fn explain(app: &App, common: &Common, id: String) -> Result<Ended, Failur
         }
     }
     if let Some(failure) = &row.failure {
-        print::line(&format!("ended: {failure}"));
+        print::line(&format!("{}: {failure}", if row.to_do.is_some() { "in doubt" } else { "ended" }));
+    }
+    if let Some(to_do) = &row.to_do {
+        print::line(to_do);
     }
     Ok(Ended::Well)
 }
@@ -271,35 +299,53 @@ fn no_such_attempt(id: &str) -> Failure {
     Failure::usage(format!("there is no attempt {id}; list them with `fhir-engage outreach list`"))
 }
 
+/// How a person's word on an attempt was taken.
+enum Settled {
+    NoSuchAttempt,
+    Done,
+    /// It does not wait for a person; what it is.
+    Not(String),
+}
+
 async fn settle(app: &App, common: &Common, id: String, sent: bool) -> Result<Ended, Failure> {
     let (now, wanted) = (app.clock.now(), id.clone());
-    let done = app
+    let settled = app
         .store
         .write("settle an attempt", move |conn| {
-            let Some(a) = attempts::get(conn, &wanted)? else { return Ok(None) };
-            if a.state != "sending" || a.failure.is_none() {
-                return Ok(Some(false));
+            let Some(a) = attempts::get(conn, &wanted)? else { return Ok(Settled::NoSuchAttempt) };
+            if !a.is_left_to_person() {
+                return Ok(Settled::Not(a.outcome.map_or(a.state.clone(), |o| format!("{} ({o})", a.state))));
             }
             if sent {
                 attempts::finish(conn, &a, &attempts::End::owing(Outcome::Unknown), now)?;
             } else {
                 attempts::put_back(conn, &a.id, now, None)?;
             }
-            Ok(Some(true))
+            Ok(Settled::Done)
         })
         .await?;
-    match done {
-        None => Err(no_such_attempt(&id)),
-        Some(false) => Err(Failure::problem("this attempt is not in doubt: nothing to settle")),
-        Some(true) => {
-            if common.json {
-                print::json(&serde_json::json!({ "attempt": id, "settled_as": if sent { "sent" } else { "not-sent" } }));
-            } else {
-                print::line(if sent { "ended as sent, delivery unknown" } else { "it will be judged and sent again" });
-            }
-            Ok(Ended::Well)
+    match settled {
+        Settled::NoSuchAttempt => return Err(no_such_attempt(&id)),
+        Settled::Not(state) if state == "sending" => {
+            return Err(Failure::problem(format!(
+                "{id} is being sent now, or its sender died: run `fhir-engage outreach run`, which finds out, and look again with `fhir-engage outreach list --state unclear`"
+            )));
         }
+        Settled::Not(state) => {
+            return Err(Failure::problem(format!(
+                "{id} does not wait for a person, it is {state}: nothing was changed; `fhir-engage outreach list --state unclear` lists those that do"
+            )));
+        }
+        Settled::Done => {}
     }
+    if common.json {
+        print::json(&serde_json::json!({ "attempt": id, "settled_as": if sent { "sent" } else { "not-sent" } }));
+    } else if sent {
+        print::line("ended as sent, delivery unknown; the chart will be told so");
+    } else {
+        print::line("it waits again and will be judged anew by the next `fhir-engage outreach run`");
+    }
+    Ok(Ended::Well)
 }
 
 async fn live(app: &App, common: &Common, switch: Option<String>) -> Result<Ended, Failure> {

@@ -22,6 +22,15 @@ pub(super) fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// Tells whose patients were left out because they are known by half, if anyone's.
+pub(super) fn left_out(ehrs: &std::collections::BTreeSet<String>) {
+    for ehr in ehrs {
+        note(&format!(
+            "the patients of {ehr} wait: it is being read, or its last reading stopped half-way; `fhir-engage sync status` tells"
+        ));
+    }
+}
+
 /// A number with its noun.
 pub(super) fn plural(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }

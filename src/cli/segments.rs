@@ -70,6 +70,7 @@ impl Segments {
                 let stop = std::sync::Arc::default();
                 super::signals::stop_at(&stop);
                 let report = app.assign(&stop, std::sync::Arc::new(|_| ())).await?;
+                print::left_out(&app.half_read().await?);
                 if common.json {
                     print::json(&report);
                 } else {

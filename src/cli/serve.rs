@@ -33,8 +33,8 @@ pub(super) struct Serve {
   fhir-engage work
   fhir-engage work --once     one round through all stages, then end; exit code 1 if any failed
 
-A stage that another process is running now is told on stderr and is no failure: it goes on there. While another process is
-syncing, the stages after the sync are left to it.")]
+A stage that another process is running now is told on stderr and is no failure: it goes on there.
+Patients of an EHR that is being read, or whose sync stopped half-way, are judged once it was read to its end.")]
 pub(super) struct Work {
     /// One round through all stages, then end
     #[arg(long)]
@@ -136,9 +136,6 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     let segments_task = Task::new("segments", tick, segments.clone(), move |stop| {
         let (app, next) = (Arc::clone(&a), next.clone());
         async move {
-            if let Some(waits) = waits(&app).await {
-                return waits;
-            }
             let flag = flag(&stop);
             match app.assign(&flag, Arc::new(|_| ())).await {
                 Ok(r) if r.persons == 0 => TaskReport::idle(None),
@@ -154,16 +151,18 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     let outreach_task = Task::new("outreach", tick, outreach, move |stop| {
         let (app, next, back) = (Arc::clone(&a), next.clone(), back.clone());
         async move {
-            if let Some(waits) = waits(&app).await {
-                return waits;
-            }
             let flag = flag(&stop);
             match app.reach_out(&flag, &|_| ()).await {
-                Ok(r) if r.persons + r.sent + r.held + r.refused + r.failed + r.settled == 0 => TaskReport::idle(None),
+                Ok(r) if r.persons + r.voided + r.sent + r.held + r.refused + r.failed + r.unclear + r.settled == 0 => {
+                    TaskReport::idle(None)
+                }
                 Ok(r) => {
                     next.give();
                     back.give();
-                    TaskReport::worked(format!("{} sent, {} held, {} refused, {} failed", r.sent, r.held, r.refused, r.failed), None)
+                    TaskReport::worked(
+                        format!("{} sent, {} held, {} refused, {} failed, {} in doubt", r.sent, r.held, r.refused, r.failed, r.unclear),
+                        None,
+                    )
                 }
                 Err(error) => failed(&error),
             }
@@ -175,15 +174,6 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
         async move { write_all(&app, &stop).await }
     });
     vec![sync_task, segments_task, outreach_task, write_back_task]
-}
-
-/// What a stage reports that does not run while something is being read.
-async fn waits(app: &App) -> Option<TaskReport> {
-    match app.is_reading().await {
-        Ok(false) => None,
-        Ok(true) => Some(TaskReport::idle(None)),
-        Err(error) => Some(TaskReport::failed(error.to_string())),
-    }
 }
 
 fn failed(error: &StageError) -> TaskReport {

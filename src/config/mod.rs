@@ -83,23 +83,41 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_with(path: Option<&Path>, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Mistake>> {
+        Self::without_mistakes(Self::read(path, data_dir, env))
+    }
+
+    fn without_mistakes(read: (Option<Self>, Vec<Mistake>)) -> Result<Self, Vec<Mistake>> {
+        match read {
+            (Some(config), mistakes) if mistakes.is_empty() => Ok(config),
+            (_, mistakes) => Err(mistakes),
+        }
+    }
+
+    /// What can be known of the configuration, and every mistake in it, to look at the rest of an installation beside them. What is mistaken has
+    /// its default. `None` where the file cannot be read at all.
+    #[must_use]
+    pub fn look(path: Option<&Path>, data_dir: &Path) -> (Option<Self>, Vec<Mistake>) {
+        Self::read(path, data_dir, &|name| std::env::var(name).ok())
+    }
+
+    fn read(path: Option<&Path>, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Self>, Vec<Mistake>) {
         let default = data_dir.join(FILE_NAME);
         let file = path.map(Path::to_path_buf).or_else(|| default.exists().then_some(default));
         let text = match &file {
             None => String::new(),
-            Some(f) => std::fs::read_to_string(f).map_err(|error| {
-                vec![Mistake {
-                    file: f.display().to_string(),
-                    line: None,
-                    key: String::new(),
-                    says: format!("the file cannot be read ({}); check the path and its permissions, or leave --config out", error.kind()),
-                }]
-            })?,
+            Some(f) => match std::fs::read_to_string(f) {
+                Ok(text) => text,
+                Err(error) => {
+                    let says =
+                        format!("the file cannot be read ({}); check the path and its permissions, or leave --config out", error.kind());
+                    return (None, vec![Mistake { file: f.display().to_string(), line: None, key: String::new(), says }]);
+                }
+            },
         };
         Self::parse(file, &text, data_dir, env)
     }
 
-    fn parse(file: Option<PathBuf>, text: &str, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Mistake>> {
+    fn parse(file: Option<PathBuf>, text: &str, data_dir: &Path, env: &dyn Fn(&str) -> Option<String>) -> (Option<Self>, Vec<Mistake>) {
         let folder = file.as_deref().and_then(Path::parent).unwrap_or(data_dir).to_path_buf();
         let name = file.as_deref().map_or_else(|| FILE_NAME.to_owned(), |f| f.display().to_string());
         let reader = Reader::new(name, text, folder);
@@ -119,7 +137,8 @@ impl Config {
         };
         drop(top);
         let mistakes = reader.into_mistakes();
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+        let is_toml = mistakes.iter().all(|m| !m.key.is_empty());
+        (is_toml.then_some(config), mistakes)
     }
 
     /// What is allowed but most likely not meant; to be shown at start and by `check`.

@@ -11,7 +11,7 @@ fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
 }
 
 fn parse_with(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Mistake>> {
-    Config::parse(Some("/etc/engage/fhir-engage.toml".into()), text, Path::new("/data"), env)
+    Config::without_mistakes(Config::parse(Some("/etc/engage/fhir-engage.toml".into()), text, Path::new("/data"), env))
 }
 
 fn mistakes(text: &str) -> Vec<String> {
@@ -32,7 +32,7 @@ fn example_in_full() -> String {
 
 #[test]
 fn no_file_is_the_defaults_and_so_is_the_example() {
-    let defaults = Config::parse(None, "", Path::new("/data"), &|_| None).unwrap();
+    let defaults = Config::without_mistakes(Config::parse(None, "", Path::new("/data"), &|_| None)).unwrap();
     assert_eq!(defaults.database.url.expose(), "sqlite:/data/fhir-engage.sqlite");
     assert_eq!(defaults.keys.master, SecretRef::File("/data/master.key".into()));
     assert!(!defaults.keys.master_is_named);

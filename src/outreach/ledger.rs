@@ -14,7 +14,7 @@ use crate::store::enrolments::Enrolment;
 use crate::store::{StoreError, preferences};
 
 /// What stands before the reasons of an attempt that was refused, or failed, for its channel alone: the next rung may be tried.
-const CHANNEL_ONLY: &str = "channel: ";
+pub(super) const CHANNEL_ONLY: &str = "channel: ";
 
 /// A message as the ledger keeps it, compressed.
 #[derive(Clone, Debug, Serialize, Deserialize)]

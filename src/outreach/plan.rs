@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 use domain::Timestamp;
 
 use super::channel::ChannelKind;
-use super::program::{Anchor, Program, Step, StopWhen};
+use super::program::{Action, Anchor, Program, Step, StopWhen};
 
 /// A person's way through one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,20 +223,61 @@ fn timed(ready: Timestamp, expires_at: Timestamp, now: Timestamp) -> Due {
 /// Of several steps of one enrolment that ask for the same and are due now (a visit booked at short notice, or a gateway that stood
 /// still), only the latest is sent.
 fn overtake(program: &Program, planned: &mut [Planned]) {
-    let due: Vec<(Option<EnrolmentKey>, &str, Timestamp)> = planned
+    let due: Vec<(Option<EnrolmentKey>, Asked)> = planned
         .iter()
         .zip(&program.steps)
         // Once the later one was sent or refused, the earlier one must not come after it.
         .filter(|(p, _)| matches!(p.due, Due::Now | Due::Settled))
-        .map(|(p, s)| (p.enrolment.clone(), s.action.as_str(), p.due_at))
+        .map(|(p, s)| (p.enrolment.clone(), Asked { action: s.action, due_at: p.due_at }))
         .collect();
     for (p, step) in planned.iter_mut().zip(&program.steps) {
-        let later = due.iter().any(|(e, action, at)| *e == p.enrolment && *action == step.action.as_str() && *at > p.due_at);
+        let asked = Asked { action: step.action, due_at: p.due_at };
+        let later = due.iter().any(|(e, other)| *e == p.enrolment && other.overtakes(asked));
         // A held attempt waits for a moment that the later step has as well.
         if later && matches!(p.due, Due::Now | Due::At(_)) {
             p.due = Due::Void(Void::Overtaken);
         }
     }
+}
+
+/// What a step asks for, and when it comes due by its offset.
+#[derive(Clone, Copy)]
+struct Asked {
+    action: Action,
+    due_at: Timestamp,
+}
+
+impl Asked {
+    /// Whether this is said later and says the same: the other must not be sent beside it or after it.
+    fn overtakes(self, other: Self) -> bool {
+        self.action == other.action && self.due_at > other.due_at
+    }
+}
+
+/// Whether an attempt that waits was overtaken since it was planned, by the same rule as in [`plan`]: the person of whom nothing changed is
+/// not planned for again, and after a standstill an earlier and a later step are due at once. `entered_at` is the enrolment's.
+#[must_use]
+pub fn is_overtaken(program: &Program, this: &Tried, tried: &[Tried], entered_at: Timestamp, zone: Tz, now: Timestamp) -> bool {
+    let asked = |t: &Tried| {
+        let step = program.step(&t.key.step)?;
+        let from = match step.anchor {
+            Anchor::SegmentEntry => entered_at,
+            Anchor::AppointmentStart => Timestamp::from_micros(t.key.anchor_rev),
+        };
+        let due_at = step.offset.from(from, zone);
+        Some((Asked { action: step.action, due_at }, step.expires.at(from, due_at, zone)))
+    };
+    let Some((mine, _)) = asked(this) else { return false };
+    let same_anchor = |t: &&Tried| t.enrolment == this.enrolment && t.key.anchor_rev == this.key.anchor_rev;
+    tried.iter().filter(same_anchor).any(|t| {
+        let Some((other, expires_at)) = asked(t) else { return false };
+        let stands = match t.standing {
+            Standing::Taken | Standing::Refused => true,
+            Standing::Held(until) => until <= now && now < expires_at,
+            Standing::ChannelFailed => false,
+        };
+        stands && other.overtakes(mine)
+    })
 }
 
 #[cfg(test)]
@@ -336,6 +377,31 @@ action = "complete-form"
             ("2026-06-10T13:00:00-04:00", Due::Void(Void::Expired), Due::Void(Void::Expired)),
         ] {
             assert_eq!(dues(&member(), &[], now)[..2], [(0, first), (0, second)], "{now}");
+        }
+    }
+
+    #[test]
+    fn of_two_steps_that_stood_still_the_later_one_that_is_still_useful_goes() {
+        let program = Program::parse("p.toml", FILE).unwrap();
+        let held = |until: &str| Standing::Held(at(until));
+        let (due, early, late) = (held("2026-06-09T10:00:00-04:00"), "2026-06-09T09:00:00-04:00", "2026-06-09T11:00:00-04:00");
+        for (near, now, overtaken) in [
+            (due, late, true),
+            (due, early, false),
+            (held("2026-06-09T12:00:00-04:00"), late, false),
+            (Standing::Taken, late, true),
+            (Standing::Refused, late, true),
+            (Standing::ChannelFailed, late, false),
+            // Both are past their time: the gate says so.
+            (due, "2026-06-10T13:00:00-04:00", false),
+        ] {
+            let far = tried("far", 0, START, held("2026-06-07T15:00:00-04:00"));
+            let all = [far.clone(), tried("near", 0, START, near)];
+            let judged = |this: &Tried| is_overtaken(&program, this, &all, member().entered_at, ZONE, at(now));
+            assert_eq!((judged(&all[0]), judged(&all[1])), (overtaken, false), "{near:?} at {now}");
+            // What was planned for another time of the visit is another question.
+            let other = [far.clone(), tried("near", 0, "2026-06-11T15:00:00-04:00", near)];
+            assert!(!is_overtaken(&program, &far, &other, member().entered_at, ZONE, at(now)), "{near:?} at {now}");
         }
     }
 

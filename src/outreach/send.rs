@@ -11,6 +11,8 @@ use domain::{Clock, Timestamp};
 use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
 use super::gate::{self, GateInput, Message, Outcome, Switch, Verdict};
 use super::ledger::{self, KeptMessage};
+use super::owing::{Owing, is_last_rung};
+use super::plan::{self, Tried, Void};
 use super::program::{Library, Program};
 use super::template::{Rendered, Template, Variables};
 use crate::store::attempts::{self, Attempt, Departure};
@@ -40,6 +42,7 @@ pub(super) struct Sender<'a> {
     pub(super) fence: &'a Fence,
     pub(super) term: Term,
     pub(super) receipts_within: chrono::TimeDelta,
+    pub(super) owing: &'a Owing,
     pub(super) stop: &'a AtomicBool,
 }
 
@@ -52,19 +55,23 @@ pub(super) struct Sent {
     pub(super) failed: u64,
     /// May or may not have left.
     pub(super) unclear: u64,
+    /// Given up, since a later step of the same says the same.
+    pub(super) overtaken: u64,
     /// Looked at again at once: another send to the same person came first.
     pub(super) again: u64,
 }
 
 impl Sent {
     pub(super) const fn looked_at(self) -> u64 {
-        self.sent + self.held + self.refused + self.failed + self.unclear + self.again
+        self.sent + self.held + self.refused + self.failed + self.unclear + self.overtaken + self.again
     }
 }
 
 /// A judged attempt.
 struct Judged {
     attempt: Attempt,
+    /// No rung comes after this one.
+    last_rung: bool,
     verdict: Verdict,
     reasons: Vec<u8>,
     as_of: Option<Timestamp>,
@@ -119,11 +126,13 @@ impl Sender<'_> {
     /// Judges and sends up to `limit` attempts that are due.
     pub(super) async fn batch(&self, limit: i64) -> Result<Sent, StoreError> {
         let now = self.clock.now();
-        let mut cases = self.store.read(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due))).await?;
+        let mut cases = self.store.snapshot(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due))).await?;
         // Where two programs would write to one person, the more urgent one has the day's permit.
         cases.sort_by_key(|c| (self.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
-        let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         let mut sent = Sent::default();
+        let (overtaken, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| self.is_overtaken(case, now));
+        sent.overtaken += self.give_up(overtaken.into_iter().map(|case| case.attempt).collect()).await?;
+        let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         // What the recorded channel takes never leaves, so one commit may begin and one may end all of it. A message that leaves begins
         // and ends by itself: a crash leaves one in doubt, and the one after it is judged by the minute in which it goes.
         let leaves = |j: &Judged| j.verdict.outcome == Outcome::Allow && j.verdict.channel.leaves();
@@ -146,17 +155,48 @@ impl Sender<'_> {
         Ok(sent)
     }
 
+    /// Whether a later step of the same visit or entry asks for the same and has come due, or was sent, while this one waited.
+    fn is_overtaken(&self, case: &Case, now: Timestamp) -> bool {
+        let enrolment = case.enrolments.iter().find(|e| e.id == case.attempt.enrolment);
+        let (Some(program), Some(enrolment)) = (self.library.program(&case.attempt.program), enrolment) else { return false };
+        let of_enrolment = case.attempts.iter().filter(|a| a.enrolment == enrolment.id);
+        let tried: Vec<Tried> = of_enrolment.filter_map(|a| ledger::tried(a, enrolment)).collect();
+        let Some(this) = ledger::tried(&case.attempt, enrolment) else { return false };
+        let entered_at = Timestamp::from_micros(enrolment.entered_at);
+        plan::is_overtaken(program, &this, &tried, entered_at, self.site.policy.zone, now)
+    }
+
+    /// Voids attempts that were overtaken; returns how many still waited.
+    async fn give_up(&self, overtaken: Vec<Attempt>) -> Result<u64, StoreError> {
+        if overtaken.is_empty() {
+            return Ok(0);
+        }
+        let (fence, term, now) = (self.fence.clone(), self.term, self.clock.now());
+        self.store
+            .write("give up what was overtaken", move |conn| {
+                leases::extend(conn, &fence, now, term)?;
+                let mut voided = 0;
+                for a in &overtaken {
+                    let why = Void::Overtaken.as_str();
+                    voided += u64::from(attempts::void_one(conn, a.enrolment, &a.step, a.rung, &a.anchor_revision, why, now)?);
+                }
+                Ok(voided)
+            })
+            .await
+    }
+
     async fn keep_recorded(&self, recorded: Vec<Judged>, sent: &mut Sent) -> Result<(), StoreError> {
         if recorded.is_empty() {
             return Ok(());
         }
         sent.sent += u64::try_from(recorded.len()).unwrap_or(0);
-        let (fence, term, within, now) = (self.fence.clone(), self.term, self.receipts_within, self.clock.now());
+        let (fence, term, now) = (self.fence.clone(), self.term, self.clock.now());
+        let recording = self.recording();
         self.store
             .write("record deliveries", move |conn| {
                 leases::extend(conn, &fence, now, term)?;
                 for j in &recorded {
-                    record(conn, &j.attempt, &Delivery::Delivered { provider_ref: None }, within, now)?;
+                    recording.record(conn, &j.attempt, j.last_rung, &Delivery::Delivered { provider_ref: None }, now)?;
                 }
                 Ok(())
             })
@@ -210,6 +250,7 @@ impl Sender<'_> {
     fn judged(&self, case: Case, verdict: Verdict) -> Judged {
         let reasons = serde_json::to_vec(&ledger::kept_reasons(&verdict)).unwrap_or_default();
         Judged {
+            last_rung: is_last_rung(self.library, &case.attempt),
             attempt: case.attempt,
             reasons,
             verdict,
@@ -248,14 +289,14 @@ impl Sender<'_> {
         if judged.is_empty() {
             return Ok(Vec::new());
         }
-        let (fence, term, clock_now) = (self.fence.clone(), self.term, self.clock.now());
+        let (fence, term, clock_now, owing) = (self.fence.clone(), self.term, self.clock.now(), self.owing.clone());
         let (judged, outcome) = self
             .store
             .write("keep verdicts", move |conn| {
                 leases::extend(conn, &fence, clock_now, term)?;
                 let mut outcome = Vec::with_capacity(judged.len());
                 for j in &judged {
-                    outcome.push(keep(conn, j, &fence, now)?);
+                    outcome.push(keep(conn, j, &fence, &owing, now)?);
                 }
                 Ok((judged.iter().map(Judged::share).collect::<Vec<_>>(), outcome))
             })
@@ -293,11 +334,31 @@ impl Sender<'_> {
             Delivery::TryLater { .. } => sent.held += 1,
             Delivery::Unclear { .. } => sent.unclear += 1,
         }
-        let (fence, term, attempt, within) = (self.fence.clone(), self.term, j.attempt, self.receipts_within);
+        let (fence, term, recording) = (self.fence.clone(), self.term, self.recording());
         self.store
             .write("record a delivery", move |conn| {
                 leases::extend(conn, &fence, now, term)?;
-                record(conn, &attempt, &delivery, within, now)
+                recording.record(conn, &j.attempt, j.last_rung, &delivery, now)
+            })
+            .await
+    }
+
+    fn recording(&self) -> Recording {
+        Recording { owing: self.owing.clone(), within: self.receipts_within }
+    }
+
+    /// Ends what was sent and whose time for receipts has passed.
+    pub(super) async fn settle_silent(&self) -> Result<u64, StoreError> {
+        let (fence, term, now, owing) = (self.fence.clone(), self.term, self.clock.now(), self.owing.clone());
+        self.store
+            .write("settle sends without receipt", move |conn| {
+                leases::extend(conn, &fence, now, term)?;
+                let silent = attempts::unsettled(conn, now, 1_000)?;
+                for attempt in &silent {
+                    let debt = owing.debt(&people::ehr_of(conn, attempt.patient)?, attempts::Outcome::Unknown, true, now);
+                    attempts::finish(conn, attempt, &attempts::End { debt, ..attempts::End::owing(attempts::Outcome::Unknown) }, now)?;
+                }
+                Ok(u64::try_from(silent.len()).unwrap_or(0))
             })
             .await
     }
@@ -308,6 +369,7 @@ impl Judged {
     fn share(&self) -> Self {
         Self {
             attempt: self.attempt.clone(),
+            last_rung: self.last_rung,
             verdict: self.verdict.clone(),
             reasons: self.reasons.clone(),
             as_of: self.as_of,
@@ -323,7 +385,7 @@ fn first_word(text: &str) -> String {
 }
 
 /// Keeps one verdict; `false` where the attempt is no longer waiting or the person's permit was used by another send.
-fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, now: Timestamp) -> Result<bool, StoreError> {
+fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestamp) -> Result<bool, StoreError> {
     let mut verdict =
         attempts::Verdict { outcome: j.verdict.outcome.as_str(), hold_until: None, facts_as_of: j.as_of, reasons: &j.reasons };
     match j.verdict.outcome {
@@ -335,6 +397,11 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, now: Timestamp) -> Result<bo
             let why = if j.verdict.reasons.is_empty() { own_refusal(&j.reasons) } else { ledger::refusal(&j.verdict) };
             let refused = attempts::refuse(conn, &j.attempt.id, &why, &verdict, now)?;
             if refused {
+                if j.attempt.rung > 0 && (j.last_rung || !why.starts_with(ledger::CHANNEL_ONLY)) {
+                    // An earlier rung failed and no other is open: that is what the chart has to tell.
+                    let ehr = people::ehr_of(conn, j.attempt.patient)?;
+                    attempts::owe_unreachable(conn, &j.attempt, owing.debt(&ehr, attempts::Outcome::Failed, true, now), now)?;
+                }
                 // The next rung may be open now, or the enrolment has nothing left to do.
                 pending::mark_outreach(conn, &std::iter::once(j.attempt.person).collect(), now)?;
             }
@@ -362,21 +429,30 @@ fn own_refusal(reasons: &[u8]) -> String {
     kept.into_iter().next().map_or_else(String::new, |r| r.code)
 }
 
-fn record(conn: &mut Conn, attempt: &Attempt, delivery: &Delivery, within: chrono::TimeDelta, now: Timestamp) -> Result<(), StoreError> {
-    use attempts::{End, Outcome};
-    match delivery {
-        Delivery::Delivered { provider_ref } => {
-            attempts::finish(conn, attempt, &End { provider_ref: provider_ref.as_deref(), ..End::owing(Outcome::Delivered) }, now)
-                .map(|_| ())
+/// How deliveries are recorded.
+struct Recording {
+    owing: Owing,
+    /// How long receipts may take.
+    within: chrono::TimeDelta,
+}
+
+impl Recording {
+    fn record(&self, conn: &mut Conn, a: &Attempt, last_rung: bool, delivery: &Delivery, now: Timestamp) -> Result<(), StoreError> {
+        use attempts::{End, Outcome};
+        let end = |conn: &mut Conn, outcome, provider_ref: Option<&str>, failure: Option<&str>| {
+            let debt = self.owing.debt(&people::ehr_of(conn, a.patient)?, outcome, last_rung, now);
+            attempts::finish(conn, a, &End { outcome, provider_ref, failure, debt }, now)
+        };
+        match delivery {
+            Delivery::Delivered { provider_ref } => end(conn, Outcome::Delivered, provider_ref.as_deref(), None).map(|_| ()),
+            Delivery::Accepted { provider_ref } => attempts::sent(conn, &a.id, provider_ref.as_deref(), now.plus(self.within)),
+            Delivery::RefusedForGood { code } => {
+                end(conn, Outcome::Failed, None, Some(&ledger::channel_failure(code)))?;
+                pending::mark_outreach(conn, &std::iter::once(a.person).collect(), now)
+            }
+            Delivery::TryLater { code } => attempts::put_back(conn, &a.id, now.plus(chrono::TimeDelta::minutes(15)), Some(code)),
+            Delivery::Unclear { code } => attempts::leave_to_person(conn, &a.id, &format!("unclear: {code}")),
         }
-        Delivery::Accepted { provider_ref } => attempts::sent(conn, &attempt.id, provider_ref.as_deref(), now.plus(within)),
-        Delivery::RefusedForGood { code } => {
-            let failure = ledger::channel_failure(code);
-            attempts::finish(conn, attempt, &End { failure: Some(&failure), ..End::owing(Outcome::Failed) }, now)?;
-            pending::mark_outreach(conn, &std::iter::once(attempt.person).collect(), now)
-        }
-        Delivery::TryLater { code } => attempts::put_back(conn, &attempt.id, now.plus(chrono::TimeDelta::minutes(15)), Some(code)),
-        Delivery::Unclear { code } => attempts::leave_to_person(conn, &attempt.id, &format!("unclear: {code}")),
     }
 }
 
@@ -396,21 +472,6 @@ pub(super) async fn settle_left(store: &Store, clock: &dyn Clock, fence: &Fence,
                 }
             }
             Ok(u64::try_from(left.len()).unwrap_or(0))
-        })
-        .await
-}
-
-/// Ends what was sent and whose time for receipts has passed.
-pub(super) async fn settle_silent(store: &Store, clock: &dyn Clock, fence: &Fence, term: Term) -> Result<u64, StoreError> {
-    let (fence, now) = (fence.clone(), clock.now());
-    store
-        .write("settle sends without receipt", move |conn| {
-            leases::extend(conn, &fence, now, term)?;
-            let silent = attempts::unsettled(conn, now, 1_000)?;
-            for attempt in &silent {
-                attempts::finish(conn, attempt, &attempts::End::owing(attempts::Outcome::Unknown), now)?;
-            }
-            Ok(u64::try_from(silent.len()).unwrap_or(0))
         })
         .await
 }

@@ -6,6 +6,7 @@ use domain::Clock;
 
 use super::channel::{Channel, ChannelKind};
 use super::enrol::{self, InForce};
+use super::owing::Owing;
 use super::program::{Library, Program};
 use super::send::{self, Sender, Sent, SiteVoice};
 use crate::store::leases::{self, Fence, Term};
@@ -109,6 +110,8 @@ pub struct Stage<'a> {
     pub term: Term,
     /// How long receipts may take on a channel that gives some.
     pub receipts_within: chrono::TimeDelta,
+    /// What the charts want of what was sent.
+    pub owing: &'a Owing,
 }
 
 /// Plans and sends until nothing is due, or until `stop`. `progress` is told how many attempts were looked at.
@@ -118,7 +121,6 @@ pub struct Stage<'a> {
 pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<Report, StoreError> {
     let mut report = Report::default();
     report.settled += send::settle_left(stage.store, stage.clock, stage.fence, stage.term).await?;
-    report.settled += send::settle_silent(stage.store, stage.clock, stage.fence, stage.term).await?;
     let segments = stage.store.read(memberships::segments).await?;
     let sender = Sender {
         store: stage.store,
@@ -129,8 +131,10 @@ pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) +
         fence: stage.fence,
         term: stage.term,
         receipts_within: stage.receipts_within,
+        owing: stage.owing,
         stop,
     };
+    report.settled += sender.settle_silent().await?;
     let mut looked_at = 0;
     while !stop.load(Ordering::Relaxed) {
         let planned = plan_chunk(stage, &segments, &mut report).await?;
@@ -155,11 +159,13 @@ fn add(report: &mut Report, sent: Sent) {
     report.refused += sent.refused;
     report.failed += sent.failed;
     report.unclear += sent.unclear;
+    report.voided += sent.overtaken;
 }
 
 async fn plan_chunk(stage: &Stage<'_>, segments: &[memberships::Segment], report: &mut Report) -> Result<usize, StoreError> {
     let now = stage.clock.now();
-    let people = stage.store.read(|conn| pending::take_outreach(conn, PLAN).and_then(|taken| enrol::load(conn, &taken))).await?;
+    let people =
+        stage.store.snapshot(move |conn| pending::take_outreach(conn, now, PLAN).and_then(|taken| enrol::load(conn, &taken))).await?;
     if people.is_empty() {
         return Ok(0);
     }

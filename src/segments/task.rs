@@ -112,7 +112,8 @@ fn one_pass(stage: &Stage<'_>, stop: &AtomicBool, total: &mut Report, progress: 
 
 fn evaluate_chunk(stage: &Stage<'_>, after: i64) -> Result<Chunk, StoreError> {
     let now = stage.clock.now();
-    stage.store.read_blocking(|conn| {
+    // One snapshot: who is left out because an EHR is being read, and the facts of those who are not.
+    stage.store.snapshot_blocking(|conn| {
         let taken = pending::take(conn, now, after, CHUNK)?;
         let persons: Vec<i64> = taken.iter().map(|p| p.person).collect();
         let facts = people::facts(conn, &persons)?;

@@ -147,6 +147,20 @@ impl Conn {
         .map_err(|e| StoreError::Migration(e.to_string()))
     }
 
+    /// Whether any migration was ever run.
+    pub(super) fn has_migrations(&mut self) -> Result<bool, StoreError> {
+        use diesel::RunQueryDsl as _;
+        const SQLITE_TABLES: &str = "SELECT count(*) AS n FROM sqlite_master WHERE name = '__diesel_schema_migrations'";
+        #[cfg(feature = "postgres")]
+        const POSTGRES_TABLES: &str = "SELECT count(to_regclass('__diesel_schema_migrations')) AS n";
+        let tables: Count = match self {
+            Self::Sqlite(c) => diesel::sql_query(SQLITE_TABLES).get_result(c)?,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => diesel::sql_query(POSTGRES_TABLES).get_result(c)?,
+        };
+        Ok(tables.n > 0)
+    }
+
     pub(super) fn execute_batch(&mut self, sql: &str) -> Result<(), StoreError> {
         on_backend!(self, c => c.batch_execute(sql))?;
         Ok(())
@@ -171,6 +185,21 @@ impl Conn {
             Self::Postgres(_) => "BEGIN",
         }
     }
+
+    /// Begins a transaction that reads, and that sees no commit which comes after its first statement.
+    pub(super) const fn begin_snapshot(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        }
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    n: i64,
 }
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
@@ -195,7 +224,7 @@ fn private(path: &Path) -> std::io::Result<()> {
 
 fn cannot_open(path: &Path) -> StoreError {
     StoreError::Unusable(format!(
-        "cannot open the database file {}: check that the folder exists, is writable, and has space",
+        "cannot open the database file {}: check that the folder exists, is writable and has space, and that the file is a SQLite database",
         path.display()
     ))
 }

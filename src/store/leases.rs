@@ -80,13 +80,3 @@ pub fn release(conn: &mut Conn, fence: &Fence) -> Result<(), StoreError> {
         .execute(c))?;
     Ok(())
 }
-
-/// Whether anyone holds a lease whose name begins so. A lease that nobody extends counts until its term ends.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn any_held(conn: &mut Conn, prefix: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let held = lease::table.filter(lease::name.like(format!("{prefix}%"))).filter(lease::expires_at.gt(now.micros()));
-    let n: i64 = on_backend!(conn, c => held.count().get_result(c))?;
-    Ok(n > 0)
-}

@@ -10,6 +10,7 @@
 pub mod answers;
 pub mod attempts;
 mod bulk;
+mod checkpoint;
 pub mod codec;
 mod connection;
 pub mod ehrs;
@@ -17,6 +18,7 @@ pub mod enrolments;
 mod error;
 pub mod installation;
 pub mod keys;
+mod lanes;
 pub mod leases;
 pub mod memberships;
 pub mod pending;
@@ -26,6 +28,7 @@ pub mod preferences;
 pub mod programs;
 pub mod proofs;
 pub mod quarantine;
+pub mod reading;
 pub mod resources;
 mod schema;
 pub mod sync_state;
@@ -37,7 +40,7 @@ use std::sync::Arc;
 
 pub use connection::{Conn, Location};
 pub use error::StoreError;
-pub use pool::Lane;
+pub use lanes::Lane;
 use pool::Pool;
 
 /// A handle on the database; cheap to clone.
@@ -48,6 +51,17 @@ struct Inner {
     location: Location,
     pool: Pool,
     codec: codec::Codec,
+}
+
+/// How far a database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// There is none: no file, or no table in it.
+    Absent,
+    /// These migrations are missing, by name.
+    Behind(Vec<String>),
+    /// It is up to date.
+    Current,
 }
 
 impl std::fmt::Debug for Store {
@@ -104,6 +118,26 @@ impl Store {
             (_, true) => Err(StoreError::TooNew),
             (missing, _) => Ok(missing),
         }
+    }
+
+    /// How far a database is, without making or changing anything in it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn look(location: &Location) -> Result<Schema, StoreError> {
+        if matches!(location, Location::Sqlite(path) if !path.exists()) {
+            return Ok(Schema::Absent);
+        }
+        let mut conn = Conn::open(location, connection::Purpose::Read)?;
+        // To ask for what is missing makes the table of migrations.
+        if !conn.has_migrations()? {
+            return Ok(Schema::Absent);
+        }
+        Ok(match conn.pending_migrations()? {
+            (_, true) => return Err(StoreError::TooNew),
+            (missing, _) if missing.is_empty() => Schema::Current,
+            (missing, _) => Schema::Behind(missing),
+        })
     }
 
     fn with(location: Location, mut first: Conn) -> Result<Self, StoreError> {
@@ -184,6 +218,35 @@ impl Store {
     /// What the closure returns.
     pub fn read_blocking<T>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.0.pool.read(f)
+    }
+
+    /// As [`Store::read`], with all statements of the closure seeing one state of the database.
+    ///
+    /// # Errors
+    /// What the closure returns.
+    pub async fn snapshot<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        blocking(move || store.snapshot_blocking(f)).await
+    }
+
+    /// As [`Store::snapshot`], for a caller that is on a thread that may block.
+    ///
+    /// # Errors
+    /// What the closure returns.
+    pub fn snapshot_blocking<T>(&self, f: impl FnOnce(&mut Conn) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.pool.read(|conn| {
+            let begin = conn.begin_snapshot();
+            conn.execute_batch(begin)?;
+            let done = f(conn);
+            // Nothing was written. The first error is the one to tell.
+            match (done, conn.execute_batch("ROLLBACK")) {
+                (Ok(_), Err(error)) => Err(error),
+                (done, _) => done,
+            }
+        })
     }
 
     /// How many rows one bulk transaction should hold now: many when nobody waits, few while pages are being served, so that the one

@@ -13,6 +13,7 @@ use domain::model::EhrId;
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::reading::{self, leave_out};
 use super::schema::{assignment, membership, pending_outreach, pending_person};
 
 /// A person to look at, with the generation that was read.
@@ -77,29 +78,37 @@ fn mark_selected(conn: &mut Conn, persons: &str, now: Timestamp) -> Result<(), S
 }
 
 /// Persons for the segment stage with numbers above `after`: those that were marked, and those whose answer may change with time alone
-/// by `now`. A pass takes them chunk by chunk in the order of their numbers; what is marked behind it waits for the next pass.
+/// by `now`. A pass takes them chunk by chunk in the order of their numbers; what is marked behind it waits for the next pass. Persons of an
+/// EHR that is known by half ([`reading`]) are left out and keep their marks.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn take(conn: &mut Conn, now: Timestamp, after: i64, limit: i64) -> Result<Vec<Pending>, StoreError> {
-    let marked: Vec<(i64, i64)> = on_backend!(conn, c => pending_person::table
-        .filter(pending_person::person.gt(after))
-        .select((pending_person::person, pending_person::generation))
-        .order(pending_person::person)
-        .limit(limit)
-        .load(c))?;
+    let half = reading::half_read(conn, now)?;
+    let marked: Vec<(i64, i64)> = on_backend!(conn, c => {
+        let q = pending_person::table
+            .filter(pending_person::person.gt(after))
+            .select((pending_person::person, pending_person::generation))
+            .order(pending_person::person)
+            .limit(limit)
+            .into_boxed();
+        leave_out!(q, pending_person::person, half).load(c)?
+    });
     let mut all: BTreeMap<i64, i64> = marked.into_iter().collect();
     // The marked ones of a full chunk end before the table does: a due person beyond them belongs to a later chunk.
     let full = i64::try_from(all.len()).is_ok_and(|n| n >= limit);
     let end = all.last_key_value().map(|(last, _)| *last).filter(|_| full).unwrap_or(i64::MAX);
-    let due: Vec<i64> = on_backend!(conn, c => assignment::table
-        .filter(assignment::wake_at.le(now.micros()))
-        .filter(assignment::person.gt(after))
-        .filter(assignment::person.le(end))
-        .select(assignment::person)
-        .order(assignment::person)
-        .limit(limit)
-        .load(c))?;
+    let due: Vec<i64> = on_backend!(conn, c => {
+        let q = assignment::table
+            .filter(assignment::wake_at.le(now.micros()))
+            .filter(assignment::person.gt(after))
+            .filter(assignment::person.le(end))
+            .select(assignment::person)
+            .order(assignment::person)
+            .limit(limit)
+            .into_boxed();
+        leave_out!(q, assignment::person, half).load(c)?
+    });
     for person in due {
         all.entry(person).or_insert(0);
     }
@@ -151,16 +160,20 @@ pub fn mark_members(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
     }
 }
 
-/// Persons for the outreach stage, by number.
+/// Persons for the outreach stage, by number. Persons of an EHR that is known by half ([`reading`]) are left out and keep their marks.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn take_outreach(conn: &mut Conn, limit: i64) -> Result<Vec<Pending>, StoreError> {
-    let rows: Vec<(i64, i64)> = on_backend!(conn, c => pending_outreach::table
-        .select((pending_outreach::person, pending_outreach::generation))
-        .order(pending_outreach::person)
-        .limit(limit)
-        .load(c))?;
+pub fn take_outreach(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Pending>, StoreError> {
+    let half = reading::half_read(conn, now)?;
+    let rows: Vec<(i64, i64)> = on_backend!(conn, c => {
+        let q = pending_outreach::table
+            .select((pending_outreach::person, pending_outreach::generation))
+            .order(pending_outreach::person)
+            .limit(limit)
+            .into_boxed();
+        leave_out!(q, pending_outreach::person, half).load(c)?
+    });
     Ok(rows.into_iter().map(|(person, generation)| Pending { person, generation }).collect())
 }
 

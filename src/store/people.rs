@@ -26,6 +26,14 @@ pub struct PatientKey {
     pub person: i64,
 }
 
+/// The EHR that a record belongs to, by the record's number.
+///
+/// # Errors
+/// The engine's refusal, or no such record.
+pub fn ehr_of(conn: &mut Conn, patient: i64) -> Result<String, StoreError> {
+    Ok(on_backend!(conn, c => patient::table.find(patient).select(patient::ehr).first(c))?)
+}
+
 #[derive(QueryableByName)]
 struct PatientRow {
     #[diesel(sql_type = BigInt)]

@@ -1,8 +1,7 @@
 //! What could not be taken in: kept with its bytes, its reason and where it came from, so that it can be looked at and replayed.
 
-use std::collections::HashSet;
-
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use domain::Timestamp;
 use domain::model::{EhrId, ResourceType};
 
@@ -58,6 +57,12 @@ pub struct QuarantineRow {
     pub released_at: Option<i64>,
 }
 
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
 /// Puts something aside; the same bytes with the same reason are one row, seen again.
 ///
 /// # Errors
@@ -100,17 +105,22 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
     if ids.is_empty() {
         return Ok(0);
     }
+    // Mostly nothing waits, and then a look is cheaper than a search for each of the ids.
     let waiting = quarantine::table
         .filter(quarantine::ehr.eq(ehr.as_str()))
         .filter(quarantine::rtype.eq(rtype.as_str()))
         .filter(quarantine::released_at.is_null());
-    let waiting: Vec<(i64, Option<String>)> = on_backend!(conn, c => waiting.select((quarantine::id, quarantine::fhir_id)).load(c))?;
-    if waiting.is_empty() {
+    if on_backend!(conn, c => waiting.select(quarantine::id).first::<i64>(c).optional())?.is_none() {
         return Ok(0);
     }
-    let ids: HashSet<&str> = ids.iter().copied().collect();
-    let good: Vec<i64> =
-        waiting.into_iter().filter(|(_, id)| id.as_deref().is_some_and(|id| ids.contains(id))).map(|(row, _)| row).collect();
+    let good: Vec<Row> = bulk::select_texts(
+        conn,
+        "SELECT id FROM (SELECT id, ehr, rtype, fhir_id FROM quarantine WHERE released_at IS NULL) AS waiting",
+        &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
+        "fhir_id",
+        ids,
+    )?;
+    let good: Vec<i64> = good.into_iter().map(|row| row.id).collect();
     bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 

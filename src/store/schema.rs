@@ -359,5 +359,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     segment,
     membership,
     membership_event,
-    verdict
+    verdict,
+    assignment,
+    pending_person,
+    pending_outreach
 );

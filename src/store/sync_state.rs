@@ -224,31 +224,53 @@ pub enum End {
 /// # Errors
 /// The engine's refusal.
 pub fn end(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, run: i64, how: &End, now: Timestamp) -> Result<(), StoreError> {
-    let key = (ehr.as_str(), rtype.as_str());
-    let (state, failure) = match how {
-        End::Done { high_water, as_of } => {
-            if let Some(mark) = high_water {
-                on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::high_water.eq(mark.micros())).execute(c))?;
+    end_together(conn, ehr, &[(rtype, run)], how, now)
+}
+
+/// Ends runs of several types of an EHR in the same way; who must be looked at anew is marked once for all of them.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn end_together(conn: &mut Conn, ehr: &EhrId, runs: &[(ResourceType, i64)], how: &End, now: Timestamp) -> Result<(), StoreError> {
+    let mut first_known = false;
+    for &(rtype, run) in runs {
+        let (state, failure) = match how {
+            End::Done { high_water, as_of } => {
+                first_known |= known_up_to(conn, ehr, rtype, *high_water, *as_of)?;
+                ("done", None)
             }
-            let before: Option<Option<i64>> =
-                on_backend!(conn, c => sync_state::table.find(key).select(sync_state::as_of).first(c).optional())?;
-            if before.flatten().is_none() && as_of.is_some() {
-                // From now on "none" is known, which was "not known" before: for everyone of this EHR, also for those with nothing of the type.
-                pending::mark_ehr(conn, ehr, now)?;
-            }
-            if let Some(at) = as_of {
-                on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::as_of.eq(at.micros())).execute(c))?;
-            }
-            on_backend!(conn, c => diesel::update(sync_state::table.find(key)).set(sync_state::resume.eq(None::<String>)).execute(c))?;
-            ("done", None)
-        }
-        End::Failed(why) => ("failed", Some(why.as_str())),
-        End::Interrupted => ("interrupted", None),
-    };
-    on_backend!(conn, c => diesel::update(sync_run::table.find(run))
-        .set((sync_run::state.eq(state), sync_run::failure.eq(failure), sync_run::ended_at.eq(now.micros())))
-        .execute(c))?;
+            End::Failed(why) => ("failed", Some(why.as_str())),
+            End::Interrupted => ("interrupted", None),
+        };
+        on_backend!(conn, c => diesel::update(sync_run::table.find(run))
+            .set((sync_run::state.eq(state), sync_run::failure.eq(failure), sync_run::ended_at.eq(now.micros())))
+            .execute(c))?;
+    }
+    if first_known {
+        // From now on "none" is known, which was "not known" before: for everyone of this EHR, also for those with nothing of the type.
+        pending::mark_ehr(conn, ehr, now)?;
+    }
     Ok(())
+}
+
+/// Moves the marks of a type that was read to its end; whether it is known for the first time.
+fn known_up_to(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    high_water: Option<Timestamp>,
+    as_of: Option<Timestamp>,
+) -> Result<bool, StoreError> {
+    let row = || sync_state::table.find((ehr.as_str(), rtype.as_str()));
+    if let Some(mark) = high_water {
+        on_backend!(conn, c => diesel::update(row()).set(sync_state::high_water.eq(mark.micros())).execute(c))?;
+    }
+    let before: Option<Option<i64>> = on_backend!(conn, c => row().select(sync_state::as_of).first(c).optional())?;
+    if let Some(at) = as_of {
+        on_backend!(conn, c => diesel::update(row()).set(sync_state::as_of.eq(at.micros())).execute(c))?;
+    }
+    on_backend!(conn, c => diesel::update(row()).set(sync_state::resume.eq(None::<String>)).execute(c))?;
+    Ok(before.flatten().is_none() && as_of.is_some())
 }
 
 /// The run with that number.

@@ -1,15 +1,23 @@
-//! The leases under which resources are written: one per (EHR, type).
+//! The leases under which resources are written: one per (EHR, type). Beside them, whoever reads several types of an EHR holds one on the EHR:
+//! between two types it is known by half as well (`store::reading`).
 
 use domain::Clock;
 use domain::model::{EhrId, ResourceType};
 
 use crate::store::leases::{self, Fence, Term};
+use crate::store::reading::PREFIX;
 use crate::store::{Lane, Store, StoreError};
 
 /// The lease under which resources of one type of one EHR are written.
 #[must_use]
 pub fn lease_name(ehr: &EhrId, kind: ResourceType) -> String {
-    format!("sync/{ehr}/{kind}")
+    format!("{PREFIX}{ehr}/{kind}")
+}
+
+/// The lease that says that an EHR is being read. Nothing is written under it.
+#[must_use]
+pub fn reading_lease(ehr: &EhrId) -> String {
+    format!("{PREFIX}{ehr}")
 }
 
 /// Who takes the leases.

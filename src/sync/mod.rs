@@ -16,4 +16,4 @@ mod resource_types;
 pub mod task;
 pub mod window;
 
-pub use lease::{Holder, lease_name};
+pub use lease::{Holder, lease_name, reading_lease};

@@ -14,16 +14,13 @@ use actix_web::{Error, web};
 
 use super::Served;
 use super::problem::Problem;
+use super::style;
 
 /// The largest body that is taken, bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
-/// On every answer. The page has a style sheet of its own and nothing else: no script, no frame, no form, no foreign source.
-pub const SECURITY_HEADERS: [(&str, &str); 6] = [
-    (
-        "content-security-policy",
-        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+/// On every answer, beside the policy of [`style::POLICY`].
+pub const SECURITY_HEADERS: [(&str, &str); 5] = [
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
@@ -71,6 +68,9 @@ async fn answer(request: ServiceRequest, next: Next<impl MessageBody + 'static>)
 fn dress(headers: &mut HeaderMap, id: &str) {
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if let Ok(policy) = HeaderValue::from_str(&style::POLICY) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -44,6 +44,7 @@ fn set(o: &Overview) {
         ("planned", a.planned),
         ("held", a.held),
         ("sending", a.sending),
+        ("unclear", a.unclear),
         ("sent", a.sent),
         ("failed", a.failed),
         ("refused", a.refused),

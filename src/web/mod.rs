@@ -8,7 +8,6 @@
 
 mod access;
 mod api;
-mod assets;
 pub mod edge;
 mod health;
 mod jwks;
@@ -16,6 +15,7 @@ mod metrics;
 mod page;
 pub mod problem;
 pub mod routes;
+mod style;
 
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -152,7 +152,7 @@ fn headline(syncs: &[SyncRow], tasks: &[TaskRow], o: &Overview) -> (Mood, String
         (Mood::Bad, format!("{} did not end well", plural(bad, "sync", "syncs")))
     } else if failing > 0 {
         (Mood::Bad, format!("{} failing", plural(failing, "background task is", "background tasks are")))
-    } else if o.quarantined + unclear + o.attempts.failed > 0 {
+    } else if o.quarantined + unclear + o.attempts.failed + o.attempts.unclear > 0 {
         (Mood::Busy, "The syncs went well; some items need a look".to_owned())
     } else if syncs.iter().any(|s| s.mood == Mood::Busy) {
         (Mood::Busy, "A sync is running".to_owned())
@@ -210,6 +210,7 @@ fn attempt_rows(a: &AttemptCounts) -> Vec<CountRow> {
         row("Planned", "will be judged when due", a.planned),
         row("Held", "wait for an instant that the policy named", a.held),
         row("Sending", "on their way out", a.sending),
+        row("In doubt", "may have gone out; someone must say", a.unclear),
         row("Sent", "left the building, or were recorded", a.sent),
         row("Failed", "could not be delivered", a.failed),
         row("Refused", "the policy said no", a.refused),

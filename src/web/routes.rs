@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 
-use super::{access, api, assets, health, jwks, metrics, page, problem};
+use super::{access, api, health, jwks, metrics, page, problem};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,8 @@ pub struct Row {
 use Access::{Bearer, Open};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 11] = [
+static ROUTES: [Row; 10] = [
     get("/",                      Open,   || to(page::overview)),
-    get("/assets/style.css",      Open,   || to(assets::style)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),

@@ -6,12 +6,12 @@ use domain::Timestamp;
 use super::compare::{Difference, Kept};
 use super::compose::Loss;
 use super::contract::Carrier;
-use crate::store::writebacks::Writeback;
+use crate::store::writebacks::{self, Writeback};
 
 /// The cause of a refusal or of a wait: the first word of the reason, such as `http-422`.
 #[must_use]
 pub fn cause(row: &Writeback) -> Option<&str> {
-    row.failure.as_deref().map(|why| why.split([':', ' ', ',']).next().unwrap_or(why))
+    row.failure.as_deref().map(writebacks::first_word)
 }
 
 /// One row in words.
@@ -31,7 +31,7 @@ pub fn explain(row: &Writeback, now: Timestamp) -> String {
         "unknown" if when > now => format!("It may be in the EHR; it is searched for from {when}: {why}"),
         "unknown" => format!("It may be in the EHR; the next run searches for it: {why}"),
         "written" => written(row),
-        "refused" => format!("{} {}", sentence(why), remedy(cause(row).unwrap_or_default())),
+        "refused" => format!("{} {}", sentence(why), remedy("refused", cause(row).unwrap_or_default())),
         "exported" => format!("It was put into the export file {}.", row.remote_id.as_deref().unwrap_or("that its folder shows")),
         "kept" => format!("It stays in the ledger. {}", sentence(why)),
         other => format!("It is in a state that this version does not know: {other}."),
@@ -68,8 +68,12 @@ fn not_kept(row: &Writeback) -> String {
     text
 }
 
-/// What a person can do about a refusal.
-fn remedy(cause: &str) -> &'static str {
+/// What a person can do about refused write-backs of one cause, or about unknown ones that wait for a person.
+#[must_use]
+pub fn remedy(state: &str, cause: &str) -> &'static str {
+    if state == "unknown" {
+        return "Look for it in the patient's chart, then tell `fhir-engage writeback settle ID` whether it is there.";
+    }
     match cause {
         "not-granted" => "Have the EHR's operator add that scope to this client's registration, then replay it.",
         "status-moved" => "Nothing is to be done unless the patient's wish still stands: then change it in the EHR.",

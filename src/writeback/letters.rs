@@ -1,14 +1,18 @@
 //! From claimed rows to letters: each row's attempt, shaped to the contract by `compose`. Reads the store; sends nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{NaiveDate, TimeDelta};
 use domain::Timestamp;
 use domain::model::Phi;
 
-use super::compose::{Site, Subject, Telling, compose};
+use super::compose::{Site, Subject, Telling, Told, compose};
 use super::contract::{Carrier, Contract, PayloadShape};
 use super::push::Letter;
 use super::task::Ended;
+use crate::store::answers::{self, Answer};
+use crate::store::attempts::Attempt;
 use crate::store::writebacks::{self, Claimed, Settlement};
 use crate::store::{Conn, Store, StoreError};
 
@@ -19,27 +23,70 @@ pub(super) struct Letters {
     pub site: Arc<Site>,
 }
 
+/// What rows are composed from, beside their attempts.
+struct Material {
+    answers: Vec<Answer>,
+    /// Where the originals are, by attempt.
+    told: HashMap<String, Told>,
+    /// The attempts that notes tell of, by note.
+    lines: HashMap<String, Vec<Attempt>>,
+}
+
 impl Letters {
     /// The letters of claimed rows; a row that cannot be composed comes back with its end.
     pub fn of(&self, conn: &mut Conn, claimed: Vec<Claimed>) -> Result<Vec<Result<Letter, Ended>>, StoreError> {
         let attempts: Vec<&str> = claimed.iter().map(|c| c.row.attempt.as_str()).collect();
         let subjects = writebacks::subjects(conn, &attempts)?;
+        let material = material(conn, &claimed)?;
         claimed
             .into_iter()
             .map(|claim| {
                 let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
-                let message = self.message(attempt.message.as_deref())?;
-                let subject = Subject {
-                    ehr: &claim.row.ehr,
-                    attempt,
-                    patient,
-                    message: message.as_deref(),
-                    key: &attempt.id,
-                    telling: Telling::Original,
-                };
-                Ok(self.letter(&claim, &subject).map_err(|why| refused(claim, why)))
+                let letter = self.letter(&claim, attempt, patient, &material)?;
+                Ok(letter.map_err(|why| refused(claim, why)))
             })
             .collect()
+    }
+
+    fn letter(&self, claim: &Claimed, a: &Attempt, patient: &str, from: &Material) -> Result<Result<Letter, String>, StoreError> {
+        let row = &claim.row;
+        let answer = from.answers.iter().find(|s| s.attempt == a.id && s.number == row.revision);
+        let words = answer.and_then(|s| s.message.as_deref()).map(|m| self.unpack(m)).transpose()?;
+        let original = from.told.get(&a.id);
+        let message = if row.kind == "original" { self.message(a.message.as_deref())? } else { None };
+        let telling = match (row.kind.as_str(), answer) {
+            ("original", _) => Telling::Original,
+            ("answer", Some(answer)) => Telling::Answer { answer, text: words.as_deref(), original },
+            ("status-change", Some(answer)) => Telling::StatusChange { answer },
+            ("correction", _) => Telling::Correction { original },
+            ("note", _) => Telling::Note {
+                day: self.day(Timestamp::from_micros(row.owed_at)),
+                zone: self.site.zone,
+                attempts: from.lines.get(&row.id).map(Vec::as_slice).unwrap_or_default(),
+            },
+            (kind, _) => return Ok(Err(format!("kind: a write-back of kind {kind} cannot be composed"))),
+        };
+        // The original is known by the attempt, as it always was; what comes after it by its row.
+        let key = if row.kind == "original" { &a.id } else { &row.id };
+        let subject = Subject { ehr: &row.ehr, attempt: a, patient, message: message.as_deref(), key, telling };
+        let composed = match compose(&subject, &self.site, &self.contract) {
+            Ok(composed) => composed,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        Ok(Ok(Letter {
+            id: row.id.clone(),
+            carrier: composed.carrier,
+            tried: row.carrier.as_deref().and_then(Carrier::parse),
+            system: self.site.identifier_system.clone(),
+            value: key.clone(),
+            patient: patient.to_owned(),
+            sent: composed.at,
+            since: Timestamp::from_micros(row.owed_at),
+            deed: composed.deed,
+            loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
+            unclear: claim.unclear,
+            tries: row.tries,
+        }))
     }
 
     /// The words that were sent, where the contract wants them: as the ledger keeps them, without the address.
@@ -55,26 +102,35 @@ impl Letters {
         Ok(Some(format!("{}\n\n{}", kept.subject.expose(), kept.body.expose())))
     }
 
-    fn letter(&self, claim: &Claimed, subject: &Subject<'_>) -> Result<Letter, String> {
-        if claim.row.kind != "original" {
-            return Err(format!("kind: a write-back of kind {} cannot be composed", claim.row.kind));
-        }
-        let composed = compose(subject, &self.site, &self.contract).map_err(|e| e.to_string())?;
-        Ok(Letter {
-            id: claim.row.id.clone(),
-            carrier: composed.carrier,
-            tried: claim.row.carrier.as_deref().and_then(Carrier::parse),
-            system: self.site.identifier_system.clone(),
-            value: subject.key.to_owned(),
-            patient: subject.patient.to_owned(),
-            sent: composed.at,
-            since: Timestamp::from_micros(claim.row.owed_at),
-            deed: composed.deed,
-            loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
-            unclear: claim.unclear,
-            tries: claim.row.tries,
-        })
+    fn unpack(&self, packed: &[u8]) -> Result<String, StoreError> {
+        let bytes = self.store.codec().unpack(packed, None)?;
+        String::from_utf8(bytes).map_err(|_| StoreError::Damaged("an answer's words"))
     }
+
+    /// The day of a note that was begun at an instant: late in the evening it is the next day's.
+    fn day(&self, begun: Timestamp) -> NaiveDate {
+        let local = begun.to_utc().with_timezone(&self.site.zone).naive_local();
+        (local + NOTE_CLOSES_BEFORE_MIDNIGHT).date()
+    }
+}
+
+/// A day's note is written at ten in the evening (`outreach::owing`), so what comes later is the next day's.
+const NOTE_CLOSES_BEFORE_MIDNIGHT: TimeDelta = TimeDelta::hours(2);
+
+fn material(conn: &mut Conn, claimed: &[Claimed]) -> Result<Material, StoreError> {
+    let of = |kinds: &[&str]| claimed.iter().map(|c| &c.row).filter(|r| kinds.contains(&r.kind.as_str())).collect::<Vec<_>>();
+    let later: Vec<&str> = of(&["answer", "status-change", "correction"]).iter().map(|r| r.attempt.as_str()).collect();
+    let notes: Vec<&str> = of(&["note"]).iter().map(|r| r.id.as_str()).collect();
+    Ok(Material {
+        answers: answers::to(conn, &later)?,
+        told: writebacks::originals(conn, &later)?.into_iter().filter_map(|(attempt, row)| Some((attempt, told(row)?))).collect(),
+        lines: writebacks::items(conn, &notes)?,
+    })
+}
+
+fn told(row: writebacks::Writeback) -> Option<Told> {
+    let note = row.kind == "note";
+    Some(Told { carrier: Carrier::parse(row.carrier.as_deref()?)?, id: row.remote_id?, version: row.remote_version, note })
 }
 
 /// Not composed: refused. One that may have arrived by an earlier try waits for a person instead.

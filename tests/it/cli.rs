@@ -1,6 +1,7 @@
 //! The command line as its users meet it: help, exit codes, what is data and what is not, and that no patient is in what is logged.
 
 mod canary;
+mod checking;
 mod help;
 mod importing;
 mod listing;

@@ -21,6 +21,21 @@ use crate::support::{Database, TempDir, on_both};
 
 const EHR: &str = "north";
 
+/// An EHR without patients, connected under a name.
+async fn connect(app: &App, clock: &Arc<ManualClock>, name: &'static str) -> Sandbox {
+    let key = app.ensure_key(Algorithm::Es384).await.unwrap();
+    let jwks = serde_json::from_str(&app.jwks().await.unwrap()).unwrap();
+    let client = sandbox::Client { client_id: "gateway".to_owned(), jwks, scopes: vec!["system/*.cruds".to_owned()] };
+    let time = clock.clone();
+    let config = sandbox::Config { clients: vec![client], ..sandbox::Config::new(Arc::new(move || time.now().micros())) };
+    let ehr = sandbox::start(config).await.unwrap();
+    let auth = BackendServices { client_id: "gateway".to_owned(), key_id: Some(key.kid), token_url: None, scopes: None, dialect: None };
+    let profile = Profile { base_url: Some(ehr.base_url().parse().unwrap()), auth: Auth::BackendServices(auth), ..Profile::default() };
+    let (text, now) = (profile.to_json(), clock.now());
+    app.store.write("test", move |conn| ehrs::put(conn, &EhrId::parse(name).unwrap(), &text, now)).await.unwrap();
+    ehr
+}
+
 struct Journey {
     app: Arc<App>,
     ehr: Sandbox,
@@ -38,18 +53,10 @@ impl Journey {
         config.database.url = db.argument().into();
         config.site.time_zone = chrono_tz::America::New_York;
         config.site.phone = Some("+1 212 555 0100".to_owned());
+        // Small enough that a visit and what became of it stand on two pages.
+        config.sync.page_size = 5;
         let app = Arc::new(App::open_with(config, data.path(), Some(clock.clone())).unwrap());
-        let key = app.ensure_key(Algorithm::Es384).await.unwrap();
-        let jwks = serde_json::from_str(&app.jwks().await.unwrap()).unwrap();
-        let client = sandbox::Client { client_id: "gateway".to_owned(), jwks, scopes: vec!["system/*.cruds".to_owned()] };
-        let time = clock.clone();
-        let ehr = sandbox::start(sandbox::Config { clients: vec![client], ..sandbox::Config::new(Arc::new(move || time.now().micros())) })
-            .await
-            .unwrap();
-        let auth = BackendServices { client_id: "gateway".to_owned(), key_id: Some(key.kid), token_url: None, scopes: None, dialect: None };
-        let profile = Profile { base_url: Some(ehr.base_url().parse().unwrap()), auth: Auth::BackendServices(auth), ..Profile::default() };
-        let (text, now) = (profile.to_json(), clock.now());
-        app.store.write("test", move |conn| ehrs::put(conn, &EhrId::parse(EHR).unwrap(), &text, now)).await.unwrap();
+        let ehr = connect(&app, &clock, EHR).await;
         let journey = Self { app, ehr, clock, _data: data, _db: db };
         journey.goes_on(TimeDelta::zero()).await;
         journey
@@ -74,24 +81,22 @@ impl Journey {
 
     /// A patient of the clinic, grown up, reachable, who lives in New York.
     fn admit(&self, id: &str) {
-        let patient = json!({
-            "resourceType": "Patient", "id": id, "active": true, "birthDate": "1980-05-17", "gender": "female",
-            "name": [{ "use": "official", "family": "Example", "given": ["Ada"] }],
-            "telecom": [{ "system": "phone", "value": "+12125550123", "use": "mobile" }, { "system": "email", "value": format!("{id}@example.org") }],
-            "address": [{ "use": "home", "city": "New York", "state": "NY", "postalCode": "10001", "country": "US" }],
-        });
-        self.ehr.load([patient.to_string()]).unwrap();
+        admit_to(&self.ehr, id);
     }
 
     /// A visit of a patient that begins so much later, not confirmed.
     fn book(&self, id: &str, patient: &str, later: TimeDelta) {
+        self.book_at(&self.ehr, id, patient, later);
+    }
+
+    fn book_at(&self, ehr: &Sandbox, id: &str, patient: &str, later: TimeDelta) {
         let start = self.clock.now().plus(later);
         let visit = json!({
             "resourceType": "Appointment", "id": id, "status": "booked",
             "start": start.to_string(), "end": start.plus(TimeDelta::minutes(30)).to_string(),
             "participant": [{ "actor": { "reference": format!("Patient/{patient}") }, "status": "needs-action" }],
         });
-        self.ehr.load([visit.to_string()]).unwrap();
+        ehr.load([visit.to_string()]).unwrap();
     }
 
     async fn attempts(&self, patient: &str) -> Vec<Attempt> {
@@ -127,6 +132,16 @@ impl Journey {
         let of = |c: &&Value| c["subject"]["reference"] == format!("Patient/{patient}");
         self.ehr.resources("Communication").iter().filter(of).count()
     }
+}
+
+fn admit_to(ehr: &Sandbox, id: &str) {
+    let patient = json!({
+        "resourceType": "Patient", "id": id, "active": true, "birthDate": "1980-05-17", "gender": "female",
+        "name": [{ "use": "official", "family": "Example", "given": ["Ada"] }],
+        "telecom": [{ "system": "phone", "value": "+12125550123", "use": "mobile" }, { "system": "email", "value": format!("{id}@example.org") }],
+        "address": [{ "use": "home", "city": "New York", "state": "NY", "postalCode": "10001", "country": "US" }],
+    });
+    ehr.load([patient.to_string()]).unwrap();
 }
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
@@ -192,6 +207,66 @@ on_both! {
         let new: Vec<&Attempt> = all.iter().filter(|a| a.id != before.id).collect();
         assert_eq!(new.len(), 1, "{all:#?}");
         assert_eq!((new[0].state.as_str(), new[0].due_at), ("planned", before.due_at + DAY.num_microseconds().unwrap()));
+    }
+
+    async fn after_a_standstill_only_the_later_of_two_due_steps_is_sent(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.book("first", "ada", TimeDelta::days(10));
+        j.goes_on(MINUTE).await;
+        assert_eq!(j.in_state("ada", "finished").await, ["welcome/form"]);
+        j.book("visit", "ada", TimeDelta::hours(60));
+        j.goes_on(MINUTE).await;
+        assert_eq!(j.in_state("ada", "held").await, ["visit-confirm/three-days"], "one message a day");
+        assert_eq!(j.in_state("ada", "planned").await, ["visit-confirm/day-before"]);
+        // The gateway stands still until both are due. Nothing changed in the EHR, so nobody is planned for anew.
+        j.clock.advance(TimeDelta::hours(48));
+        let (stop, ehr) = (AtomicBool::new(false), EhrId::parse(EHR).unwrap());
+        j.app.sync(&ehr, &j.app.config.sync.types, &stop, &|_| ()).await.unwrap();
+        let report = j.app.reach_out(&stop, &|_| ()).await.unwrap();
+        assert_eq!((report.persons, report.sent, report.voided), (0, 1, 1), "{report:?}");
+        let of_visit: Vec<Attempt> = j.attempts("ada").await.into_iter().filter(|a| a.program == "visit-confirm").collect();
+        let fate = |step: &str| of_visit.iter().find(|a| a.step == step).map(|a| (a.state.as_str(), a.failure.as_deref())).unwrap();
+        assert_eq!((fate("three-days"), fate("day-before")), (("void", Some("overtaken")), ("finished", None)));
+        // Planned for again, it does not come back.
+        j.ehr.edit("Patient", "ada", |p| p["birthDate"] = json!("1980-05-18")).unwrap();
+        let report = j.goes_on(MINUTE).await;
+        assert_eq!((report.outreach.persons, report.outreach.planned), (1, 0), "{report:?}");
+        assert_eq!(j.in_chart("ada"), 2, "the welcome and one question about the visit");
+    }
+
+    async fn who_is_known_by_half_is_not_judged_and_who_is_at_another_ehr_is(db) {
+        let j = Journey::begin(db).await;
+        let south = connect(&j.app, &j.clock, "south").await;
+        for patient in ["ada", "cyd", "dan", "eve", "fay", "gus"] {
+            j.admit(patient);
+        }
+        j.book("old", "ada", TimeDelta::hours(-2));
+        j.goes_on(MINUTE).await;
+        let before = j.attempts("ada").await.len();
+        // Ada has missed a visit and has booked a new one; the new one stands on the second page, which does not come.
+        j.book("new", "ada", TimeDelta::days(20));
+        j.clock.advance(MINUTE);
+        for (n, patient) in ["cyd", "dan", "eve", "fay", "gus"].into_iter().enumerate() {
+            j.book(&format!("other-{n}"), patient, TimeDelta::days(20));
+        }
+        j.clock.advance(MINUTE);
+        j.ehr.edit("Appointment", "old", |a| a["status"] = json!("noshow")).unwrap();
+        admit_to(&south, "bea");
+        j.book_at(&south, "visit", "bea", TimeDelta::hours(48));
+        let second_page = || Fault::new(FaultKind::RefuseType).on("GET", "/fhir/Appointment").after(1).times(3);
+        j.ehr.plant(second_page());
+        let report = j.tries_to(MINUTE).await;
+        assert!(report.failures.iter().any(|f| f.contains("north Appointment")), "{report:?}");
+        assert_eq!(j._db.lines("SELECT fhir_id AS line FROM resource WHERE fhir_id IN ('new', 'old')"), ["old"], "a test of nothing");
+        assert_eq!((j.segments("ada").await, j.attempts("ada").await.len()), (Vec::<String>::new(), before), "judged by half");
+        assert!(j.segments("bea").await.contains(&"visit-unconfirmed".to_owned()), "the other EHR waits for nobody");
+        assert_eq!(south.count("Communication"), 1);
+        // Read to the end: nothing was missed without a new date.
+        j.ehr.clear_faults();
+        j.goes_on(MINUTE).await;
+        assert!(!j.segments("ada").await.contains(&"missed-visit".to_owned()));
+        assert!(j.attempts("ada").await.iter().all(|a| a.program != "visit-rebook"));
     }
 
     async fn who_dies_before_a_held_message_gets_none(db) {

@@ -1,135 +1,24 @@
 //! Mail, the whole way: a real conversation with a mail server that says no in every way, an EHR beside it, and the built binary.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Installation, keep_for_validation, on_both};
-
-/// What the server does with a message.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    Takes,
-    /// 550 at the recipient.
-    Refuses,
-    /// 451 at the recipient.
-    Defers,
-    /// Takes the data, says nothing and hangs up.
-    HangsUp,
-}
-
-#[derive(Clone)]
-struct Received {
-    to: String,
-    text: String,
-}
-
-/// A mail server on loopback. It keeps every message whose data it has read, whatever it answered.
-struct MailServer {
-    port: u16,
-    manners: Arc<Mutex<BTreeMap<String, Manner>>>,
-    received: Arc<Mutex<Vec<Received>>>,
-    connections: Arc<Mutex<u32>>,
-}
-
-impl MailServer {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = Self {
-            port: listener.local_addr().unwrap().port(),
-            manners: Arc::default(),
-            received: Arc::default(),
-            connections: Arc::default(),
-        };
-        let (manners, received, connections) = (server.manners.clone(), server.received.clone(), server.connections.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                *connections.lock().unwrap() += 1;
-                // A client that hangs up in between is its own affair.
-                let _ = converse(&stream, &manners, &received);
-            }
-        });
-        server
-    }
-
-    fn set(&self, to: &str, manner: Manner) {
-        self.manners.lock().unwrap().insert(to.to_owned(), manner);
-    }
-
-    /// The messages to an address.
-    fn to(&self, address: &str) -> Vec<Received> {
-        self.received.lock().unwrap().iter().filter(|m| m.to == address).cloned().collect()
-    }
-
-    fn config(&self) -> String {
-        format!(
-            r#"
-[site]
-name = "Harbour Clinic"
-phone = "+1 555 0100"
-[outreach]
-channels = ["email", "recorded"]
-settle_after = "10m"
-[outreach.quiet_hours]
-start = "00:00"
-end = "00:00"
-[smtp]
-host = "127.0.0.1"
-port = {}
-tls = "none"
-from = "Harbour Clinic <desk@clinic.example>"
-reply_to = "answers@clinic.example"
-"#,
-            self.port
-        )
-    }
-}
-
-fn converse(stream: &TcpStream, manners: &Mutex<BTreeMap<String, Manner>>, received: &Mutex<Vec<Received>>) -> std::io::Result<()> {
-    let mut out = stream;
-    let mut lines = BufReader::new(stream).lines();
-    let mut to = String::new();
-    let mut manner = Manner::Takes;
-    out.write_all(b"220 mail.example ready\r\n")?;
-    while let Some(line) = lines.next().transpose()? {
-        let command = line.to_ascii_uppercase();
-        let answer = if command.starts_with("RCPT TO:") {
-            to = line["RCPT TO:".len()..].split(['<', '>']).nth(1).unwrap_or_default().to_owned();
-            manner = manners.lock().unwrap().get(&to).copied().unwrap_or(Manner::Takes);
-            match manner {
-                // The words quote the address, as servers do; they must not be kept anywhere.
-                Manner::Refuses => format!("550 5.1.1 <{to}> no such user"),
-                Manner::Defers => format!("451 4.7.1 <{to}> greylisted"),
-                Manner::Takes | Manner::HangsUp => "250 2.1.5 ok".to_owned(),
-            }
-        } else if command == "DATA" {
-            out.write_all(b"354 go ahead\r\n")?;
-            let text: Vec<String> = lines.by_ref().map_while(Result::ok).take_while(|l| l != ".").collect();
-            received.lock().unwrap().push(Received { to: to.clone(), text: text.join("\n") });
-            if manner == Manner::HangsUp {
-                return Ok(());
-            }
-            "250 2.0.0 queued".to_owned()
-        } else if command == "QUIT" {
-            "221 bye".to_owned()
-        } else {
-            "250 mail.example".to_owned()
-        };
-        out.write_all(format!("{answer}\r\n").as_bytes())?;
-    }
-    Ok(())
-}
+use crate::support::{Database, Installation, MailServer, Manner, keep_for_validation, on_both};
 
 /// An open EHR with one patient for each name, who has mail at that name and a care plan that runs on.
-async fn chart(names: &[&str]) -> sandbox::Sandbox {
+pub(crate) async fn chart(names: &[&str]) -> sandbox::Sandbox {
     #[expect(clippy::disallowed_methods, reason = "the binary goes by the real clock, so its EHR does")]
     let clock: sandbox::Clock =
         Arc::new(|| i64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros()).unwrap());
     let ehr = sandbox::start(sandbox::Config { open: true, ..sandbox::Config::new(clock) }).await.unwrap();
-    let resources = names.iter().flat_map(|name| {
+    admit(&ehr, names);
+    ehr
+}
+
+/// Puts such a patient into it for each name.
+pub(crate) fn admit(ehr: &sandbox::Sandbox, names: &[impl AsRef<str>]) {
+    let resources = names.iter().map(AsRef::as_ref).flat_map(|name| {
         let patient = json!({
             "resourceType": "Patient", "id": name, "active": true, "birthDate": "1970-01-31", "name": [{ "given": ["Zelda"], "family": "Quux" }],
             "telecom": [{ "system": "email", "value": address(name) }],
@@ -142,7 +31,6 @@ async fn chart(names: &[&str]) -> sandbox::Sandbox {
         [patient.to_string(), plan.to_string()]
     });
     ehr.load(resources).unwrap();
-    ehr
 }
 
 fn address(name: &str) -> String {
@@ -191,14 +79,14 @@ on_both! {
         let ehr = chart(&["ok"]).await;
         let gateway = connected(&db, &mail, &ehr);
         gateway.cycle();
-        assert_eq!(*mail.connections.lock().unwrap(), 0);
+        assert_eq!(mail.connections(), 0);
         assert_eq!(fates(&gateway, "ok"), [fate("refused", "-", "-", "channel: not-live"), fate("finished", "delivered", "recorded", "-")]);
         assert_eq!(written(&ehr, "ok").len(), 1, "the recorded one");
 
         // Switched on later: what was recorded is done with.
         gateway.run(&["outreach", "live", "on"]).ok();
         gateway.cycle();
-        assert_eq!(*mail.connections.lock().unwrap(), 0);
+        assert_eq!(mail.connections(), 0);
     }
 
     async fn each_answer_of_the_mail_server_has_its_consequence(db) {
@@ -255,12 +143,33 @@ on_both! {
         assert_eq!(fates(&gateway, "ok"), [fate("finished", "unknown", "email", "-")], "no receipt came in its time");
 
         // A person settles the doubt, either way.
-        let list = gateway.run(&["outreach", "list", "--state", "sending"]).ok().stdout;
-        assert!(list.contains("unclear: connection-lost") && list.contains("bay/lost"), "{list}");
-        gateway.run(&["outreach", "settle", &id_of(&gateway, "lost"), "--sent"]).ok();
-        let again = id_of(&gateway, "again");
+        let counts = db.store().read_blocking(fhir_engage::store::view::overview::read).unwrap().attempts;
+        assert_eq!((counts.unclear, counts.sending), (2, 0), "the overview shows them");
+        let (lost, again) = (id_of(&gateway, "lost"), id_of(&gateway, "again"));
+        let list = gateway.run(&["outreach", "list", "--state", "unclear"]).ok().stdout;
+        assert!(list.contains("unclear: connection-lost") && list.contains("bay/lost") && !list.contains(&id), "{list}");
+        assert!(list.contains(&format!("fhir-engage outreach settle {lost} --sent")), "what to do: {list}");
+        let rows = gateway.json(&["outreach", "list", "--state", "unclear"]);
+        let mut listed: Vec<&str> = rows.as_array().unwrap().iter().map(|r| r["id"].as_str().unwrap()).collect();
+        listed.sort_unstable();
+        let mut wanted = [lost.as_str(), again.as_str()];
+        wanted.sort_unstable();
+        assert_eq!(listed, wanted);
+        assert!(rows[0]["to_do"].as_str().is_some_and(|t| t.contains("--not-sent")), "{rows}");
+        assert_eq!(gateway.json(&["outreach", "settle", &lost, "--sent"]), json!({ "attempt": lost, "settled_as": "sent" }));
+        let owed = gateway.json(&["writeback", "list", "--state", "owed"]);
+        assert!(owed.as_array().unwrap().iter().any(|w| w["attempt"] == lost), "the chart is to be told: {owed}");
         gateway.run(&["outreach", "settle", &again, "--not-sent"]).ok();
-        assert_eq!(gateway.run(&["outreach", "settle", &id, "--sent"]).code, Some(1), "it is not in doubt");
+        assert_eq!(fates(&gateway, "again"), [fate("held", "-", "email", "-")], "it waits again");
+        assert_eq!(gateway.json(&["outreach", "list", "--state", "unclear"]), json!([]));
+        // What does not wait for a person is left as it is, and the sentence says what it is.
+        for (id, says) in [(&id, "it is finished (unknown)"), (&lost, "it is finished (unknown)"), (&again, "it is held")] {
+            let ended = gateway.run(&["outreach", "settle", id, "--sent"]);
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+            assert!(ended.stderr.contains(says) && ended.stderr.contains("--state unclear"), "{}", ended.stderr);
+        }
+        assert_eq!(gateway.run(&["outreach", "settle", "no-such", "--sent"]).code, Some(2));
+        assert_eq!(gateway.run(&["outreach", "settle", &again]).code, Some(2), "one of the two must be said");
         advance(&db, 40);
         gateway.cycle();
         gateway.cycle();
@@ -272,12 +181,10 @@ on_both! {
             assert_eq!(fates(&gateway, name), [fate("finished", "unknown", "email", "-")], "{name}");
         }
 
-        // All of it is in the chart: two for the one whose mail bounced.
+        // All of it is in the chart, once each: for the one whose mail bounced, the rung that came after it.
         let charted: Vec<usize> = names.iter().map(|n| written(&ehr, n).len()).collect();
-        assert_eq!(charted, [1, 2, 1, 1, 1], "{names:?}");
-        let bounced = written(&ehr, "gone");
-        let told = bounced.iter().find(|c| c["status"] == "stopped").unwrap_or_else(|| panic!("{bounced:?}"));
-        assert!(told["statusReason"].to_string().contains("invalid-address"), "{told}");
+        assert_eq!(charted, [1, 1, 1, 1, 1], "{names:?}");
+        assert!(written(&ehr, "gone")[0]["medium"].to_string().contains("recorded"), "{:?}", written(&ehr, "gone"));
 
         keep_for_validation(&format!("mail-{:?}", db.backend()), &ehr.resources("Communication"));
 
@@ -289,7 +196,7 @@ on_both! {
     async fn a_mail_server_that_is_down_costs_nothing(db) {
         let mail = MailServer::start();
         let ehr = chart(&["ok"]).await;
-        let gateway = Installation::new(&db, &mail.config().replace(&mail.port.to_string(), "9"));
+        let gateway = Installation::new(&db, &mail.config().replace(&mail.port().to_string(), "9"));
         gateway.run(&["ehr", "add", "bay", "--url", &ehr.base_url()]).ok();
         gateway.run(&["outreach", "live", "on"]).ok();
         gateway.cycle();

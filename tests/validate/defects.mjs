@@ -8,6 +8,8 @@ const example = (name) => JSON.parse(fs.readFileSync(path.join(examples, `${name
 const reminder = 'communication-email-reminder';
 const stopped = 'communication-stopped';
 const group = 'group-segment';
+const note = 'document-daily-note';
+const origin = 'provenance-communication';
 
 const defects = {
   'status-not-in-value-set': [reminder, (r) => { r.status = 'sent'; }],
@@ -37,6 +39,13 @@ const defects = {
   'null-member': [reminder, (r) => { r.received = null; }],
   'unknown-field': [reminder, (r) => { r.channel = 'email'; }],
   'object-for-array': [reminder, (r) => { [r.medium] = r.medium; }],
+  'document-behind-an-address': [note, (r) => { r.content[0].attachment.url = 'https://ehr.example/Binary/1'; }],
+  'document-without-its-text': [note, (r) => { delete r.content[0].attachment.data; }],
+  'document-of-two-texts': [note, (r) => { r.content.push(r.content[0]); }],
+  'document-date-without-time': [note, (r) => { r.date = '2026-11-20'; }],
+  'document-status-not-in-value-set': [note, (r) => { r.docStatus = 'done'; }],
+  'document-about-a-group': [note, (r) => { r.subject.reference = 'Group/1'; }],
+  'provenance-without-agent': [origin, (r) => { delete r.agent; }],
   'string-for-boolean': [group, (r) => { r.actual = 'true'; }],
   'profile-of-ours-that-is-not-there': [reminder, (r) => { r.meta.profile[0] += '-2'; }],
   'group-of-animals': [group, (r) => { r.type = 'animal'; }],

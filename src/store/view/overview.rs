@@ -59,8 +59,10 @@ pub struct AttemptCounts {
     pub failed: i64,
     /// Planned for later.
     pub planned: i64,
-    /// In the middle of a send, or left to a person after a crash.
+    /// In the middle of a send.
     pub sending: i64,
+    /// May or may not have left: a person has to say which.
+    pub unclear: i64,
     /// Given up because their reason went away.
     pub void: i64,
 }
@@ -148,5 +150,7 @@ fn attempt_counts(conn: &mut Conn) -> Result<AttemptCounts, StoreError> {
         };
         *slot += n;
     }
+    counts.unclear = attempts::left_to_person(conn)?;
+    counts.sending -= counts.unclear;
     Ok(counts)
 }

@@ -4,6 +4,7 @@
 use diesel::prelude::*;
 use domain::Timestamp;
 
+use super::Writeback;
 use crate::store::attempts::Attempt;
 use crate::store::connection::{Conn, on_backend};
 use crate::store::error::StoreError;
@@ -150,4 +151,26 @@ pub fn items(conn: &mut Conn, notes: &[&str]) -> Result<std::collections::HashMa
         by_note.entry(note).or_default().push(a);
     }
     Ok(by_note)
+}
+
+/// What told of attempts first, by attempt: their originals that are written, or the notes that they have a line in.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn originals(conn: &mut Conn, attempts: &[&str]) -> Result<Vec<(String, Writeback)>, StoreError> {
+    if attempts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let written = || writeback::table.filter(writeback::state.eq_any(["written", "exported"]));
+    let mut found: Vec<(String, Writeback)> = on_backend!(conn, c => written()
+        .filter(writeback::kind.eq("original"))
+        .filter(writeback::attempt.eq_any(attempts))
+        .select((writeback::attempt, Writeback::as_select()))
+        .load(c))?;
+    found.extend(on_backend!(conn, c => written()
+        .inner_join(writeback_item::table.on(writeback_item::writeback.eq(writeback::id)))
+        .filter(writeback_item::attempt.eq_any(attempts))
+        .select((writeback_item::attempt, Writeback::as_select()))
+        .load::<(String, Writeback)>(c))?);
+    Ok(found)
 }

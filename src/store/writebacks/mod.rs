@@ -20,9 +20,9 @@ use super::error::StoreError;
 use super::leases::Fence;
 use super::schema::{attempt, patient, writeback};
 
-pub use debts::{Debt, items, owe_status_change};
+pub use debts::{Debt, items, originals, owe_status_change};
 pub(super) use debts::{owe, owe_answer, owe_correction};
-pub use persons::{Cause, Resolution, Wanted, causes, get, of_attempt, reopen, resolve};
+pub use persons::{Cause, Resolution, Wanted, causes, first_word, get, of_attempt, reopen, resolve};
 
 /// A write-back.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -312,7 +312,7 @@ pub fn next_due(conn: &mut Conn, ehr: &str) -> Result<Option<Timestamp>, StoreEr
     Ok(least.at.map(Timestamp::from_micros))
 }
 
-/// Write-backs for a list, the latest owed first.
+/// Write-backs for a list, the latest owed first; `parked` are the unknown ones that wait for a person.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -322,8 +322,11 @@ pub fn list(conn: &mut Conn, ehr: Option<&str>, state: Option<&str>, limit: i64)
         if let Some(ehr) = ehr {
             q = q.filter(writeback::ehr.eq(ehr));
         }
-        if let Some(state) = state {
-            q = q.filter(writeback::state.eq(state));
+        match state {
+            // What waits for a person is unknown, too.
+            Some("parked") => q = q.filter(writeback::state.eq("unknown").and(writeback::next_at.eq(PARKED))),
+            Some(state) => q = q.filter(writeback::state.eq(state)),
+            None => {}
         }
         Ok(q.order((writeback::owed_at.desc(), writeback::id)).limit(limit).load(c)?)
     })

@@ -335,13 +335,12 @@ impl<'a> Committer<'a> {
     fn end(&self, how: impl Fn(Timestamp) -> End, partial: bool) -> Result<(), StoreError> {
         // Interactive, so that it is durable when it returns, and with it all that was committed before.
         self.desk.write("end an import", Lane::Interactive, |conn| {
-            for waiting in &self.waiting {
-                let Some(run) = waiting.run else { continue };
-                let now = self.desk.clock.now().max(self.desk.began(waiting.kind));
-                sync_state::observe(conn, run, None, partial)?;
-                sync_state::end(conn, self.desk.ehr, waiting.kind, run, &how(now), now)?;
+            let runs: Vec<_> = self.waiting.iter().filter_map(|waiting| Some((waiting.kind, waiting.run?))).collect();
+            let now = runs.iter().map(|(kind, _)| self.desk.began(*kind)).fold(self.desk.clock.now(), Ord::max);
+            for (_, run) in &runs {
+                sync_state::observe(conn, *run, None, partial)?;
             }
-            Ok(())
+            sync_state::end_together(conn, self.desk.ehr, &runs, &how(now), now)
         })
     }
 }

@@ -32,13 +32,15 @@ pub struct Site {
     pub name: String,
     /// The namespace of our keys, an absolute URI. Must never change once something was written: it is what is searched for.
     pub identifier_system: String,
+    /// The zone of the practice's clocks: a note's day and its lines are told in it.
+    pub zone: chrono_tz::Tz,
 }
 
 impl Site {
     /// A site with the default namespace.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), identifier_system: ATTEMPT_SYSTEM.to_owned() }
+        Self { name: name.to_owned(), identifier_system: ATTEMPT_SYSTEM.to_owned(), zone: chrono_tz::Tz::UTC }
     }
 
     /// The profile that the resources of this site claim, where they fulfil it: the profiles fix the namespace of the identifier.

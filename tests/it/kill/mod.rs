@@ -9,6 +9,7 @@ mod account;
 mod demo;
 mod first_start;
 mod import;
+mod mail;
 mod rounds;
 mod two;
 mod world;

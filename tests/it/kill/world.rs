@@ -70,8 +70,13 @@ pub struct Installation {
 impl Installation {
     /// An installation that was never started.
     pub fn new(db: Database) -> Self {
+        Self::with(db, CONFIGURATION)
+    }
+
+    /// The same, with a configuration of the caller's.
+    pub fn with(db: Database, configuration: &str) -> Self {
         let data = TempDir::new();
-        std::fs::write(data.join("fhir-engage.toml"), CONFIGURATION).unwrap();
+        std::fs::write(data.join("fhir-engage.toml"), configuration).unwrap();
         Self { data, db }
     }
 

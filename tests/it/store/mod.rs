@@ -2,6 +2,7 @@
 
 mod attempts;
 mod bodies;
+mod debts;
 pub(crate) mod fixtures;
 mod leases;
 mod memberships;
@@ -9,6 +10,8 @@ mod opening;
 mod pending;
 mod people;
 mod quarantine;
+mod reading;
 mod resources;
 mod transactions;
+mod walks;
 mod writebacks;

@@ -99,11 +99,11 @@ on_both! {
         let some = [evaluated(all[3].person, None, true), evaluated(all[7].person, None, true), evaluated(all[9].person, None, false)];
         write(&store, |conn| memberships::apply(conn, &some, at(0)));
         assert_eq!(read(&store, pending::counts), (250, 2));
-        let taken = read(&store, |conn| pending::take_outreach(conn, 10));
+        let taken = read(&store, |conn| pending::take_outreach(conn, at(0), 10));
         assert_eq!(taken.iter().map(|p| p.person).collect::<Vec<_>>(), [all[3].person, all[7].person]);
         write(&store, |conn| memberships::apply(conn, &some[..1], at(1)));
         write(&store, |conn| pending::done_outreach(conn, &taken));
-        assert_eq!(read(&store, |conn| pending::take_outreach(conn, 10)).len(), 1, "the one that was marked again stays");
+        assert_eq!(read(&store, |conn| pending::take_outreach(conn, at(0), 10)).len(), 1, "the one that was marked again stays");
     }
 }
 

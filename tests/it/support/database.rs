@@ -122,6 +122,21 @@ impl Database {
         rows.into_iter().map(|r| r.line).collect()
     }
 
+    /// How SQLite would go about a statement, a line per step.
+    #[expect(clippy::disallowed_methods, reason = "a look from outside the store")]
+    pub fn plan(&self, sql: &str) -> Vec<String> {
+        use diesel::{Connection as _, RunQueryDsl as _};
+        #[derive(diesel::QueryableByName)]
+        struct Step {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            detail: String,
+        }
+        let Location::Sqlite(file) = &self.location else { panic!("the plans of PostgreSQL depend on what is stored") };
+        let mut conn = diesel::SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+        let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
+        steps.into_iter().map(|step| step.detail).collect()
+    }
+
     /// Runs a statement as an administrator would, past the store.
     #[expect(clippy::disallowed_methods, reason = "a hand from outside the store")]
     pub fn execute(&self, sql: &str) {

@@ -2,6 +2,7 @@
 
 mod database;
 mod installation;
+mod mail_server;
 mod prerequisite;
 mod process;
 mod sekmet;
@@ -10,6 +11,7 @@ mod temp;
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
 pub use installation::{Installation, keep_for_validation};
+pub use mail_server::{MailServer, Manner};
 pub use process::{Ended, Running, gateway, run};
 pub use sekmet::Sekmet;
 pub use temp::TempDir;

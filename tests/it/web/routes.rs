@@ -9,6 +9,12 @@ fn database() -> Database {
     Database::fresh(Backend::Sqlite).unwrap()
 }
 
+#[test]
+fn these_routes_are_open_and_no_other() {
+    let open: Vec<&str> = table().iter().filter(|r| r.access == Access::Open).map(|r| r.path).collect();
+    assert_eq!(open, ["/", "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_open_answers_401_without_the_bearer() {
     let db = database();
@@ -87,6 +93,8 @@ async fn a_path_that_the_table_does_not_name_answers_404() {
         "/healthz/",
         "//",
         "/assets/",
+        "/assets/style.css",
+        "/style.css",
         "/assets/../healthz",
         "/%2e%2e/etc/passwd",
         "/.well-known",

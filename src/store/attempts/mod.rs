@@ -5,14 +5,22 @@
 //! that the gate read; so two nodes cannot both use the last permit. What a finished attempt owes to the chart is decided in the same
 //! transaction as its end ([`finish`]).
 
+mod ending;
+
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::reading::{self, leave_out};
 use super::schema::{attempt, person, verdict};
-use super::writebacks::Debt;
-use super::{pending, writebacks};
+
+pub use ending::{End, Outcome, bounced, finish, owe_unreachable};
+
+/// States of an attempt that has not left the building.
+const WAITING: [&str; 2] = ["planned", "held"];
 
 /// An attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
@@ -70,6 +78,14 @@ pub struct Attempt {
     pub settle_by: Option<i64>,
     /// When it ended.
     pub finished_at: Option<i64>,
+}
+
+impl Attempt {
+    /// Whether it may or may not have left, and only a person can tell: [`leave_to_person`].
+    #[must_use]
+    pub fn is_left_to_person(&self) -> bool {
+        self.state == "sending" && self.failure.is_some()
+    }
 }
 
 /// An attempt to plan.
@@ -161,7 +177,7 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn void(conn: &mut Conn, enrolment: i64, why: &str, now: Timestamp) -> Result<usize, StoreError> {
-    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.filter(attempt::enrolment.eq(enrolment)).filter(attempt::state.eq_any(WAITING));
     Ok(on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?)
@@ -186,7 +202,7 @@ pub fn void_one(
         .filter(attempt::step.eq(step))
         .filter(attempt::rung.eq(rung))
         .filter(attempt::anchor_revision.eq(anchor_revision))
-        .filter(attempt::state.eq_any(["planned", "held"]));
+        .filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(row)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?;
@@ -214,18 +230,36 @@ pub fn get(conn: &mut Conn, id: &str) -> Result<Option<Attempt>, StoreError> {
 }
 
 /// Attempts that are due: planned or held, the first due first. Whoever is among the first `limit` comes with all that is due to that
-/// person, so there may be more: which of them is the most urgent can only be told where all are seen.
+/// person, so there may be more: which of them is the most urgent can only be told where all are seen. Persons of an EHR that is known by
+/// half ([`reading`]) are left out.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, StoreError> {
-    let waiting = || attempt::table.filter(attempt::state.eq_any(["planned", "held"])).filter(attempt::due_at.le(now.micros()));
-    on_backend!(conn, c => {
-        let mut persons: Vec<i64> = waiting().select(attempt::person).order((attempt::due_at, attempt::id)).limit(limit).load(c)?;
-        persons.sort_unstable();
-        persons.dedup();
-        Ok(waiting().filter(attempt::person.eq_any(&persons)).select(Attempt::as_select()).order((attempt::due_at, attempt::id)).load(c)?)
-    })
+    let half = reading::half_read(conn, now)?;
+    let mut first: Vec<(i64, String, i64)> = Vec::new();
+    // State by state, so that the index gives each in order: a batch must not sort all that waits.
+    for state in WAITING {
+        first.extend(on_backend!(conn, c => {
+            let rows = attempt::table
+                .filter(attempt::state.eq(state))
+                .filter(attempt::due_at.le(now.micros()))
+                .select((attempt::due_at, attempt::id, attempt::person))
+                .order((attempt::due_at, attempt::id))
+                .limit(limit)
+                .into_boxed();
+            leave_out!(rows, attempt::person, half).load::<(i64, String, i64)>(c)
+        })?);
+    }
+    first.sort_unstable();
+    first.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let persons: BTreeSet<i64> = first.into_iter().map(|(_, _, person)| person).collect();
+    // With nothing appended the state is not what an index is of: SQLite would take the index of what is due, and walk all of it.
+    let waits = attempt::state.concat("").eq_any(WAITING);
+    let theirs = attempt::table.filter(attempt::person.eq_any(persons)).filter(waits).filter(attempt::due_at.le(now.micros()));
+    let mut due: Vec<Attempt> = on_backend!(conn, c => theirs.select(Attempt::as_select()).load(c))?;
+    due.sort_unstable_by(|a, b| (a.due_at, &a.id).cmp(&(b.due_at, &b.id)));
+    Ok(due)
 }
 
 /// The next instant at which anything is due, for a worker that wants to sleep until then.
@@ -235,7 +269,7 @@ pub fn due(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<Attempt>, 
 pub fn next_due(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
     use diesel::dsl::min;
     let at: Option<i64> = on_backend!(conn, c => attempt::table
-        .filter(attempt::state.eq_any(["planned", "held"]))
+        .filter(attempt::state.eq_any(WAITING))
         .select(min(attempt::due_at))
         .first(c))?;
     Ok(at.map(Timestamp::from_micros))
@@ -331,7 +365,7 @@ pub fn verdicts(conn: &mut Conn, id: &str) -> Result<Vec<VerdictRow>, StoreError
 /// # Errors
 /// The engine's refusal.
 pub fn hold(conn: &mut Conn, id: &str, until: Timestamp, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(id).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(rows).set((attempt::state.eq("held"), attempt::due_at.eq(until.micros()))).execute(c))?;
     if hit == 1 {
         keep_verdict(conn, id, v, now)?;
@@ -344,7 +378,7 @@ pub fn hold(conn: &mut Conn, id: &str, until: Timestamp, v: &Verdict<'_>, now: T
 /// # Errors
 /// The engine's refusal.
 pub fn refuse(conn: &mut Conn, id: &str, why: &str, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(id).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((attempt::state.eq("refused"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?;
@@ -382,7 +416,7 @@ pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, 
     if used != 1 {
         return Ok(false);
     }
-    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(["planned", "held"]));
+    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(WAITING));
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((
             attempt::state.eq("sending"),
@@ -444,118 +478,6 @@ pub fn sent(conn: &mut Conn, id: &str, provider_ref: Option<&str>, settle_by: Ti
     Ok(())
 }
 
-/// How a finished attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It reached the person, as far as the channel can tell.
-    Delivered,
-    /// The person answered.
-    Answered,
-    /// It failed for good.
-    Failed,
-    /// No receipt came in time.
-    Unknown,
-}
-
-impl Outcome {
-    /// As stored.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Answered => "answered",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// An attempt's end.
-#[derive(Clone, Copy, Debug)]
-pub struct End<'a> {
-    /// How.
-    pub outcome: Outcome,
-    /// The channel's own reference, where it told one now.
-    pub provider_ref: Option<&'a str>,
-    /// Why it failed, a code with words and without contact data.
-    pub failure: Option<&'a str>,
-    /// What it owes to the chart.
-    pub debt: Debt,
-}
-
-impl End<'_> {
-    /// An end that owes a write-back of its own.
-    #[must_use]
-    pub const fn owing(outcome: Outcome) -> Self {
-        Self { outcome, provider_ref: None, failure: None, debt: Debt::Original }
-    }
-}
-
-/// Ends an attempt and, in the same transaction, writes down what it owes to the chart. `false` where it had ended before, and then
-/// nothing is owed anew.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn finish(conn: &mut Conn, a: &Attempt, end: &End<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(&a.id).filter(attempt::state.eq_any(["sending", "sent"]));
-    let hit = on_backend!(conn, c => diesel::update(rows)
-        .set((
-            attempt::state.eq("finished"),
-            attempt::outcome.eq(end.outcome.as_str()),
-            attempt::provider_ref.eq(end.provider_ref.or(a.provider_ref.as_deref())),
-            attempt::failure.eq(end.failure),
-            attempt::finished_at.eq(now.micros()),
-        ))
-        .execute(c))?;
-    if hit != 1 {
-        return Ok(false);
-    }
-    writebacks::owe(conn, a, end.debt, now)?;
-    pending::mark_contact(conn, a.person, now)?;
-    Ok(true)
-}
-
-/// Learns that what had been taken for delivered was not: a bounce that came late. What the chart says of it is corrected. `false` where
-/// the attempt had not ended as delivered or unknown.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn bounced(conn: &mut Conn, a: &Attempt, failure: &str, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(&a.id).filter(attempt::state.eq("finished")).filter(attempt::outcome.eq_any(["delivered", "unknown"]));
-    let hit = on_backend!(conn, c => diesel::update(rows)
-        .set((attempt::outcome.eq(Outcome::Failed.as_str()), attempt::failure.eq(failure), attempt::finished_at.eq(now.micros())))
-        .execute(c))?;
-    if hit != 1 {
-        return Ok(false);
-    }
-    writebacks::owe_correction(conn, a, now)?;
-    pending::mark_contact(conn, a.person, now)?;
-    Ok(true)
-}
-
-/// Owes the original of the latest failed attempt of a step, where nothing of it is owed yet: the rungs behind it are closed, so the person
-/// could not be reached. Returns whether there was one.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn owe_unreachable(conn: &mut Conn, closed: &Attempt, debt: Debt, now: Timestamp) -> Result<bool, StoreError> {
-    let failed: Option<Attempt> = on_backend!(conn, c => attempt::table
-        .filter(attempt::enrolment.eq(closed.enrolment))
-        .filter(attempt::step.eq(&closed.step))
-        .filter(attempt::anchor_revision.eq(&closed.anchor_revision))
-        .filter(attempt::outcome.eq(Outcome::Failed.as_str()))
-        .order(attempt::rung.desc())
-        .select(Attempt::as_select())
-        .first(c)
-        .optional())?;
-    let Some(failed) = failed else { return Ok(false) };
-    if !writebacks::of_attempt(conn, &failed.id)?.is_empty() {
-        return Ok(false);
-    }
-    writebacks::owe(conn, &failed, debt, now)?;
-    Ok(true)
-}
-
 /// Attempts by state and outcome.
 ///
 /// # Errors
@@ -568,15 +490,37 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, Option<String>, i64)>, Sto
         .load(c))?)
 }
 
+/// How many attempts are left to a person.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn left_to_person(conn: &mut Conn) -> Result<i64, StoreError> {
+    let left = attempt::table.filter(attempt::state.eq("sending")).filter(attempt::failure.is_not_null());
+    Ok(on_backend!(conn, c => left.count().get_result(c))?)
+}
+
+/// Which attempts a list is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// All.
+    All,
+    /// Those in a state.
+    In(String),
+    /// Those that [`leave_to_person`] left to a person.
+    LeftToPerson,
+}
+
 /// Attempts for a list, the latest due first.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn list(conn: &mut Conn, state: Option<&str>, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
+pub fn list(conn: &mut Conn, which: &Listed, program: Option<&str>, limit: i64) -> Result<Vec<Attempt>, StoreError> {
     on_backend!(conn, c => {
         let mut q = attempt::table.select(Attempt::as_select()).into_boxed();
-        if let Some(state) = state {
-            q = q.filter(attempt::state.eq(state));
+        match which {
+            Listed::All => {}
+            Listed::In(state) => q = q.filter(attempt::state.eq(state)),
+            Listed::LeftToPerson => q = q.filter(attempt::state.eq("sending")).filter(attempt::failure.is_not_null()),
         }
         if let Some(program) = program {
             q = q.filter(attempt::program.eq(program));
