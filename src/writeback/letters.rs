@@ -34,7 +34,7 @@ struct Material {
 
 impl Letters {
     /// The letters of claimed rows; a row that cannot be composed comes back with its end.
-    pub fn of(&self, conn: &mut Conn, claimed: Vec<Claimed>) -> Result<Vec<Result<Letter, Ended>>, StoreError> {
+    pub fn of(&self, conn: &mut Conn, claimed: Vec<Claimed>) -> Result<Vec<Result<Letter, Box<Ended>>>, StoreError> {
         let attempts: Vec<&str> = claimed.iter().map(|c| c.row.attempt.as_str()).collect();
         let subjects = writebacks::subjects(conn, &attempts)?;
         let material = material(conn, &claimed)?;
@@ -134,11 +134,11 @@ fn told(row: writebacks::Writeback) -> Option<Told> {
 }
 
 /// Not composed: refused. One that may have arrived by an earlier try waits for a person instead.
-fn refused(claim: Claimed, why: String) -> Ended {
+fn refused(claim: Claimed, why: String) -> Box<Ended> {
     let how = if claim.unclear {
         Settlement::Parked { why: format!("{why}; an earlier try may have arrived") }
     } else {
         Settlement::Refused { why }
     };
-    Ended { id: claim.row.id, how, carrier: None }
+    Box::new(Ended { id: claim.row.id, how, carrier: None })
 }

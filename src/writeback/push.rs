@@ -16,7 +16,7 @@ use super::contract::{Carrier, Contract, ReadBack, Terms};
 use super::deed::Deed;
 use super::find::{Wanted, condition, query};
 use super::route::Ways;
-use super::settle::{Sighting, after_settling, backoff, sight};
+use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
 
 /// Conflicts in a row after which a person has to look.
@@ -323,8 +323,13 @@ impl<'a, C: Chart> Try<'a, C> {
         self.ended(settlement, signal)
     }
 
+    /// As long as was asked for: that an EHR throttles says nothing against this row. Else longer with each try.
     fn later(&self, asked: Option<Duration>) -> Timestamp {
-        backoff(self.clock.now(), &self.letter.id, self.letter.tries, asked)
+        let (now, id) = (self.clock.now(), &self.letter.id);
+        match asked.and_then(|d| TimeDelta::from_std(d).ok()) {
+            Some(asked) => after_settling(now, id, asked.min(MOST_ASKED)),
+            None => backoff(now, id, self.letter.tries),
+        }
     }
 
     pub fn ended(&self, settlement: Settlement, signal: Signal) -> Pushed {

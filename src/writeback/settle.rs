@@ -13,21 +13,18 @@ const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// The first wait after a refusal that may pass.
 const FIRST: TimeDelta = TimeDelta::seconds(10);
 
-/// The longest wait that a server is granted.
-const MOST_ASKED: TimeDelta = TimeDelta::hours(24);
+/// The longest wait that a server is granted: one that asks for a century has a mistake in its clock, and a patient's lane would wait for it.
+pub(super) const MOST_ASKED: TimeDelta = TimeDelta::hours(24);
 
 /// The instant of the next try: twice as long with each one, up to an hour, and up to a quarter more, by the row's id, so that the rows
-/// of an outage do not all come back at once. A server that asked for more gets more.
+/// of an outage do not all come back at once.
 #[must_use]
-pub fn backoff(now: Timestamp, id: &str, tries: i64, asked: Option<std::time::Duration>) -> Timestamp {
+pub fn backoff(now: Timestamp, id: &str, tries: i64) -> Timestamp {
     let doublings = u32::try_from(tries.saturating_sub(1).clamp(0, 16)).unwrap_or(0);
-    let own = (FIRST * 2_i32.saturating_pow(doublings).min(3_600)).min(LONGEST);
-    // A server that asks for a century has a mistake in its clock, and the row's whole lane would wait for it.
-    let asked = asked.map_or(TimeDelta::zero(), |d| TimeDelta::from_std(d).unwrap_or(MOST_ASKED).min(MOST_ASKED));
-    now.plus(spread(own.max(asked), id))
+    now.plus(spread((FIRST * 2_i32.saturating_pow(doublings).min(3_600)).min(LONGEST), id))
 }
 
-/// The instant from which an unclear outcome may be searched for.
+/// The instant from which an unclear outcome may be searched for, or one that was throttled is tried again.
 #[must_use]
 pub fn after_settling(now: Timestamp, id: &str, delay: TimeDelta) -> Timestamp {
     now.plus(spread(delay, id))
@@ -132,13 +129,11 @@ mod tests {
         let now = Timestamp::from_micros(0);
         for (tries, least) in [(0, 10), (1, 10), (2, 20), (3, 40), (9, 2_560), (10, 3_600), (1_000, 3_600)] {
             for id in ["a", "b", "c"] {
-                let wait = backoff(now, id, tries, None).since(now);
+                let wait = backoff(now, id, tries).since(now);
                 assert!(wait >= TimeDelta::seconds(least) && wait <= TimeDelta::seconds(least) * 5 / 4, "{tries}: {wait}");
             }
         }
-        assert_ne!(backoff(now, "a", 1, None), backoff(now, "b", 1, None));
-        let asked = backoff(now, "a", 1, Some(std::time::Duration::from_secs(7_200))).since(now);
-        assert!(asked >= TimeDelta::hours(2), "two hours were asked for");
+        assert_ne!(backoff(now, "a", 1), backoff(now, "b", 1));
         assert_eq!(after_settling(now, "a", TimeDelta::zero()), now);
     }
 }

@@ -266,14 +266,14 @@ impl<'a, C: Chart> Run<'a, C> {
         (std::mem::take(&mut self.ended), wanted)
     }
 
-    fn receive(&mut self, claimed: Vec<Result<Ready, Ended>>, wanted: usize) {
+    fn receive(&mut self, claimed: Vec<Result<Ready, Box<Ended>>>, wanted: usize) {
         if wanted > 0 {
             self.exhausted = claimed.len() < wanted;
         }
         for row in claimed {
             match row {
                 Ok(ready) => self.queue.push_back(ready),
-                Err(ended) => self.end(ended),
+                Err(ended) => self.end(*ended),
             }
         }
     }
@@ -348,7 +348,7 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
 }
 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.
-async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize) -> Result<Vec<Result<Ready, Ended>>, StoreError> {
+async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize) -> Result<Vec<Result<Ready, Box<Ended>>>, StoreError> {
     let (ehr, fence, term, now) = (stage.ehr.to_owned(), stage.fence.clone(), stage.term, stage.clock.now());
     let start_by = now.plus(stage.options.hold);
     let taken_over = start_by.plus(stage.options.hold).plus(stage.contract.settle_delay());

@@ -150,8 +150,19 @@ fn waits_are_as_long_as_they_must_be() {
     let throttled = went(&conditional(), &letter(false, 1), vec![Created::Throttled(asked)], vec![]).pushed;
     let Settlement::Again { at, .. } = throttled.settlement else { panic!("{throttled:?}") };
     assert!(at.since(now) >= chrono::TimeDelta::hours(2));
+    assert!(at.since(now) <= chrono::TimeDelta::minutes(150), "and not much longer");
     let until = now.plus(chrono::TimeDelta::hours(2));
     assert_eq!(throttled.signal, Signal::Pause(until), "nothing else is asked for so long, and no longer");
+}
+
+#[test]
+fn a_row_that_was_throttled_often_is_not_punished_for_it() {
+    let now = ManualClock::at(Timestamp::from_micros(NOW)).now();
+    for (asked, most) in [(Some(Duration::from_secs(60)), 75), (Some(Duration::from_secs(u64::MAX)), 30 * 3_600)] {
+        let one = went(&conditional(), &letter(false, 12), vec![Created::Throttled(asked)], vec![]).pushed;
+        let Settlement::Again { at, .. } = one.settlement else { panic!("{one:?}") };
+        assert!(at.since(now).num_seconds() <= most, "{at}");
+    }
 }
 
 #[test]

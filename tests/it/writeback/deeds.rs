@@ -9,7 +9,7 @@ use fhir_engage::store::writebacks::Settlement;
 use fhir_engage::writeback::contract::{Carrier, Contract, Route};
 use fhir_engage::writeback::push::{Letter, Pushed, push};
 use fhir_engage::writeback::{Deed, Probed, RouteWay, Site, Ways, needs, probe};
-use sandbox::{Fault, FaultKind};
+use sandbox::{Fault, FaultKind, Flavour};
 use serde_json::{Value, json};
 
 use super::setup::World;
@@ -24,9 +24,19 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let world = World::new(Database::fresh(Backend::Sqlite).unwrap()).await;
+        Self::of(World::new(Database::fresh(Backend::Sqlite).unwrap()).await)
+    }
+
+    async fn at(flavour: Flavour) -> Self {
+        Self::of(World::at(Database::fresh(Backend::Sqlite).unwrap(), flavour).await)
+    }
+
+    fn of(world: World) -> Self {
         let mut contract = world.contract.clone();
-        contract.status_change.as_mut().unwrap().enabled = true;
+        if !contract.chain.contains(&Carrier::DocumentReference) {
+            contract.chain.push(Carrier::DocumentReference);
+        }
+        contract.status_change.iter_mut().for_each(|change| change.enabled = true);
         let client = world.connection.client.clone().writing(needs(&contract));
         world.sandbox.load([json!({ "resourceType": "Patient", "id": "p1" }).to_string()]).unwrap();
         Self { world, client, contract }
@@ -113,6 +123,45 @@ async fn a_correction_marks_the_original_once_whatever_the_answer_meets() {
         assert_eq!(marked["meta"]["versionId"], "2", "{fault:?}: changed once");
         assert_eq!(bench.world.sandbox.unused_faults(), []);
     }
+}
+
+#[tokio::test]
+async fn a_note_is_marked_at_every_ehr_that_lets_notes_be_changed() {
+    for flavour in [Flavour::FullR4, Flavour::Epic, Flavour::Oracle, Flavour::Veradigm] {
+        let bench = Bench::at(flavour).await;
+        let coded = |code: &str| json!({ "coding": [{ "system": "urn:x", "code": code }] });
+        let note = json!({ "resourceType": "DocumentReference", "id": "n1", "status": "current", "type": coded("t"), "category": [coded("c")],
+            "subject": { "reference": "Patient/p1" }, "content": [{ "attachment": { "contentType": "text/plain", "data": "aGVsbG8=" } }] });
+        bench.world.sandbox.load([note.to_string()]).unwrap();
+        let deed = Deed::EnteredInError { id: "n1".to_owned(), version: None, why: "The message came back.".to_owned() };
+        bench.world.sandbox.plant(Fault::new(FaultKind::PreconditionFailed412).on("PUT", "/fhir/DocumentReference"));
+        let pushed = bench.push(&bench.letter(Carrier::DocumentReference, deed)).await;
+        assert!(is_written(&pushed), "{flavour:?}: {pushed:?}");
+        let marked = bench.world.sandbox.resource("DocumentReference", "n1").unwrap();
+        assert_eq!(
+            (&marked["status"], &marked["description"]),
+            (&json!("entered-in-error"), &json!("The message came back.")),
+            "{flavour:?}"
+        );
+        assert_eq!(bench.world.sandbox.unused_faults(), [], "{flavour:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_visit_is_cancelled_where_the_vendor_takes_that_and_a_refusal_is_told() {
+    let bench = Bench::at(Flavour::Oracle).await;
+    bench.appointment("proposed");
+    let change = |to: &str| {
+        let from = ["proposed".to_owned(), "booked".to_owned()].into();
+        bench.letter(Carrier::Appointment, Deed::Status { appointment: "v1".to_owned(), to: to.to_owned(), from })
+    };
+    // To be booked it needs a slot there, which only the EHR's own people can give it.
+    let pushed = bench.push(&change("booked")).await;
+    let Settlement::Refused { why } = &pushed.settlement else { panic!("{pushed:?}") };
+    assert!(why.starts_with("http-422"), "{why}");
+    let pushed = bench.push(&change("cancelled")).await;
+    assert!(is_written(&pushed), "{pushed:?}");
+    assert_eq!(bench.status("Appointment", "v1"), "cancelled");
 }
 
 #[tokio::test]
