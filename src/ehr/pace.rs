@@ -40,7 +40,7 @@ impl From<Rate> for f64 {
 
 /// Turns at even distances. Pure: an instant is a time since whatever zero the caller keeps.
 ///
-/// The distance is a fiftieth longer than the rate asks for: requests take unequal times to arrive, and two turns that lie just more
+/// The distance is a hundredth longer than the rate asks for: requests take unequal times to arrive, and two turns that lie just more
 /// than a second apart must not arrive within one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turns {
@@ -52,7 +52,7 @@ impl Turns {
     /// Turns at a rate, the first one at once.
     #[must_use]
     pub fn at(rate: Rate) -> Self {
-        Self { distance: Duration::from_secs(1020) / rate.thousandths.max(1), next: Duration::ZERO }
+        Self { distance: Duration::from_secs(1010) / rate.thousandths.max(1), next: Duration::ZERO }
     }
 
     /// Takes the next turn, and tells when it is. A turn that nobody took in time is lost: there is never a burst.
@@ -235,7 +235,7 @@ mod tests {
             other.turn().await;
         }
         let took = begun.elapsed();
-        assert!(took >= Duration::from_micros(19 * 10_200), "{took:?}");
+        assert!(took >= Duration::from_micros(19 * 10_100), "{took:?}");
         assert_eq!((other.pacing(), one.pacing().is_some()), (None, true));
         assert_eq!(paces.of(&base("https://e.org/r4"), None).pacing(), None, "the latest profile counts");
     }

@@ -11,7 +11,7 @@ use crate::support::on_both;
 on_both! {
     async fn the_allowed_rate_is_reached_and_never_passed(db) {
         const PER_SECOND: u32 = 100;
-        const ROWS: usize = 300;
+        const ROWS: usize = 600;
         let mut world = World::new(db).await;
         for n in 0..ROWS {
             world.owe(&format!("p{}", n % 100), &format!("a{n:03}"));
@@ -26,8 +26,8 @@ on_both! {
         let rate = ROWS as f64 / took;
         eprintln!("{rate:.1} a second of {PER_SECOND} allowed");
         assert!(rate <= f64::from(PER_SECOND), "{rate}");
-        // Of 3 s, 0.1 s is the last answer's, and this machine has other tests to run.
-        assert!(rate > f64::from(PER_SECOND) * 0.8, "{rate}");
+        // Of 6 s, 0.1 s is the last answer's; the rest is for a machine that has other tests to run.
+        assert!(rate > f64::from(PER_SECOND) * 0.85, "{rate}");
     }
 
     async fn charts_that_hang_do_not_hold_up_the_others(db) {
