@@ -1,39 +1,75 @@
-//! What each EHR's charts take and want: its write-back contract, from preset, statement, proofs and the operator's word, and what outreach
-//! needs to know of it.
+//! What each EHR's charts take and want: its write-back contract, from preset, statement, proofs and the operator's word; the ways beside
+//! FHIR that the site has; and what outreach needs to know of it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use domain::model::EhrId;
 
-use super::App;
 use super::stages::StageError;
+use super::{App, ConnectionError, connections};
 use crate::ehr::{Connection, Profile};
 use crate::outreach::inbound;
 use crate::outreach::owing::{Owing, Wants};
 use crate::store::proofs;
-use crate::writeback::Contract;
-use crate::writeback::contract::{Proven, Writes};
+use crate::writeback::contract::{Carrier, Contract, ContractError, Override, Proven, Stated, Writes};
+use crate::writeback::{self, Folder, RouteWay, Ways};
+
+/// What stands before the resource type in a proof's subject.
+const CONDITIONAL_CREATE: &str = "conditional-create ";
+
+/// What an EHR takes by its preset and the operator's word, before it was asked anything. Where there is no connection, only what needs
+/// none is left: by a file, where nothing else is said.
+///
+/// # Errors
+/// [`ContractError`].
+pub fn intended_contract(profile: &Profile) -> Result<Contract, ContractError> {
+    let word = profile.write_back.as_ref().map(Override::read).transpose()?.unwrap_or_default();
+    let mut contract = Contract::of_preset(profile.preset().ok_or_else(unknown_vendor)?)?.with(&word);
+    if profile.files_only {
+        contract.chain.retain(|c| c.resource_type().is_none());
+        if contract.chain.is_empty() {
+            contract.chain = vec![Carrier::Export];
+        }
+        contract.status_change = None;
+    }
+    contract.check()?;
+    Ok(contract)
+}
+
+/// What an EHR takes, by all that is known.
+///
+/// # Errors
+/// [`ContractError`].
+pub fn contract_within(profile: &Profile, stated: &Stated, proven: &Proven) -> Result<Contract, ContractError> {
+    let word = profile.write_back.as_ref().map(Override::read).transpose()?.unwrap_or_default();
+    Contract::for_ehr(profile.preset().ok_or_else(unknown_vendor)?, stated, proven, &word)
+}
+
+fn unknown_vendor() -> ContractError {
+    ContractError::Rule(format!("there is no preset for this vendor; known are {}", crate::ehr::vendor::known()))
+}
 
 impl App {
-    /// What an EHR takes by its preset and the operator's word, before it was asked anything.
-    #[must_use]
-    pub fn intended_contract(_profile: &Profile) -> Contract {
-        Contract::full_r4()
-    }
-
-    /// What an EHR takes: the intended contract, narrowed by what it states and by what a probe proved.
+    /// What an EHR takes: preset and word, narrowed by what it states and by what a probe proved.
     ///
     /// # Errors
-    /// The engine's refusal.
+    /// The engine's refusal, or settings that cannot be used.
     pub async fn contract(&self, id: &EhrId, profile: &Profile, connection: &Connection) -> Result<Contract, StageError> {
-        let proven = self.proven(id).await?;
-        let mut contract = Self::intended_contract(profile).within(&crate::writeback::stated(&connection.capability)).proven(&proven);
-        contract.settle_delay_secs = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
+        let mut contract = contract_within(profile, &writeback::stated(&connection.capability), &self.proven(id).await?)
+            .map_err(|e| StageError::WriteBack(id.to_string(), e.to_string()))?;
+        // The preset may know a slower server than the installation's default has in mind.
+        let configured = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
+        let said = profile.write_back.as_ref().is_some_and(|w| w.get("settle_delay_secs").is_some());
+        contract.settle_delay_secs = if said { contract.settle_delay_secs } else { configured };
         Ok(contract)
     }
 
     /// What probes of an EHR proved.
-    async fn proven(&self, id: &EhrId) -> Result<Proven, StageError> {
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn proven(&self, id: &EhrId) -> Result<Proven, StageError> {
         let name = id.as_str().to_owned();
         let proofs = self.store.read(move |conn| proofs::of(conn, &name)).await?;
         let held = |p: &proofs::Proof| p.holds.then(|| p.subject.strip_prefix(CONDITIONAL_CREATE).map(str::to_owned)).flatten();
@@ -49,18 +85,37 @@ impl App {
         Ok(self.store.write("keep a proof", move |conn| proofs::keep(conn, &name, &subject, holds, now)).await?)
     }
 
+    /// The ways beside FHIR by which this EHR's write-backs go: the route that the site declared, and a folder for files.
+    ///
+    /// # Errors
+    /// Where the route cannot be set up or its secret cannot be read.
+    pub(super) fn ways(&self, id: &EhrId, contract: &Contract) -> Result<Ways, StageError> {
+        let failed = |why: String| StageError::WriteBack(id.to_string(), why);
+        let timeout = self.config.write_back.http_timeout.to_std().unwrap_or(Duration::from_secs(30));
+        let open = |route: &writeback::contract::Route| {
+            let bearer = route.bearer.as_deref().map(|text| connections::secret(id, text)).transpose()?;
+            RouteWay::open(route, bearer, timeout).map_err(|e| failed(super::connections::told(&e)))
+        };
+        let route = contract.route.as_ref().filter(|_| contract.chain.contains(&Carrier::Route)).map(open).transpose()?;
+        Ok(Ways { route, export: Some(Folder::new(&self.data.join("export"), id.as_str())) })
+    }
+
     /// What the charts of all EHRs want of outreach.
     ///
     /// # Errors
     /// The engine's refusal, or a profile that cannot be read.
     pub async fn owing(&self) -> Result<Owing, StageError> {
-        let ehrs = self.ehrs().await?;
-        let wants = ehrs.iter().map(|(id, profile)| (id.as_str().to_owned(), wanted(Self::intended_contract(profile).writes)));
-        Ok(Owing { wants: wants.collect(), zone: self.config.site.time_zone })
+        let mut wants = std::collections::BTreeMap::new();
+        for (id, profile) in self.ehrs().await? {
+            match intended_contract(&profile) {
+                Ok(contract) => drop(wants.insert(id.as_str().to_owned(), wanted(contract.writes))),
+                // Its write-backs fail by themselves, and say so. What is owed meanwhile is owed in the usual way.
+                Err(error) => tracing::warn!(ehr = %id, %error, "the write-back settings cannot be used"),
+            }
+        }
+        Ok(Owing { wants, zone: self.config.site.time_zone })
     }
-}
 
-impl App {
     /// Records a patient's answer.
     ///
     /// # Errors
@@ -85,14 +140,11 @@ impl App {
     }
 
     /// The EHRs that take changes of an Appointment's status.
-    async fn changing_status(&self) -> Result<BTreeSet<String>, StageError> {
-        let takes = |profile: &Profile| Self::intended_contract(profile).status_change.is_some_and(|c| c.enabled);
+    async fn changing_status(&self) -> Result<BTreeSet<String>, ConnectionError> {
+        let takes = |profile: &Profile| intended_contract(profile).ok().and_then(|c| c.status_change).is_some_and(|c| c.enabled);
         Ok(self.ehrs().await?.into_iter().filter(|(_, p)| takes(p)).map(|(id, _)| id.as_str().to_owned()).collect())
     }
 }
-
-/// What stands before the resource type in a proof's subject.
-const CONDITIONAL_CREATE: &str = "conditional-create ";
 
 const fn wanted(writes: Writes) -> Wants {
     Wants {

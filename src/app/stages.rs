@@ -9,6 +9,7 @@ use domain::Timestamp;
 use domain::model::{EhrId, ResourceType};
 use serde::Serialize;
 
+use super::charts;
 use super::{App, ConnectionError};
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
@@ -29,6 +30,9 @@ pub enum StageError {
     /// The EHR could not be connected.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The write-back settings of an EHR.
+    #[error("{0}: {1}")]
+    WriteBack(String, String),
     /// Another process is at it.
     #[error("{0} is being worked on by another process; it goes on there")]
     Busy(String),
@@ -188,20 +192,35 @@ impl App {
     /// # Errors
     /// Where the EHR cannot be connected, the store's refusal, or another process is at it.
     pub async fn write_back(&self, ehr: &EhrId, stop: &AtomicBool) -> Result<writeback::Report, StageError> {
+        let profile = self.profile(ehr).await?;
+        if profile.files_only {
+            let contract = charts::intended_contract(&profile).map_err(|e| StageError::WriteBack(ehr.to_string(), e.to_string()))?;
+            return self.write_back_to(ehr, &writeback::chart::NoChart, contract, stop).await;
+        }
         // A request must end before its row may be taken over by another worker.
         let connection = self.connect_within(ehr, Some(self.config.write_back.http_timeout)).await?;
-        let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
-        let profile = self.profile(ehr).await?;
-        let contract = Arc::new(self.contract(ehr, &profile, &connection).await?);
+        let contract = self.contract(ehr, &profile, &connection).await?;
         let client = connection.client.clone().writing(writeback::needs(&contract));
-        let ways = writeback::Ways { route: None, export: Some(writeback::Folder::new(&self.data.join("export"), ehr.as_str())) };
+        self.write_back_to(ehr, &client, contract, stop).await
+    }
+
+    async fn write_back_to<C: writeback::chart::Chart>(
+        &self,
+        ehr: &EhrId,
+        chart: &C,
+        contract: writeback::Contract,
+        stop: &AtomicBool,
+    ) -> Result<writeback::Report, StageError> {
+        let ways = self.ways(ehr, &contract)?;
+        let contract = Arc::new(contract);
+        let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
         let site = Arc::new(writeback::Site { zone: self.config.site.time_zone, ..writeback::Site::named(&self.config.site.name) });
         let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
         let stage = writeback::Stage {
             store: &self.store,
             clock: self.clock.as_ref(),
             ehr: ehr.as_str(),
-            chart: &client,
+            chart,
             contract: &contract,
             ways: &ways,
             site: &site,
@@ -268,14 +287,14 @@ impl App {
             Ok(done) => report.outreach = done,
             Err(error) => report.missed("outreach", &error),
         }
-        let connected = match self.connected().await {
-            Ok(connected) => connected,
+        let ehrs = match self.ehrs().await {
+            Ok(ehrs) => ehrs,
             Err(error) => {
                 report.failures.push(error.to_string());
                 return;
             }
         };
-        for ehr in connected {
+        for (ehr, _) in ehrs {
             match self.write_back(&ehr, stop).await {
                 Ok(done) => {
                     report.failures.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
@@ -292,8 +311,7 @@ impl App {
     /// The engine's refusal, or a profile that cannot be read.
     pub async fn next_write_back(&self) -> Result<Option<Timestamp>, StageError> {
         let mut next = None;
-        // An EHR that delivers files cannot be written to: what is owed to it waits for a person.
-        for ehr in self.connected().await? {
+        for (ehr, _) in self.ehrs().await? {
             let name = ehr.as_str().to_owned();
             let due = self.store.read(move |conn| writebacks::next_due(conn, &name)).await?;
             next = [next, due].into_iter().flatten().min();

@@ -128,6 +128,34 @@ pub trait Chart: Send + Sync {
     }
 }
 
+/// The chart of an EHR that has no connection: what needs one cannot be done.
+#[derive(Clone, Copy, Debug)]
+pub struct NoChart;
+
+const NO_CONNECTION: &str = "this EHR delivers files and has no connection";
+
+impl Chart for NoChart {
+    async fn create(&self, _: &str, _: Vec<u8>, _: Option<&str>) -> Created {
+        Created::Halted(NO_CONNECTION.to_owned())
+    }
+
+    async fn search(&self, _: &str, _: &[(&str, String)]) -> Result<Matches, SearchFailed> {
+        Err(SearchFailed::Halted(NO_CONNECTION.to_owned()))
+    }
+
+    async fn read(&self, _: &str, _: &str) -> Result<Option<Match>, SearchFailed> {
+        Err(SearchFailed::Halted(NO_CONNECTION.to_owned()))
+    }
+
+    async fn update(&self, _: &str, _: &str, _: Option<&str>, _: Vec<u8>) -> Changed {
+        Changed::Halted(NO_CONNECTION.to_owned())
+    }
+
+    async fn patch(&self, _: &str, _: &str, _: Option<&str>, _: Vec<u8>) -> Changed {
+        Changed::Halted(NO_CONNECTION.to_owned())
+    }
+}
+
 impl Chart for Client {
     async fn create(&self, resource_type: &str, body: Vec<u8>, if_none_exist: Option<&str>) -> Created {
         match Client::create(self, resource_type, body, if_none_exist).await {
