@@ -10,11 +10,11 @@ use chrono::TimeDelta;
 use domain::{Clock, Timestamp};
 use serde_json::Value;
 
-use super::chart::{Chart, Created, Remote, SearchFailed};
+use super::chart::{Chart, Created, Matches, Remote, SearchFailed};
 use super::compare::differences;
-use super::contract::{Carrier, Contract, ReadBack, Terms};
+use super::contract::{Carrier, Contract, Finder, ReadBack, Terms};
 use super::deed::Deed;
-use super::find::{Wanted, condition, query};
+use super::find::{EMAIL_STATUSES, Wanted, condition, email_status, query};
 use super::route::Ways;
 use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
@@ -151,7 +151,7 @@ impl<'a, C: Chart> Try<'a, C> {
             Some(Ok(Sighting::Several(n))) => self.doubled(n),
             Some(Ok(Sighting::Absent)) => return None,
             Some(Ok(Sighting::Doubtful)) => {
-                self.parked("search-not-trusted: the EHR's search does not apply what it was asked for, so it cannot tell whether an earlier try arrived")
+                self.parked("search-not-trusted: the EHR's search did not find it and may not show everything, so it cannot tell whether an earlier try arrived")
             }
             Some(Err(SearchFailed::Refused(why))) => {
                 self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived"))
@@ -246,8 +246,24 @@ impl<'a, C: Chart> Try<'a, C> {
             resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
         };
         let query = query(finder, &wanted)?;
-        let found = self.chart.search(resource_type, &query).await;
+        let found = match self.chart.search(resource_type, &query).await {
+            Err(SearchFailed::Refused(_)) if finder == Finder::InboxReceived && self.letter.unclear => {
+                self.by_email_status(resource_type, &query).await
+            }
+            found => found,
+        };
         Some(found.map(|found| sight(&found, finder, &self.letter.system, &self.letter.value)))
+    }
+
+    /// Some inboxes answer only who asks for an e-mail's status too. What is found so is there; that nothing is found proves nothing, since it
+    /// is not known that each message has one.
+    async fn by_email_status(&self, resource_type: &str, query: &[(&'static str, String)]) -> Result<Matches, SearchFailed> {
+        let mut all = Matches { doubtful: true, ..Matches::default() };
+        for status in EMAIL_STATUSES {
+            let narrowed = [query, &[email_status(status)]].concat();
+            all.entries.extend(self.chart.search(resource_type, &narrowed).await?.entries);
+        }
+        Ok(all)
     }
 
     async fn look_again(&self, resource_type: &str, terms: &Terms) -> Option<Sighting> {

@@ -286,3 +286,24 @@ fn what_has_no_way_of_its_own_is_exported_kept_or_refused() {
     assert!(folder.join("north/2026-11-23/a1.json").exists());
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn an_inbox_that_wants_an_email_status_is_asked_by_each_and_proves_no_absence() {
+    let inbox = r#"{"category":[{"coding":[{"system":"c","code":"n"}]}],"recipient":[{"reference":"Group/1"}]}"#;
+    let letter = Letter { deed: Deed::Create { bytes: inbox.as_bytes().to_vec() }, ..letter(true, 2) };
+    let mut contract = finding(vec![Finder::InboxReceived], plain());
+    contract.communication.key = KeyPlace::Text;
+    let refused = || Err(SearchFailed::Refused(text("http-400")));
+    for (searches, wanted) in [
+        (vec![refused(), found(&[]), found(&["c1"]), found(&[])], "written"),
+        (vec![refused(), found(&["c1"]), found(&["c1"]), found(&[])], "written"),
+        (vec![refused(), found(&["c1"]), found(&["c2"]), found(&[])], "refused"),
+        (vec![refused(), found(&[]), found(&[]), found(&[])], "parked"),
+        (vec![refused(), refused()], "parked"),
+        (vec![refused(), found(&[]), Err(SearchFailed::Later(text("http-500")))], "unknown"),
+    ] {
+        let one = went(&contract, &letter, vec![], searches);
+        assert_eq!(state(&one.pushed), wanted, "{:?}", one.pushed);
+        assert!(one.asked[1].ends_with("-email-status=http://hl7.org/fhir/task-status|received"), "{:?}", one.asked);
+    }
+}
