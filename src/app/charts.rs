@@ -13,8 +13,9 @@ use crate::ehr::{Connection, Profile};
 use crate::outreach::inbound;
 use crate::outreach::owing::{Owing, Wants};
 use crate::store::{attempts, people, proofs, writebacks};
-use crate::writeback::contract::{Carrier, Contract, ContractError, Override, Proven, Stated, Writes};
+use crate::writeback::contract::{Carrier, Contract, ContractError, KeyPlace, Override, Proven, Stated, Writes};
 use crate::writeback::letters::Letters;
+use crate::writeback::task::KEY_KEPT;
 use crate::writeback::trial::Tried;
 use crate::writeback::{self, Composed, Folder, Probed, RouteWay, Site, Ways};
 
@@ -145,7 +146,7 @@ impl App {
         let connection = self.connect(id).await?;
         let stated = writeback::stated(&connection.capability);
         // Before anything was proved, the statement is what there is to try out.
-        let claims = Proven { conditional_create: ["Communication".to_owned()].into() };
+        let claims = Proven { conditional_create: ["Communication".to_owned()].into(), ..self.proven(id).await? };
         let contract = contract_within(&profile, &stated, &claims).map_err(|e| StageError::WriteBack(id.to_string(), e.to_string()))?;
         let client = connection.client.clone().writing(writeback::needs(&contract));
         let key = format!("probe-{}", self.random.id());
@@ -168,7 +169,12 @@ impl App {
         let name = id.as_str().to_owned();
         let proofs = self.store.read(move |conn| proofs::of(conn, &name)).await?;
         let held = |p: &proofs::Proof| p.holds.then(|| p.subject.strip_prefix(CONDITIONAL_CREATE).map(str::to_owned)).flatten();
-        Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect() })
+        let kept = |p: &proofs::Proof| {
+            let (place, resource_type) = p.subject.strip_prefix(KEY_KEPT)?.split_once(' ')?;
+            let place = [KeyPlace::Identifier, KeyPlace::Text].into_iter().find(|k| k.as_str() == place)?;
+            Some(((resource_type.to_owned(), place), p.holds))
+        };
+        Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect(), key_kept: proofs.iter().filter_map(kept).collect() })
     }
 
     /// Keeps whether an EHR's conditional create of a type held when it was tried out.

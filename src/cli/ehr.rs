@@ -15,8 +15,8 @@ use crate::ehr::check::{self, Verdict};
 use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::ehr::vendor;
-use crate::store::ehrs;
 use crate::store::view::overview::{self, TypeStatus};
+use crate::store::{ehrs, proofs};
 use crate::writeback::Probed;
 use crate::writeback::trial::Tried;
 
@@ -216,8 +216,17 @@ impl Add {
         if !self.moved {
             same_server(app, &id, &profile).await?;
         }
-        let (text, name, now) = (profile.to_json(), id.clone(), app.clock.now());
-        app.store.write("register an EHR", move |conn| ehrs::put(conn, &name, &text, now)).await?;
+        let (text, name, base, now) = (profile.to_json(), id.clone(), profile.base_url.clone(), app.clock.now());
+        app.store
+            .write("register an EHR", move |conn| {
+                let before = ehrs::get(conn, name.as_str())?.and_then(|row| Profile::from_json(&row.profile).ok());
+                if before.is_some_and(|old| old.base_url != base) {
+                    // What was seen of the server at the old address says nothing of this one.
+                    proofs::forget(conn, name.as_str())?;
+                }
+                ehrs::put(conn, &name, &text, now)
+            })
+            .await?;
         if common.json {
             print::json(&serde_json::json!({ "id": id, "profile": profile }));
             return Ok(Ended::Well);

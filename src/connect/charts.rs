@@ -32,6 +32,8 @@ pub struct Found {
     pub search: Option<Finder>,
     /// Whether a create is conditional on our identifier, which saves the search before it.
     pub conditional_create: bool,
+    /// Whether this EHR was seen to keep our key; absent where nothing was written yet.
+    pub key_kept: Option<bool>,
 }
 
 /// A common case.
@@ -60,7 +62,12 @@ pub fn outlook(site: &Site, contract: &Contract) -> Outlook {
     });
     let found = |carrier: &Carrier| {
         let terms = contract.terms(*carrier)?;
-        Some(Found { carrier: *carrier, search: terms.finder(), conditional_create: terms.creates_conditionally() })
+        Some(Found {
+            carrier: *carrier,
+            search: terms.finder(),
+            conditional_create: terms.creates_conditionally(),
+            key_kept: terms.key_kept,
+        })
     };
     Outlook {
         preset: contract.preset.clone(),
@@ -108,6 +115,12 @@ impl Outlook {
             ));
         }
         let owed = |case: &str| (self.writes.daily_note || case != "day") && (self.writes.sent || !SENT.contains(&case));
+        for found in self.found_again.iter().filter(|f| f.key_kept == Some(false)) {
+            told.push(format!(
+                "this EHR drops our key from a {}: put it into a text (`leave_out = [\"identifier\"]`), or a lost answer waits for a person",
+                found.carrier.as_str()
+            ));
+        }
         for shown in self.shown.iter().filter(|s| s.carrier.is_none() && self.missing.is_empty() && owed(s.case)) {
             told.push(format!("{}: cannot be written ({})", shown.case, shown.why_not.as_deref().unwrap_or("no reason")));
         }

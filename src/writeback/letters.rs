@@ -181,5 +181,5 @@ fn refused(claim: Claimed, why: String) -> Box<Ended> {
     } else {
         Settlement::Refused { why }
     };
-    Box::new(Ended { id: claim.row.id, how, carrier: None })
+    Box::new(Ended { id: claim.row.id, how, carrier: None, key_kept: None })
 }

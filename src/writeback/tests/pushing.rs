@@ -14,11 +14,14 @@ use crate::writeback::push::{Letter, Signal};
 use crate::writeback::{Deed, Folder, Ways};
 
 fn conditional() -> Contract {
-    Contract::full_r4()
+    let mut contract = Contract::full_r4();
+    contract.communication.key_kept = Some(true);
+    contract.document_reference.key_kept = Some(true);
+    contract
 }
 
 fn plain() -> Contract {
-    let mut contract = Contract::full_r4();
+    let mut contract = conditional();
     contract.communication.conditional_create = false;
     contract
 }
@@ -107,6 +110,30 @@ fn without_condition_it_is_searched_for_first() {
     }
     let blind = finding(vec![], plain());
     assert_eq!(went(&blind, &letter(false, 1), stored(), vec![]).kinds(), ["create"]);
+}
+
+/// A server may drop our key in silence: before it was seen to keep it, that a search finds nothing proves nothing.
+#[test]
+fn a_search_that_finds_nothing_counts_only_where_the_key_was_seen() {
+    let knowing = |key_kept, mut contract: Contract| {
+        contract.communication.key_kept = key_kept;
+        contract
+    };
+    for contract in [conditional(), plain()] {
+        for (key_kept, tries, wanted) in
+            [(Some(true), 2, "written"), (None, 2, "unknown"), (None, 5, "unknown"), (None, 6, "parked"), (Some(false), 2, "parked")]
+        {
+            let creates = if wanted == "written" { vec![Created::Stored(remote("c1"))] } else { vec![] };
+            let tried = went(&knowing(key_kept, contract.clone()), &letter(true, tries), creates, vec![found(&[])]);
+            assert_eq!(state(&tried.pushed), wanted, "{key_kept:?} {tries}");
+        }
+        // One that is found shows that the key is kept.
+        let tried = went(&knowing(None, contract.clone()), &letter(true, 2), vec![], vec![found(&["c1"])]);
+        assert_eq!((state(&tried.pushed), tried.pushed.key_kept), ("written", Some(true)));
+    }
+    // After the first create it is looked for, whatever the answer shows.
+    let tried = went(&knowing(None, conditional()), &letter(false, 1), vec![Created::Stored(remote("c1"))], vec![found(&["c1"])]);
+    assert_eq!((tried.kinds(), tried.pushed.key_kept), (vec!["create", "search"], Some(true)));
 }
 
 /// An unclear one is never created before a search that can be trusted said that it is not there.
