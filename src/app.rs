@@ -2,7 +2,7 @@
 //!
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
-mod charts;
+pub(crate) mod charts;
 mod connections;
 mod entropy;
 mod keys;

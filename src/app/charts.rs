@@ -2,6 +2,7 @@
 //! FHIR that the site has; and what outreach needs to know of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::model::EhrId;
@@ -11,9 +12,20 @@ use super::{App, ConnectionError, connections};
 use crate::ehr::{Connection, Profile};
 use crate::outreach::inbound;
 use crate::outreach::owing::{Owing, Wants};
-use crate::store::proofs;
-use crate::writeback::contract::{Carrier, Contract, ContractError, Override, Proven, Stated, Writes};
-use crate::writeback::{self, Folder, RouteWay, Ways};
+use crate::store::{attempts, people, proofs, writebacks};
+use crate::writeback::contract::{Carrier, Contract, ContractError, KeyPlace, Override, Proven, Stated, Writes};
+use crate::writeback::letters::Letters;
+use crate::writeback::task::KEY_KEPT;
+use crate::writeback::trial::Tried;
+use crate::writeback::{self, Composed, Folder, Probed, RouteWay, Site, Ways};
+
+/// A write-back as it would be.
+pub struct Previewed {
+    /// The write-back; absent where the attempt owes none yet, and is shown as if it were delivered now.
+    pub write_back: Option<String>,
+    /// What it becomes, or why nothing can.
+    pub composed: Result<Composed, String>,
+}
 
 /// What stands before the resource type in a proof's subject.
 const CONDITIONAL_CREATE: &str = "conditional-create ";
@@ -65,6 +77,90 @@ impl App {
         Ok(contract)
     }
 
+    /// What an EHR takes, asked now where it can be asked: its own statement narrows the preset. Also says whether it was asked.
+    ///
+    /// # Errors
+    /// Where it cannot be connected, or its settings cannot be used.
+    pub async fn contract_now(&self, id: &EhrId, offline: bool) -> Result<(Contract, bool), StageError> {
+        let profile = self.profile(id).await?;
+        if offline || profile.files_only {
+            let contract = intended_contract(&profile).map_err(|e| StageError::WriteBack(id.to_string(), e.to_string()))?;
+            return Ok((contract, false));
+        }
+        let connection = self.connect(id).await?;
+        Ok((self.contract(id, &profile, &connection).await?, true))
+    }
+
+    /// Who writes back: this installation's site.
+    #[must_use]
+    pub fn chart_site(&self) -> Site {
+        Site { zone: self.config.site.time_zone, ..Site::named(&self.config.site.name) }
+    }
+
+    /// What a write-back, or an attempt as if it were delivered now, would become by a contract. `None` where there is neither.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn preview(&self, id: &str, contract: Contract) -> Result<Option<Previewed>, StageError> {
+        let letters = Letters { store: self.store.clone(), contract: Arc::new(contract), site: Arc::new(self.chart_site()) };
+        let (id, now) = (id.to_owned(), self.clock.now());
+        let made = self.store.read(move |conn| {
+            let row = match writebacks::get(conn, &id)? {
+                Some(row) => Some(row),
+                None => writebacks::of_attempt(conn, &id)?.into_iter().find(|r| r.kind == "original"),
+            };
+            Ok(match row {
+                Some(row) => letters.preview(conn, &row)?.map(|composed| Previewed { write_back: Some(row.id), composed }),
+                None => letters.preview_as_delivered(conn, &id, now)?.map(|composed| Previewed { write_back: None, composed }),
+            })
+        });
+        Ok(made.await?)
+    }
+
+    /// The EHR that a write-back or an attempt belongs to; `None` where there is neither.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn ehr_of(&self, id: &str) -> Result<Option<EhrId>, StageError> {
+        let id = id.to_owned();
+        let name = self
+            .store
+            .read(move |conn| {
+                if let Some(row) = writebacks::get(conn, &id)? {
+                    return Ok(Some(row.ehr));
+                }
+                let Some(a) = attempts::get(conn, &id)? else { return Ok(None) };
+                people::ehr_of(conn, a.patient).map(Some)
+            })
+            .await?;
+        Ok(name.and_then(|n| EhrId::parse(&n).ok()))
+    }
+
+    /// Tries out on a named test patient whether this EHR's conditional create holds, keeps what was seen, and then writes one test
+    /// Communication by the contract and finds it again.
+    ///
+    /// # Errors
+    /// Where the EHR cannot be connected, or the engine's refusal.
+    pub async fn probe(&self, id: &EhrId, patient: &str) -> Result<(Probed, Tried), StageError> {
+        let profile = self.profile(id).await?;
+        let connection = self.connect(id).await?;
+        let stated = writeback::stated(&connection.capability);
+        // Before anything was proved, the statement is what there is to try out.
+        let claims = Proven { conditional_create: ["Communication".to_owned()].into(), ..self.proven(id).await? };
+        let contract = contract_within(&profile, &stated, &claims).map_err(|e| StageError::WriteBack(id.to_string(), e.to_string()))?;
+        let client = connection.client.clone().writing(writeback::needs(&contract));
+        let key = format!("probe-{}", self.random.id());
+        let probed = writeback::probe(&client, &contract, &self.chart_site(), patient, &key, self.clock.as_ref()).await;
+        if let Some(holds) = probed.conditional_create {
+            self.keep_proof(id, "Communication", holds).await?;
+        }
+        let contract = self.contract(id, &profile, &connection).await?;
+        let client = connection.client.clone().writing(writeback::needs(&contract));
+        let (ways, site, key) = (self.ways(id, &contract)?, self.chart_site(), format!("probe-{}", self.random.id()));
+        let tried = writeback::trial::attempt(&client, &contract, &ways, &site, (patient, &key), self.clock.as_ref()).await;
+        Ok((probed, tried))
+    }
+
     /// What probes of an EHR proved.
     ///
     /// # Errors
@@ -73,7 +169,12 @@ impl App {
         let name = id.as_str().to_owned();
         let proofs = self.store.read(move |conn| proofs::of(conn, &name)).await?;
         let held = |p: &proofs::Proof| p.holds.then(|| p.subject.strip_prefix(CONDITIONAL_CREATE).map(str::to_owned)).flatten();
-        Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect() })
+        let kept = |p: &proofs::Proof| {
+            let (place, resource_type) = p.subject.strip_prefix(KEY_KEPT)?.split_once(' ')?;
+            let place = [KeyPlace::Identifier, KeyPlace::Text].into_iter().find(|k| k.as_str() == place)?;
+            Some(((resource_type.to_owned(), place), p.holds))
+        };
+        Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect(), key_kept: proofs.iter().filter_map(kept).collect() })
     }
 
     /// Keeps whether an EHR's conditional create of a type held when it was tried out.

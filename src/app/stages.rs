@@ -214,7 +214,7 @@ impl App {
         let ways = self.ways(ehr, &contract)?;
         let contract = Arc::new(contract);
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;
-        let site = Arc::new(writeback::Site { zone: self.config.site.time_zone, ..writeback::Site::named(&self.config.site.name) });
+        let site = Arc::new(self.chart_site());
         let options = writeback::Options { hold: self.config.write_back.http_timeout, ..writeback::Options::default() };
         let stage = writeback::Stage {
             store: &self.store,

@@ -1,6 +1,6 @@
 //! `ehr`: registers, lists, checks and removes EHRs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use domain::model::EhrId;
@@ -8,12 +8,17 @@ use url::Url;
 
 use super::exit::{Ended, Failure};
 use super::{Common, print};
-use crate::app::App;
+use crate::app::{App, charts};
+use crate::connect::outlook;
 use crate::ehr::auth::Algorithm;
 use crate::ehr::check::{self, Verdict};
+use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
-use crate::store::ehrs;
+use crate::ehr::vendor;
 use crate::store::view::overview::{self, TypeStatus};
+use crate::store::{ehrs, proofs};
+use crate::writeback::Probed;
+use crate::writeback::trial::Tried;
 
 /// Register, list, check and remove EHRs
 #[derive(Debug, Subcommand)]
@@ -29,12 +34,20 @@ pub(super) enum Ehr {
     #[command(after_help = "Examples:
   fhir-engage ehr check main
   fhir-engage ehr check main --json
+  fhir-engage ehr check main --deep --test-patient 4711
 
-Exit code 1 where a step found a problem; what to do stands below it.")]
+Exit code 1 where a step found a problem; what to do stands below it. Reads only, but for --deep with a test patient: then a message
+that says that it is a test is written into that chart, found again, and marked as entered in error where the EHR allows it.")]
     Check {
         /// The EHR's name
         #[arg(value_name = "ID")]
         id: String,
+        /// Try out what only a write can show; needs --test-patient
+        #[arg(long, requires = "test_patient")]
+        deep: bool,
+        /// The id, in the EHR, of a patient that is nobody
+        #[arg(long, value_name = "PATIENT", requires = "deep")]
+        test_patient: Option<String>,
     },
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
@@ -93,6 +106,15 @@ pub(super) struct Add {
     /// Allow plain http to another machine; for a test network only
     #[arg(long)]
     allow_insecure: bool,
+    /// The vendor, whose preset says what such servers take; full-r4 where absent
+    #[arg(long, value_name = "VENDOR", value_parser = vendor_name)]
+    vendor: Option<String>,
+    /// Write-back settings of this EHR, TOML or JSON; see `fhir-engage writeback contract --help`
+    #[arg(long, value_name = "FILE")]
+    write_back: Option<PathBuf>,
+    /// How many requests a second this EHR allows
+    #[arg(long, value_name = "N", conflicts_with = "files", value_parser = rate)]
+    requests_per_second: Option<Rate>,
     /// The same EHR has another address now: what is stored under this name stays its
     #[arg(long)]
     moved: bool,
@@ -104,7 +126,7 @@ impl Ehr {
         match self {
             Self::Add(add) => add.run(&app, common).await,
             Self::List => list(&app, common).await,
-            Self::Check { id } => check(&app, common, &ehr_id(&id)?).await,
+            Self::Check { id, deep, test_patient } => check(&app, common, &ehr_id(&id)?, test_patient.filter(|_| deep)).await,
             Self::Remove { id, force } => remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }
@@ -112,6 +134,25 @@ impl Ehr {
 
 fn whole_url(text: &str) -> Result<Url, String> {
     Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| "write the whole URL, such as https://ehr.example.org/fhir".to_owned())
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    text.parse::<f64>()
+        .map_err(|_| "a number of requests a second, such as 4 or 0.5".to_owned())
+        .and_then(|n| Rate::try_from(n).map_err(|e| e.to_string()))
+}
+
+fn vendor_name(text: &str) -> Result<String, String> {
+    vendor::preset(text).map(|p| p.name.clone()).ok_or_else(|| format!("known are {}", vendor::known()))
+}
+
+/// Reads write-back settings; what they may hold is checked with the whole profile.
+fn settings(path: &Path) -> Result<serde_json::Value, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{} cannot be read: {}", path.display(), e.kind())))?;
+    if let Ok(json) = serde_json::from_str(&text) {
+        return Ok(json);
+    }
+    toml::from_str(&text).map_err(|e| Failure::usage(format!("{} is neither JSON nor TOML: {}", path.display(), e.message())))
 }
 
 /// Refuses to put another server under a name that has data: ids mean nothing at another server, and what is owed to the charts of the
@@ -165,14 +206,27 @@ impl Add {
             extra_ca: self.ca,
             allow_insecure: self.allow_insecure,
             page_size: self.page_size,
+            vendor: self.vendor,
+            write_back: self.write_back.as_deref().map(settings).transpose()?,
+            requests_per_second: self.requests_per_second,
             ..Profile::default()
         };
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
+        let contract = charts::intended_contract(&profile).map_err(|e| Failure::usage(e.to_string()))?;
         if !self.moved {
             same_server(app, &id, &profile).await?;
         }
-        let (text, name, now) = (profile.to_json(), id.clone(), app.clock.now());
-        app.store.write("register an EHR", move |conn| ehrs::put(conn, &name, &text, now)).await?;
+        let (text, name, base, now) = (profile.to_json(), id.clone(), profile.base_url.clone(), app.clock.now());
+        app.store
+            .write("register an EHR", move |conn| {
+                let before = ehrs::get(conn, name.as_str())?.and_then(|row| Profile::from_json(&row.profile).ok());
+                if before.is_some_and(|old| old.base_url != base) {
+                    // What was seen of the server at the old address says nothing of this one.
+                    proofs::forget(conn, name.as_str())?;
+                }
+                ehrs::put(conn, &name, &text, now)
+            })
+            .await?;
         if common.json {
             print::json(&serde_json::json!({ "id": id, "profile": profile }));
             return Ok(Ended::Well);
@@ -183,6 +237,9 @@ impl Add {
         }
         let next =
             if self.files { format!("Next: fhir-engage import --ehr {id} PATH") } else { format!("Next: fhir-engage ehr check {id}") };
+        for setting in contract.missing() {
+            print::note(&format!("write-back needs `{setting}` in --write-back FILE before anything can be written"));
+        }
         print::line(&next);
         Ok(Ended::Well)
     }
@@ -244,16 +301,69 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     Ok(Ended::Well)
 }
 
-async fn check(app: &App, common: &Common, id: &EhrId) -> Result<Ended, Failure> {
+async fn check(app: &App, common: &Common, id: &EhrId, test_patient: Option<String>) -> Result<Ended, Failure> {
     let profile = app.profile(id).await?;
     let parts = app.parts(id, &profile).await?;
     let report = check::check(&profile, &parts).await;
+    let charts = match report.is_ok() {
+        // What its charts will show can be told only where it can be asked what it takes.
+        true => Some(app.contract_now(id, false).await.map(|(contract, _)| outlook(&app.chart_site(), &contract))?),
+        false => None,
+    };
+    let deep = match test_patient.filter(|_| report.is_ok()) {
+        Some(patient) => Some(app.probe(id, &patient).await?),
+        None => None,
+    };
+    let writes = deep.as_ref().is_none_or(|(_, tried)| tried.written && tried.found != Some(false));
+    let well = report.is_ok() && writes && charts.as_ref().is_none_or(|c| c.missing.is_empty());
     if common.json {
-        print::json(&serde_json::json!({ "ehr": id, "ok": report.is_ok(), "steps": report.steps }));
-    } else {
-        tell(&report);
+        let deep = deep.as_ref().map(|(probed, tried)| serde_json::json!({ "conditional_create": probed, "trial": tried }));
+        let warnings = charts.as_ref().map(|c| c.warnings());
+        print::json(
+            &serde_json::json!({ "ehr": id, "ok": well, "steps": report.steps, "charts": charts, "chart_warnings": warnings, "deep": deep }),
+        );
+        return Ok(Ended::well_if(well));
     }
-    Ok(Ended::well_if(report.is_ok()))
+    tell(&report);
+    if let Some(charts) = &charts {
+        print::line("");
+        super::writeback::tell_outlook(charts);
+    }
+    if let Some((probed, tried)) = &deep {
+        print::line("");
+        tell_deep(probed, tried);
+    }
+    Ok(Ended::well_if(well))
+}
+
+/// Prints what writing to a test patient showed.
+fn tell_deep(probed: &Probed, tried: &Tried) {
+    let held = match (probed.conditional_create, probed.why.as_deref()) {
+        (Some(true), _) => "ok       conditional create: holds; write-backs need no search before them".to_owned(),
+        (Some(false), why) => {
+            format!("warning  conditional create: {}; every write-back is searched for first", why.unwrap_or("does not hold"))
+        }
+        (None, why) => format!("ok       conditional create: not used ({})", why.unwrap_or("it cannot be told")),
+    };
+    print::line(&held);
+    let by = tried.carrier.map_or("nothing", |c| c.as_str());
+    match (tried.written, tried.found, tried.why.as_deref()) {
+        (true, Some(true), _) => print::line(&format!("ok       trial: written by {by} and found again")),
+        (true, None, _) => {
+            print::line(&format!("warning  trial: written by {by}; no search here can find it again, so a lost answer waits for a person"))
+        }
+        (true, Some(false), _) => print::line(&format!(
+            "PROBLEM  trial: written by {by} and NOT found again: leave `finders` out that do not work, or ask the EHR's operator"
+        )),
+        (false, _, why) => print::line(&format!("PROBLEM  trial: not written: {}", why.unwrap_or("no reason was told"))),
+    }
+    if let Some(differences) = tried.differences.as_ref().and_then(|d| d.as_array()).filter(|d| !d.is_empty()) {
+        let paths: Vec<&str> = differences.iter().filter_map(|d| d.get("path")?.as_str()).collect();
+        print::line(&format!("warning  trial: the EHR did not keep as sent: {}", paths.join(", ")));
+    }
+    for left in probed.left.iter().chain(tried.remote.as_ref().filter(|_| !tried.marked)) {
+        print::line(&format!("note     {left} stays in the test patient's chart; it says that it is a test"));
+    }
 }
 
 /// Prints a walk, a step a line, the remedy below it.

@@ -26,6 +26,9 @@ pub struct Difference {
     pub kept: Kept,
 }
 
+/// The path of a difference that says that our key is not there.
+pub const KEY: &str = "key";
+
 /// What a server sets itself, or may.
 const SERVERS: [&str; 3] = ["id", "meta", "text"];
 
@@ -38,7 +41,7 @@ pub fn differences(sent: &Value, kept: &Value, system: &str, key: &str) -> Vec<D
         element(name, name, value, kept.get(name), &mut found);
     }
     if carries(sent, system, key) && !carries(kept, system, key) {
-        found.push(Difference { path: "key".to_owned(), kept: Kept::Absent });
+        found.push(Difference { path: KEY.to_owned(), kept: Kept::Absent });
     }
     found.sort();
     found.dedup();

@@ -81,6 +81,9 @@ pub fn remedy(state: &str, cause: &str) -> &'static str {
         "another-patient" => "The charts may have been merged; look in the EHR, and correct it there.",
         "not-kept" => "Ask the EHR's operator whether this client may change it, then replay it.",
         "no-export" | "export-failed" => "Make the export folder writable for this user, then replay it.",
+        "key-not-kept" => {
+            "Put our key into a text: add leave_out = [\"identifier\"] to the write-back settings; look for this one in the patient's chart."
+        }
         "not-taken" => "Ask the EHR's operator whether Communication can be created, then replay it.",
         "http-401" | "http-403" => {
             "Have the EHR's operator grant system/Communication.crs to this client, or look whether this patient's chart is closed to it; then replay it."

@@ -12,6 +12,15 @@ use super::contract::Finder;
 /// How much earlier than it should be a time may stand in the EHR: for clocks that differ and servers that round.
 const MARGIN: TimeDelta = TimeDelta::minutes(5);
 
+/// The states of a message's e-mail that are documented for inboxes whose search asks for one
+/// (docs.oracle.com, Millennium Platform APIs, Communication: "received, in-progress, or completed"). Whether each message has one is not.
+pub(super) const EMAIL_STATUSES: [&str; 3] = ["received", "in-progress", "completed"];
+
+/// The parameter for one of them.
+pub(super) fn email_status(status: &str) -> (&'static str, String) {
+    ("-email-status", token("http://hl7.org/fhir/task-status", status))
+}
+
 /// What is looked for.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {

@@ -7,19 +7,22 @@ use chrono::{NaiveDate, TimeDelta};
 use domain::Timestamp;
 use domain::model::Phi;
 
-use super::compose::{Site, Subject, Telling, Told, compose};
+use super::compose::{Composed, Site, Subject, Telling, Told, compose};
 use super::contract::{Carrier, Contract, PayloadShape};
 use super::push::Letter;
 use super::task::Ended;
 use crate::store::answers::{self, Answer};
 use crate::store::attempts::Attempt;
-use crate::store::writebacks::{self, Claimed, Settlement};
+use crate::store::writebacks::{self, Claimed, Settlement, Writeback};
 use crate::store::{Conn, Store, StoreError};
 
 /// Makes letters of rows, off the async threads.
-pub(super) struct Letters {
+pub struct Letters {
+    /// The store, for what is kept compressed.
     pub store: Store,
+    /// What the EHR takes.
     pub contract: Arc<Contract>,
+    /// Who writes.
     pub site: Arc<Site>,
 }
 
@@ -34,7 +37,7 @@ struct Material {
 
 impl Letters {
     /// The letters of claimed rows; a row that cannot be composed comes back with its end.
-    pub fn of(&self, conn: &mut Conn, claimed: Vec<Claimed>) -> Result<Vec<Result<Letter, Box<Ended>>>, StoreError> {
+    pub(super) fn of(&self, conn: &mut Conn, claimed: Vec<Claimed>) -> Result<Vec<Result<Letter, Box<Ended>>>, StoreError> {
         let attempts: Vec<&str> = claimed.iter().map(|c| c.row.attempt.as_str()).collect();
         let subjects = writebacks::subjects(conn, &attempts)?;
         let material = material(conn, &claimed)?;
@@ -50,6 +53,27 @@ impl Letters {
 
     fn letter(&self, claim: &Claimed, a: &Attempt, patient: &str, from: &Material) -> Result<Result<Letter, String>, StoreError> {
         let row = &claim.row;
+        let composed = match self.compose(row, a, patient, from)? {
+            Ok(composed) => composed,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(Ok(Letter {
+            id: row.id.clone(),
+            carrier: composed.carrier,
+            tried: row.carrier.as_deref().and_then(Carrier::parse),
+            system: self.site.identifier_system.clone(),
+            value: key(row).to_owned(),
+            patient: patient.to_owned(),
+            sent: composed.at,
+            since: Timestamp::from_micros(row.owed_at),
+            deed: composed.deed,
+            loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
+            unclear: claim.unclear,
+            tries: row.tries,
+        }))
+    }
+
+    fn compose(&self, row: &Writeback, a: &Attempt, patient: &str, from: &Material) -> Result<Result<Composed, String>, StoreError> {
         let answer = from.answers.iter().find(|s| s.attempt == a.id && s.number == row.revision);
         let words = answer.and_then(|s| s.message.as_deref()).map(|m| self.unpack(m)).transpose()?;
         let original = from.told.get(&a.id);
@@ -66,27 +90,39 @@ impl Letters {
             },
             (kind, _) => return Ok(Err(format!("kind: a write-back of kind {kind} cannot be composed"))),
         };
-        // The original is known by the attempt, as it always was; what comes after it by its row.
-        let key = if row.kind == "original" { &a.id } else { &row.id };
-        let subject = Subject { ehr: &row.ehr, attempt: a, patient, message: message.as_deref(), key, telling };
-        let composed = match compose(&subject, &self.site, &self.contract) {
-            Ok(composed) => composed,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        Ok(Ok(Letter {
-            id: row.id.clone(),
-            carrier: composed.carrier,
-            tried: row.carrier.as_deref().and_then(Carrier::parse),
-            system: self.site.identifier_system.clone(),
-            value: key.clone(),
-            patient: patient.to_owned(),
-            sent: composed.at,
-            since: Timestamp::from_micros(row.owed_at),
-            deed: composed.deed,
-            loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
-            unclear: claim.unclear,
-            tries: row.tries,
-        }))
+        let subject = Subject { ehr: &row.ehr, attempt: a, patient, message: message.as_deref(), key: key(row), telling };
+        Ok(compose(&subject, &self.site, &self.contract).map_err(|e| e.to_string()))
+    }
+
+    /// What a row would become, without claiming it; `None` where its attempt is gone.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub fn preview(&self, conn: &mut Conn, row: &Writeback) -> Result<Option<Result<Composed, String>>, StoreError> {
+        let subjects = writebacks::subjects(conn, &[row.attempt.as_str()])?;
+        let Some((attempt, patient)) = subjects.get(&row.attempt) else { return Ok(None) };
+        let claimed = [Claimed { row: row.clone(), unclear: false }];
+        let material = material(conn, &claimed)?;
+        self.compose(row, attempt, patient, &material).map(Some)
+    }
+
+    /// What an attempt would become if it had ended as delivered at an instant; `None` where there is no such attempt.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub fn preview_as_delivered(
+        &self,
+        conn: &mut Conn,
+        attempt: &str,
+        now: Timestamp,
+    ) -> Result<Option<Result<Composed, String>>, StoreError> {
+        let subjects = writebacks::subjects(conn, &[attempt])?;
+        let Some((a, patient)) = subjects.get(attempt) else { return Ok(None) };
+        let ended = Attempt { outcome: Some("delivered".to_owned()), sent_at: a.sent_at.or(Some(now.micros())), ..a.clone() };
+        let message = self.message(a.message.as_deref())?;
+        let ehr = crate::store::people::ehr_of(conn, a.patient)?;
+        let subject = Subject { ehr: &ehr, attempt: &ended, patient, message: message.as_deref(), key: &a.id, telling: Telling::Original };
+        Ok(Some(compose(&subject, &self.site, &self.contract).map_err(|e| e.to_string())))
     }
 
     /// The words that were sent, where the contract wants them: as the ledger keeps them, without the address.
@@ -117,6 +153,11 @@ impl Letters {
 /// A day's note is written at ten in the evening (`outreach::owing`), so what comes later is the next day's.
 const NOTE_CLOSES_BEFORE_MIDNIGHT: TimeDelta = TimeDelta::hours(2);
 
+/// The key of a row: the original is known by its attempt, as it always was; what comes after it by itself.
+fn key(row: &Writeback) -> &str {
+    if row.kind == "original" { &row.attempt } else { &row.id }
+}
+
 fn material(conn: &mut Conn, claimed: &[Claimed]) -> Result<Material, StoreError> {
     let of = |kinds: &[&str]| claimed.iter().map(|c| &c.row).filter(|r| kinds.contains(&r.kind.as_str())).collect::<Vec<_>>();
     let later: Vec<&str> = of(&["answer", "status-change", "correction"]).iter().map(|r| r.attempt.as_str()).collect();
@@ -128,7 +169,7 @@ fn material(conn: &mut Conn, claimed: &[Claimed]) -> Result<Material, StoreError
     })
 }
 
-fn told(row: writebacks::Writeback) -> Option<Told> {
+fn told(row: Writeback) -> Option<Told> {
     let note = row.kind == "note";
     Some(Told { carrier: Carrier::parse(row.carrier.as_deref()?)?, id: row.remote_id?, version: row.remote_version, note })
 }
@@ -140,5 +181,5 @@ fn refused(claim: Claimed, why: String) -> Box<Ended> {
     } else {
         Settlement::Refused { why }
     };
-    Box::new(Ended { id: claim.row.id, how, carrier: None })
+    Box::new(Ended { id: claim.row.id, how, carrier: None, key_kept: None })
 }

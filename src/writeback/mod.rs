@@ -15,7 +15,7 @@ pub mod explain;
 pub mod export;
 mod find;
 pub mod key;
-mod letters;
+pub mod letters;
 mod meaning;
 pub mod probe;
 pub mod push;
@@ -24,6 +24,7 @@ pub mod samples;
 pub mod settle;
 mod status;
 pub mod task;
+pub mod trial;
 
 pub use chart::{needs, stated};
 pub use compose::{Composed, Loss, Site, Subject, Telling, Told, compose};

@@ -10,17 +10,19 @@ use chrono::TimeDelta;
 use domain::{Clock, Timestamp};
 use serde_json::Value;
 
-use super::chart::{Chart, Created, Remote, SearchFailed};
-use super::compare::differences;
-use super::contract::{Carrier, Contract, ReadBack, Terms};
+use super::chart::{Chart, Created, Matches, Remote, SearchFailed};
+use super::compare::{KEY, differences};
+use super::contract::{Carrier, Contract, Finder, ReadBack, Terms};
 use super::deed::Deed;
-use super::find::{Wanted, condition, query};
+use super::find::{EMAIL_STATUSES, Wanted, condition, email_status, query};
 use super::route::Ways;
 use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
 
 /// Conflicts in a row after which a person has to look.
 const CONFLICTS: i64 = 8;
+/// Tries after which one that a search does not find is left to a person, where this EHR was never seen to keep our key.
+const UNSEEN: i64 = 6;
 
 const THROTTLED: &str = "throttled: the EHR asks to come back later";
 
@@ -75,6 +77,8 @@ pub struct Pushed {
     pub signal: Signal,
     /// What carried it, or carried it when it was found.
     pub carrier: Carrier,
+    /// Whether the EHR was seen to keep our key.
+    pub key_kept: Option<bool>,
 }
 
 /// Brings one write-back to the EHR.
@@ -147,17 +151,32 @@ impl<'a, C: Chart> Try<'a, C> {
     async fn settled_as(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Pushed> {
         Some(match self.look(carrier, resource_type, terms).await {
             None => self.parked("no-search: this EHR has no search that could tell whether an earlier try arrived"),
-            Some(Ok(Sighting::Once(found))) => self.written(found),
+            Some(Ok(Sighting::Once(found))) => self.found(found),
             Some(Ok(Sighting::Several(n))) => self.doubled(n),
-            Some(Ok(Sighting::Absent)) => return None,
+            Some(Ok(Sighting::Absent)) => return self.not_seen(terms),
             Some(Ok(Sighting::Doubtful)) => {
-                self.parked("search-not-trusted: the EHR's search does not apply what it was asked for, so it cannot tell whether an earlier try arrived")
+                self.parked("search-not-trusted: the EHR's search did not find it and may not show everything, so it cannot tell whether an earlier try arrived")
             }
             Some(Err(SearchFailed::Refused(why))) => {
                 self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived"))
             }
             Some(Err(failed)) => self.search_failed(failed),
         })
+    }
+
+    /// A search does not find it: that proves something only where this EHR was seen to keep our key.
+    fn not_seen(&self, terms: &Terms) -> Option<Pushed> {
+        match terms.key_kept {
+            Some(true) => None,
+            Some(false) => Some(self.parked("key-not-kept: this EHR drops our key, so no search can tell whether an earlier try arrived")),
+            // Another row may show it by then.
+            None if self.letter.tries < UNSEEN => {
+                let unknown = self.unknown("key-not-seen: it was not seen yet whether this EHR keeps our key");
+                // The EHR answers; it is we who do not know enough.
+                Some(Pushed { signal: Signal::Fine, ..unknown })
+            }
+            None => Some(self.parked("key-not-seen: no write-back has shown whether this EHR keeps our key, so a search cannot tell")),
+        }
     }
 
     async fn carry(&self, bytes: &[u8]) -> Pushed {
@@ -175,7 +194,7 @@ impl<'a, C: Chart> Try<'a, C> {
         // looked for already.
         if !terms.creates_conditionally() && !self.letter.unclear {
             match self.look(self.letter.carrier, resource_type, terms).await {
-                Some(Ok(Sighting::Once(found))) => return self.written(found),
+                Some(Ok(Sighting::Once(found))) => return self.found(found),
                 Some(Ok(Sighting::Several(n))) => return self.doubled(n),
                 None | Some(Ok(Sighting::Absent | Sighting::Doubtful) | Err(SearchFailed::Refused(_))) => {}
                 Some(Err(failed)) => return self.search_failed(failed),
@@ -186,7 +205,7 @@ impl<'a, C: Chart> Try<'a, C> {
             Created::Stored(remote) if remote.id.is_some() => self.stored(resource_type, terms, remote).await,
             // Stored, and the answer does not say under which id.
             Created::Stored(remote) => match self.look_again(resource_type, terms).await {
-                Some(Sighting::Once(found)) => self.written(found),
+                Some(Sighting::Once(found)) => self.found(found),
                 Some(Sighting::Several(n)) => self.doubled(n),
                 _ => self.written(remote),
             },
@@ -195,7 +214,7 @@ impl<'a, C: Chart> Try<'a, C> {
             Created::Throttled(asked) => self.throttled(asked),
             Created::Conflict(why) => self.conflict(&why),
             Created::SeveralMatch => match self.look_again(resource_type, terms).await {
-                Some(Sighting::Once(found)) => self.written(found),
+                Some(Sighting::Once(found)) => self.found(found),
                 Some(Sighting::Several(n)) => self.doubled(n),
                 // Some answer 412 to whatever they cannot evaluate.
                 _ => self.conflict("http-412"),
@@ -207,9 +226,14 @@ impl<'a, C: Chart> Try<'a, C> {
 
     /// It is there. What was kept of it is looked at, and whatever comes of that, it is written.
     async fn stored(&self, resource_type: &str, terms: &Terms, mut remote: Remote) -> Pushed {
+        // Once an EHR: whether what was written can be found again by our key, which an answer that repeats what was sent does not show.
+        let unseen = terms.key_kept.is_none() && terms.finder().is_some();
+        if unseen && let Some(Ok(Sighting::Once(found))) = self.look(self.letter.carrier, resource_type, terms).await {
+            return self.found(found);
+        }
         let read = match terms.read_back {
             ReadBack::Never => return self.written(Remote { kept: None, ..remote }),
-            ReadBack::FromAnswer => remote.kept.is_none(),
+            ReadBack::FromAnswer => remote.kept.is_none() || unseen,
             ReadBack::Always => true,
         };
         if read && let Some(id) = remote.id.as_deref() {
@@ -223,7 +247,7 @@ impl<'a, C: Chart> Try<'a, C> {
         match self.look(self.letter.carrier, resource_type, terms).await {
             // Where it cannot be looked for, the server's word is all there is.
             None => self.written(told),
-            Some(Ok(Sighting::Once(found))) => self.written(found),
+            Some(Ok(Sighting::Once(found))) => self.found(found),
             Some(Ok(Sighting::Several(n))) => self.doubled(n),
             Some(Ok(Sighting::Absent)) => self.unknown("condition-hit: the EHR says that it is there, and its search does not find it yet"),
             Some(Ok(Sighting::Doubtful)) => {
@@ -246,12 +270,33 @@ impl<'a, C: Chart> Try<'a, C> {
             resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
         };
         let query = query(finder, &wanted)?;
-        let found = self.chart.search(resource_type, &query).await;
+        let found = match self.chart.search(resource_type, &query).await {
+            Err(SearchFailed::Refused(_)) if finder == Finder::InboxReceived && self.letter.unclear => {
+                self.by_email_status(resource_type, &query).await
+            }
+            found => found,
+        };
         Some(found.map(|found| sight(&found, finder, &self.letter.system, &self.letter.value)))
+    }
+
+    /// Some inboxes answer only who asks for an e-mail's status too. What is found so is there; that nothing is found proves nothing, since it
+    /// is not known that each message has one.
+    async fn by_email_status(&self, resource_type: &str, query: &[(&'static str, String)]) -> Result<Matches, SearchFailed> {
+        let mut all = Matches { doubtful: true, ..Matches::default() };
+        for status in EMAIL_STATUSES {
+            let narrowed = [query, &[email_status(status)]].concat();
+            all.entries.extend(self.chart.search(resource_type, &narrowed).await?.entries);
+        }
+        Ok(all)
     }
 
     async fn look_again(&self, resource_type: &str, terms: &Terms) -> Option<Sighting> {
         self.look(self.letter.carrier, resource_type, terms).await?.ok()
+    }
+
+    /// A search by our key found it.
+    fn found(&self, remote: Remote) -> Pushed {
+        Pushed { key_kept: Some(true), ..self.written(remote) }
     }
 
     pub fn written(&self, remote: Remote) -> Pushed {
@@ -259,13 +304,15 @@ impl<'a, C: Chart> Try<'a, C> {
         let compared = self.resource.as_ref().zip(kept.as_ref());
         let compared = compared.filter(|(sent, kept)| sent.get("resourceType") == kept.get("resourceType"));
         let differences = compared.map(|(sent, kept)| differences(sent, kept, &self.letter.system, &self.letter.value));
+        // That it is kept is shown by a search only.
+        let dropped = differences.as_ref().is_some_and(|all| all.iter().any(|d| d.path == KEY));
         let settlement = Settlement::Written {
             remote_id: remote.id,
             version: remote.version,
             loss: self.letter.loss.clone(),
             differences: differences.and_then(|found| serde_json::to_string(&found).ok()),
         };
-        self.ended(settlement, Signal::Fine)
+        Pushed { key_kept: dropped.then_some(false), ..self.ended(settlement, Signal::Fine) }
     }
 
     fn doubled(&self, times: usize) -> Pushed {
@@ -333,6 +380,6 @@ impl<'a, C: Chart> Try<'a, C> {
     }
 
     pub fn ended(&self, settlement: Settlement, signal: Signal) -> Pushed {
-        Pushed { settlement, signal, carrier: self.letter.carrier }
+        Pushed { settlement, signal, carrier: self.letter.carrier, key_kept: None }
     }
 }

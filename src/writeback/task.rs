@@ -24,7 +24,7 @@ use super::route::Ways;
 use super::settle::after_settling;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::writebacks::{self, Settlement};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, proofs};
 
 /// The name of the lease under which an EHR's write-backs are made.
 #[must_use]
@@ -170,6 +170,8 @@ pub(super) struct Ended {
     pub how: Settlement,
     /// What carries it, where that was decided.
     pub carrier: Option<Carrier>,
+    /// Whether the EHR was seen to keep our key.
+    pub key_kept: Option<bool>,
 }
 
 /// What a run knows between two awaits.
@@ -185,6 +187,8 @@ struct Run<'a, C> {
     unpolled: u32,
     /// Patients in a row whose rows got no clear answer.
     trouble: HashSet<String>,
+    /// What was told of our key, by carrier.
+    told: HashSet<(Carrier, bool)>,
     /// The last claim gave less than was asked for, and nothing was settled since.
     exhausted: bool,
 }
@@ -200,6 +204,7 @@ impl<'a, C: Chart> Run<'a, C> {
             started: HashMap::new(),
             unpolled: 0,
             trouble: HashSet::new(),
+            told: HashSet::new(),
             exhausted: false,
         }
     }
@@ -237,7 +242,7 @@ impl<'a, C: Chart> Run<'a, C> {
                 return Some(ready);
             }
             let how = Settlement::PutBack { at: now, unclear: ready.letter.unclear };
-            self.ended.push(Ended { id: ready.letter.id, how, carrier: None });
+            self.ended.push(Ended { id: ready.letter.id, how, carrier: None, key_kept: None });
         }
         None
     }
@@ -278,9 +283,17 @@ impl<'a, C: Chart> Run<'a, C> {
         }
     }
 
+    /// What a try shows of our key, where the contract does not know it and this run has not told it yet.
+    fn news(&mut self, pushed: &Pushed) -> Option<bool> {
+        let kept = pushed.key_kept?;
+        let known = self.stage.contract.terms(pushed.carrier)?.key_kept;
+        (known != Some(kept) && self.told.insert((pushed.carrier, kept))).then_some(kept)
+    }
+
     fn take(&mut self, Tried { id, patient, pushed }: Tried) {
         self.started.remove(&id);
-        self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier) });
+        let key_kept = self.news(&pushed);
+        self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier), key_kept });
         match pushed.signal {
             Signal::Fine => self.trouble.clear(),
             Signal::Trouble => {
@@ -341,7 +354,7 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
         Err(_) => {
             let at = after_settling(stage.clock.now(), &letter.id, stage.contract.settle_delay());
             let why = "no-answer: the EHR took longer than a write-back may take".to_owned();
-            Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble, carrier: letter.carrier }
+            Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble, carrier: letter.carrier, key_kept: None }
         }
     };
     Tried { id: letter.id, patient: letter.patient, pushed }
@@ -353,13 +366,19 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
     let start_by = now.plus(stage.options.hold);
     let taken_over = start_by.plus(stage.options.hold).plus(stage.contract.settle_delay());
     let limit = i64::try_from(wanted).unwrap_or(i64::MAX);
+    let contract = Arc::clone(stage.contract);
     let claimed = stage
         .store
         .write("write-backs", move |conn| {
             leases::extend(conn, &fence, now, term)?;
-            for Ended { id, how, carrier } in &ended {
+            for Ended { id, how, carrier, key_kept } in &ended {
                 if !writebacks::settle(conn, id, &fence, how, carrier.map(Carrier::as_str), now)? {
                     tracing::warn!(write_back = %id, "another worker has this write-back by now; what it settles counts");
+                }
+                if let (Some(kept), Some(carrier)) = (key_kept, carrier)
+                    && let Some(subject) = proof_of_key(&contract, *carrier)
+                {
+                    proofs::keep(conn, &ehr, &subject, *kept, now)?;
                 }
             }
             if limit == 0 { Ok(Vec::new()) } else { writebacks::claim(conn, &ehr, &fence, now, taken_over, limit) }
@@ -377,3 +396,12 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         })
         .await
 }
+
+/// The subject under which it is kept whether an EHR keeps our key in a type, at the place where the contract puts it.
+fn proof_of_key(contract: &Contract, carrier: Carrier) -> Option<String> {
+    let (resource_type, terms) = (carrier.resource_type()?, contract.terms(carrier)?);
+    Some(format!("{KEY_KEPT}{} {resource_type}", terms.key.as_str()))
+}
+
+/// What stands before the key's place and the resource type in a proof's subject.
+pub const KEY_KEPT: &str = "key-kept ";

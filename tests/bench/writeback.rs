@@ -4,10 +4,10 @@
 //! bring them to a sandbox EHR in the same process (so the peak of memory holds the sandbox and all that it keeps). On SQLite, or on an
 //! empty PostgreSQL database with `--database URL`.
 //!
-//! `--outage` is what a long outage leaves: 100,000 rows. `--latency-ms 100` makes the EHR slow. `--rate N` tells in how many seconds it
-//! was asked more than N times, by its own log (which keeps the last 50,000 requests).
+//! `--outage` is what a long outage leaves: 100,000 rows. `--latency-ms 100` makes the EHR slow. `--rate N` is what the EHR allows a
+//! second, and tells in how many seconds it was asked more than that, by its own log (which keeps the last 50,000 requests).
 
-#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may fail loudly")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,13 +20,13 @@ use domain::Clock;
 use domain::model::{EhrId, ResourceType};
 use fhir_engage::app::{Random, SystemClock};
 use fhir_engage::ehr::retry::Policy;
-use fhir_engage::ehr::{Connection, Credential, Parts, Profile};
-use fhir_engage::store::attempts::{self, Departure, Outcome, Plan, Verdict};
+use fhir_engage::ehr::{Connection, Credential, Paces, Parts, Profile, Rate};
+use fhir_engage::store::attempts::{self, Departure, End, Outcome, Plan, Verdict};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Term};
 use fhir_engage::store::resources::{self, Incoming, Precedence};
 use fhir_engage::store::{Conn, Lane, Location, Store, StoreError, ehrs, enrolments, people, writebacks};
-use fhir_engage::writeback::{Contract, Options, Report, Site, Stage, run, stated, task};
+use fhir_engage::writeback::{Contract, Options, Report, Site, Stage, Ways, needs, run, stated, task};
 use sandbox::{Fault, FaultKind, RequestRecord, Sandbox};
 
 const TERM: Term = Term(TimeDelta::seconds(60));
@@ -63,7 +63,7 @@ fn main() {
         sandbox.plant(Fault::new(FaultKind::PageTimeout { millis }).on("POST", "/fhir/Communication").times(u32::MAX));
     }
     let began = Instant::now();
-    let report = runtime.block_on(write_back(&store, &sandbox, &ehr, &clock, args.options));
+    let report = runtime.block_on(write_back(&store, &sandbox, &ehr, &clock, &args));
     let seconds = began.elapsed().as_secs_f64();
 
     let rows = u64::try_from(args.rows).unwrap();
@@ -81,13 +81,15 @@ fn main() {
 }
 
 /// The one place that knows how the stage is called.
-async fn write_back(store: &Store, sandbox: &Sandbox, ehr: &EhrId, clock: &Arc<SystemClock>, options: Options) -> Report {
+async fn write_back(store: &Store, sandbox: &Sandbox, ehr: &EhrId, clock: &Arc<SystemClock>, args: &Args) -> Report {
     let profile = Profile { base_url: Some(sandbox.base_url().parse().unwrap()), timeout_secs: Some(30), ..Profile::default() };
+    let profile = Profile { requests_per_second: args.rate.map(|n| Rate::try_from(n as f64).unwrap()), ..profile };
     let parts = Parts {
         credential: Credential::None,
         clock: Arc::<SystemClock>::clone(clock),
         entropy: Arc::new(Random::default()),
         retry: Policy { tries: 1, base: Duration::ZERO, cap: Duration::ZERO, patience: Duration::ZERO },
+        paces: Paces::default(),
     };
     let connection = Connection::open(&profile, &parts).await.unwrap();
     let contract = Arc::new(Contract::full_r4().within(&stated(&connection.capability)));
@@ -98,12 +100,13 @@ async fn write_back(store: &Store, sandbox: &Sandbox, ehr: &EhrId, clock: &Arc<S
         store,
         clock: clock.as_ref(),
         ehr: ehr.as_str(),
-        chart: &connection.client,
+        chart: &connection.client.clone().writing(needs(&contract)),
         contract: &contract,
+        ways: &Ways::default(),
         site: &site,
         fence: &fence,
         term: TERM,
-        options,
+        options: args.options,
     };
     run(&stage, &AtomicBool::new(false)).await.unwrap()
 }
@@ -173,7 +176,7 @@ fn finish(conn: &mut Conn, ehr: &EhrId, patient: &str, message: &[u8], now: doma
     let departure = Departure { channel: "email", contact_hash: None, language: "en", message, token: 1, contact_revision };
     let verdict = Verdict { outcome: "allow", hold_until: None, facts_as_of: None, reasons: b"[]" };
     assert!(attempts::depart(conn, &attempt, &departure, &verdict, now)?);
-    assert!(attempts::finish(conn, &attempt, Outcome::Delivered, None, None, now)?);
+    assert!(attempts::finish(conn, &attempt, &End::owing(Outcome::Delivered), now)?);
     Ok(())
 }
 

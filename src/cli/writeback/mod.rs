@@ -3,9 +3,12 @@
 
 mod list;
 mod person;
+pub(super) mod preview;
 mod show;
 
 use clap::Subcommand;
+
+pub(super) use preview::tell as tell_outlook;
 
 use super::Common;
 use super::exit::{Ended, Failure};
@@ -31,6 +34,19 @@ person), refused, exported (in a file), kept (stays in the ledger, as this EHR's
         #[arg(value_name = "ID")]
         id: String,
     },
+    #[command(after_help = "Examples:
+  fhir-engage writeback preview 014cc6014bfea35885865dd5413db20b
+  fhir-engage writeback preview 014cc6014bfea35885865dd5413db20b --vendor full-r4 --json
+
+What is printed is a patient's data.")]
+    Preview(preview::Preview),
+    #[command(after_help = "Examples:
+  fhir-engage writeback contract main
+  fhir-engage writeback contract main --offline
+  fhir-engage writeback contract --vendor full-r4 --json
+
+Exit code 1 where nothing can be written yet; what is missing stands below the table.")]
+    Contract(preview::Takes),
     /// Write what is owed and due
     #[command(after_help = "Examples:
   fhir-engage writeback run
@@ -74,6 +90,8 @@ impl Writeback {
         match self {
             Self::List(list) => list.run(&app, common).await,
             Self::Show { id } => show::run(&app, common, &id).await,
+            Self::Preview(preview) => preview.run(&app, common).await,
+            Self::Contract(takes) => takes.run(&app, common).await,
             Self::Run { ehr } => list::write(&app, common, ehr.as_deref()).await,
             Self::Causes { ehr } => person::causes(&app, common, ehr).await,
             Self::Replay(replay) => replay.run(&app, common).await,

@@ -144,6 +144,7 @@ impl Contract {
                 update: true,
                 finders: vec![Finder::Identifier, Finder::PatientSent],
                 read_back: ReadBack::FromAnswer,
+                key_kept: None,
             },
             shape: CommunicationShape::full(),
             document_reference: Terms {
@@ -152,6 +153,7 @@ impl Contract {
                 update: true,
                 finders: vec![Finder::Identifier, Finder::PatientDate],
                 read_back: ReadBack::FromAnswer,
+                key_kept: None,
             },
             note: NoteShape::default(),
             route: None,

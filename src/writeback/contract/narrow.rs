@@ -30,11 +30,12 @@ pub struct StatedType {
 pub struct Stated(pub BTreeMap<&'static str, StatedType>);
 
 /// What a probe on a named test patient proved, by resource type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proven {
     /// `If-None-Exist` created nothing where one was.
     pub conditional_create: BTreeSet<String>,
+    /// Whether our key was kept, by resource type and the place where it is put.
+    pub key_kept: BTreeMap<(String, KeyPlace), bool>,
 }
 
 /// The operator's word on top of preset and statement.
@@ -96,6 +97,17 @@ impl Contract {
     pub fn proven(mut self, proven: &Proven) -> Self {
         self.communication.conditional_create &= proven.conditional_create.contains("Communication");
         self.document_reference.conditional_create &= proven.conditional_create.contains("DocumentReference");
+        self
+    }
+
+    /// With what was seen of our key, where it is put by now.
+    #[must_use]
+    pub fn seen(mut self, proven: &Proven) -> Self {
+        for (name, terms) in [("Communication", &mut self.communication), ("DocumentReference", &mut self.document_reference)] {
+            // A probe of conditional create counts by our identifier.
+            let counted = terms.key == KeyPlace::Identifier && proven.conditional_create.contains(name);
+            terms.key_kept = proven.key_kept.get(&(name.to_owned(), terms.key)).copied().or(counted.then_some(true));
+        }
         self
     }
 
@@ -175,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_statement_is_no_proof() {
-        let proven = Proven { conditional_create: ["Communication".to_owned()].into() };
+        let proven = Proven { conditional_create: ["Communication".to_owned()].into(), ..Proven::default() };
         assert!(Contract::full_r4().proven(&proven).communication.creates_conditionally());
         assert!(!Contract::full_r4().proven(&Proven::default()).communication.creates_conditionally());
     }

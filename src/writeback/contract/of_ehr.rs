@@ -46,7 +46,7 @@ impl Contract {
     /// # Errors
     /// [`ContractError`], the first rule that is broken.
     pub fn for_ehr(preset: &Preset, stated: &Stated, proven: &Proven, word: &Override) -> Result<Self, ContractError> {
-        let contract = Self::of_preset(preset)?.within(stated).proven(proven).with(word);
+        let contract = Self::of_preset(preset)?.within(stated).proven(proven).with(word).seen(proven);
         contract.check()?;
         Ok(contract)
     }

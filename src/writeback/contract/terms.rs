@@ -3,13 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 /// Where our key can live in a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyPlace {
     /// `identifier`.
     Identifier,
     /// In a text that staff can read, as `[fhir-engage KEY]`: where identifiers are not kept.
     Text,
+}
+
+impl KeyPlace {
+    /// As written in contracts and in proofs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identifier => "identifier",
+            Self::Text => "text",
+        }
+    }
 }
 
 /// A search that finds what was written by us: what is asked, and our key looked for in what comes back.
@@ -77,13 +88,24 @@ pub struct Terms {
     pub finders: Vec<Finder>,
     /// Where what was kept is compared with what was sent.
     pub read_back: ReadBack,
+    /// Whether this EHR was seen to keep our key where it is put. Not seen yet: that a search does not find it proves nothing, since the key
+    /// may have been dropped in silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_kept: Option<bool>,
 }
 
 impl Terms {
     /// Of a type that is not written.
     #[must_use]
     pub const fn none() -> Self {
-        Self { key: KeyPlace::Text, conditional_create: false, update: false, finders: Vec::new(), read_back: ReadBack::Never }
+        Self {
+            key: KeyPlace::Text,
+            conditional_create: false,
+            update: false,
+            finders: Vec::new(),
+            read_back: ReadBack::Never,
+            key_kept: None,
+        }
     }
 
     /// The search to settle an unclear outcome by. One that asks for our identifier is of no use where it is not kept.

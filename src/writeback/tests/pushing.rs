@@ -14,11 +14,14 @@ use crate::writeback::push::{Letter, Signal};
 use crate::writeback::{Deed, Folder, Ways};
 
 fn conditional() -> Contract {
-    Contract::full_r4()
+    let mut contract = Contract::full_r4();
+    contract.communication.key_kept = Some(true);
+    contract.document_reference.key_kept = Some(true);
+    contract
 }
 
 fn plain() -> Contract {
-    let mut contract = Contract::full_r4();
+    let mut contract = conditional();
     contract.communication.conditional_create = false;
     contract
 }
@@ -107,6 +110,30 @@ fn without_condition_it_is_searched_for_first() {
     }
     let blind = finding(vec![], plain());
     assert_eq!(went(&blind, &letter(false, 1), stored(), vec![]).kinds(), ["create"]);
+}
+
+/// A server may drop our key in silence: before it was seen to keep it, that a search finds nothing proves nothing.
+#[test]
+fn a_search_that_finds_nothing_counts_only_where_the_key_was_seen() {
+    let knowing = |key_kept, mut contract: Contract| {
+        contract.communication.key_kept = key_kept;
+        contract
+    };
+    for contract in [conditional(), plain()] {
+        for (key_kept, tries, wanted) in
+            [(Some(true), 2, "written"), (None, 2, "unknown"), (None, 5, "unknown"), (None, 6, "parked"), (Some(false), 2, "parked")]
+        {
+            let creates = if wanted == "written" { vec![Created::Stored(remote("c1"))] } else { vec![] };
+            let tried = went(&knowing(key_kept, contract.clone()), &letter(true, tries), creates, vec![found(&[])]);
+            assert_eq!(state(&tried.pushed), wanted, "{key_kept:?} {tries}");
+        }
+        // One that is found shows that the key is kept.
+        let tried = went(&knowing(None, contract.clone()), &letter(true, 2), vec![], vec![found(&["c1"])]);
+        assert_eq!((state(&tried.pushed), tried.pushed.key_kept), ("written", Some(true)));
+    }
+    // After the first create it is looked for, whatever the answer shows.
+    let tried = went(&knowing(None, conditional()), &letter(false, 1), vec![Created::Stored(remote("c1"))], vec![found(&["c1"])]);
+    assert_eq!((tried.kinds(), tried.pushed.key_kept), (vec!["create", "search"], Some(true)));
 }
 
 /// An unclear one is never created before a search that can be trusted said that it is not there.
@@ -285,4 +312,25 @@ fn what_has_no_way_of_its_own_is_exported_kept_or_refused() {
     }
     assert!(folder.join("north/2026-11-23/a1.json").exists());
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn an_inbox_that_wants_an_email_status_is_asked_by_each_and_proves_no_absence() {
+    let inbox = r#"{"category":[{"coding":[{"system":"c","code":"n"}]}],"recipient":[{"reference":"Group/1"}]}"#;
+    let letter = Letter { deed: Deed::Create { bytes: inbox.as_bytes().to_vec() }, ..letter(true, 2) };
+    let mut contract = finding(vec![Finder::InboxReceived], plain());
+    contract.communication.key = KeyPlace::Text;
+    let refused = || Err(SearchFailed::Refused(text("http-400")));
+    for (searches, wanted) in [
+        (vec![refused(), found(&[]), found(&["c1"]), found(&[])], "written"),
+        (vec![refused(), found(&["c1"]), found(&["c1"]), found(&[])], "written"),
+        (vec![refused(), found(&["c1"]), found(&["c2"]), found(&[])], "refused"),
+        (vec![refused(), found(&[]), found(&[]), found(&[])], "parked"),
+        (vec![refused(), refused()], "parked"),
+        (vec![refused(), found(&[]), Err(SearchFailed::Later(text("http-500")))], "unknown"),
+    ] {
+        let one = went(&contract, &letter, vec![], searches);
+        assert_eq!(state(&one.pushed), wanted, "{:?}", one.pushed);
+        assert!(one.asked[1].ends_with("-email-status=http://hl7.org/fhir/task-status|received"), "{:?}", one.asked);
+    }
 }

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use domain::Clock as _;
-use fhir_engage::store::writebacks;
+use fhir_engage::store::{proofs, writebacks};
 use fhir_engage::writeback::contract::{Contract, Finder};
 use sandbox::{Fault, FaultKind};
 
@@ -126,6 +126,31 @@ on_both! {
         world.sandbox.plant(Fault::new(FaultKind::CreateAppliedAnswerLost).on("POST", PATH));
         world.sandbox.plant(Fault::new(FaultKind::CreateLost).on("POST", PATH));
         world.settle().await;
+        world.all_written_once();
+    }
+
+    async fn an_ehr_that_drops_our_key_doubles_nothing_and_says_so(db) {
+        let mut world = world(db, false).await;
+        (world.contract.communication.key_kept, world.contract.document_reference.key_kept) = (None, None);
+        world.sandbox.plant(Fault::new(FaultKind::DropsElement { name: "identifier".to_owned() }).times(u32::MAX));
+        world.sandbox.plant(Fault::new(FaultKind::CreateAppliedAnswerLost).on("POST", PATH));
+        let report = world.run().await;
+        assert_eq!((report.written, report.unknown), (2, 1), "{report:?}");
+        let proofs = world.store.read_blocking(|conn| proofs::of(conn, "north")).unwrap();
+        assert_eq!(proofs.iter().map(|p| (p.subject.as_str(), p.holds)).collect::<Vec<_>>(), [("key-kept identifier Communication", false)]);
+        world.contract.communication.key_kept = Some(false);
+        world.settle().await;
+        let parked: Vec<_> = world.rows().into_iter().filter(|r| r.is_parked()).collect();
+        assert_eq!((parked.len(), world.sandbox.count("Communication")), (1, 3), "it did arrive, and is not sent again");
+        assert!(parked[0].failure.as_deref().unwrap().starts_with("key-not-kept"), "{parked:?}");
+    }
+
+    async fn the_first_write_back_shows_that_the_key_is_kept(db) {
+        let mut world = world(db, false).await;
+        world.contract.communication.key_kept = None;
+        world.run().await;
+        let proofs = world.store.read_blocking(|conn| proofs::of(conn, "north")).unwrap();
+        assert_eq!(proofs.iter().map(|p| (p.subject.as_str(), p.holds)).collect::<Vec<_>>(), [("key-kept identifier Communication", true)]);
         world.all_written_once();
     }
 

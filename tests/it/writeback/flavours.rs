@@ -90,7 +90,7 @@ fn a_contract_is_preset_then_statement_then_proof_then_the_operators_word() {
     let contract = Contract::for_ehr(preset("hapi"), &stated, &Proven::default(), &Override::default()).unwrap();
     assert!(!contract.communication.creates_conditionally(), "a statement is no proof");
     assert_eq!((contract.preset.as_str(), contract.status_change), ("full-r4", None));
-    let proven = Proven { conditional_create: ["Communication".to_owned()].into() };
+    let proven = Proven { conditional_create: ["Communication".to_owned()].into(), ..Proven::default() };
     assert!(Contract::for_ehr(preset("hapi"), &stated, &proven, &Override::default()).unwrap().communication.creates_conditionally());
     let word = Override::read(&serde_json::json!({"conditional_create": true, "sender": "123"})).unwrap();
     let error = Contract::for_ehr(preset("hapi"), &stated, &Proven::default(), &word).unwrap_err().to_string();

@@ -1,12 +1,13 @@
 //! The fault matrix: what can go wrong with a write, at each vendor's EHR by that vendor's contract, counted in the EHR by our key wherever it
 //! lives.
 //!
-//! What must hold in every cell: each attempt is there exactly once, and its row says so. Two kinds of cells end with a person, since no
-//! machine can tell there:
+//! What must hold in every cell: each attempt is there exactly once, and its row says so. Some cells end with a person, since no machine
+//! can tell there:
 //!
 //! | column | faults | where it ends |
 //! |---|---|---|
 //! | a route without `find` | connection reset, request lost, answer lost, 500 applied, 500 not applied, applied late | one parked row; there once or not at all |
+//! | an inbox that wants an e-mail status | request lost, and whatever else did not arrive | one parked row; not there |
 //! | either route | token expired | one refused row: a static secret cannot be renewed, and the site puts it right |
 
 use std::sync::Arc;
@@ -110,6 +111,7 @@ impl Cell {
         let folder = TempDir::new();
         world.ways = Ways { route: None, export: Some(Folder::new(&folder.join("export"), "north")) };
         world.contract = world.contract.clone().with(&word(column, &site));
+        world.has_seen_the_key();
         assert_eq!((world.contract.missing().len(), world.contract.check()), (0, Ok(())), "{column:?}");
         if let Some(route) = &world.contract.route {
             world.ways.route = Some(RouteWay::open(route, None, Duration::from_secs(5)).unwrap());
@@ -304,6 +306,25 @@ async fn what_each_ehr_keeps_is_compared_with_what_was_sent() {
     for row in cell.world.rows() {
         assert_eq!(row.state, "written");
         assert_eq!(row.differences.as_deref(), Some(r#"[{"path":"identifier","kept":"absent"},{"path":"key","kept":"absent"}]"#));
+    }
+}
+
+/// The vendor's pages say that its inbox is searched with an e-mail status only; whether each message has one they do not say. So what is found
+/// is settled, and what is not found is a person's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inbox_that_wants_an_email_status_settles_what_arrived() {
+    for (fault, arrived) in [(FaultKind::CreateAppliedAnswerLost, true), (FaultKind::CreateLost, false)] {
+        let column = Column { flavour: Flavour::Oracle, by: By::Communication };
+        let cell = Cell::new(Database::fresh(Backend::Sqlite).unwrap(), column).await;
+        let strict = FaultKind::RequiresParameter { name: "-email-status".to_owned() };
+        cell.world.sandbox.plant(Fault::new(strict).on("GET", "/fhir/Communication").times(u32::MAX));
+        cell.plant(fault);
+        cell.world.settle().await;
+        let rows = cell.world.rows();
+        let parked: Vec<_> = rows.iter().filter(|r| r.is_parked()).collect();
+        assert_eq!(parked.len(), usize::from(!arrived), "{rows:#?}");
+        assert!(parked.iter().all(|r| r.failure.as_deref().unwrap().starts_with("search-not-trusted") && cell.times(&r.attempt) == 0));
+        assert!(rows.iter().filter(|r| !r.is_parked()).all(|r| r.state == "written" && cell.times(&r.attempt) == 1), "{rows:#?}");
     }
 }
 

@@ -56,12 +56,19 @@ impl World {
     pub async fn new(db: Database) -> Self {
         let mut world = Self::at(db, Flavour::FullR4).await;
         world.contract = Contract::full_r4().within(&stated(&world.connection.capability));
+        world.has_seen_the_key();
         assert!(
             world.contract.communication.creates_conditionally() && world.contract.communication.finder().is_some(),
             "the sandbox is a full R4 server: {:?}",
             world.contract
         );
         world
+    }
+
+    /// As after the first write-backs to this EHR: it was seen to keep our key, or to drop it.
+    pub fn has_seen_the_key(&mut self) {
+        self.contract.communication.key_kept = Some(true);
+        self.contract.document_reference.key_kept = Some(true);
     }
 
     /// A vendor's EHR, with the vendor's contract as far as the EHR states what it claims.
