@@ -117,6 +117,7 @@ fn every_command_of_the_readme_works() {
         }
         let base = reader.ehr.as_ref().map_or("", |(_, base)| base.as_str());
         let words = words.replace("https://ehr.example.org/fhir", base).replace("main/123", "main/pat-000001");
+        let words = words.replace("TEST-PATIENT", "pat-000001");
         match words.as_str() {
             "demo" => reader.run_on("demo --patients 20"),
             "serve" => reader.run_on("serve"),
