@@ -1,4 +1,4 @@
-//! Three EHRs of three vendors that are in trouble all the time, and what is in their charts, counted without asking the gateway.
+//! Four EHRs of three vendors that are in trouble all the time, and what is in their charts, counted without asking the gateway.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,14 @@ use rand::rngs::StdRng;
 use sandbox::{Client, Config, Fault, FaultKind, Flavour, Sandbox};
 use serde_json::{Value, json};
 
+/// How many there are.
+pub const CHARTS: usize = 4;
 /// How many faults are planted and not met at any time, at each EHR.
 const PLANTED: usize = 6;
 /// The next fault strikes one of so many of the next requests that it fits.
 const SPREAD: u32 = 24;
+/// How long an answer takes.
+const SLOW_MILLIS: u64 = 100;
 /// By when the settle delay of [`super::nodes`] has certainly passed.
 const LATE_MILLIS: u64 = 700;
 
@@ -34,14 +38,22 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// One that creates Communications conditionally, one that does not, and one that takes notes without an identifier.
-    pub async fn all(clock: SystemClock) -> [Self; 3] {
+    /// One that creates no Communication conditionally; two that do, of which one once did and now never looks at a condition, so that it is
+    /// not the EHR that keeps anything from being doubled; and one that takes notes without an identifier.
+    pub async fn all(clock: SystemClock) -> [Self; CHARTS] {
         let notes = json!({ "chain": ["document-reference", "export"] });
-        [
+        let all = [
             Self::open("east", Flavour::Epic, ("Communication", false), json!({}), clock).await,
             Self::open("north", Flavour::FullR4, ("Communication", true), json!({}), clock).await,
+            Self::open("south", Flavour::FullR4, ("Communication", true), json!({}), clock).await,
             Self::open("west", Flavour::Veradigm, ("DocumentReference", false), notes, clock).await,
-        ]
+        ];
+        // Slow answers, so that a kill finds requests on their way.
+        for chart in &all {
+            chart.ehr.plant(Fault::new(FaultKind::PageTimeout { millis: SLOW_MILLIS }).on("POST", &chart.path()).times(u32::MAX));
+        }
+        all[1].ehr.plant(Fault::new(FaultKind::ConditionalIgnored).on("POST", &all[1].path()).times(u32::MAX));
+        all
     }
 
     async fn open(
@@ -102,7 +114,7 @@ impl Chart {
     /// How many planted faults were met, by kind.
     pub fn met(&self) -> BTreeMap<String, usize> {
         let mut met = self.planted.clone();
-        for fault in self.ehr.unused_faults() {
+        for fault in self.ehr.unused_faults().iter().filter(|f| f.times < u32::MAX) {
             let named = format!("{:?}", fault.kind);
             *met.get_mut(named.split([' ', '{']).next().unwrap()).unwrap() -= 1;
         }

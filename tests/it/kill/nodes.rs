@@ -14,7 +14,7 @@ use rand::RngExt as _;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
-use super::charts::Chart;
+use super::charts::{CHARTS, Chart};
 use super::world::{Installation, clock, random, rounds};
 use crate::support::{Database, Running, on_both, owing};
 
@@ -42,7 +42,7 @@ http_timeout = "2s"
 struct World {
     gateway: Installation,
     store: Store,
-    charts: [Chart; 3],
+    charts: [Chart; CHARTS],
     clock: SystemClock,
     nodes: Vec<Running>,
     /// Attempts by their EHR, in the order in which they were owed.
@@ -75,12 +75,12 @@ impl World {
 
     /// So many more attempts that ended, at random patients.
     fn owe(&mut self, many: usize, random: &mut StdRng) {
-        let mut new = [(); 3].map(|()| Vec::new());
+        let mut new = [(); CHARTS].map(|()| Vec::new());
         for _ in 0..many {
             let n = self.owed.len();
             let attempt = format!("att-{n:04}");
-            new[n % 3].push((format!("p{}", random.random_range(0..PATIENTS)), attempt.clone()));
-            self.owed.push((n % 3, attempt));
+            new[n % CHARTS].push((format!("p{}", random.random_range(0..PATIENTS)), attempt.clone()));
+            self.owed.push((n % CHARTS, attempt));
         }
         for (chart, new) in self.charts.iter().zip(&new) {
             owing::owe(&self.store, chart.name, new, self.clock.now());
@@ -98,7 +98,7 @@ impl World {
         while Instant::now() < until && self.creates() < wanted {
             std::thread::sleep(Duration::from_millis(3));
         }
-        std::thread::sleep(Duration::from_millis(random.random_range(0..40)));
+        std::thread::sleep(Duration::from_millis(random.random_range(0..80)));
         let place = random.random_range(0..NODES);
         assert!(!self.nodes[place].has_ended(), "a node ended by itself");
         self.nodes[place].kill();
@@ -231,7 +231,7 @@ on_both! {
             waiting.len(),
         );
         assert!(busy >= kills / 5 && cut > 0, "too few kills found a node writing back: {busy}");
-        assert!(met.values().sum::<usize>() >= ATTEMPTS / 10 && !waiting.is_empty(), "a test of nothing: {met:?}");
+        assert!(met.values().sum::<usize>() >= ATTEMPTS / 10, "a test of nothing: {met:?}");
         assert_eq!(queue.values().sum::<u64>(), waiting.len() as u64, "{waiting:#?}");
         assert!(waiting.iter().all(|r| r.is_parked() || r.state == "refused"), "{waiting:#?}");
 
