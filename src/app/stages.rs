@@ -5,21 +5,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use domain::Timestamp;
+use chrono::TimeDelta;
 use domain::model::{EhrId, ResourceType};
+use domain::{Clock as _, Timestamp};
 use serde::Serialize;
 
 use super::charts;
-use super::{App, ConnectionError};
+use super::{App, ConnectionError, SystemClock};
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
-use crate::store::{StoreError, reading, writebacks};
+use crate::store::{StoreError, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::sync::{Holder, reading_lease};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::{self};
+
+/// How far a node's clock may be from the database server's: two nodes are then apart by twice that at most, which is well below the time
+/// for which a row in somebody's hand is left alone.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(10);
 
 /// Why a stage could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,11 @@ pub enum StageError {
     /// The write-back settings of an EHR.
     #[error("{0}: {1}")]
     WriteBack(String, String),
+    /// The machine's clock and the database server's disagree.
+    #[error(
+        "this machine's clock is {0} seconds {1} the database server's; nothing is written back until they agree: switch on time synchronisation at both"
+    )]
+    Clock(i64, &'static str),
     /// Another process is at it.
     #[error("{0} is being worked on by another process; it goes on there")]
     Busy(String),
@@ -204,6 +214,23 @@ impl App {
         self.write_back_to(ehr, &client, contract, stop).await
     }
 
+    /// How long a row in another node's hand is left alone, and how long an EHR may still be working on a lost request, nodes tell by their
+    /// clocks: so these must agree, by way of the database server's.
+    async fn clock_agrees(&self) -> Result<(), StageError> {
+        let machine = SystemClock::with_offset(TimeDelta::zero());
+        let look = move |conn: &mut _| Ok((machine.now(), server_clock::now(conn)?, machine.now()));
+        let (before, Some(server), after) = self.store.read(look).await? else { return Ok(()) };
+        // The server's clock was read at some instant between the two.
+        let (behind, ahead) = (server.since(after), before.since(server));
+        if behind > CLOCKS_APART {
+            return Err(StageError::Clock(behind.num_seconds(), "behind"));
+        }
+        if ahead > CLOCKS_APART {
+            return Err(StageError::Clock(ahead.num_seconds(), "ahead of"));
+        }
+        Ok(())
+    }
+
     async fn write_back_to<C: writeback::chart::Chart>(
         &self,
         ehr: &EhrId,
@@ -211,6 +238,7 @@ impl App {
         contract: writeback::Contract,
         stop: &AtomicBool,
     ) -> Result<writeback::Report, StageError> {
+        self.clock_agrees().await?;
         let ways = self.ways(ehr, &contract)?;
         let contract = Arc::new(contract);
         let lease = self.lease(&writeback::task::lease(ehr.as_str())).await?;

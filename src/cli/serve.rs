@@ -226,12 +226,13 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
 
 async fn write_all(app: &App, stop: &Stop) -> TaskReport {
     let flag = flag(stop);
-    let connected = match app.connected().await {
+    // Those without a connection, too: theirs go into files.
+    let ehrs = match app.ehrs().await {
         Ok(ehrs) => ehrs,
         Err(error) => return TaskReport::failed(error.to_string()),
     };
     let (mut written, mut failures) = (0, Vec::new());
-    for ehr in connected {
+    for (ehr, _) in ehrs {
         let name = ehr.as_str().to_owned();
         // An EHR to which nothing is due is not even asked for a token.
         match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name)).await {
@@ -244,7 +245,7 @@ async fn write_all(app: &App, stop: &Stop) -> TaskReport {
         }
         match app.write_back(&ehr, &flag).await {
             Ok(r) => {
-                written += r.written;
+                written += r.written + r.exported + r.kept;
                 failures.extend(r.stopped.map(|why| format!("{ehr}: {why}")));
             }
             Err(StageError::Busy(_)) => {}

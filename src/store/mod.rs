@@ -31,6 +31,7 @@ pub mod quarantine;
 pub mod reading;
 pub mod resources;
 mod schema;
+pub mod server_clock;
 pub mod sync_state;
 mod text;
 pub mod view;

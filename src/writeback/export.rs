@@ -70,9 +70,12 @@ impl<C: Chart> Try<'_, C> {
         // The day on which it was owed, and not today: a repeat must have the same name.
         let day = self.letter.since.to_utc().date_naive();
         let (key, bytes) = (self.letter.value.clone(), bytes.to_vec());
+        let place = folder.root.join(&folder.ehr);
         match tokio::task::spawn_blocking(move || folder.put(day, &key, &bytes)).await {
             Ok(Ok(file)) => self.ended(Settlement::Exported { file, loss: self.letter.loss.clone() }, Signal::Fine),
-            Ok(Err(error)) => self.again(format!("export-failed: {}", error.kind()), Signal::Trouble),
+            Ok(Err(error)) => {
+                self.again(format!("export-failed: {} cannot be written to: {}", place.display(), error.kind()), Signal::Trouble)
+            }
             Err(_) => self.again("export-failed: interrupted".to_owned(), Signal::Trouble),
         }
     }

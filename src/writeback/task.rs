@@ -293,6 +293,10 @@ impl<'a, C: Chart> Run<'a, C> {
     fn take(&mut self, Tried { id, patient, pushed }: Tried) {
         self.started.remove(&id);
         let key_kept = self.news(&pushed);
+        let why = match &pushed.settlement {
+            Settlement::Again { why, .. } | Settlement::Unknown { why, .. } => why.clone(),
+            _ => String::new(),
+        };
         self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier), key_kept });
         match pushed.signal {
             Signal::Fine => self.trouble.clear(),
@@ -300,7 +304,11 @@ impl<'a, C: Chart> Run<'a, C> {
                 self.trouble.insert(patient);
                 if self.trouble.len() >= self.stage.options.breaker {
                     let resume_at = self.stage.clock.now().plus(self.stage.contract.settle_delay());
-                    self.stop_for(format!("the EHR left {} patients in a row without a clear answer", self.trouble.len()), Some(resume_at));
+                    let many = self.trouble.len();
+                    self.stop_for(
+                        format!("write-backs of {many} patients in a row came to no clear end, the last one by {why}"),
+                        Some(resume_at),
+                    );
                 }
             }
             Signal::Pause(at) => self.stop_for("the EHR asks to come back later".to_owned(), Some(at)),

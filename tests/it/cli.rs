@@ -6,6 +6,7 @@ mod help;
 mod importing;
 mod listing;
 mod sentences;
+mod writing_back;
 
 use std::io::{BufRead as _, Read as _};
 use std::path::Path;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
 mod architecture;
+mod bad_line;
 mod cli;
 mod command;
 mod config;

@@ -102,7 +102,7 @@ pub(super) async fn write(app: &App, common: &Common, only: Option<&str>) -> Res
             app.profile(&id).await?;
             vec![id]
         }
-        None => app.connected().await?,
+        None => app.ehrs().await?.into_iter().map(|(id, _)| id).collect(),
     };
     let stop = Arc::default();
     signals::stop_at(&stop);

@@ -1,10 +1,12 @@
-//! What the tests stand on: databases, temporary folders, the gateway as a process, and a real EHR. No test is in here.
+//! What the tests stand on: databases, temporary folders, the gateway as a process, a real EHR, and a bad line to it. No test is in here.
 
 mod database;
 mod installation;
 mod mail_server;
+pub mod owing;
 mod prerequisite;
 mod process;
+mod proxy;
 mod sekmet;
 mod temp;
 
@@ -13,5 +15,6 @@ pub use database::{Backend, Database};
 pub use installation::{Installation, keep_for_validation};
 pub use mail_server::{MailServer, Manner};
 pub use process::{Ended, Running, gateway, run};
+pub use proxy::Proxy;
 pub use sekmet::Sekmet;
 pub use temp::TempDir;

@@ -66,6 +66,11 @@ impl Running {
         Self { child, stdout, stderr }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it at once, as a power cut would: SIGKILL, no clean-up.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

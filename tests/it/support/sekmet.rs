@@ -83,6 +83,11 @@ impl Sekmet {
         format!("http://127.0.0.1:{}/fhir", self.port)
     }
 
+    /// Where it listens on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.venv.join("bin/sekmet"));
         command.args(args).arg("--config").arg(self.folder.join("settings.yaml")).current_dir(self.folder.path());

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::clock::ManualClock;
-use domain::model::{EhrId, ResourceType};
 use domain::{Clock, Timestamp};
 use fhir_engage::credentials::{MasterKey, keys};
 use fhir_engage::ehr::auth::Algorithm;
@@ -15,17 +14,14 @@ use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
 use fhir_engage::ehr::vendor;
 use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Profile, Rate};
-use fhir_engage::store::attempts::{self, Departure, Outcome, Plan, Verdict};
-use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Fence, Term};
-use fhir_engage::store::resources::{self, Incoming, Precedence};
 use fhir_engage::store::writebacks::{self, Writeback};
-use fhir_engage::store::{Lane, Store, StoreError, enrolments, people};
+use fhir_engage::store::{Lane, Store, StoreError};
 use fhir_engage::writeback::{Contract, Options, Report, Site, Stage, Ways, needs, run, stated, task};
 use sandbox::{Config, Flavour, Sandbox};
 use serde_json::Value;
 
-use crate::support::Database;
+use crate::support::{Database, owing};
 
 pub const TERM: Term = Term(TimeDelta::seconds(60));
 pub const EHR: &str = "north";
@@ -130,65 +126,12 @@ impl World {
 
     /// An attempt at a patient that ended as delivered, so that a Communication is owed.
     pub fn owe(&mut self, patient: &str, attempt: &str) {
-        let ehr = EhrId::parse(EHR).unwrap();
         let now = self.clock.now();
-        let store = &self.store;
-        // As outreach keeps it.
-        let words = br#"{"to":"ada@example.org","subject":"Your visit","body":"Hello Ada,\nreply C to confirm."}"#;
-        let message = store.codec().pack(None, words).unwrap().bytes;
         if self.patients.insert(patient.to_owned()) {
-            let body = format!(r#"{{"resourceType":"Patient","id":"{patient}"}}"#);
-            let page = vec![Incoming {
-                fhir_id: patient.to_owned(),
-                version: None,
-                last_updated: None,
-                body: store.codec().pack(Some(ResourceType::Patient), body.as_bytes()).unwrap(),
-                body_hash: content_hash(body.as_bytes()),
-                facts: b"{}".to_vec(),
-                facts_hash: content_hash(b"{}"),
-                patients: vec![patient.to_owned()],
-            }];
-            let commit = |conn: &mut _| resources::commit(conn, &ehr, ResourceType::Patient, &page, Precedence::Latest, now);
-            store.write_blocking(Lane::Interactive, "test", commit).unwrap();
-            self.sandbox.load([body]).unwrap();
+            owing::admit(&self.store, EHR, &[patient.to_owned()], now);
+            self.sandbox.load([owing::patient(patient)]).unwrap();
         }
-        store
-            .write_blocking(Lane::Interactive, "test", |conn| {
-                let record = people::record(conn, EHR, patient)?.unwrap();
-                let enrolment = enrolments::enrol(conn, "visit-confirm", record.person, attempt, 1, now)?;
-                let plan = Plan {
-                    id: attempt,
-                    enrolment: enrolment.id,
-                    program: "visit-confirm",
-                    program_version: 1,
-                    step: "first",
-                    rung: 0,
-                    anchor_revision: "r1",
-                    about: None,
-                    person: record.person,
-                    patient: record.pk,
-                    due_at: now,
-                    expires_at: None,
-                    template: "visit-confirm",
-                    action: "confirm",
-                };
-                assert!(attempts::plan(conn, &plan)?);
-                let a = attempts::get(conn, attempt)?.unwrap();
-                let revision = people::contact_revision(conn, record.person)?;
-                let departure = Departure {
-                    channel: "email",
-                    contact_hash: None,
-                    language: "en",
-                    message: &message,
-                    token: 1,
-                    contact_revision: revision,
-                };
-                let verdict = Verdict { outcome: "allow", hold_until: None, facts_as_of: None, reasons: b"[]" };
-                assert!(attempts::depart(conn, &a, &departure, &verdict, now)?);
-                assert!(attempts::finish(conn, &a, &attempts::End::owing(Outcome::Delivered), now)?);
-                Ok(())
-            })
-            .unwrap();
+        owing::owe(&self.store, EHR, &[(patient.to_owned(), attempt.to_owned())], now);
     }
 
     /// Takes the lease as a new worker, who finds the earlier one dead.
