@@ -126,7 +126,7 @@ impl Desk<'_> {
                 let end = attempts::End { outcome: attempts::Outcome::Failed, provider_ref: None, failure: Some(&failure), debt };
                 let done = match current.state.as_str() {
                     "sending" | "sent" => attempts::finish(conn, &current, &end, now)?,
-                    _ => attempts::bounced(conn, &current, &failure, now)?,
+                    _ => attempts::bounced(conn, &current, &failure, debt, now)?,
                 };
                 if done {
                     crate::store::pending::mark_outreach(conn, &std::iter::once(current.person).collect(), now)?;

@@ -87,7 +87,7 @@ pub async fn push<C: Chart>(chart: &C, contract: &Contract, ways: &Ways, letter:
     let try_ = Try::new(chart, contract, ways, letter, clock);
     match &letter.deed {
         Deed::EnteredInError { id, why, .. } => try_.enter_in_error(id, why).await,
-        Deed::Status { appointment, to, from } => try_.change_status(appointment, to, from).await,
+        Deed::Status { appointment, to, start, from } => try_.change_status(appointment, to, *start, from).await,
         Deed::Create { bytes } => match try_.settled().await {
             Some(pushed) => pushed,
             None => try_.carry(bytes).await,

@@ -20,8 +20,8 @@ use super::error::StoreError;
 use super::leases::Fence;
 use super::schema::{attempt, patient, writeback};
 
-pub use debts::{Debt, items, originals, owe_status_change};
-pub(super) use debts::{owe, owe_answer, owe_correction};
+pub use debts::{Debt, ends, items, originals, owe_status_change};
+pub(super) use debts::{items_of, owe, owe_answer, owe_correction};
 pub use persons::{Cause, Resolution, Wanted, causes, first_word, get, of_attempt, reopen, resolve};
 
 /// A write-back.
@@ -274,6 +274,9 @@ pub fn settle(
             ))
             .execute(c))?,
     };
+    if hit == 1 && matches!(how, Settlement::Refused { .. }) {
+        debts::owe_unheard(conn, id, now)?;
+    }
     if let Some(carrier) = carrier.filter(|_| hit == 1) {
         on_backend!(conn, c => diesel::update(writeback::table.find(id)).set(writeback::carrier.eq(carrier)).execute(c))?;
     }

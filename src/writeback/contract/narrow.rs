@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Carrier, Contract, Element, KeyPlace, MediumCodes, Party, PayloadShape, Route, Terms, Writes};
+use super::{
+    Carrier, Category, Contract, Element, Finder, KeyPlace, Limits, MediumCodes, Party, PayloadShape, Route, Status, Terms, Writes,
+};
 
 /// What a server states about one resource type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +74,21 @@ pub struct Override {
     /// Whether a patient's confirmation or cancellation changes the Appointment's status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_change: Option<bool>,
+    /// Statuses that a Communication may be created with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<BTreeSet<Status>>,
+    /// Categories that are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<BTreeSet<Category>>,
+    /// Longest texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Searches that find a Communication again, best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finders: Option<Vec<Finder>>,
+    /// Whether what was written may be updated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<bool>,
     /// Seconds to wait before an unclear outcome is searched for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle_delay_secs: Option<u32>,
@@ -121,8 +138,16 @@ impl Contract {
         self.shape.payload = word.payload.unwrap_or(self.shape.payload);
         self.shape.medium_codes = word.medium_codes.unwrap_or(self.shape.medium_codes);
         self.shape.elements.retain(|e| !word.leave_out.contains(e));
+        self.shape.statuses = word.statuses.clone().unwrap_or(self.shape.statuses);
+        self.shape.categories = word.categories.clone().unwrap_or(self.shape.categories);
+        self.shape.limits = word.limits.unwrap_or(self.shape.limits);
+        self.communication.finders = word.finders.clone().unwrap_or(self.communication.finders);
+        self.communication.update = word.update.unwrap_or(self.communication.update);
+        self.document_reference.update = word.update.unwrap_or(self.document_reference.update);
         if word.leave_out.contains(&Element::Identifier) {
             self.communication.key = KeyPlace::Text;
+            self.document_reference.key = KeyPlace::Text;
+            self.note.identifier = false;
         }
         if let Some(sender) = &word.sender {
             self.shape.sender = Party::Configured(Some(sender.clone()));
@@ -157,7 +182,6 @@ fn narrow(terms: &mut Terms, stated: &StatedType) {
 mod tests {
     use chrono::TimeDelta;
 
-    use super::super::Finder;
     use super::*;
 
     fn stated(create: bool, search: bool, conditional_create: bool, params: &[&str]) -> Stated {

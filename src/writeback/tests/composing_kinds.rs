@@ -272,7 +272,7 @@ fn a_status_changes_only_where_it_is_switched_on_and_never_to_arrival() {
     {
         let composed = tell(&a, "a1-status-1", Telling::StatusChange { answer: &answer(meaning, false) }, &on).unwrap();
         let from = from.iter().map(|s| (*s).to_owned()).collect();
-        assert_eq!(composed.deed, Deed::Status { appointment: "a-2001".to_owned(), to: to.to_owned(), from });
+        assert_eq!(composed.deed, Deed::Status { appointment: "a-2001".to_owned(), to: to.to_owned(), start: None, from });
         assert_eq!(composed.carrier, Carrier::Appointment);
     }
     let plan = Attempt { about: Some("CarePlan/c".to_owned()), ..a.clone() };

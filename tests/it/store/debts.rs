@@ -110,11 +110,45 @@ on_both! {
         assert_eq!(answer(&store, &held, None, ALL), None, "it never left");
     }
 
+    fn a_change_of_status_that_is_refused_leaves_the_answer_to_staff(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        let a = sending(&store, &p1, "a1");
+        assert_eq!(answer(&store, &a, None, Owed { attempt: Debt::Nothing, answer: false, status_change: true }), Some(1));
+        let f = fence(&store, "writeback/north");
+        assert_eq!(claim(&store, &f, 10), ["a1-status-1"]);
+        settle(&store, &f, "a1-status-1", &refused("status-moved: fulfilled"));
+        assert!(read(&store, |conn| answers::get(conn, "a1", 1)).unwrap().needs_action);
+        assert_eq!(claim(&store, &f, 21), ["a1-answer-1"]);
+    }
+
+    fn what_was_tried_in_vain_is_told_as_it_is_by_then_and_needs_no_correction(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        let f = fence(&store, "writeback/north");
+        let again = ended(&store, &p1, "a1", Outcome::Delivered, Debt::Original);
+        claim(&store, &f, 10);
+        settle(&store, &f, "a1-0", &Settlement::Again { at: at(15), why: "throttled: x".to_owned() });
+        let bounce = |a: &Attempt, debt| write(&store, |conn| attempts::bounced(conn, a, "channel: 550", debt, at(30)));
+        assert!(bounce(&again, Debt::Original));
+        assert_eq!(claim(&store, &f, 40), ["a1-0"]);
+        settle(&store, &f, "a1-0", &refused("http-422: x"));
+        let late = ended(&store, &p1, "a2", Outcome::Delivered, Debt::Original);
+        claim(&store, &f, 41);
+        settle(&store, &f, "a2-0", &refused("http-422: x"));
+        assert!(bounce(&late, Debt::Original));
+        // Where the sent are not written and the unreachable are, a late bounce is owed as that.
+        let silent = ended(&store, &p1, "a3", Outcome::Delivered, Debt::Nothing);
+        assert!(bounce(&silent, Debt::Original));
+        let ids: Vec<String> = rows(&store).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["a1-0", "a2-0", "a3-0"]);
+    }
+
     fn a_late_bounce_corrects_only_what_the_chart_may_say(db) {
         let store = db.store();
         let p1 = patient(&store, "p1");
         let f = fence(&store, "writeback/north");
-        let bounce = |a: &Attempt| write(&store, |conn| attempts::bounced(conn, a, "channel: 550 5.1.1", at(30)));
+        let bounce = |a: &Attempt| write(&store, |conn| attempts::bounced(conn, a, "channel: 550 5.1.1", Debt::Nothing, at(30)));
         let untold = ended(&store, &p1, "a1", Outcome::Delivered, Debt::Nothing);
         let not_tried = ended(&store, &p1, "a2", Outcome::Delivered, Debt::Original);
         assert!(bounce(&untold) && bounce(&not_tried));
@@ -175,6 +209,19 @@ on_both! {
         first.sort();
         assert_eq!(first, ["a1-0", "b1-0"], "each lane from its beginning");
         assert_eq!(read(&store, |conn| writebacks::get(conn, "a1-0")).unwrap().tries, 1, "the waits begin anew");
+    }
+
+    fn what_is_parked_is_searched_for_again_when_it_is_replayed(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        finished(&store, &p1, "a1");
+        let f = fence(&store, "writeback/north");
+        claim(&store, &f, 10);
+        settle(&store, &f, "a1-0", &Settlement::Parked { why: "search-refused: http-403".to_owned() });
+        let wanted = Wanted { cause: Some("search-refused".to_owned()), ..Wanted::default() };
+        assert_eq!(write(&store, |conn| writebacks::reopen(conn, &wanted, false)).len(), 1);
+        let again = write(&store, |conn| writebacks::claim(conn, "north", &f, at(11), at(40), 10));
+        assert!(again.len() == 1 && again[0].unclear);
     }
 
     fn a_person_settles_what_is_parked_and_nothing_else(db) {
