@@ -81,7 +81,7 @@ pub fn remedy(state: &str, cause: &str) -> &'static str {
         "another-patient" => "The charts may have been merged; look in the EHR, and correct it there.",
         "not-kept" => "Ask the EHR's operator whether this client may change it, then replay it.",
         "no-export" | "export-failed" => "Make the export folder writable for this user, then replay it.",
-        "key-not-kept" => {
+        "key-not-kept" | "key-not-seen" => {
             "Put our key into a text: add leave_out = [\"identifier\"] to the write-back settings; look for this one in the patient's chart."
         }
         "not-taken" => "Ask the EHR's operator whether Communication can be created, then replay it.",

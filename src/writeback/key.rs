@@ -41,6 +41,29 @@ pub fn carries(resource: &Value, system: &str, key: &str) -> bool {
         || entries(resource, "content").any(|c| holds(c.get("attachment")))
 }
 
+/// Whether a resource carries any key of ours, whichever.
+#[must_use]
+pub fn carries_any(resource: &Value, system: &str) -> bool {
+    let shows = |text: Option<&str>| text.is_some_and(|t| t.contains(OPENING));
+    entries(resource, "identifier").any(|i| text(i, "system") == Some(system))
+        || shows(resource.get("topic").and_then(|t| text(t, "text")))
+        || shows(text(resource, "description"))
+        || strings(resource).iter().chain(&attachments(resource)).any(|t| t.contains(OPENING))
+}
+
+/// The words of a message's payload.
+#[must_use]
+pub fn strings(resource: &Value) -> Vec<String> {
+    entries(resource, "payload").filter_map(|p| text(p, "contentString")).map(str::to_owned).collect()
+}
+
+/// The texts of attachments, and their titles where they hold no text.
+#[must_use]
+pub fn attachments(resource: &Value) -> Vec<String> {
+    let payload = entries(resource, "payload").filter_map(|p| p.get("contentAttachment"));
+    payload.chain(entries(resource, "content").filter_map(|c| c.get("attachment"))).filter_map(data).collect()
+}
+
 fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     value.get(name).and_then(Value::as_str)
 }

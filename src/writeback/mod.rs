@@ -16,6 +16,7 @@ pub mod export;
 mod find;
 pub mod key;
 pub mod letters;
+mod likeness;
 mod meaning;
 pub mod probe;
 pub mod push;

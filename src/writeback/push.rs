@@ -15,6 +15,7 @@ use super::compare::{KEY, differences};
 use super::contract::{Carrier, Contract, Finder, ReadBack, Terms};
 use super::deed::Deed;
 use super::find::{EMAIL_STATUSES, Wanted, condition, email_status, query};
+use super::likeness::may_be;
 use super::route::Ways;
 use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight};
 use crate::store::writebacks::Settlement;
@@ -153,7 +154,7 @@ impl<'a, C: Chart> Try<'a, C> {
             None => self.parked("no-search: this EHR has no search that could tell whether an earlier try arrived"),
             Some(Ok(Sighting::Once(found))) => self.found(found),
             Some(Ok(Sighting::Several(n))) => self.doubled(n),
-            Some(Ok(Sighting::Absent)) => return self.not_seen(terms),
+            Some(Ok(Sighting::Absent)) => return self.not_seen(carrier, resource_type, terms).await,
             Some(Ok(Sighting::Doubtful)) => {
                 self.parked("search-not-trusted: the EHR's search did not find it and may not show everything, so it cannot tell whether an earlier try arrived")
             }
@@ -164,19 +165,40 @@ impl<'a, C: Chart> Try<'a, C> {
         })
     }
 
-    /// A search does not find it: that proves something only where this EHR was seen to keep our key.
-    fn not_seen(&self, terms: &Terms) -> Option<Pushed> {
-        match terms.key_kept {
-            Some(true) => None,
-            Some(false) => Some(self.parked("key-not-kept: this EHR drops our key, so no search can tell whether an earlier try arrived")),
-            // Another row may show it by then.
-            None if self.letter.tries < UNSEEN => {
-                let unknown = self.unknown("key-not-seen: it was not seen yet whether this EHR keeps our key");
-                // The EHR answers; it is we who do not know enough.
-                Some(Pushed { signal: Signal::Fine, ..unknown })
-            }
-            None => Some(self.parked("key-not-seen: no write-back has shown whether this EHR keeps our key, so a search cannot tell")),
+    /// A search by our key does not find it. That proves something only where this EHR was seen to keep our key; else it is looked whether
+    /// anything is there that may be it without its key.
+    async fn not_seen(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Pushed> {
+        if terms.key_kept == Some(true) {
+            return None;
         }
+        let ours = self.resource.as_ref().filter(|_| carrier == self.letter.carrier);
+        if let (Some(ours), Some(query)) = (ours, self.without_key(terms)) {
+            match self.chart.search(resource_type, &query).await {
+                Ok(all) if !all.doubtful && !all.entries.iter().any(|e| self.may_be(ours, &e.bytes)) => return None,
+                Ok(_) => {
+                    return Some(self.parked("key-not-seen: something is there that may be it, and this EHR was not seen to keep our key"));
+                }
+                Err(SearchFailed::Refused(_)) => {}
+                Err(failed) => return Some(self.search_failed(failed)),
+            }
+        }
+        if terms.key_kept.is_none() && self.letter.tries < UNSEEN {
+            let unknown = self.unknown("key-not-seen: it was not seen yet whether this EHR keeps our key");
+            // The EHR answers; it is we who do not know enough. Another row may show it by then.
+            return Some(Pushed { signal: Signal::Fine, ..unknown });
+        }
+        Some(self.parked("key-not-kept: this EHR was not seen to keep our key, so no search can tell whether an earlier try arrived"))
+    }
+
+    /// A search that does not ask for our key, where the contract has one.
+    fn without_key(&self, terms: &Terms) -> Option<Vec<(&'static str, String)>> {
+        let patient = terms.finders.iter().any(|f| f.params().contains(&"patient")).then_some(Finder::Patient);
+        let finder = patient.or_else(|| terms.finder().filter(|f| !f.asks_for_our_key()))?;
+        query(finder, &self.wanted(self.letter.carrier))
+    }
+
+    fn may_be(&self, ours: &Value, bytes: &[u8]) -> bool {
+        serde_json::from_slice(bytes).map_or(true, |there| may_be(ours, &there, &self.letter.system))
     }
 
     async fn carry(&self, bytes: &[u8]) -> Pushed {
@@ -260,16 +282,7 @@ impl<'a, C: Chart> Try<'a, C> {
     /// Looks for it as a resource of a type; `None` where the contract has no search for that, or what was sent does not tell what to ask.
     async fn look(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Result<Sighting, SearchFailed>> {
         let finder = terms.finder()?;
-        let wanted = Wanted {
-            system: &self.letter.system,
-            key: &self.letter.value,
-            patient: &self.letter.patient,
-            sent: self.letter.sent,
-            since: self.letter.since,
-            ahead: self.chart.ahead(),
-            resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
-        };
-        let query = query(finder, &wanted)?;
+        let query = query(finder, &self.wanted(carrier))?;
         let found = match self.chart.search(resource_type, &query).await {
             Err(SearchFailed::Refused(_)) if finder == Finder::InboxReceived && self.letter.unclear => {
                 self.by_email_status(resource_type, &query).await
@@ -277,6 +290,18 @@ impl<'a, C: Chart> Try<'a, C> {
             found => found,
         };
         Some(found.map(|found| sight(&found, finder, &self.letter.system, &self.letter.value)))
+    }
+
+    fn wanted(&self, carrier: Carrier) -> Wanted<'_> {
+        Wanted {
+            system: &self.letter.system,
+            key: &self.letter.value,
+            patient: &self.letter.patient,
+            sent: self.letter.sent,
+            since: self.letter.since,
+            ahead: self.chart.ahead(),
+            resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
+        }
     }
 
     /// Some inboxes answer only who asks for an e-mail's status too. What is found so is there; that nothing is found proves nothing, since it

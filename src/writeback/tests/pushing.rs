@@ -112,27 +112,39 @@ fn without_condition_it_is_searched_for_first() {
     assert_eq!(went(&blind, &letter(false, 1), stored(), vec![]).kinds(), ["create"]);
 }
 
-/// A server may drop our key in silence: before it was seen to keep it, that a search finds nothing proves nothing.
+/// A server may drop our key in silence: before it was seen to keep it, that a search by it finds nothing proves nothing.
 #[test]
 fn a_search_that_finds_nothing_counts_only_where_the_key_was_seen() {
     let knowing = |key_kept, mut contract: Contract| {
         contract.communication.key_kept = key_kept;
         contract
     };
+    let stored = || vec![Created::Stored(remote("c1"))];
     for contract in [conditional(), plain()] {
-        for (key_kept, tries, wanted) in
-            [(Some(true), 2, "written"), (None, 2, "unknown"), (None, 5, "unknown"), (None, 6, "parked"), (Some(false), 2, "parked")]
-        {
-            let creates = if wanted == "written" { vec![Created::Stored(remote("c1"))] } else { vec![] };
-            let tried = went(&knowing(key_kept, contract.clone()), &letter(true, tries), creates, vec![found(&[])]);
-            assert_eq!(state(&tried.pushed), wanted, "{key_kept:?} {tries}");
+        for (key_kept, searches, creates, wanted) in [
+            (Some(true), vec![found(&[])], stored(), "written"),
+            // Nothing of the patient's may be it, with the key or without.
+            (None, vec![found(&[]), found(&[]), found(&["c1"])], stored(), "written"),
+            (Some(false), vec![found(&[]), found(&[])], stored(), "written"),
+            (None, vec![found(&[]), others()], vec![], "parked"),
+            (None, vec![found(&[]), doubtful()], vec![], "parked"),
+            (None, vec![found(&[]), Err(SearchFailed::Later(text("http-500")))], vec![], "unknown"),
+        ] {
+            let tried = went(&knowing(key_kept, contract.clone()), &letter(true, 2), creates, searches);
+            assert_eq!(state(&tried.pushed), wanted, "{key_kept:?} {:?}", tried.asked);
+        }
+        // Where a patient's cannot be listed, another row may show it, and in the end a person has to look.
+        let blind = finding(vec![Finder::Identifier], contract.clone());
+        for (key_kept, tries, wanted) in [(None, 2, "unknown"), (None, 5, "unknown"), (None, 6, "parked"), (Some(false), 2, "parked")] {
+            let tried = went(&knowing(key_kept, blind.clone()), &letter(true, tries), vec![], vec![found(&[])]);
+            assert_eq!((state(&tried.pushed), tried.pushed.signal.clone()), (wanted, Signal::Fine), "{key_kept:?} {tries}");
         }
         // One that is found shows that the key is kept.
         let tried = went(&knowing(None, contract.clone()), &letter(true, 2), vec![], vec![found(&["c1"])]);
         assert_eq!((state(&tried.pushed), tried.pushed.key_kept), ("written", Some(true)));
     }
     // After the first create it is looked for, whatever the answer shows.
-    let tried = went(&knowing(None, conditional()), &letter(false, 1), vec![Created::Stored(remote("c1"))], vec![found(&["c1"])]);
+    let tried = went(&knowing(None, conditional()), &letter(false, 1), stored(), vec![found(&["c1"])]);
     assert_eq!((tried.kinds(), tried.pushed.key_kept), (vec!["create", "search"], Some(true)));
 }
 
