@@ -22,7 +22,7 @@ pub fn may_be(sent: &Value, there: &Value, system: &str) -> bool {
 }
 
 fn same_time(sent: Option<&Value>, there: Option<&Value>) -> bool {
-    let at = |v: Option<&Value>| v.and_then(Value::as_str).and_then(|t| Timestamp::parse(t));
+    let at = |v: Option<&Value>| v.and_then(Value::as_str).and_then(Timestamp::parse);
     match (at(sent), at(there)) {
         (Some(sent), Some(there)) => sent.since(there).abs() <= SAME,
         _ => true,
