@@ -175,7 +175,7 @@ impl App {
         let held = |p: &proofs::Proof| p.holds.then(|| p.subject.strip_prefix(CONDITIONAL_CREATE).map(str::to_owned)).flatten();
         let kept = |p: &proofs::Proof| {
             let (place, resource_type) = p.subject.strip_prefix(KEY_KEPT)?.split_once(' ')?;
-            let place = [KeyPlace::Identifier, KeyPlace::Text].into_iter().find(|k| k.as_str() == place)?;
+            let place = KeyPlace::ALL.into_iter().find(|k| k.as_str() == place)?;
             Some(((resource_type.to_owned(), place), p.holds))
         };
         Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect(), key_kept: proofs.iter().filter_map(kept).collect() })

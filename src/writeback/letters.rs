@@ -36,6 +36,8 @@ struct Material {
     untrue: HashSet<String>,
     /// The attempts that notes tell of, by note.
     lines: HashMap<String, Vec<Attempt>>,
+    /// What Provenances are of, by Provenance.
+    targets: HashMap<String, Told>,
 }
 
 impl Letters {
@@ -94,6 +96,10 @@ impl Letters {
                 day: self.day(Timestamp::from_micros(row.owed_at)),
                 zone: self.site.zone,
                 attempts: from.lines.get(&row.id).map(Vec::as_slice).unwrap_or_default(),
+            },
+            ("provenance", _) => match from.targets.get(&row.id) {
+                Some(of) => Telling::Provenance { of, recorded: Timestamp::from_micros(row.owed_at) },
+                None => return Ok(Err("not-there: what it would be of is not written as a resource".to_owned())),
             },
             (kind, _) => return Ok(Err(format!("kind: a write-back of kind {kind} cannot be composed"))),
         };
@@ -176,6 +182,7 @@ fn material(conn: &mut Conn, claimed: &[Claimed]) -> Result<Material, StoreError
         untrue: originals.iter().filter(|(a, row)| is_untrue(row, ended.get(a).copied())).map(|(a, _)| a.clone()).collect(),
         told: originals.into_iter().filter_map(|(attempt, row)| Some((attempt, told(row)?))).collect(),
         lines: writebacks::items(conn, &notes)?,
+        targets: writebacks::targets(conn, &of(&["provenance"]))?.into_iter().filter_map(|(id, row)| Some((id, told(row)?))).collect(),
     })
 }
 
@@ -200,5 +207,5 @@ fn refused(claim: Claimed, why: String) -> Box<Ended> {
     } else {
         Settlement::Refused { why }
     };
-    Box::new(Ended { id: claim.row.id, how, carrier: None, key_kept: None })
+    Box::new(Ended { id: claim.row.id, how, carrier: None, key_kept: None, wants_provenance: false })
 }

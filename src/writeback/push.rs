@@ -138,6 +138,10 @@ impl<'a, C: Chart> Try<'a, C> {
     /// What may have carried it: what carries it now, and what a changed contract may have chosen before. A worker that died did not say what
     /// that was: then it is all of the chain that can be searched.
     fn perhaps_by(&self) -> Vec<Carrier> {
+        // It goes by no chain.
+        if self.letter.carrier == Carrier::Provenance {
+            return vec![Carrier::Provenance];
+        }
         let searchable = |c: &Carrier| self.contract.terms(*c).is_some_and(|terms| terms.finder().is_some());
         let mut all = match self.letter.tried {
             Some(tried) => vec![tried],

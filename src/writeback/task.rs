@@ -172,6 +172,8 @@ pub(super) struct Ended {
     pub carrier: Option<Carrier>,
     /// Whether the EHR was seen to keep our key.
     pub key_kept: Option<bool>,
+    /// It created a resource of which the contract wants a Provenance.
+    pub wants_provenance: bool,
 }
 
 /// What a run knows between two awaits.
@@ -242,7 +244,7 @@ impl<'a, C: Chart> Run<'a, C> {
                 return Some(ready);
             }
             let how = Settlement::PutBack { at: now, unclear: ready.letter.unclear };
-            self.ended.push(Ended { id: ready.letter.id, how, carrier: None, key_kept: None });
+            self.ended.push(Ended { id: ready.letter.id, how, carrier: None, key_kept: None, wants_provenance: false });
         }
         None
     }
@@ -290,14 +292,15 @@ impl<'a, C: Chart> Run<'a, C> {
         (known != Some(kept) && self.told.insert((pushed.carrier, kept))).then_some(kept)
     }
 
-    fn take(&mut self, Tried { id, patient, pushed }: Tried) {
+    fn take(&mut self, Tried { id, patient, creates, pushed }: Tried) {
         self.started.remove(&id);
         let key_kept = self.news(&pushed);
         let why = match &pushed.settlement {
             Settlement::Again { why, .. } | Settlement::Unknown { why, .. } => why.clone(),
             _ => String::new(),
         };
-        self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier), key_kept });
+        let wants_provenance = creates && self.stage.contract.wants_provenance_of(pushed.carrier);
+        self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier), key_kept, wants_provenance });
         match pushed.signal {
             Signal::Fine => self.trouble.clear(),
             Signal::Trouble => {
@@ -350,6 +353,8 @@ impl<'a, C: Chart> Run<'a, C> {
 struct Tried {
     id: String,
     patient: String,
+    /// Whether it creates something; else it changes what is there.
+    creates: bool,
     pushed: Pushed,
 }
 
@@ -365,7 +370,7 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
             Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble, carrier: letter.carrier, key_kept: None }
         }
     };
-    Tried { id: letter.id, patient: letter.patient, pushed }
+    Tried { creates: letter.deed.bytes().is_some(), id: letter.id, patient: letter.patient, pushed }
 }
 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.
@@ -379,9 +384,11 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         .store
         .write("write-backs", move |conn| {
             leases::extend(conn, &fence, now, term)?;
-            for Ended { id, how, carrier, key_kept } in &ended {
+            for Ended { id, how, carrier, key_kept, wants_provenance } in &ended {
                 if !writebacks::settle(conn, id, &fence, how, carrier.map(Carrier::as_str), now)? {
                     tracing::warn!(write_back = %id, "another worker has this write-back by now; what it settles counts");
+                } else if *wants_provenance {
+                    writebacks::owe_provenance(conn, id, now)?;
                 }
                 if let (Some(kept), Some(carrier)) = (key_kept, carrier)
                     && let Some(subject) = proof_of_key(&contract, *carrier)

@@ -2,7 +2,7 @@
 CREATE TABLE writeback_new (
     id TEXT NOT NULL PRIMARY KEY,
     attempt TEXT NOT NULL REFERENCES attempt (id),
-    kind TEXT NOT NULL CHECK (kind IN ('original', 'answer', 'correction', 'note', 'status-change')),
+    kind TEXT NOT NULL CHECK (kind IN ('original', 'answer', 'correction', 'note', 'status-change', 'provenance')),
     revision BIGINT NOT NULL,
     ehr TEXT NOT NULL,
     patient BIGINT NOT NULL REFERENCES patient (pk),
@@ -17,7 +17,7 @@ CREATE TABLE writeback_new (
     failure TEXT,
     owed_at BIGINT NOT NULL,
     settled_at BIGINT,
-    carrier TEXT CHECK (carrier IN ('communication', 'document-reference', 'appointment', 'route', 'export', 'ledger')),
+    carrier TEXT CHECK (carrier IN ('communication', 'document-reference', 'appointment', 'provenance', 'route', 'export', 'ledger')),
     differences TEXT,
     UNIQUE (attempt, kind, revision)
 );
@@ -42,6 +42,7 @@ CREATE TABLE answer (
     channel TEXT NOT NULL,
     external_id TEXT,
     meaning TEXT NOT NULL,
+    barrier TEXT,
     needs_action BOOLEAN NOT NULL,
     message BLOB,
     received_at BIGINT NOT NULL,

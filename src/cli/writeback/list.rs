@@ -52,6 +52,7 @@ impl From<writebacks::Writeback> for Row {
         let place = match w.carrier.as_deref() {
             Some("document-reference") => "DocumentReference/",
             Some("appointment") => "Appointment/",
+            Some("provenance") => "Provenance/",
             Some("export" | "route") => "",
             _ => "Communication/",
         };

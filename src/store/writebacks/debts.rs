@@ -52,6 +52,39 @@ pub fn owe_status_change(conn: &mut Conn, a: &Attempt, number: i64, now: Timesta
     add(conn, a, &Kind { name: "status-change", suffix: format!("status-{number}"), revision: number, due: now }, now).map(|_| ())
 }
 
+/// Writes down that a Provenance is owed of the resource as which a write-back was written: at the end of its patient's lane, once. Its
+/// revision is the write-back's place in that lane. Nothing is owed of one that is no resource, or whose id the EHR did not tell. Returns
+/// whether one is owed now that was not.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn owe_provenance(conn: &mut Conn, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(of) = super::get(conn, id)? else { return Ok(false) };
+    let made = of.state == "written" && matches!(of.carrier.as_deref(), Some("communication" | "document-reference"));
+    let Some(a) = crate::store::attempts::get(conn, &of.attempt)?.filter(|_| made && of.remote_id.is_some()) else { return Ok(false) };
+    // `a1-0` is of the attempt `a1`.
+    let own = of.id.strip_prefix(of.attempt.as_str()).unwrap_or_default().trim_start_matches('-');
+    add(conn, &a, &Kind { name: "provenance", suffix: format!("{own}-provenance"), revision: of.number, due: now }, now)
+}
+
+/// What Provenances are of, by Provenance.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn targets(conn: &mut Conn, provenances: &[&Writeback]) -> Result<std::collections::HashMap<String, Writeback>, StoreError> {
+    if provenances.is_empty() {
+        return Ok(std::collections::HashMap::new());
+    }
+    let attempts: Vec<&str> = provenances.iter().map(|p| p.attempt.as_str()).collect();
+    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table
+        .filter(writeback::attempt.eq_any(&attempts))
+        .filter(writeback::kind.ne("provenance"))
+        .select(Writeback::as_select())
+        .load(c))?;
+    let of = |p: &&Writeback| rows.iter().find(|r| r.attempt == p.attempt && r.number == p.revision).map(|r| (p.id.clone(), r.clone()));
+    Ok(provenances.iter().filter_map(of).collect())
+}
+
 /// A change of an Appointment's status that the EHR refused leaves the patient's word to staff: the answer needs somebody, and is owed by
 /// itself where it was not. Other kinds of rows are left as they are.
 pub(super) fn owe_unheard(conn: &mut Conn, id: &str, now: Timestamp) -> Result<(), StoreError> {

@@ -20,7 +20,7 @@ use super::error::StoreError;
 use super::leases::Fence;
 use super::schema::{attempt, patient, writeback};
 
-pub use debts::{Debt, ends, items, originals, owe_status_change};
+pub use debts::{Debt, ends, items, originals, owe_provenance, owe_status_change, targets};
 pub(super) use debts::{items_of, owe, owe_answer, owe_correction};
 pub use persons::{Cause, Resolution, Wanted, causes, first_word, get, of_attempt, reopen, resolve};
 
@@ -32,9 +32,10 @@ pub struct Writeback {
     pub id: String,
     /// The attempt.
     pub attempt: String,
-    /// `original`, `answer`, `correction`, `note` or `status-change`.
+    /// `original`, `answer`, `correction`, `note`, `status-change` or `provenance`.
     pub kind: String,
-    /// 0 for the original; which of the attempt's answers, corrections or status changes it is, from 1.
+    /// 0 for the original; which of the attempt's answers, corrections or status changes it is, from 1; of a Provenance the place in the lane
+    /// of what it is of.
     pub revision: i64,
     /// The EHR.
     pub ehr: String,
@@ -62,7 +63,8 @@ pub struct Writeback {
     pub owed_at: i64,
     /// When it was written, refused, exported or kept.
     pub settled_at: Option<i64>,
-    /// What carries it, once that was decided: `communication`, `document-reference`, `appointment`, `route`, `export`, `ledger`.
+    /// What carries it, once that was decided: `communication`, `document-reference`, `appointment`, `provenance`, `route`,
+    /// `export`, `ledger`.
     pub carrier: Option<String>,
     /// Where what the EHR kept differs from what was sent, JSON; absent where that was not looked at.
     pub differences: Option<String>,

@@ -51,6 +51,7 @@ impl Account {
             Telling::Correction { .. } => correction(subject),
             Telling::Note { day, zone, attempts } => note(&format!("{} on {day}", clean(&contract.note.title)), day, zone, attempts),
             Telling::StatusChange { .. } => Err(ComposeError::StatusChange("it is no text")),
+            Telling::Provenance { .. } => Err(ComposeError::NotTaken("a Provenance is no text".to_owned())),
         }
     }
 
@@ -114,7 +115,7 @@ fn original(subject: &Subject<'_>, shape: PayloadShape) -> Result<Account, Compo
 /// The channel tells when an answer came. That is also the best that is known of when it was sent; the one instant stands for both.
 fn answer_to(subject: &Subject<'_>, answer: &Answer, text: Option<&str>, contract: &Contract) -> Account {
     let a = subject.attempt;
-    let (phrase, barrier) = answered(&answer.meaning, a.about.as_deref());
+    let (phrase, barrier) = answered(&answer.meaning, answer.barrier.as_deref(), a.about.as_deref());
     let words = text.map(clean).filter(|w| !w.is_empty());
     let urgent = if answer.needs_action { " Somebody has to act on it." } else { "" };
     let said = format!("The patient, who was asked {}, {phrase}.{urgent}", meaning(&a.action).asked);

@@ -53,8 +53,15 @@ fn state(store: &Store, id: &str) -> String {
 }
 
 fn answer(store: &Store, a: &Attempt, external_id: Option<&str>, owed: Owed) -> Option<i64> {
-    let incoming =
-        Incoming { channel: "sms", external_id, meaning: "confirm", needs_action: false, message: Some(b"C"), recorded_by: "sms" };
+    let incoming = Incoming {
+        channel: "sms",
+        external_id,
+        meaning: "confirm",
+        barrier: Some("transport"),
+        needs_action: false,
+        message: Some(b"C"),
+        recorded_by: "sms",
+    };
     write(store, |conn| answers::record(conn, a, &incoming, owed, at(9)))
 }
 
@@ -92,6 +99,35 @@ on_both! {
         assert_eq!((lines["a1-note"].len(), lines["a4-note"].len()), (2, 1));
     }
 
+    fn a_provenance_is_owed_once_of_what_is_a_resource_with_an_id(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        for id in ["a1", "a2", "a3"] {
+            ended(&store, &p1, id, Outcome::Delivered, Debt::Original);
+        }
+        let f = fence(&store, "writeback/north");
+        let owe = |id: &str| write(&store, |conn| writebacks::owe_provenance(conn, id, at(20)));
+        assert_eq!(claim(&store, &f, 10), ["a1-0"]);
+        assert!(!owe("a1-0") && !owe("no-such"), "it is not written yet");
+        settle(&store, &f, "a1-0", &written());
+        assert_eq!((owe("a1-0"), owe("a1-0")), (true, false));
+        assert_eq!(claim(&store, &f, 20), ["a2-0"], "behind what was owed before it");
+        let file = Settlement::Exported { file: "f".to_owned(), loss: "[]".to_owned() };
+        settle(&store, &f, "a2-0", &file);
+        assert!(!owe("a2-0"), "a file is no resource");
+        assert_eq!(claim(&store, &f, 20), ["a3-0"]);
+        let nameless = Settlement::Written { remote_id: None, version: None, loss: "[]".to_owned(), differences: None };
+        settle(&store, &f, "a3-0", &nameless);
+        assert!(!owe("a3-0"), "nobody knows what it would be of");
+        assert_eq!(claim(&store, &f, 20), ["a1-0-provenance"]);
+        let row = read(&store, |conn| writebacks::get(conn, "a1-0-provenance")).unwrap();
+        assert_eq!((row.kind.as_str(), row.revision, row.number, row.attempt.as_str()), ("provenance", 1, 4, "a1"));
+        let of = read(&store, |conn| writebacks::targets(conn, &[&row]));
+        assert_eq!(of["a1-0-provenance"].id, "a1-0");
+        assert!(write(&store, |conn| writebacks::settle(conn, "a1-0-provenance", &f, &written(), Some("provenance"), at(20))));
+        assert!(!owe("a1-0-provenance"), "nor of a Provenance");
+    }
+
     fn an_answer_ends_what_was_open_and_is_told_by_its_channels_id(db) {
         let store = db.store();
         let p1 = patient(&store, "p1");
@@ -105,6 +141,7 @@ on_both! {
         let owed: Vec<String> = rows(&store).into_iter().map(|(id, _)| id).collect();
         assert_eq!(owed, ["a1-0", "a1-answer-1", "a1-status-1", "a1-answer-2"], "the original is owed once, and first");
         let said = read(&store, |conn| answers::to(conn, &["a1"]));
+        assert_eq!(said[0].barrier.as_deref(), Some("transport"));
         assert_eq!(said.iter().map(|s| (s.number, s.message.as_deref())).collect::<Vec<_>>(), [(1, Some(&b"C"[..])), (2, Some(b"C"))]);
         let held = planned(&store, &p1, "a2");
         assert_eq!(answer(&store, &held, None, ALL), None, "it never left");
