@@ -251,7 +251,7 @@ fn tell_requests(log: &[RequestRecord], rate: Option<usize>) {
 fn arguments() -> Args {
     let given: Vec<String> = std::env::args().collect();
     let after = |name: &str| given.iter().position(|a| a == name).and_then(|at| given.get(at + 1)).cloned();
-    let number = |name: &str| after(name).map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} takes a number")));
+    let number = |name: &str| after(name).map(|text| text.parse::<u64>().expect("a number after the option's name"));
     let size = |name: &str| number(name).map(|n| usize::try_from(n).unwrap());
     let standard = Options::default();
     let options = Options {
