@@ -48,7 +48,8 @@ pub fn carries(resource: &Value, system: &str, key: &str) -> bool {
 #[must_use]
 pub fn carries_any(resource: &Value, system: &str) -> bool {
     let shows = |text: Option<&str>| text.is_some_and(|t| t.contains(OPENING));
-    entries(resource, "identifier").any(|i| text(i, "system") == Some(system))
+    let entities = entries(resource, "entity").filter_map(|e| e.get("what")?.get("identifier"));
+    entries(resource, "identifier").chain(entities).any(|i| text(i, "system") == Some(system))
         || shows(resource.get("topic").and_then(|t| text(t, "text")))
         || shows(text(resource, "description"))
         || strings(resource).iter().chain(&attachments(resource)).any(|t| t.contains(OPENING))

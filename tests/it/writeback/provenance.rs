@@ -194,7 +194,27 @@ async fn is_an_extra(backend: Backend) {
     }
 }
 
+/// An EHR that keeps no entity keeps no key of ours: what may have arrived is a person's, and is not sent again.
+async fn whose_key_is_dropped_is_not_doubled(backend: Backend) {
+    for flavour in [Flavour::FullR4, Flavour::Oracle] {
+        let mut world = world(Database::fresh(backend).unwrap(), flavour, Carrier::Communication, true).await;
+        world.contract.provenance.iter_mut().for_each(|p| p.terms.key_kept = None);
+        world
+            .sandbox
+            .plant(Fault::new(FaultKind::DropsElement { name: "entity".to_owned() }).on("POST", "/fhir/Provenance").times(u32::MAX));
+        world.sandbox.plant(Fault::new(FaultKind::CreateAppliedAnswerLost).on("POST", "/fhir/Provenance"));
+        world.settle().await;
+        let parked: Vec<Writeback> = world.rows().into_iter().filter(Writeback::is_parked).collect();
+        assert_eq!((parked.len(), world.sandbox.resources("Provenance").len()), (1, 3), "{flavour:?}: {:#?}", world.rows());
+        assert!(parked[0].failure.as_deref().unwrap().starts_with("key-not-"), "{parked:#?}");
+    }
+}
+
 on_both! {
+    async fn a_provenance_whose_key_is_dropped_is_not_doubled(db) {
+        whose_key_is_dropped_is_not_doubled(db.backend()).await;
+    }
+
     async fn a_provenance_is_born_with_what_it_is_of(db) {
         is_born_with_what_it_is_of(db.backend()).await;
     }
