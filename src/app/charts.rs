@@ -74,10 +74,11 @@ impl App {
     pub async fn contract(&self, id: &EhrId, profile: &Profile, connection: &Connection) -> Result<Contract, StageError> {
         let mut contract = contract_within(profile, &writeback::stated(&connection.capability), &self.proven(id).await?)
             .map_err(|e| StageError::WriteBack(id.to_string(), e.to_string()))?;
-        // The preset may know a slower server than the installation's default has in mind.
-        let configured = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
+        // The EHR's own settings first, then the installation's, then what the preset knows of such servers.
         let said = profile.write_back.as_ref().is_some_and(|w| w.get("settle_delay_secs").is_some());
-        contract.settle_delay_secs = if said { contract.settle_delay_secs } else { contract.settle_delay_secs.max(configured) };
+        if let Some(configured) = self.config.write_back.settle_delay.filter(|_| !said) {
+            contract.settle_delay_secs = u32::try_from(configured.num_seconds()).unwrap_or(u32::MAX);
+        }
         Ok(contract)
     }
 

@@ -138,7 +138,7 @@ fn demo_config(mut config: Config) -> Config {
     config.outreach.channels = vec![ChannelKind::Recorded.as_str().to_owned()];
     config.smtp = None;
     // The pretend EHR is on this machine and answers at once: what a killed run left unclear can be asked about soon.
-    config.write_back.settle_delay = TimeDelta::seconds(1);
+    config.write_back.settle_delay = Some(TimeDelta::seconds(1));
     config.write_back.http_timeout = TimeDelta::seconds(2);
     config
 }
