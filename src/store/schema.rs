@@ -310,6 +310,7 @@ diesel::table! {
         settled_at -> Nullable<BigInt>,
         carrier -> Nullable<Text>,
         differences -> Nullable<Text>,
+        put_as -> Nullable<Text>,
     }
 }
 

@@ -138,6 +138,7 @@ mod tests {
             settled_at: None,
             carrier: Some("communication".to_owned()),
             differences: None,
+            put_as: None,
         }
     }
 

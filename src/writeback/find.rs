@@ -75,7 +75,7 @@ fn from(earliest: Timestamp) -> String {
 }
 
 /// The inbox that a message was put into: its category and its first recipient.
-fn inbox(resource: &Value) -> Option<(String, String)> {
+pub(super) fn inbox(resource: &Value) -> Option<(String, String)> {
     let coding = resource.get("category")?.get(0)?.get("coding")?.get(0)?;
     let code = coding.get("code")?.as_str()?;
     let category = coding.get("system").and_then(Value::as_str).map_or_else(|| escaped(code), |system| token(system, code));

@@ -61,6 +61,7 @@ impl Letters {
             id: row.id.clone(),
             carrier: composed.carrier,
             tried: row.carrier.as_deref().and_then(Carrier::parse),
+            put_as: row.put_as.clone(),
             system: self.site.identifier_system.clone(),
             value: key(row).to_owned(),
             patient: patient.to_owned(),
@@ -181,5 +182,5 @@ fn refused(claim: Claimed, why: String) -> Box<Ended> {
     } else {
         Settlement::Refused { why }
     };
-    Box::new(Ended { id: claim.row.id, how, carrier: None, key_kept: None })
+    Box::new(Ended { id: claim.row.id, how, way: None, seen: None })
 }

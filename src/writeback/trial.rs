@@ -51,6 +51,7 @@ pub async fn attempt<C: Chart>(
         id: key.to_owned(),
         carrier: composed.carrier,
         tried: None,
+        put_as: None,
         system: site.identifier_system.clone(),
         value: key.to_owned(),
         patient: patient.to_owned(),

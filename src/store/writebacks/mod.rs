@@ -66,6 +66,8 @@ pub struct Writeback {
     pub carrier: Option<String>,
     /// Where what the EHR kept differs from what was sent, JSON; absent where that was not looked at.
     pub differences: Option<String>,
+    /// How it was put into the EHR, and could be found, when it was last tried; absent where it was not tried, or by a worker that died.
+    pub put_as: Option<String>,
 }
 
 impl Writeback {
@@ -101,16 +103,25 @@ struct ClaimRow {
 /// # Errors
 /// The engine's refusal.
 pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<Claimed>, StoreError> {
-    let mut found: Vec<(String, bool)> = Vec::new();
+    let (mut found, mut left): (Vec<(String, bool)>, Vec<String>) = (Vec::new(), Vec::new());
     // State by state, so that the index gives each in order and no claim sorts all that is owed. Unclear ones first: they are the oldest.
     for (state, token, unclear) in [("writing", fence.token, true), ("unknown", i64::MAX, true), ("owed", i64::MAX, false)] {
-        let left = limit - i64::try_from(found.len()).unwrap_or(limit);
-        if left > 0 {
-            let rows = first_of_lanes(conn, ehr, state, token, now, left)?;
+        let more = limit - i64::try_from(found.len()).unwrap_or(limit);
+        if more > 0 {
+            let rows = first_of_lanes(conn, ehr, state, token, now, more)?;
+            if state == "writing" {
+                left.extend(rows.iter().map(|r| r.id.clone()));
+            }
             found.extend(rows.into_iter().map(|r| (r.id, unclear)));
         }
     }
     let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    // How a worker that died put it, nobody knows; what is on the row is of an earlier try.
+    if !left.is_empty() {
+        on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&left)))
+            .set(writeback::put_as.eq(None::<String>))
+            .execute(c))?;
+    }
     on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&ids)))
         .set((
             writeback::state.eq("writing"),
@@ -217,7 +228,16 @@ pub enum Settlement {
     },
 }
 
-/// Records what became of a claimed write-back, and what carries it where that was decided. `false` where another worker has it by now.
+/// By what a try went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way<'a> {
+    /// The carrier.
+    pub carrier: &'a str,
+    /// How it was put; absent where that is not known.
+    pub put_as: Option<&'a str>,
+}
+
+/// Records what became of a claimed write-back, and by what it went where it was tried. `false` where another worker has it by now.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -226,7 +246,7 @@ pub fn settle(
     id: &str,
     fence: &Fence,
     how: &Settlement,
-    carrier: Option<&str>,
+    way: Option<Way<'_>>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
@@ -274,8 +294,10 @@ pub fn settle(
             ))
             .execute(c))?,
     };
-    if let Some(carrier) = carrier.filter(|_| hit == 1) {
-        on_backend!(conn, c => diesel::update(writeback::table.find(id)).set(writeback::carrier.eq(carrier)).execute(c))?;
+    if let Some(Way { carrier, put_as }) = way.filter(|_| hit == 1) {
+        on_backend!(conn, c => diesel::update(writeback::table.find(id))
+            .set((writeback::carrier.eq(carrier), writeback::put_as.eq(put_as)))
+            .execute(c))?;
     }
     Ok(hit == 1)
 }

@@ -4,7 +4,7 @@ use fhir_engage::store::answers::{self, Incoming, Owed};
 use fhir_engage::store::attempts::{self, Attempt, End, Outcome};
 use fhir_engage::store::leases::Fence;
 use fhir_engage::store::people::Record;
-use fhir_engage::store::writebacks::{self, Debt, Resolution, Settlement, Wanted};
+use fhir_engage::store::writebacks::{self, Debt, Resolution, Settlement, Wanted, Way};
 use fhir_engage::store::{Store, people};
 
 use super::fixtures::{at, depart, fence, finished, patient, planned, read, write};
@@ -31,7 +31,10 @@ fn claim(store: &Store, f: &Fence, seconds: i64) -> Vec<String> {
 }
 
 fn settle(store: &Store, f: &Fence, id: &str, how: &Settlement) {
-    assert!(write(store, |conn| writebacks::settle(conn, id, f, how, Some("communication"), at(20))), "{id}");
+    assert!(
+        write(store, |conn| writebacks::settle(conn, id, f, how, Some(Way { carrier: "communication", put_as: None }), at(20))),
+        "{id}"
+    );
 }
 
 fn written() -> Settlement {

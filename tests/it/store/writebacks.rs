@@ -2,7 +2,7 @@
 
 use fhir_engage::store::Store;
 use fhir_engage::store::leases::Fence;
-use fhir_engage::store::writebacks::{self, Claimed, Settlement};
+use fhir_engage::store::writebacks::{self, Claimed, Settlement, Way};
 
 use super::fixtures::{at, fence, finished, patient, read, write};
 use crate::support::on_both;
@@ -93,6 +93,27 @@ on_both! {
         let row = read(&store, |conn| writebacks::list(conn, Some("north"), None, 10)).remove(0);
         assert_eq!((row.state.as_str(), row.remote_id.as_deref(), row.settled_at), ("written", Some("77"), Some(at(20).micros())));
         assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), None);
+    }
+
+    fn how_it_was_put_is_kept_until_a_worker_dies_at_it(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        finished(&store, &p1, "a1");
+        let f = fence(&store, LEASE);
+        claim(&store, &f, 10);
+        let way = Some(Way { carrier: "communication", put_as: Some("identifier by identifier") });
+        let unknown = Settlement::Unknown { at: at(30), why: "no answer".to_owned() };
+        assert!(write(&store, |conn| writebacks::settle(conn, "a1-0", &f, &unknown, way, at(20))));
+        let again = claim(&store, &f, 30).remove(0).row;
+        assert_eq!((again.carrier.as_deref(), again.put_as.as_deref()), (Some("communication"), Some("identifier by identifier")));
+        // A search that failed changes nothing of it.
+        assert!(settle(&store, "a1-0", &f, &Settlement::Unknown { at: at(40), why: "busy".to_owned() }));
+        assert_eq!(claim(&store, &f, 40).remove(0).row.put_as.as_deref(), Some("identifier by identifier"));
+        let next = fence(&store, LEASE);
+        let taken = claim(&store, &next, 80).remove(0).row;
+        assert_eq!((taken.carrier.as_deref(), taken.put_as), (Some("communication"), None), "nobody knows what the dead one did");
+        assert!(settle(&store, "a1-0", &next, &Settlement::PutBack { at: at(90), unclear: true }));
+        assert_eq!(claim(&store, &next, 90).remove(0).row.put_as, None);
     }
 
     fn what_waits_for_a_person_holds_nobody_up_and_no_clock_brings_it_back(db) {

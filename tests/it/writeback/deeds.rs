@@ -56,6 +56,7 @@ impl Bench {
             id: "a1-correction-1".to_owned(),
             carrier,
             tried: None,
+            put_as: None,
             system: "urn:fhir-engage:attempt".to_owned(),
             value: "a1-correction-1".to_owned(),
             patient: "p1".to_owned(),
