@@ -233,10 +233,10 @@ async fn write_all(app: &App, stop: &Stop) -> TaskReport {
     };
     let (mut written, mut failures) = (0, Vec::new());
     for (ehr, _) in ehrs {
-        let name = ehr.as_str().to_owned();
+        let (name, now) = (ehr.as_str().to_owned(), app.clock.now());
         // An EHR to which nothing is due is not even asked for a token.
-        match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name)).await {
-            Ok(Some(at)) if at <= app.clock.now() => {}
+        match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name, now)).await {
+            Ok(Some(at)) if at <= now => {}
             Ok(_) => continue,
             Err(error) => {
                 failures.push(error.to_string());

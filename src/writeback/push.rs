@@ -236,6 +236,7 @@ impl<'a, C: Chart> Try<'a, C> {
             patient: &self.letter.patient,
             sent: self.letter.sent,
             since: self.letter.since,
+            now: self.clock.now(),
             ahead: self.chart.ahead(),
             resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
         }

@@ -10,6 +10,7 @@ mod persons;
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use domain::Timestamp;
@@ -108,7 +109,10 @@ pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: T
     for (state, token, unclear) in [("writing", fence.token, true), ("unknown", i64::MAX, true), ("owed", i64::MAX, false)] {
         let more = limit - i64::try_from(found.len()).unwrap_or(limit);
         if more > 0 {
-            let rows = first_of_lanes(conn, ehr, state, token, now, more)?;
+            let mut rows = first_of_lanes(conn, ehr, (state, token), &Due::by(now), more)?;
+            if rows.is_empty() {
+                rows = first_of_lanes(conn, ehr, (state, token), &Due::astray(now), more)?;
+            }
             if state == "writing" {
                 left.extend(rows.iter().map(|r| r.id.clone()));
             }
@@ -136,34 +140,60 @@ pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: T
     Ok(found.into_iter().filter_map(|(id, unclear)| rows.remove(&id).map(|row| Claimed { row, unclear })).collect())
 }
 
+/// Nothing but a clock that was ahead puts a row off for longer: a server is granted a day.
+const ASTRAY: TimeDelta = TimeDelta::hours(48);
+
+/// From when to when rows are due that are due now.
+struct Due {
+    after: i64,
+    until: i64,
+    /// A day's note that is still being collected, too.
+    notes: i64,
+}
+
+impl Due {
+    const fn by(now: Timestamp) -> Self {
+        Self { after: i64::MIN, until: now.micros(), notes: 1 }
+    }
+
+    /// Due at an instant that was told by a clock that was put back since.
+    fn astray(now: Timestamp) -> Self {
+        Self { after: now.plus(ASTRAY).micros(), until: PARKED - 1, notes: 0 }
+    }
+}
+
 /// Due rows in a state, those that nothing of the same patient stands before. What waits for a person does not stand in the way.
 fn first_of_lanes(
     conn: &mut Conn,
     ehr: &str,
-    state: &str,
-    token_below: i64,
-    now: Timestamp,
+    (state, token_below): (&str, i64),
+    due: &Due,
     limit: i64,
 ) -> Result<Vec<ClaimRow>, StoreError> {
-    const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at <= $3 AND w.token < $4
+    const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at > $3 AND w.next_at <= $4
+        AND w.token < $5 AND ($6 = 1 OR w.kind <> 'note' OR w.tries > 0)
         AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
             AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807 AND (b.kind <> 'note' OR b.tries > 0))
-        ORDER BY w.next_at LIMIT $5";
+        ORDER BY w.next_at LIMIT $7";
     Ok(match conn {
         // SQLite takes `?1`, and one writer at a time needs no lock on rows.
         Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?"))
             .bind::<Text, _>(ehr)
             .bind::<Text, _>(state)
-            .bind::<BigInt, _>(now.micros())
+            .bind::<BigInt, _>(due.after)
+            .bind::<BigInt, _>(due.until)
             .bind::<BigInt, _>(token_below)
+            .bind::<BigInt, _>(due.notes)
             .bind::<BigInt, _>(limit)
             .load(c)?,
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => diesel::sql_query(format!("{TEXT} FOR UPDATE OF w SKIP LOCKED"))
             .bind::<Text, _>(ehr)
             .bind::<Text, _>(state)
-            .bind::<BigInt, _>(now.micros())
+            .bind::<BigInt, _>(due.after)
+            .bind::<BigInt, _>(due.until)
             .bind::<BigInt, _>(token_below)
+            .bind::<BigInt, _>(due.notes)
             .bind::<BigInt, _>(limit)
             .load(c)?,
     })
@@ -313,23 +343,31 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, i64)>, StoreError> {
     )
 }
 
-/// The next instant at which anything of an EHR is due; what waits behind another one of its patient does not count.
+/// The next instant at which anything of an EHR is due; what waits behind another one of its patient does not count. What was put off by a
+/// clock that was ahead is due now.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn next_due(conn: &mut Conn, ehr: &str) -> Result<Option<Timestamp>, StoreError> {
+pub fn next_due(conn: &mut Conn, ehr: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     #[derive(QueryableByName)]
     struct Least {
         #[diesel(sql_type = Nullable<BigInt>)]
         at: Option<i64>,
     }
-    const TEXT: &str = "SELECT MIN(w.next_at) AS at FROM writeback w WHERE w.ehr = $1 AND w.state IN ('owed', 'writing', 'unknown')
+    const TEXT: &str = "SELECT MIN(CASE WHEN w.next_at > $2 AND (w.kind <> 'note' OR w.tries > 0) THEN $3 ELSE w.next_at END) AS at FROM writeback w WHERE w.ehr = $1 AND w.state IN ('owed', 'writing', 'unknown')
         AND w.next_at < 9223372036854775807 AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
             AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807 AND (b.kind <> 'note' OR b.tries > 0))";
+    let (astray, now) = (now.plus(ASTRAY).micros(), now.micros());
     let least: Least = match conn {
-        Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?")).bind::<Text, _>(ehr).get_result(c)?,
+        Conn::Sqlite(c) => {
+            let query = diesel::sql_query(TEXT.replace('$', "?")).bind::<Text, _>(ehr);
+            query.bind::<BigInt, _>(astray).bind::<BigInt, _>(now).get_result(c)?
+        }
         #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => diesel::sql_query(TEXT).bind::<Text, _>(ehr).get_result(c)?,
+        Conn::Postgres(c) => {
+            let query = diesel::sql_query(TEXT).bind::<Text, _>(ehr);
+            query.bind::<BigInt, _>(astray).bind::<BigInt, _>(now).get_result(c)?
+        }
     };
     Ok(least.at.map(Timestamp::from_micros))
 }

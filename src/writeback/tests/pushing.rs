@@ -216,7 +216,7 @@ fn a_conflict_without_end_goes_to_a_person() {
 fn searches_ask_for_what_the_contract_can_find() {
     let by_time = finding(vec![Finder::PatientSent], plain());
     let tried = went(&by_time, &letter(true, 2), vec![], vec![found(&["c1"])]);
-    assert_eq!(tried.asked, ["search Communication patient=Patient/p1&sent=ge2026-11-23T08:55:00Z"]);
+    assert_eq!(tried.asked, ["search Communication patient=Patient/p1&sent=ge2026-11-22T09:00:00Z"]);
     // Others' messages of the same time are to be expected there, and prove nothing against it.
     let timed = Letter { put_as: Some(text("identifier by patient+sent")), ..letter(true, 2) };
     let tried = went(&by_time, &timed, vec![Created::Stored(remote("c1"))], vec![others()]);

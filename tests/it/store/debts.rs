@@ -82,7 +82,7 @@ on_both! {
         let f = fence(&store, "writeback/north");
         assert_eq!(claim(&store, &f, 10), ["a3-0"], "the note is still being collected");
         settle(&store, &f, "a3-0", &written());
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(500)));
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north", at(0))), Some(at(500)));
         let mut due = claim(&store, &f, 500);
         due.sort();
         assert_eq!(due, ["a1-note", "b1-note"]);
