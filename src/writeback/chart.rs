@@ -286,6 +286,11 @@ pub fn needs(contract: &Contract) -> Vec<Need> {
             Some(Need::new(carrier.resource_type()?, if update { Ops::CRS.or(Ops::U) } else { Ops::CRS }))
         })
         .collect();
+    // What may have been written before the chain was changed is looked for after a crash.
+    let before = |c: &Carrier| contract.preset_chain.contains(c) || contract.terms(*c).is_some_and(|terms| terms.key_kept.is_some());
+    let before = [Carrier::Communication, Carrier::DocumentReference].into_iter().filter(|c| !contract.chain.contains(c) && before(c));
+    let found = before.filter(|c| contract.terms(*c).is_some_and(|terms| terms.finder().is_some()));
+    needs.extend(found.filter_map(|c| Some(Need::read(c.resource_type()?))));
     if contract.status_change.as_ref().is_some_and(|change| change.enabled) {
         needs.push(Need::new("Appointment", Ops::R.or(Ops::U)));
     }
@@ -325,6 +330,9 @@ mod tests {
         contract.status_change.as_mut().unwrap().enabled = true;
         assert_eq!(says(&contract), ["system/Communication.crs", "system/DocumentReference.crus", "system/Appointment.ru"]);
         contract.chain = vec![Carrier::Export];
+        contract.document_reference.key_kept = Some(true);
+        assert_eq!(says(&contract), ["system/DocumentReference.rs", "system/Appointment.ru"], "there may be one of ours");
+        contract.document_reference.key_kept = None;
         contract.status_change = None;
         assert_eq!(says(&contract), [""; 0]);
     }

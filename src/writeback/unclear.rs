@@ -122,11 +122,20 @@ impl<C: Chart> Try<'_, C> {
             Some(Ok(Sighting::Doubtful)) => {
                 self.parked("search-not-trusted: the EHR's search did not find it and may not show everything, so it cannot tell whether an earlier try arrived")
             }
+            // It may not even be asked for: a type that is never written here.
+            Some(Err(SearchFailed::Refused(_))) if self.is_far_fetched(carrier, terms) => return None,
             Some(Err(SearchFailed::Refused(why))) => {
                 self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived"))
             }
             Some(Err(failed)) => self.search_failed(failed),
         })
+    }
+
+    /// Nothing says that this EHR was ever written to by this carrier.
+    fn is_far_fetched(&self, carrier: Carrier, terms: &Terms) -> bool {
+        let mut named =
+            self.contract.chain.iter().chain(&self.contract.preset_chain).chain(&self.letter.tried).chain([&self.letter.carrier]);
+        terms.key_kept.is_none() && !named.any(|c| *c == carrier)
     }
 
     /// A search by our key does not find it. That proves something only where this EHR was seen to keep our key; else it is looked whether

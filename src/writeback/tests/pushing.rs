@@ -302,6 +302,10 @@ fn where_nobody_knows_the_carrier_all_are_searched_and_none_is_passed_over() {
     fresh.document_reference.key_kept = None;
     assert_eq!(state(&went(&fresh, &lost(None), stored(), vec![found(&[]), found(&[])]).pushed), "written");
 
+    let refused = || Err(SearchFailed::Refused(text("not-granted")));
+    assert_eq!(state(&went(&fresh, &lost(None), stored(), vec![found(&[]), refused()]).pushed), "written", "it is never written here");
+    assert_eq!(state(&went(&alone, &lost(None), vec![], vec![found(&[]), refused()]).pushed), "parked", "it was, once");
+
     let mut blind = chained(plain(), &[Communication, DocumentReference]);
     blind.document_reference.finders = vec![];
     let mut before = chained(blind.clone(), &[Communication]);
