@@ -142,7 +142,7 @@ impl<'a, C: Chart> Try<'a, C> {
         let carrier = self.letter.carrier;
         match (carrier, carrier.resource_type(), self.contract.terms(carrier)) {
             (_, Some(resource_type), Some(terms)) => self.create(resource_type, terms, bytes).await,
-            (Carrier::Route, ..) => self.send_by_route(bytes).await,
+            (Carrier::Route, ..) => self.carry_by_route(bytes).await,
             (Carrier::Export, ..) => self.export(bytes).await,
             _ => self.refused(format!("not-taken: nothing here writes by {}", carrier.as_str())),
         }

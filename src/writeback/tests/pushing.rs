@@ -339,6 +339,7 @@ fn where_nobody_knows_the_carrier_all_are_searched_and_none_is_passed_over() {
             success: [200].into(),
             id_at: None,
             find: find.map(text),
+            found_at: Some(text("/found")),
         });
         contract
     };
