@@ -44,8 +44,12 @@ impl Letters {
         claimed
             .into_iter()
             .map(|claim| {
-                let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
-                let letter = self.letter(&claim, attempt, patient, &material)?;
+                let subject = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"));
+                let letter = match subject.and_then(|(attempt, patient)| self.letter(&claim, attempt, patient, &material)) {
+                    // One row's damage is no other row's.
+                    Err(StoreError::Damaged(what)) => Err(format!("damaged: {what}")),
+                    letter => letter?,
+                };
                 Ok(letter.map_err(|why| refused(claim, why)))
             })
             .collect()
