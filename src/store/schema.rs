@@ -311,6 +311,7 @@ diesel::table! {
         carrier -> Nullable<Text>,
         differences -> Nullable<Text>,
         put_as -> Nullable<Text>,
+        unanswered -> BigInt,
     }
 }
 

@@ -128,31 +128,31 @@ pub trait Chart: Send + Sync {
     }
 }
 
-/// The chart of an EHR that has no connection: what needs one cannot be done.
+/// The chart of an EHR that has no connection: what needs one is refused, so that it is seen and holds up nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct NoChart;
 
-const NO_CONNECTION: &str = "this EHR delivers files and has no connection";
+const NO_CONNECTION: &str = "no-connection: this EHR delivers files now";
 
 impl Chart for NoChart {
     async fn create(&self, _: &str, _: Vec<u8>, _: Option<&str>) -> Created {
-        Created::Halted(NO_CONNECTION.to_owned())
+        Created::Refused(NO_CONNECTION.to_owned())
     }
 
     async fn search(&self, _: &str, _: &[(&str, String)]) -> Result<Matches, SearchFailed> {
-        Err(SearchFailed::Halted(NO_CONNECTION.to_owned()))
+        Err(SearchFailed::Refused(NO_CONNECTION.to_owned()))
     }
 
     async fn read(&self, _: &str, _: &str) -> Result<Option<Match>, SearchFailed> {
-        Err(SearchFailed::Halted(NO_CONNECTION.to_owned()))
+        Err(SearchFailed::Refused(NO_CONNECTION.to_owned()))
     }
 
     async fn update(&self, _: &str, _: &str, _: Option<&str>, _: Vec<u8>) -> Changed {
-        Changed::Halted(NO_CONNECTION.to_owned())
+        Changed::Refused(NO_CONNECTION.to_owned())
     }
 
     async fn patch(&self, _: &str, _: &str, _: Option<&str>, _: Vec<u8>) -> Changed {
-        Changed::Halted(NO_CONNECTION.to_owned())
+        Changed::Refused(NO_CONNECTION.to_owned())
     }
 }
 
@@ -271,6 +271,8 @@ fn failed(error: &EhrError) -> SearchFailed {
     match error {
         EhrError::Token(_) | EhrError::NotGranted(_) | EhrError::BadRequest | EhrError::Busy { .. } => not_sent(error),
         EhrError::Refused { status, outcome } if *status < 500 => SearchFailed::Refused(format!("http-{status}: {outcome}")),
+        // The same question gets the same answer.
+        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::NextLinkElsewhere => SearchFailed::Refused(format!("not-r4: {error}")),
         EhrError::Refused { status, outcome } => SearchFailed::Later(format!("http-{status}: {outcome}")),
         _ => SearchFailed::Later(format!("no-answer: {error}")),
     }
@@ -319,6 +321,14 @@ pub fn stated(capability: &Capability) -> Stated {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_will_never_be_answered_is_not_asked_for_ever() {
+        for error in [EhrError::NotFhir { expected: "Bundle", source: None }, EhrError::PagesCircle, EhrError::NextLinkElsewhere] {
+            assert!(matches!(failed(&error), SearchFailed::Refused(why) if why.starts_with("not-r4")), "{error}");
+        }
+        assert!(matches!(failed(&EhrError::PageExpired), SearchFailed::Later(_)));
+    }
 
     #[test]
     fn a_token_must_allow_what_the_contract_does_and_no_more() {

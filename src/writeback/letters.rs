@@ -75,6 +75,7 @@ impl Letters {
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
             unclear: claim.unclear,
             tries: row.tries,
+            unanswered: row.unanswered,
         }))
     }
 

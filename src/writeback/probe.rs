@@ -158,6 +158,7 @@ impl<C: Chart> Probe<'_, C> {
             loss: "[]".to_owned(),
             unclear: false,
             tries: 1,
+            unanswered: 0,
         };
         let pushed = push(self.chart, self.contract, &Ways::default(), &letter, clock).await;
         matches!(pushed.settlement, Settlement::Written { .. })

@@ -16,11 +16,13 @@ use super::contract::{Carrier, Contract, Finder, ReadBack, Terms};
 use super::deed::Deed;
 use super::find::{EMAIL_STATUSES, Wanted, condition, email_status, query};
 use super::route::Ways;
-use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight};
+use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight, unanswered};
 use crate::store::writebacks::Settlement;
 
 /// Conflicts in a row after which a person has to look.
 const CONFLICTS: i64 = 8;
+/// Tries in a row without a clear end after which a person has to look.
+const UNANSWERED: i64 = 12;
 
 const THROTTLED: &str = "throttled: the EHR asks to come back later";
 
@@ -53,6 +55,8 @@ pub struct Letter {
     pub unclear: bool,
     /// Tries so far, this one included.
     pub tries: i64,
+    /// How often in a row it was sent before and stayed unclear.
+    pub unanswered: i64,
 }
 
 /// What a try means for those behind it.
@@ -119,6 +123,16 @@ pub async fn push<C: Chart>(chart: &C, contract: &Contract, ways: &Ways, letter:
             None => try_.ended(Settlement::Kept { why: why.clone() }, Signal::Fine),
         },
     }
+}
+
+/// It stays unclear whether it arrived: it is searched for later, and longer after with each time in a row. One that never comes to a clear
+/// end is no accident, and a person has to look.
+pub(super) fn unclear(letter: &Letter, contract: &Contract, now: Timestamp, why: &str) -> Settlement {
+    let times = letter.unanswered + 1;
+    if times >= UNANSWERED {
+        return Settlement::Parked { why: format!("{why}; it was sent {times} times and never came to a clear end") };
+    }
+    Settlement::Unknown { at: unanswered(now, &letter.id, contract.settle_delay(), times), why: why.to_owned() }
 }
 
 /// One try, on its way.
@@ -284,8 +298,7 @@ impl<'a, C: Chart> Try<'a, C> {
     }
 
     pub fn unknown(&self, why: &str) -> Pushed {
-        let at = after_settling(self.clock.now(), &self.letter.id, self.contract.settle_delay());
-        self.ended(Settlement::Unknown { at, why: why.to_owned() }, Signal::Trouble)
+        self.ended(unclear(self.letter, self.contract, self.clock.now(), why), Signal::Trouble)
     }
 
     pub fn conflict(&self, why: &str) -> Pushed {

@@ -19,9 +19,8 @@ use super::chart::Chart;
 use super::compose::Site;
 use super::contract::{Carrier, Contract};
 use super::letters::Letters;
-use super::push::{Letter, Pushed, Put, Signal, push};
+use super::push::{Letter, Pushed, Put, Signal, push, unclear};
 use super::route::Ways;
-use super::settle::after_settling;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::writebacks::{self, Settlement, Way};
 use crate::store::{Store, StoreError, proofs};
@@ -360,9 +359,8 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
     let pushed = match tokio::time::timeout(limit, push(stage.chart, stage.contract, stage.ways, &letter, stage.clock)).await {
         Ok(pushed) => pushed,
         Err(_) => {
-            let at = after_settling(stage.clock.now(), &letter.id, stage.contract.settle_delay());
-            let why = "no-answer: the EHR took longer than a write-back may take".to_owned();
-            let settlement = Settlement::Unknown { at, why };
+            let why = "no-answer: the EHR took longer than a write-back may take";
+            let settlement = unclear(&letter, stage.contract, stage.clock.now(), why);
             // Sent or not, and then so or as it was before: nobody knows.
             Pushed { settlement, signal: Signal::Trouble, carrier: letter.carrier, put: Put::As(None), key_kept: None }
         }

@@ -61,6 +61,7 @@ pub async fn attempt<C: Chart>(
         loss: "[]".to_owned(),
         unclear: false,
         tries: 1,
+        unanswered: 0,
     };
     let mut tried = Tried { carrier: Some(letter.carrier), ..Tried::default() };
     match push(chart, contract, ways, &letter, clock).await.settlement {

@@ -69,6 +69,8 @@ pub struct Writeback {
     pub differences: Option<String>,
     /// How it was put into the EHR, and could be found, when it was last tried; absent where it was not tried, or by a worker that died.
     pub put_as: Option<String>,
+    /// How often in a row it was sent and it stayed unclear whether it arrived.
+    pub unanswered: i64,
 }
 
 impl Writeback {
@@ -325,9 +327,13 @@ pub fn settle(
             .execute(c))?,
     };
     if let Some(Way { carrier, put_as }) = way.filter(|_| hit == 1) {
-        on_backend!(conn, c => diesel::update(writeback::table.find(id))
-            .set((writeback::carrier.eq(carrier), writeback::put_as.eq(put_as)))
-            .execute(c))?;
+        let sent = (writeback::carrier.eq(carrier), writeback::put_as.eq(put_as));
+        match how {
+            Settlement::Unknown { .. } => on_backend!(conn, c => diesel::update(writeback::table.find(id))
+                .set((sent, writeback::unanswered.eq(writeback::unanswered + 1)))
+                .execute(c))?,
+            _ => on_backend!(conn, c => diesel::update(writeback::table.find(id)).set((sent, writeback::unanswered.eq(0_i64))).execute(c))?,
+        };
     }
     Ok(hit == 1)
 }

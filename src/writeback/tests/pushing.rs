@@ -8,9 +8,9 @@ use domain::{Clock as _, Timestamp};
 
 use super::script::{NOW, Script, Went, go, go_by, letter, remote, state, text};
 use crate::store::writebacks::Settlement;
-use crate::writeback::chart::{Created, Match, Matches, Remote, SearchFailed};
+use crate::writeback::chart::{Created, Match, Matches, NoChart, Remote, SearchFailed};
 use crate::writeback::contract::{Carrier, Contract, Finder, KeyPlace, ReadBack};
-use crate::writeback::push::{Letter, Put, Signal};
+use crate::writeback::push::{Letter, Put, Signal, push};
 use crate::writeback::{Deed, Folder, Ways};
 
 fn conditional() -> Contract {
@@ -210,6 +210,47 @@ fn a_conflict_without_end_goes_to_a_person() {
         let tried = went(&conditional(), &letter(false, tries), vec![Created::Conflict(text("http-409"))], vec![]);
         assert_eq!(state(&tried.pushed), wanted, "{tries}");
     }
+}
+
+/// Unknown, not found, sent again, and again without an answer: that must end where a person sees it.
+#[test]
+fn one_that_never_comes_to_a_clear_end_goes_to_a_person() {
+    let now = ManualClock::at(Timestamp::from_micros(NOW)).now();
+    let mut before = chrono::TimeDelta::zero();
+    for unanswered in 0..12 {
+        let letter = Letter { unanswered, ..letter(true, 30) };
+        let tried = went(&plain(), &letter, vec![Created::Unclear(text("no-answer: HTTP status 500"))], vec![found(&[])]);
+        match tried.pushed.settlement {
+            Settlement::Unknown { at, .. } => {
+                assert!(unanswered < 11 && at.since(now) >= before, "{unanswered}");
+                assert!(at.since(now) <= chrono::TimeDelta::minutes(75), "{unanswered}");
+                before = at.since(now);
+            }
+            Settlement::Parked { why } => assert!(unanswered == 11 && why.starts_with("no-answer") && why.contains("12 times"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(before >= chrono::TimeDelta::hours(1), "{before}");
+}
+
+/// An EHR that was connected once, and delivers files now.
+#[test]
+fn without_a_connection_old_rows_are_seen_and_hold_nobody_up() {
+    let clock = ManualClock::at(Timestamp::from_micros(NOW));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ends = |letter: &Letter| {
+        let pushed = runtime.block_on(push(&NoChart, &chained(plain(), &[Carrier::Export]), &Ways::default(), letter, &clock));
+        let (Settlement::Parked { why } | Settlement::Refused { why }) = &pushed.settlement else { panic!("{pushed:?}") };
+        assert!(why.contains("no-connection") && pushed.signal == Signal::Fine, "{pushed:?}");
+        state(&pushed)
+    };
+    let exported = Letter { carrier: Carrier::Export, ..letter(true, 2) };
+    assert_eq!(ends(&exported), "parked");
+    assert_eq!(ends(&Letter { put_as: None, ..exported }), "parked");
+    let mark = Deed::EnteredInError { id: text("c1"), version: None, why: text("It came back.") };
+    assert_eq!(ends(&Letter { deed: mark, ..letter(false, 1) }), "refused");
+    let change = Deed::Status { appointment: text("v1"), to: text("booked"), from: [text("proposed")].into() };
+    assert_eq!(ends(&Letter { deed: change, carrier: Carrier::Appointment, ..letter(true, 2) }), "refused");
 }
 
 #[test]

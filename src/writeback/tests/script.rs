@@ -116,6 +116,7 @@ pub fn letter(unclear: bool, tries: i64) -> Letter {
         loss: "[]".to_owned(),
         unclear,
         tries,
+        unanswered: 0,
     }
 }
 

@@ -66,6 +66,7 @@ impl Bench {
             loss: "[]".to_owned(),
             unclear: false,
             tries: 1,
+            unanswered: 0,
         }
     }
 
