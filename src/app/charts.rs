@@ -9,6 +9,7 @@ use domain::model::EhrId;
 
 use super::stages::StageError;
 use super::{App, ConnectionError, connections};
+use crate::credentials::SecretRef;
 use crate::ehr::{Connection, Profile};
 use crate::outreach::inbound;
 use crate::outreach::owing::{Owing, Wants};
@@ -46,6 +47,9 @@ pub fn intended_contract(profile: &Profile) -> Result<Contract, ContractError> {
         contract.status_change = None;
     }
     contract.check()?;
+    if let Some(bearer) = contract.route.as_ref().and_then(|r| r.bearer.as_deref()) {
+        SecretRef::parse(bearer).map_err(|e| ContractError::Rule(format!("route.bearer: {e}")))?;
+    }
     Ok(contract)
 }
 
@@ -73,7 +77,7 @@ impl App {
         // The preset may know a slower server than the installation's default has in mind.
         let configured = u32::try_from(self.config.write_back.settle_delay.num_seconds()).unwrap_or(u32::MAX);
         let said = profile.write_back.as_ref().is_some_and(|w| w.get("settle_delay_secs").is_some());
-        contract.settle_delay_secs = if said { contract.settle_delay_secs } else { configured };
+        contract.settle_delay_secs = if said { contract.settle_delay_secs } else { contract.settle_delay_secs.max(configured) };
         Ok(contract)
     }
 
@@ -171,7 +175,7 @@ impl App {
         let held = |p: &proofs::Proof| p.holds.then(|| p.subject.strip_prefix(CONDITIONAL_CREATE).map(str::to_owned)).flatten();
         let kept = |p: &proofs::Proof| {
             let (place, resource_type) = p.subject.strip_prefix(KEY_KEPT)?.split_once(' ')?;
-            let place = [KeyPlace::Identifier, KeyPlace::Text].into_iter().find(|k| k.as_str() == place)?;
+            let place = KeyPlace::ALL.into_iter().find(|k| k.as_str() == place)?;
             Some(((resource_type.to_owned(), place), p.holds))
         };
         Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect(), key_kept: proofs.iter().filter_map(kept).collect() })

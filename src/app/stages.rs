@@ -189,7 +189,10 @@ impl App {
             fresh_id: &|| self.random.id(),
             fence: lease.fence(),
             term: lease.term(),
-            receipts_within: self.config.outreach.settle_after,
+            receipts_within: &|channel| {
+                let outreach = &self.config.outreach;
+                outreach.receipts.get(channel.as_str()).copied().unwrap_or(outreach.settle_after)
+            },
             owing: &owing,
         };
         let done = outreach::run(&stage, stop, progress).await;

@@ -10,6 +10,7 @@ use super::exit::{Ended, Failure};
 use super::{Common, print};
 use crate::app::{App, charts};
 use crate::connect::outlook;
+use crate::credentials::SecretRef;
 use crate::ehr::auth::Algorithm;
 use crate::ehr::check::{self, Verdict};
 use crate::ehr::pace::Rate;
@@ -194,7 +195,10 @@ impl Add {
                     dialect: None,
                 })
             }
-            (None, Some(token)) => Auth::Bearer { token },
+            (None, Some(token)) => {
+                SecretRef::parse(&token).map_err(|e| Failure::usage(format!("--token: {e}")))?;
+                Auth::Bearer { token }
+            }
             (None, None) => Auth::None,
         };
         let with_key = matches!(auth, Auth::BackendServices(_));
@@ -220,7 +224,7 @@ impl Add {
         app.store
             .write("register an EHR", move |conn| {
                 let before = ehrs::get(conn, name.as_str())?.and_then(|row| Profile::from_json(&row.profile).ok());
-                if before.is_some_and(|old| old.base_url != base) {
+                if before.is_none_or(|old| old.base_url != base) {
                     // What was seen of the server at the old address says nothing of this one.
                     proofs::forget(conn, name.as_str())?;
                 }

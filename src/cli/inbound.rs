@@ -8,6 +8,7 @@ use domain::model::Phi;
 use super::exit::{Ended, Failure};
 use super::{Common, print};
 use crate::app::App;
+use crate::outreach::barrier::Barrier;
 use crate::outreach::inbound::{Answer, Taken};
 
 /// Record what a patient answered; a wish to stop is honoured at once
@@ -16,6 +17,7 @@ use crate::outreach::inbound::{Answer, Taken};
   echo C | fhir-engage outreach answer 014cc6014bfea35885865dd5413db20b
   fhir-engage outreach answer 014cc6014bfea35885865dd5413db20b --file note.txt
   fhir-engage outreach answer 014cc6014bfea35885865dd5413db20b --external-id SM1
+  fhir-engage outreach answer 014cc6014bfea35885865dd5413db20b --file note.txt --barrier transport
 
 The words are read from stdin or a file, never from the command line, which others on this machine can see.")]
 pub(super) struct Heard {
@@ -28,6 +30,9 @@ pub(super) struct Heard {
     /// The channel's own id: the same one again is not recorded twice
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
+    /// What stands in the way of care, as you understood it; without this it is told by the words alone, where they are clear
+    #[arg(long, value_name = "CODE", value_parser = barrier())]
+    barrier: Option<Barrier>,
     /// Where the words are; stdin where absent
     #[arg(long, value_name = "FILE")]
     file: Option<std::path::PathBuf>,
@@ -53,6 +58,11 @@ const LONGEST: u64 = 64 * 1024;
 fn code(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.len() <= 80 && text.chars().all(|c| c.is_ascii_alphanumeric() || " .-_:".contains(c));
     if fits { Ok(text.to_owned()) } else { Err("a code of letters, digits, spaces, '.', '-' and ':', such as '550 5.1.1'".to_owned()) }
+}
+
+fn barrier() -> impl clap::builder::TypedValueParser<Value = Barrier> {
+    use clap::builder::TypedValueParser as _;
+    clap::builder::PossibleValuesParser::new(Barrier::ALL.map(Barrier::as_str)).try_map(|code| Barrier::parse(&code).ok_or("no such code"))
 }
 
 fn no_such(id: &str) -> Failure {
@@ -83,6 +93,7 @@ impl Heard {
             channel: self.channel,
             external_id: self.external_id,
             text: Phi::new(text),
+            barrier: self.barrier,
             recorded_by: "staff".to_owned(),
         };
         match app.answered(came).await? {
@@ -92,11 +103,13 @@ impl Heard {
                 tell(common, &serde_json::json!({ "attempt": self.id, "recorded": false }), "it was recorded before; nothing changed");
                 Ok(Ended::Well)
             }
-            Taken::Recorded { reply, needs_action } => {
-                let json =
-                    serde_json::json!({ "attempt": self.id, "recorded": true, "meaning": reply.as_str(), "needs_action": needs_action });
+            Taken::Recorded { reply, barrier, needs_action } => {
+                let barrier = barrier.map(Barrier::as_str);
+                let json = serde_json::json!({ "attempt": self.id, "recorded": true, "meaning": reply.as_str(), "barrier": barrier,
+                    "needs_action": needs_action });
+                let named = barrier.map(|code| format!(", barrier {code}")).unwrap_or_default();
                 let next = if needs_action { "; somebody has to act on it" } else { "" };
-                tell(common, &json, &format!("recorded as {}{next}", reply.as_str()));
+                tell(common, &json, &format!("recorded as {}{named}{next}", reply.as_str()));
                 Ok(Ended::Well)
             }
         }

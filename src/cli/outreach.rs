@@ -308,7 +308,7 @@ enum Settled {
 }
 
 async fn settle(app: &App, common: &Common, id: String, sent: bool) -> Result<Ended, Failure> {
-    let (now, wanted) = (app.clock.now(), id.clone());
+    let (now, wanted, owing) = (app.clock.now(), id.clone(), app.owing().await?);
     let settled = app
         .store
         .write("settle an attempt", move |conn| {
@@ -317,7 +317,10 @@ async fn settle(app: &App, common: &Common, id: String, sent: bool) -> Result<En
                 return Ok(Settled::Not(a.outcome.map_or(a.state.clone(), |o| format!("{} ({o})", a.state))));
             }
             if sent {
-                attempts::finish(conn, &a, &attempts::End::owing(Outcome::Unknown), now)?;
+                // As the channel would have said it: taken, and no receipt is waited for.
+                attempts::sent(conn, &a.id, None, now)?;
+                let debt = owing.debt(&people::ehr_of(conn, a.patient)?, Outcome::Unknown, true, now);
+                attempts::finish(conn, &a, &attempts::End { debt, ..attempts::End::owing(Outcome::Unknown) }, now)?;
             } else {
                 attempts::put_back(conn, &a.id, now, None)?;
             }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use domain::model::EhrId;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -224,6 +225,22 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
     }
 }
 
+/// Writes what is due to one EHR; how much, and why it stopped before the end.
+async fn write_one(app: &App, ehr: &EhrId, stop: &AtomicBool) -> Result<(u64, Option<String>), String> {
+    let (name, now) = (ehr.as_str().to_owned(), app.clock.now());
+    // An EHR to which nothing is due is not even asked for a token.
+    match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name, now)).await {
+        Ok(Some(at)) if at <= now => {}
+        Ok(_) => return Ok((0, None)),
+        Err(error) => return Err(error.to_string()),
+    }
+    match app.write_back(ehr, stop).await {
+        Ok(r) => Ok((r.written + r.exported + r.kept, r.stopped.map(|why| format!("{ehr}: {why}")))),
+        Err(StageError::Busy(_)) => Ok((0, None)),
+        Err(error) => Err(format!("{ehr}: {error}")),
+    }
+}
+
 async fn write_all(app: &App, stop: &Stop) -> TaskReport {
     let flag = flag(stop);
     // Those without a connection, too: theirs go into files.
@@ -232,24 +249,15 @@ async fn write_all(app: &App, stop: &Stop) -> TaskReport {
         Err(error) => return TaskReport::failed(error.to_string()),
     };
     let (mut written, mut failures) = (0, Vec::new());
-    for (ehr, _) in ehrs {
-        let (name, now) = (ehr.as_str().to_owned(), app.clock.now());
-        // An EHR to which nothing is due is not even asked for a token.
-        match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name, now)).await {
-            Ok(Some(at)) if at <= now => {}
-            Ok(_) => continue,
-            Err(error) => {
-                failures.push(error.to_string());
-                continue;
+    // All at once: a slow EHR with a backlog must not hold up the others.
+    let runs = ehrs.iter().map(|(ehr, _)| write_one(app, ehr, &flag));
+    for ended in futures_util::future::join_all(runs).await {
+        match ended {
+            Ok((n, stopped)) => {
+                written += n;
+                failures.extend(stopped);
             }
-        }
-        match app.write_back(&ehr, &flag).await {
-            Ok(r) => {
-                written += r.written + r.exported + r.kept;
-                failures.extend(r.stopped.map(|why| format!("{ehr}: {why}")));
-            }
-            Err(StageError::Busy(_)) => {}
-            Err(error) => failures.push(format!("{ehr}: {error}")),
+            Err(error) => failures.push(error),
         }
     }
     let next = match app.next_write_back().await {

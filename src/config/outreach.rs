@@ -1,5 +1,7 @@
 //! When and how often people are written to. Whether anything leaves at all is not here: an installation is switched to live by a command.
 
+use std::collections::BTreeMap;
+
 use chrono::{NaiveTime, TimeDelta};
 
 use super::reader::Section;
@@ -19,6 +21,8 @@ pub struct Outreach {
     pub max_staleness: TimeDelta,
     /// How long a channel's receipt is waited for; then the delivery stays unknown and the attempt is finished.
     pub settle_after: TimeDelta,
+    /// The same for single channels, where it differs.
+    pub receipts: BTreeMap<&'static str, TimeDelta>,
 }
 
 /// A part of each day; it may span midnight. Where both ends are the same, there are no quiet hours.
@@ -38,6 +42,13 @@ impl Outreach {
         if s.is_empty_list("channels") {
             s.wrong("channels", "expected at least one channel; \"recorded\" keeps messages and sends nothing");
         }
+        let mut of_channel = s.section("receipts");
+        let mut receipts = BTreeMap::new();
+        // The ledger gives none.
+        for channel in CHANNELS.into_iter().filter(|c| *c != "recorded") {
+            let within = of_channel.span(channel, TimeDelta::zero(), TimeDelta::days(30));
+            receipts.extend(within.map(|w| (channel, w)));
+        }
         let quiet_hours = QuietHours::read(&mut s.section("quiet_hours"));
         let per_day = s.number("per_day", 1, 24).unwrap_or(1);
         let per_week = s.number("per_week", 1, 100).unwrap_or(3.max(per_day));
@@ -51,6 +62,7 @@ impl Outreach {
             per_week,
             max_staleness: s.span("max_staleness", TimeDelta::minutes(1), TimeDelta::days(60)).unwrap_or(TimeDelta::hours(26)),
             settle_after: s.span("settle_after", TimeDelta::zero(), TimeDelta::days(30)).unwrap_or(TimeDelta::hours(72)),
+            receipts,
         }
     }
 }

@@ -128,6 +128,8 @@ fn spans_have_units_and_bounds() {
     for (text, seconds) in [("30s", 30), ("15m", 900), ("26h", 93_600), ("3d", 259_200)] {
         let config = parse(&format!("[outreach]\nsettle_after = {text:?}\n")).unwrap();
         assert_eq!(config.outreach.settle_after, TimeDelta::seconds(seconds), "{text}");
+        let config = parse(&format!("[outreach.receipts]\nemail = {text:?}\n")).unwrap();
+        assert_eq!(config.outreach.receipts, [("email", TimeDelta::seconds(seconds))].into(), "{text}");
     }
     for text in ["", "s", "-3s", "1.5h", "3 s", "3w", "31d", "99999999999999999999d", "9223372036854775807d"] {
         assert_eq!(mistakes(&format!("[outreach]\nsettle_after = {text:?}\n")).len(), 1, "{text}");

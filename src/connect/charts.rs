@@ -69,12 +69,13 @@ pub fn outlook(site: &Site, contract: &Contract) -> Outlook {
             key_kept: terms.key_kept,
         })
     };
+    let extra = contract.chain.iter().any(|c| contract.wants_provenance_of(*c)).then_some(Carrier::Provenance);
     Outlook {
         preset: contract.preset.clone(),
         chain: contract.chain.clone(),
         writes: contract.writes,
         missing: contract.missing(),
-        found_again: contract.chain.iter().filter_map(found).collect(),
+        found_again: contract.chain.iter().chain(&extra).filter_map(found).collect(),
         shown: shown.collect(),
     }
 }

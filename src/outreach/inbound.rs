@@ -3,6 +3,7 @@
 
 use domain::{Clock, Timestamp};
 
+use super::barrier::{Barrier, named};
 use super::owing::{Owing, is_last_rung};
 use super::program::Library;
 use super::reply::{Reply, classify};
@@ -21,6 +22,8 @@ pub struct Answer {
     pub external_id: Option<String>,
     /// The words.
     pub text: domain::model::Phi<String>,
+    /// What stands in the way of care, where a person heard it; else it is read from the words, where they are clear.
+    pub barrier: Option<Barrier>,
     /// Who entered it: a channel, or a person's role.
     pub recorded_by: String,
 }
@@ -32,6 +35,8 @@ pub enum Taken {
     Recorded {
         /// What it means.
         reply: Reply,
+        /// What stands in the way of care.
+        barrier: Option<Barrier>,
         /// Whether staff must do something.
         needs_action: bool,
     },
@@ -74,6 +79,7 @@ impl Desk<'_> {
     /// The engine's refusal; nothing was recorded then.
     pub async fn answered(&self, came: Answer) -> Result<Taken, StoreError> {
         let reply = classify(came.text.expose());
+        let barrier = came.barrier.or_else(|| named(came.text.expose()));
         let now = self.clock.now();
         let id = came.attempt.clone();
         let found = self.store.read(move |conn| with_ehr(conn, &id)).await?;
@@ -93,6 +99,7 @@ impl Desk<'_> {
                     channel: &came.channel,
                     external_id: came.external_id.as_deref(),
                     meaning: reply.as_str(),
+                    barrier: barrier.map(Barrier::as_str),
                     needs_action,
                     message: Some(&message),
                     recorded_by: &came.recorded_by,
@@ -105,7 +112,7 @@ impl Desk<'_> {
                     return Ok(Taken::Repeated);
                 }
                 honour(conn, &current, reply, &came.channel, now)?;
-                Ok(Taken::Recorded { reply, needs_action })
+                Ok(Taken::Recorded { reply, barrier, needs_action })
             })
             .await
     }
@@ -126,7 +133,7 @@ impl Desk<'_> {
                 let end = attempts::End { outcome: attempts::Outcome::Failed, provider_ref: None, failure: Some(&failure), debt };
                 let done = match current.state.as_str() {
                     "sending" | "sent" => attempts::finish(conn, &current, &end, now)?,
-                    _ => attempts::bounced(conn, &current, &failure, now)?,
+                    _ => attempts::bounced(conn, &current, &failure, debt, now)?,
                 };
                 if done {
                     crate::store::pending::mark_outreach(conn, &std::iter::once(current.person).collect(), now)?;

@@ -4,6 +4,7 @@
 //! what is due; [`gate`] judges every single message; a [`channel`] carries it; [`reply`] reads what comes back. None of them reads a
 //! clock, and none knows HTTP or FHIR JSON.
 
+pub mod barrier;
 pub mod channel;
 pub mod definition;
 mod enrol;

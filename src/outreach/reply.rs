@@ -135,6 +135,11 @@ fn holds(text: &str, phrase: &str) -> bool {
 
 /// Lower-case words without accents and punctuation, up to the first line of a quoted message.
 fn own_words(text: &str) -> Vec<String> {
+    own_lines(text).flat_map(words).collect()
+}
+
+/// Lines up to the first one of a quoted message.
+pub(super) fn own_lines(text: &str) -> impl Iterator<Item = &str> {
     let quoted = |line: &str| {
         let line = line.trim();
         line.starts_with('>')
@@ -142,12 +147,14 @@ fn own_words(text: &str) -> Vec<String> {
             || line == "--"
             || ((line.starts_with("On ") || line.starts_with("El ")) && line.ends_with(':'))
     };
-    text.lines()
-        .take_while(|line| !quoted(line))
-        .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '-'))
+    text.lines().take_while(move |line| !quoted(line))
+}
+
+/// Lower-case words without accents and punctuation.
+pub(super) fn words(line: &str) -> impl Iterator<Item = String> {
+    line.split(|c: char| !c.is_alphanumeric() && !matches!(c, '\'' | '’' | '-'))
         .map(|word| word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).map(unaccented).collect::<String>())
         .filter(|word| !word.is_empty())
-        .collect()
 }
 
 const fn unaccented(c: char) -> char {
@@ -157,6 +164,7 @@ const fn unaccented(c: char) -> char {
         'í' => 'i',
         'ó' => 'o',
         'ú' | 'ü' => 'u',
+        'ñ' => 'n',
         other => other,
     }
 }

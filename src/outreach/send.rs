@@ -41,7 +41,7 @@ pub(super) struct Sender<'a> {
     pub(super) channels: &'a [Channel],
     pub(super) fence: &'a Fence,
     pub(super) term: Term,
-    pub(super) receipts_within: chrono::TimeDelta,
+    pub(super) receipts_within: &'a (dyn Fn(ChannelKind) -> chrono::TimeDelta + Send + Sync),
     pub(super) owing: &'a Owing,
     pub(super) stop: &'a AtomicBool,
 }
@@ -191,7 +191,7 @@ impl Sender<'_> {
         }
         sent.sent += u64::try_from(recorded.len()).unwrap_or(0);
         let (fence, term, now) = (self.fence.clone(), self.term, self.clock.now());
-        let recording = self.recording();
+        let recording = self.recording(ChannelKind::Recorded);
         self.store
             .write("record deliveries", move |conn| {
                 leases::extend(conn, &fence, now, term)?;
@@ -334,7 +334,7 @@ impl Sender<'_> {
             Delivery::TryLater { .. } => sent.held += 1,
             Delivery::Unclear { .. } => sent.unclear += 1,
         }
-        let (fence, term, recording) = (self.fence.clone(), self.term, self.recording());
+        let (fence, term, recording) = (self.fence.clone(), self.term, self.recording(j.verdict.channel));
         self.store
             .write("record a delivery", move |conn| {
                 leases::extend(conn, &fence, now, term)?;
@@ -343,8 +343,8 @@ impl Sender<'_> {
             .await
     }
 
-    fn recording(&self) -> Recording {
-        Recording { owing: self.owing.clone(), within: self.receipts_within }
+    fn recording(&self, channel: ChannelKind) -> Recording {
+        Recording { owing: self.owing.clone(), within: (self.receipts_within)(channel) }
     }
 
     /// Ends what was sent and whose time for receipts has passed.

@@ -109,7 +109,7 @@ pub struct Stage<'a> {
     /// How long the lease lasts without a sign of life.
     pub term: Term,
     /// How long receipts may take on a channel that gives some.
-    pub receipts_within: chrono::TimeDelta,
+    pub receipts_within: &'a (dyn Fn(ChannelKind) -> chrono::TimeDelta + Send + Sync),
     /// What the charts want of what was sent.
     pub owing: &'a Owing,
 }

@@ -108,7 +108,7 @@ fn tokens(resource: &Value) -> Vec<(&'static str, Token)> {
 fn references(resource: &Value) -> Vec<(&'static str, Box<str>)> {
     let mut found = Vec::new();
     for (element, parameter) in REFERENCE_ELEMENTS {
-        for target in each(resource, element).filter_map(|value| text(value, "reference")) {
+        for target in each(resource, element).filter_map(|value| text(value, "reference")).map(unversioned) {
             if *parameter == "subject" && target.starts_with("Patient/") {
                 found.push(("patient", target.clone()));
             }
@@ -127,6 +127,14 @@ fn references(resource: &Value) -> Vec<(&'static str, Box<str>)> {
         found.push(("actor", actor));
     }
     found
+}
+
+// What refers to one version of a resource is found by the resource (R4 search, 3.1.1.5.5).
+fn unversioned(reference: Box<str>) -> Box<str> {
+    match reference.split_once("/_history/") {
+        Some((resource, _)) => resource.into(),
+        None => reference,
+    }
 }
 
 fn moment(value: &Value) -> Option<Range> {

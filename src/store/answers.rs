@@ -23,6 +23,8 @@ pub struct Answer {
     pub external_id: Option<String>,
     /// What it means: `confirm`, `cancel-visit`, `stop`, `start`, `help`, `free-text`.
     pub meaning: String,
+    /// What stands in the way of care by the patient's word, a code of `CodeSystem/engagement-barrier`.
+    pub barrier: Option<String>,
     /// Whether staff must do something.
     pub needs_action: bool,
     /// The words, compressed.
@@ -42,6 +44,8 @@ pub struct Incoming<'a> {
     pub external_id: Option<&'a str>,
     /// What it means.
     pub meaning: &'a str,
+    /// What stands in the way of care, a code.
+    pub barrier: Option<&'a str>,
     /// Whether staff must do something.
     pub needs_action: bool,
     /// The words, compressed.
@@ -82,7 +86,8 @@ pub fn record(conn: &mut Conn, a: &Attempt, came: &Incoming<'_>, owed: Owed, now
     let number = last.unwrap_or(0) + 1;
     let values = (
         (answer::attempt.eq(&a.id), answer::number.eq(number), answer::channel.eq(came.channel), answer::external_id.eq(came.external_id)),
-        (answer::meaning.eq(came.meaning), answer::needs_action.eq(came.needs_action), answer::message.eq(came.message)),
+        (answer::meaning.eq(came.meaning), answer::barrier.eq(came.barrier)),
+        (answer::needs_action.eq(came.needs_action), answer::message.eq(came.message)),
         (answer::received_at.eq(now.micros()), answer::recorded_by.eq(came.recorded_by)),
     );
     let made = on_backend!(conn, c => diesel::insert_into(answer::table).values(values).on_conflict_do_nothing().execute(c))?;

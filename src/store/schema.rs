@@ -329,6 +329,7 @@ diesel::table! {
         channel -> Text,
         external_id -> Nullable<Text>,
         meaning -> Text,
+        barrier -> Nullable<Text>,
         needs_action -> Bool,
         message -> Nullable<Binary>,
         received_at -> BigInt,

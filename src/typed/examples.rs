@@ -205,6 +205,10 @@ fn origin() -> Provenance {
             who: Reference::named("Device", "fhir-engage"),
             on_behalf_of: Some(Reference::named("Organization", "Main Street Clinic")),
         }],
+        source: vec![Reference {
+            identifier: Some(Identifier { system: codes::ATTEMPT_SYSTEM.into(), value: "01JCZ8Q4T7M2E9V5B3K6N1R8WX-0-provenance".into() }),
+            ..Reference::default()
+        }],
     }
 }
 

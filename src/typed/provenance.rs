@@ -32,6 +32,8 @@ pub struct Provenance {
     pub activity: Concept,
     /// By whom.
     pub agent: Vec<Agent>,
+    /// What it was made from: entities of the role `source`.
+    pub source: Vec<Reference>,
 }
 
 /// Renders a Provenance as R4 JSON.
@@ -49,6 +51,7 @@ pub fn provenance(from: &Provenance) -> Result<Vec<u8>, Invalid> {
         recorded: check::instant("Provenance.recorded", &from.recorded)?.into(),
         activity: Some(Box::new(concept("Provenance.activity", &from.activity)?)),
         agent: each("Provenance.agent", &from.agent, agent)?,
+        entity: each("Provenance.entity", &from.source, source)?,
         ..Default::default()
     };
     render(&Resource::Provenance(Box::new(resource)))
@@ -59,6 +62,14 @@ fn agent(element: &str, from: &Agent) -> Result<resources::ProvenanceAgent, Inva
         r#type: Some(Box::new(concept(&format!("{element}.type"), &from.kind)?)),
         who: Box::new(reference(&format!("{element}.who"), &from.who, AGENTS)?),
         on_behalf_of: opt(from.on_behalf_of.as_ref(), |r| reference(&format!("{element}.onBehalfOf"), r, AGENTS))?.map(Box::new),
+        ..Default::default()
+    })
+}
+
+fn source(element: &str, from: &Reference) -> Result<resources::ProvenanceEntity, Invalid> {
+    Ok(resources::ProvenanceEntity {
+        role: "source".into(),
+        what: Box::new(reference(&format!("{element}.what"), from, &[])?),
         ..Default::default()
     })
 }

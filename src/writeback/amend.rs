@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use domain::Timestamp;
 use serde_json::{Value, json};
 
 use super::chart::{Changed, Chart, Remote, SearchFailed};
+use super::key::carries_any;
 use super::push::{Pushed, Try};
 use super::settle::remote;
 
@@ -26,6 +28,11 @@ impl<C: Chart> Try<'_, C> {
                 Ok(found) => found,
                 Err(pushed) => return *pushed,
             };
+            // An id that a person entered, or that an unverified answer told, may be somebody else's entry.
+            let dropped = self.contract.terms(self.letter.carrier).is_some_and(|terms| terms.key_kept == Some(false));
+            if !dropped && !carries_any(&found, &self.letter.system) {
+                return self.refused(format!("not-ours: the {resource_type} that is to be corrected does not carry our key"));
+            }
             if found.get("status").and_then(Value::as_str) == Some(IN_ERROR) {
                 return self.written(Remote { kept: None, ..at });
             }
@@ -40,7 +47,7 @@ impl<C: Chart> Try<'_, C> {
     }
 
     /// Changes the status of an Appointment, where it still has one of those that the patient's word was about.
-    pub(super) async fn change_status(&self, appointment: &str, to: &str, from: &BTreeSet<String>) -> Pushed {
+    pub(super) async fn change_status(&self, appointment: &str, to: &str, start: Option<i64>, from: &BTreeSet<String>) -> Pushed {
         let mut conflict = "http-409".to_owned();
         for round in 1..=ROUNDS {
             let (found, at) = match self.subject("Appointment", appointment).await {
@@ -50,6 +57,12 @@ impl<C: Chart> Try<'_, C> {
             let status = found.get("status").and_then(Value::as_str).unwrap_or_default();
             if status == to {
                 return self.written(Remote { kept: None, ..at });
+            }
+            let begins = found.get("start").and_then(Value::as_str).and_then(Timestamp::parse).map(Timestamp::micros);
+            if start.zip(begins).is_some_and(|(meant, now)| meant != now) {
+                return self.refused(
+                    "visit-moved: the visit begins at another time by now, and the patient's word was about the earlier one".to_owned(),
+                );
             }
             if !from.contains(status) {
                 let code = status.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && (1..=20).contains(&status.len());

@@ -12,7 +12,7 @@ use crate::ehr::auth::{Need, Ops};
 use crate::ehr::{Capability, ChangeOutcome, Client, CreateOutcome, EhrError, Pacing, ReadOutcome, Refusal, Search, Written};
 
 /// What may be written or changed.
-const TYPES: [&str; 3] = ["Communication", "DocumentReference", "Appointment"];
+const TYPES: [&str; 4] = ["Communication", "DocumentReference", "Appointment", "Provenance"];
 /// Pages that a search for one resource may have; a server with more has not understood what was asked.
 const PAGES: usize = 20;
 
@@ -296,6 +296,9 @@ pub fn needs(contract: &Contract) -> Vec<Need> {
     if contract.status_change.as_ref().is_some_and(|change| change.enabled) {
         needs.push(Need::new("Appointment", Ops::R.or(Ops::U)));
     }
+    if contract.chain.iter().any(|carrier| contract.wants_provenance_of(*carrier)) {
+        needs.push(Need::new("Provenance", Ops::CRS));
+    }
     needs
 }
 
@@ -339,6 +342,8 @@ mod tests {
         contract.chain = vec![Carrier::Communication, Carrier::DocumentReference, Carrier::Ledger];
         contract.status_change.as_mut().unwrap().enabled = true;
         assert_eq!(says(&contract), ["system/Communication.crs", "system/DocumentReference.crus", "system/Appointment.ru"]);
+        contract.provenance.as_mut().unwrap().enabled = true;
+        assert_eq!(says(&contract).last().unwrap(), "system/Provenance.crs");
         contract.chain = vec![Carrier::Export];
         contract.document_reference.key_kept = Some(true);
         assert_eq!(says(&contract), ["system/DocumentReference.rs", "system/Appointment.ru"], "there may be one of ours");

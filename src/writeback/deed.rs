@@ -27,6 +27,8 @@ pub enum Deed {
         appointment: String,
         /// The status that it gets.
         to: String,
+        /// When the visit that the patient's word was about begins, microseconds: one that was moved meanwhile is not changed.
+        start: Option<i64>,
         /// It must have one of these; where it has `to` already there is nothing to do, and from another one it is not changed.
         from: BTreeSet<String>,
     },

@@ -88,7 +88,7 @@ pub fn remedy(state: &str, cause: &str) -> &'static str {
         }
         "not-taken" => "Ask the EHR's operator whether Communication can be created, then replay it.",
         "http-401" | "http-403" => {
-            "Have the EHR's operator grant system/Communication.crs to this client, or look whether this patient's chart is closed to it; then replay it."
+            "Have the EHR's operator grant this client create, read and search of that type (such as system/Communication.crs), or look whether this patient's chart is closed to it; then replay it."
         }
         "http-404" | "http-405" | "http-501" => "This EHR does not create Communications at its base URL; run `fhir-engage ehr check`.",
         "http-400" | "http-422" => {

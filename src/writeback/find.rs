@@ -53,6 +53,7 @@ pub(super) fn query(finder: Finder, wanted: &Wanted<'_>) -> Option<Vec<(&'static
         Finder::Patient => vec![patient],
         Finder::PatientSent => vec![patient, ("sent", from(wanted.earliest()))],
         Finder::PatientDate => vec![patient, ("date", from(wanted.earliest()))],
+        Finder::Target => vec![("target", target(wanted.resource?)?)],
         Finder::InboxReceived => {
             let (category, recipient) = inbox(wanted.resource?)?;
             vec![("category", category), ("recipient", recipient), ("received", from(wanted.arrived()))]
@@ -83,6 +84,12 @@ pub(super) fn inbox(resource: &Value) -> Option<(String, String)> {
     let code = coding.get("code")?.as_str()?;
     let category = coding.get("system").and_then(Value::as_str).map_or_else(|| escaped(code), |system| token(system, code));
     Some((category, resource.get("recipient")?.get(0)?.get("reference")?.as_str()?.to_owned()))
+}
+
+/// What a Provenance is of, whatever its version: not every server finds by one.
+fn target(resource: &Value) -> Option<String> {
+    let reference = resource.get("target")?.get(0)?.get("reference")?.as_str()?;
+    Some(reference.split_once("/_history/").map_or(reference, |(unversioned, _)| unversioned).to_owned())
 }
 
 /// The query of `If-None-Exist`.
@@ -150,6 +157,7 @@ mod tests {
             "category": [{ "coding": [{ "system": "urn:c", "code": "notification" }] }],
             "recipient": [{ "reference": "Group/7" }],
         });
+        let of = |target: &str| json!({ "target": [{ "reference": target }] });
         for (finder, sent, ahead, resource, wanted) in [
             (Finder::Identifier, None, 0, None, Some("identifier=urn:s|a1")),
             (Finder::PatientIdentifier, None, 0, None, Some("patient=Patient/p1&identifier=urn:s|a1")),
@@ -166,6 +174,9 @@ mod tests {
                 Some(&inbox),
                 Some("category=urn:c|notification&recipient=Group/7&received=ge2026-11-22T10:00:00Z"),
             ),
+            (Finder::Target, None, 0, Some(&of("Communication/c1/_history/3")), Some("target=Communication/c1")),
+            (Finder::Target, None, 0, Some(&of("Communication/c1")), Some("target=Communication/c1")),
+            (Finder::Target, None, 0, Some(&json!({})), None),
             (Finder::InboxReceived, None, 0, None, None),
             (Finder::InboxReceived, None, 0, Some(&json!({})), None),
         ] {

@@ -25,11 +25,14 @@ pub fn unmarked(text: &str) -> String {
     text.replace(OPENING, "(fhir-engage ")
 }
 
-/// Whether a resource as the EHR gives it carries a key: as an identifier, or as a mark where `compose` puts one.
+/// Whether a resource as the EHR gives it carries a key: as an identifier, its own or an entity's, or as a mark where `compose` puts one.
 #[must_use]
 pub fn carries(resource: &Value, system: &str, key: &str) -> bool {
     let is_ours = |i: &Value| text(i, "system") == Some(system) && text(i, "value") == Some(key);
     if entries(resource, "identifier").any(is_ours) {
+        return true;
+    }
+    if entries(resource, "entity").filter_map(|e| e.get("what")?.get("identifier")).any(is_ours) {
         return true;
     }
     let mark = mark(key);
@@ -45,7 +48,8 @@ pub fn carries(resource: &Value, system: &str, key: &str) -> bool {
 #[must_use]
 pub fn carries_any(resource: &Value, system: &str) -> bool {
     let shows = |text: Option<&str>| text.is_some_and(|t| t.contains(OPENING));
-    entries(resource, "identifier").any(|i| text(i, "system") == Some(system))
+    let entities = entries(resource, "entity").filter_map(|e| e.get("what")?.get("identifier"));
+    entries(resource, "identifier").chain(entities).any(|i| text(i, "system") == Some(system))
         || shows(resource.get("topic").and_then(|t| text(t, "text")))
         || shows(text(resource, "description"))
         || strings(resource).iter().chain(&attachments(resource)).any(|t| t.contains(OPENING))
@@ -90,6 +94,7 @@ mod tests {
         let (first, second) = encoded.split_at(16);
         for resource in [
             json!({"identifier": [null, {"system": "urn:s", "value": "a1"}]}),
+            json!({"entity": [{"role": "source"}, {"role": "source", "what": {"identifier": {"system": "urn:s", "value": "a1"}}}]}),
             json!({"topic": {"text": "Confirm the visit [fhir-engage a1]"}}),
             json!({"description": "Outreach [fhir-engage a1]"}),
             json!({"payload": [{"contentString": "x"}, {"contentString": "y [fhir-engage a1]"}]}),
@@ -105,6 +110,7 @@ mod tests {
         }
         for resource in [
             json!({"identifier": [{"system": "urn:other", "value": "a1"}]}),
+            json!({"entity": [{"what": {"identifier": {"system": "urn:s", "value": "a1-0-provenance"}}}]}),
             json!({"topic": {"text": "[fhir-engage a1-answer-1]"}}),
             json!({"note": [{"text": "a1"}], "payload": [{"contentString": 7}], "identifier": "a1"}),
             json!({"content": [{"attachment": {"data": "!"}}]}),

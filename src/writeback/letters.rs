@@ -1,6 +1,6 @@
 //! From claimed rows to letters: each row's attempt, shaped to the contract by `compose`. Reads the store; sends nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{NaiveDate, TimeDelta};
@@ -9,6 +9,7 @@ use domain::model::Phi;
 
 use super::compose::{Composed, Site, Subject, Telling, Told, compose};
 use super::contract::{Carrier, Contract, PayloadShape};
+use super::deed::Deed;
 use super::push::Letter;
 use super::task::Ended;
 use crate::store::answers::{self, Answer};
@@ -31,8 +32,12 @@ struct Material {
     answers: Vec<Answer>,
     /// Where the originals are, by attempt.
     told: HashMap<String, Told>,
+    /// The attempts of which the chart says what is not true any more.
+    untrue: HashSet<String>,
     /// The attempts that notes tell of, by note.
     lines: HashMap<String, Vec<Attempt>>,
+    /// What Provenances are of, by Provenance.
+    targets: HashMap<String, Told>,
 }
 
 impl Letters {
@@ -88,11 +93,19 @@ impl Letters {
             ("original", _) => Telling::Original,
             ("answer", Some(answer)) => Telling::Answer { answer, text: words.as_deref(), original },
             ("status-change", Some(answer)) => Telling::StatusChange { answer },
+            ("correction", _) if !from.untrue.contains(&a.id) => {
+                let why = "the entry was made when this was known, and says so".to_owned();
+                return Ok(Ok(Composed { carrier: Carrier::Ledger, deed: Deed::Keep { why }, at: None, losses: Vec::new() }));
+            }
             ("correction", _) => Telling::Correction { original },
             ("note", _) => Telling::Note {
                 day: self.day(Timestamp::from_micros(row.owed_at)),
                 zone: self.site.zone,
                 attempts: from.lines.get(&row.id).map(Vec::as_slice).unwrap_or_default(),
+            },
+            ("provenance", _) => match from.targets.get(&row.id) {
+                Some(of) => Telling::Provenance { of, recorded: Timestamp::from_micros(row.owed_at) },
+                None => return Ok(Err("not-there: what it would be of is not written as a resource".to_owned())),
             },
             (kind, _) => return Ok(Err(format!("kind: a write-back of kind {kind} cannot be composed"))),
         };
@@ -168,11 +181,24 @@ fn material(conn: &mut Conn, claimed: &[Claimed]) -> Result<Material, StoreError
     let of = |kinds: &[&str]| claimed.iter().map(|c| &c.row).filter(|r| kinds.contains(&r.kind.as_str())).collect::<Vec<_>>();
     let later: Vec<&str> = of(&["answer", "status-change", "correction"]).iter().map(|r| r.attempt.as_str()).collect();
     let notes: Vec<&str> = of(&["note"]).iter().map(|r| r.id.as_str()).collect();
+    let originals = writebacks::originals(conn, &later)?;
+    let ended = writebacks::ends(conn, &later)?;
     Ok(Material {
         answers: answers::to(conn, &later)?,
-        told: writebacks::originals(conn, &later)?.into_iter().filter_map(|(attempt, row)| Some((attempt, told(row)?))).collect(),
+        untrue: originals.iter().filter(|(a, row)| is_untrue(row, ended.get(a).copied())).map(|(a, _)| a.clone()).collect(),
+        told: originals.into_iter().filter_map(|(attempt, row)| Some((attempt, told(row)?))).collect(),
         lines: writebacks::items(conn, &notes)?,
+        targets: writebacks::targets(conn, &of(&["provenance"]))?.into_iter().filter_map(|(id, row)| Some((id, told(row)?))).collect(),
     })
+}
+
+/// Whether an entry says what its attempt does not say any more: it was there before the attempt got its present end, or was found there and
+/// holds something else than would be written now.
+fn is_untrue(row: &Writeback, ended_at: Option<i64>) -> bool {
+    let older = row.settled_at.zip(ended_at).is_none_or(|(written, ended)| written < ended);
+    let says_other =
+        row.differences.as_deref().is_some_and(|d| ["\"status\"", "\"payload", "\"content"].iter().any(|path| d.contains(path)));
+    older || says_other
 }
 
 fn told(row: Writeback) -> Option<Told> {
@@ -187,5 +213,5 @@ fn refused(claim: Claimed, why: String) -> Box<Ended> {
     } else {
         Settlement::Refused { why }
     };
-    Box::new(Ended { id: claim.row.id, how, way: None, seen: None })
+    Box::new(Ended { id: claim.row.id, how, way: None, seen: None, wants_provenance: false })
 }

@@ -13,7 +13,7 @@ const SAME: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
 #[must_use]
 pub fn may_be(sent: &Value, there: &Value, system: &str) -> bool {
     !key::carries_any(there, system)
-        && ["sent", "date"].iter().all(|name| same_time(sent.get(name), there.get(name)))
+        && ["sent", "date", "recorded"].iter().all(|name| same_time(sent.get(name), there.get(name)))
         && same_text(sent.pointer("/topic/text"), there.pointer("/topic/text"))
         && same_text(sent.get("description"), there.get("description"))
         && same_text(sent.pointer("/subject/reference"), there.pointer("/subject/reference"))
@@ -22,7 +22,7 @@ pub fn may_be(sent: &Value, there: &Value, system: &str) -> bool {
 }
 
 fn same_time(sent: Option<&Value>, there: Option<&Value>) -> bool {
-    let at = |v: Option<&Value>| v.and_then(Value::as_str).and_then(|t| Timestamp::parse(t));
+    let at = |v: Option<&Value>| v.and_then(Value::as_str).and_then(Timestamp::parse);
     match (at(sent), at(there)) {
         (Some(sent), Some(there)) => sent.since(there).abs() <= SAME,
         _ => true,
@@ -73,6 +73,12 @@ mod tests {
         ] {
             assert_eq!(may_be(&sent, &there, "urn:s"), may, "{there}");
         }
+        let origin = |recorded: &str, entity: Value| json!({"recorded": recorded, "entity": entity});
+        let ours = |key: &str| json!([{"what": {"identifier": {"system": "urn:s", "value": key}}}]);
+        let sent = origin("2026-11-23T09:00:00.000Z", ours("a1-0-provenance"));
+        assert!(may_be(&sent, &origin("2026-11-23T09:00:00Z", json!([])), "urn:s"));
+        assert!(!may_be(&sent, &origin("2026-11-23T09:00:00Z", ours("a2-0-provenance")), "urn:s"));
+        assert!(!may_be(&sent, &origin("2026-11-23T08:00:00Z", json!([])), "urn:s"));
         let note = |text: &str| json!({"date": "2026-11-23T09:00:00Z", "content": [{"attachment": {"data": base64(text)}}]});
         assert!(may_be(&note("Sent by e-mail"), &note("Sent by e-mail"), "urn:s"));
         assert!(!may_be(&note("Sent by e-mail"), &note("Seen in clinic"), "urn:s"));

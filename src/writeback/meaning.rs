@@ -79,9 +79,9 @@ pub(super) fn channel_words(name: &str) -> &'static str {
     }
 }
 
-/// What the patient did, after "the patient"; and the barrier that was named, where the answer's meaning is one of our codes. What is not
-/// known is an answer in the patient's own words.
-pub(super) fn answered(meaning: &str, about: Option<&str>) -> (String, Option<Term>) {
+/// What the patient did, after "the patient"; and the barrier that was named, where it is one of our codes. What is not known is an answer
+/// in the patient's own words.
+pub(super) fn answered(meaning: &str, named: Option<&str>, about: Option<&str>) -> (String, Option<Term>) {
     let of_visit = about.is_some_and(|a| a.starts_with("Appointment/"));
     let said = match meaning {
         "confirm" if of_visit => "confirms the visit",
@@ -90,12 +90,16 @@ pub(super) fn answered(meaning: &str, about: Option<&str>) -> (String, Option<Te
         "stop" => "wants no more messages",
         "start" => "wants messages again",
         "help" => "asks what the messages are",
-        _ => "answered in their own words",
+        _ => "",
     };
-    match barrier::ALL.iter().find(|t| t.code == meaning) {
-        Some(term) => (format!("named a barrier: {}", term.display.unwrap_or(term.code)), Some(*term)),
-        None => (said.to_owned(), None),
-    }
+    let term = named.and_then(|code| barrier::ALL.iter().find(|t| t.code == code)).copied();
+    let words = match (said, term.map(|t| t.display.unwrap_or(t.code))) {
+        ("", None) => "answered in their own words".to_owned(),
+        ("", Some(barrier)) => format!("named a barrier: {barrier}"),
+        (said, None) => said.to_owned(),
+        (said, Some(barrier)) => format!("{said}, and named a barrier: {barrier}"),
+    };
+    (words, term)
 }
 
 #[cfg(test)]

@@ -113,7 +113,9 @@ pub async fn push<C: Chart>(chart: &C, contract: &Contract, ways: &Ways, letter:
     let try_ = Try::new(chart, contract, ways, letter, clock);
     match &letter.deed {
         Deed::EnteredInError { id, why, .. } => Pushed { put: Put::As(None), ..try_.enter_in_error(id, why).await },
-        Deed::Status { appointment, to, from } => Pushed { put: Put::As(None), ..try_.change_status(appointment, to, from).await },
+        Deed::Status { appointment, to, start, from } => {
+            Pushed { put: Put::As(None), ..try_.change_status(appointment, to, *start, from).await }
+        }
         Deed::Create { bytes } => match try_.settled().await {
             Some(pushed) => pushed,
             None => Pushed { put: Put::As(try_.put_as(letter.carrier)), ..try_.carry(bytes).await },

@@ -2,6 +2,7 @@
 //! is written to. Made up; of nobody.
 
 use chrono::NaiveDate;
+use domain::Timestamp;
 
 use super::compose::{ComposeError, Composed, Site, Subject, Telling, Told, compose};
 use super::contract::{Carrier, Contract};
@@ -42,11 +43,15 @@ pub fn samples(site: &Site, contract: &Contract) -> Vec<Sample> {
     let told = |carrier, note| Told { carrier, id: "k-4001".to_owned(), version: Some("1".to_owned()), note };
     let (first, day_before) = (carrier.map(|c| told(c, false)), carrier.map(|_| told(Carrier::DocumentReference, true)));
     let original = first.as_ref();
-    let (yes, cancel, ride) = (answer("confirm"), answer("cancel-visit"), answer("transport"));
+    let (yes, cancel) = (answer("confirm"), answer("cancel-visit"));
+    let ride = Answer { barrier: Some("transport".to_owned()), ..answer("free-text") };
     let day = NaiveDate::from_ymd_opt(2026, 11, 23).unwrap_or_default();
     let attempts = [delivered.clone(), plan.clone(), failed.clone()];
     let answers = |answer, text| Telling::Answer { answer, text, original };
-    vec![
+    // Shown only where it is written, since nobody misses it.
+    let extra = contract.chain.iter().copied().find(|c| contract.wants_provenance_of(*c)).map(|c| told(c, false));
+    let provenance = extra.as_ref().map(|of| Telling::Provenance { of, recorded: Timestamp::from_micros(SENT + 99_000_000) });
+    let mut all = vec![
         of("delivered", &delivered, "a1", Telling::Original),
         of("delivery unknown", &unclear, "a2", Telling::Original),
         of("not delivered", &failed, "a3", Telling::Original),
@@ -58,7 +63,9 @@ pub fn samples(site: &Site, contract: &Contract) -> Vec<Sample> {
         of("late bounce of a note", &failed, "a3-correction-2", Telling::Correction { original: day_before.as_ref() }),
         of("day", &delivered, "a1-note", Telling::Note { day, zone: chrono_tz::America::New_York, attempts: &attempts }),
         of("changes the visit", &delivered, "a1-status-1", Telling::StatusChange { answer: &cancel }),
-    ]
+    ];
+    all.extend(provenance.map(|telling| of("who wrote it", &delivered, "a1-0-provenance", telling)));
+    all
 }
 
 fn attempt(id: &str, outcome: &str) -> Attempt {
@@ -99,6 +106,7 @@ fn answer(meaning: &str) -> Answer {
         channel: "email".to_owned(),
         external_id: None,
         meaning: meaning.to_owned(),
+        barrier: None,
         needs_action: meaning != "confirm",
         message: None,
         received_at: SENT + 3_600_000_000,

@@ -74,12 +74,21 @@ pub fn sight(matches: &Matches, finder: Finder, system: &str, value: &str) -> Si
             _ => others += 1,
         }
     }
+    // Of several, those that staff marked as entered in error were put right already. A single one stays: it was written.
+    if ours.len() > 1 && ours.iter().any(|r| !in_error(r)) {
+        ours.retain(|r| !in_error(r));
+    }
     match (ours.len(), ours.pop()) {
         (1, Some(found)) => Sighting::Once(found),
         (0, _) if matches.doubtful || (others > 0 && finder.asks_for_our_key()) => Sighting::Doubtful,
         (0, _) => Sighting::Absent,
         (n, _) => Sighting::Several(n),
     }
+}
+
+fn in_error(found: &Remote) -> bool {
+    let resource: Option<Value> = found.kept.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok());
+    resource.is_some_and(|r| r.get("status").and_then(Value::as_str) == Some("entered-in-error"))
 }
 
 /// Where a resource is, by what it says of itself.

@@ -171,6 +171,8 @@ pub(super) struct Ended {
     pub way: Option<(Carrier, Option<String>)>,
     /// What was seen of our key, by carrier.
     pub seen: Option<(Carrier, bool)>,
+    /// It created a resource of which the contract wants a Provenance.
+    pub wants_provenance: bool,
 }
 
 /// What a run knows between two awaits.
@@ -241,7 +243,7 @@ impl<'a, C: Chart> Run<'a, C> {
                 return Some(ready);
             }
             let how = Settlement::PutBack { at: now, unclear: ready.letter.unclear };
-            self.ended.push(Ended { id: ready.letter.id, how, way: None, seen: None });
+            self.ended.push(Ended { id: ready.letter.id, how, way: None, seen: None, wants_provenance: false });
         }
         None
     }
@@ -289,14 +291,15 @@ impl<'a, C: Chart> Run<'a, C> {
         (known != Some(kept) && self.told.insert((pushed.carrier, kept))).then_some(kept)
     }
 
-    fn take(&mut self, Tried { id, patient, pushed }: Tried) {
+    fn take(&mut self, Tried { id, patient, creates, pushed }: Tried) {
         self.started.remove(&id);
         let (seen, way) = (self.news(&pushed).map(|kept| (pushed.carrier, kept)), pushed.way());
         let why = match &pushed.settlement {
             Settlement::Again { why, .. } | Settlement::Unknown { why, .. } => why.clone(),
             _ => String::new(),
         };
-        self.end(Ended { id, how: pushed.settlement, way, seen });
+        let wants_provenance = creates && self.stage.contract.wants_provenance_of(pushed.carrier);
+        self.end(Ended { id, how: pushed.settlement, way, seen, wants_provenance });
         match pushed.signal {
             Signal::Fine => self.trouble.clear(),
             Signal::Trouble => {
@@ -349,6 +352,8 @@ impl<'a, C: Chart> Run<'a, C> {
 struct Tried {
     id: String,
     patient: String,
+    /// Whether it creates something; else it changes what is there.
+    creates: bool,
     pushed: Pushed,
 }
 
@@ -365,7 +370,7 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
             Pushed { settlement, signal: Signal::Trouble, carrier: letter.carrier, put: Put::As(None), key_kept: None }
         }
     };
-    Tried { id: letter.id, patient: letter.patient, pushed }
+    Tried { creates: letter.deed.bytes().is_some(), id: letter.id, patient: letter.patient, pushed }
 }
 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.
@@ -379,10 +384,12 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         .store
         .write("write-backs", move |conn| {
             leases::extend(conn, &fence, now, term)?;
-            for Ended { id, how, way, seen } in &ended {
+            for Ended { id, how, way, seen, wants_provenance } in &ended {
                 let way = way.as_ref().map(|(carrier, put_as)| Way { carrier: carrier.as_str(), put_as: put_as.as_deref() });
                 if !writebacks::settle(conn, id, &fence, how, way, now)? {
                     tracing::warn!(write_back = %id, "another worker has this write-back by now; what it settles counts");
+                } else if *wants_provenance {
+                    writebacks::owe_provenance(conn, id, now)?;
                 }
                 if let Some((carrier, kept)) = seen
                     && let Some(subject) = proof_of_key(&contract, *carrier)

@@ -45,9 +45,13 @@ impl<C: Chart> Try<'_, C> {
 
     /// Where it may have been put. Where nobody knows, that is all that can be searched, whatever the chain says by now.
     fn places(&self) -> Vec<Carrier> {
+        // It goes by no chain, and nothing else goes by it.
+        if self.letter.carrier == Carrier::Provenance {
+            return vec![Carrier::Provenance];
+        }
         let mut all = match self.known() {
             Some(tried) => vec![tried],
-            None => Carrier::ALL.into_iter().filter(|c| self.is_searchable(*c)).collect(),
+            None => Carrier::ALL.into_iter().filter(|c| *c != Carrier::Provenance && self.is_searchable(*c)).collect(),
         };
         for carrier in self.letter.tried.into_iter().chain([self.letter.carrier]) {
             if !all.contains(&carrier) {
@@ -66,7 +70,7 @@ impl<C: Chart> Try<'_, C> {
 
     /// Where nobody knows by what it was tried, and something that may have been it cannot be searched: a person has to look.
     fn out_of_sight(&self) -> Option<Pushed> {
-        if self.known().is_some() {
+        if self.known().is_some() || self.letter.carrier == Carrier::Provenance {
             return None;
         }
         let puts = |c: &Carrier| match c {

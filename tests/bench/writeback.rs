@@ -5,7 +5,8 @@
 //! empty PostgreSQL database with `--database URL`.
 //!
 //! `--outage` is what a long outage leaves: 100,000 rows. `--latency-ms 100` makes the EHR slow. `--rate N` is what the EHR allows a
-//! second, and tells in how many seconds it was asked more than that, by its own log (which keeps the last 50,000 requests).
+//! second, and tells in how many seconds it was asked more than that, by its own log (which keeps the last 50,000 requests). `--apart` runs
+//! the EHR in a process of its own, so that the memory told is the gateway's alone.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may fail loudly")]
 
@@ -39,6 +40,40 @@ struct Args {
     latency: Option<u64>,
     rate: Option<usize>,
     options: Options,
+    apart: bool,
+}
+
+/// The EHR: in this process, or in one of its own, which ends with this one.
+enum Ehr {
+    Here(Sandbox),
+    Apart(std::process::Child, String),
+}
+
+impl Ehr {
+    fn base_url(&self) -> String {
+        match self {
+            Self::Here(sandbox) => sandbox.base_url(),
+            Self::Apart(_, url) => url.clone(),
+        }
+    }
+}
+
+impl Drop for Ehr {
+    fn drop(&mut self) {
+        if let Self::Apart(child, _) = self {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Starts the EHR in a process of its own, which is this program with another argument.
+fn apart() -> Ehr {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut child = command.arg("--only-the-ehr").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    Ehr::Apart(child, line.trim().to_owned())
 }
 
 fn main() {
@@ -53,36 +88,48 @@ fn main() {
     let clock = Arc::new(SystemClock::with_offset(TimeDelta::zero()));
     let time = Arc::clone(&clock);
     let config = sandbox::Config { open: true, ..sandbox::Config::new(Arc::new(move || time.now().micros())) };
-    let sandbox = runtime.block_on(sandbox::start(config)).unwrap();
+    if std::env::args().any(|a| a == "--only-the-ehr") {
+        let sandbox = runtime.block_on(sandbox::start(config)).unwrap();
+        println!("{}", sandbox.base_url());
+        // Until whoever started it goes.
+        drop(std::io::read_to_string(std::io::stdin()));
+        return;
+    }
+    let ehr_of_bench = if args.apart { apart() } else { Ehr::Here(runtime.block_on(sandbox::start(config)).unwrap()) };
+    let here = if let Ehr::Here(sandbox) = &ehr_of_bench { Some(sandbox) } else { None };
 
     let began = Instant::now();
-    owe(&store, &sandbox, &ehr, args.rows, clock.as_ref());
+    owe(&store, here, &ehr, args.rows, clock.as_ref());
     let before = peak_memory_mb();
     println!("{} write-backs owed in {:.1} s, on {engine}; memory so far {}", args.rows, began.elapsed().as_secs_f64(), mb(before));
-    if let Some(millis) = args.latency {
+    if let Some((millis, sandbox)) = args.latency.zip(here) {
         sandbox.plant(Fault::new(FaultKind::PageTimeout { millis }).on("POST", "/fhir/Communication").times(u32::MAX));
     }
     let began = Instant::now();
-    let report = runtime.block_on(write_back(&store, &sandbox, &ehr, &clock, &args));
+    let report = runtime.block_on(write_back(&store, &ehr_of_bench.base_url(), &ehr, &clock, &args));
     let seconds = began.elapsed().as_secs_f64();
 
     let rows = u64::try_from(args.rows).unwrap();
-    assert_eq!((report.written, sandbox.count("Communication")), (rows, args.rows), "{report:?}");
+    assert_eq!(report.written, rows, "{report:?}");
+    assert!(here.is_none_or(|sandbox| sandbox.count("Communication") == args.rows));
     println!(
         "{:.0} write-backs/s ({seconds:.2} s), {} at once, {} per commit",
         args.rows as f64 / seconds,
         args.options.concurrency,
         args.options.batch
     );
-    tell_requests(&sandbox.request_log(), args.rate);
-    println!("peak memory: {} (with the sandbox)", mb(peak_memory_mb()));
+    if let Some(sandbox) = here {
+        tell_requests(&sandbox.request_log(), args.rate);
+    }
+    let whose = if here.is_some() { "with the EHR's" } else { "the gateway's alone" };
+    println!("peak memory: {} ({whose})", mb(peak_memory_mb()));
     drop(store);
     std::fs::remove_dir_all(folder).unwrap();
 }
 
 /// The one place that knows how the stage is called.
-async fn write_back(store: &Store, sandbox: &Sandbox, ehr: &EhrId, clock: &Arc<SystemClock>, args: &Args) -> Report {
-    let profile = Profile { base_url: Some(sandbox.base_url().parse().unwrap()), timeout_secs: Some(30), ..Profile::default() };
+async fn write_back(store: &Store, base_url: &str, ehr: &EhrId, clock: &Arc<SystemClock>, args: &Args) -> Report {
+    let profile = Profile { base_url: Some(base_url.parse().unwrap()), timeout_secs: Some(30), ..Profile::default() };
     let profile = Profile { requests_per_second: args.rate.map(|n| Rate::try_from(n as f64).unwrap()), ..profile };
     let parts = Parts {
         credential: Credential::None,
@@ -92,7 +139,10 @@ async fn write_back(store: &Store, sandbox: &Sandbox, ehr: &EhrId, clock: &Arc<S
         paces: Paces::default(),
     };
     let connection = Connection::open(&profile, &parts).await.unwrap();
-    let contract = Arc::new(Contract::full_r4().within(&stated(&connection.capability)));
+    let mut contract = Contract::full_r4().within(&stated(&connection.capability));
+    // As after a probe: one request per write-back.
+    contract.communication.key_kept = Some(true);
+    let contract = Arc::new(contract);
     let site = Arc::new(Site::named("Main Street Clinic"));
     let (lease, now) = (task::lease(ehr.as_str()), clock.now());
     let fence = store.write("bench", move |conn| leases::acquire(conn, &lease, "bench", now, TERM, |_| true)).await.unwrap().unwrap();
@@ -112,7 +162,7 @@ async fn write_back(store: &Store, sandbox: &Sandbox, ehr: &EhrId, clock: &Arc<S
 }
 
 /// Attempts at as many patients that ended as delivered, through the store's own functions, and their patients in the EHR.
-fn owe(store: &Store, sandbox: &Sandbox, ehr: &EhrId, rows: usize, clock: &dyn Clock) {
+fn owe(store: &Store, sandbox: Option<&Sandbox>, ehr: &EhrId, rows: usize, clock: &dyn Clock) {
     let now = clock.now();
     store.write_blocking(Lane::Bulk, "bench", |conn| ehrs::put(conn, ehr, r#"{"files_only":true}"#, now)).unwrap();
     let message = store
@@ -124,7 +174,9 @@ fn owe(store: &Store, sandbox: &Sandbox, ehr: &EhrId, rows: usize, clock: &dyn C
     for page in names.chunks(PAGE) {
         let bodies: Vec<String> = page.iter().map(|id| format!(r#"{{"resourceType":"Patient","id":"{id}"}}"#)).collect();
         let patients: Vec<Incoming> = page.iter().zip(&bodies).map(|(id, body)| incoming(store, id, body)).collect();
-        sandbox.load(bodies).unwrap();
+        if let Some(sandbox) = sandbox {
+            sandbox.load(bodies).unwrap();
+        }
         store
             .write_blocking(Lane::Bulk, "bench", |conn| {
                 resources::commit(conn, ehr, ResourceType::Patient, &patients, Precedence::Latest, now)?;
@@ -199,7 +251,7 @@ fn tell_requests(log: &[RequestRecord], rate: Option<usize>) {
 fn arguments() -> Args {
     let given: Vec<String> = std::env::args().collect();
     let after = |name: &str| given.iter().position(|a| a == name).and_then(|at| given.get(at + 1)).cloned();
-    let number = |name: &str| after(name).map(|text| text.parse::<u64>().unwrap_or_else(|_| panic!("{name} takes a number")));
+    let number = |name: &str| after(name).map(|text| text.parse::<u64>().expect("a number after the option's name"));
     let size = |name: &str| number(name).map(|n| usize::try_from(n).unwrap());
     let standard = Options::default();
     let options = Options {
@@ -208,7 +260,8 @@ fn arguments() -> Args {
         ..standard
     };
     let rows = size("--rows").unwrap_or(if given.iter().any(|a| a == "--outage") { 100_000 } else { 20_000 });
-    Args { rows, database: after("--database"), latency: number("--latency-ms"), rate: size("--rate"), options }
+    let apart = given.iter().any(|a| a == "--apart");
+    Args { apart, rows, database: after("--database"), latency: number("--latency-ms"), rate: size("--rate"), options }
 }
 
 /// The process's peak resident memory, in MB.

@@ -1,9 +1,9 @@
 ALTER TABLE writeback
     DROP CONSTRAINT writeback_kind_check,
     DROP CONSTRAINT writeback_state_check,
-    ADD CONSTRAINT writeback_kind_check CHECK (kind IN ('original', 'answer', 'correction', 'note', 'status-change')),
+    ADD CONSTRAINT writeback_kind_check CHECK (kind IN ('original', 'answer', 'correction', 'note', 'status-change', 'provenance')),
     ADD CONSTRAINT writeback_state_check CHECK (state IN ('owed', 'writing', 'written', 'unknown', 'refused', 'exported', 'kept')),
-    ADD COLUMN carrier TEXT CHECK (carrier IN ('communication', 'document-reference', 'appointment', 'route', 'export', 'ledger')),
+    ADD COLUMN carrier TEXT CHECK (carrier IN ('communication', 'document-reference', 'appointment', 'provenance', 'route', 'export', 'ledger')),
     ADD COLUMN differences TEXT,
     ADD COLUMN put_as TEXT,
     ADD COLUMN unanswered BIGINT NOT NULL DEFAULT 0;
@@ -21,6 +21,7 @@ CREATE TABLE answer (
     channel TEXT NOT NULL,
     external_id TEXT,
     meaning TEXT NOT NULL,
+    barrier TEXT,
     needs_action BOOLEAN NOT NULL,
     message BYTEA,
     received_at BIGINT NOT NULL,

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::cli::exit::{Ended, Failure};
 use crate::cli::{Common, ehr, print, signals};
 use crate::store::writebacks;
+use crate::writeback;
 
 /// List write-backs, the latest owed first
 #[derive(Debug, Args)]
@@ -51,6 +52,7 @@ impl From<writebacks::Writeback> for Row {
         let place = match w.carrier.as_deref() {
             Some("document-reference") => "DocumentReference/",
             Some("appointment") => "Appointment/",
+            Some("provenance") => "Provenance/",
             Some("export" | "route") => "",
             _ => "Communication/",
         };
@@ -118,7 +120,11 @@ pub(super) async fn write(app: &App, common: &Common, only: Option<&str>) -> Res
         let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "report": r })).collect();
         print::json(&serde_json::json!({ "runs": rows, "failures": failures }));
     } else {
-        for (id, r) in &reports {
+        let idle = writeback::Report::default();
+        if failures.is_empty() && reports.iter().all(|(_, r)| *r == idle) {
+            print::note("nothing was due");
+        }
+        for (id, r) in reports.iter().filter(|(_, r)| *r != idle) {
             print::line(&format!(
                 "{id}: {} written, {} exported, {} kept in the ledger, {} to be tried again, {} unclear, {} for a person, {} refused{}",
                 r.written,

@@ -67,7 +67,7 @@ Exit code 1 where there are any.")]
         #[arg(long, value_name = "EHR")]
         ehr: Option<String>,
     },
-    /// Write refused ones again, in the order in which they were owed; after their cause was put right
+    /// Write refused and parked ones again, in the order in which they were owed; after their cause was put right
     #[command(after_help = "Examples:
   fhir-engage writeback replay --cause http-403 --dry-run
   fhir-engage writeback replay --cause http-403 --ehr main

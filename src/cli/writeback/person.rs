@@ -113,10 +113,22 @@ impl Settle {
         let remote = self.in_ehr.map(|id| id.rsplit('/').next().unwrap_or_default().to_owned()).filter(|id| !id.is_empty());
         let how = if self.not_there { Resolution::NotThere } else { Resolution::InTheEhr(remote) };
         let (id, now) = (self.id.clone(), app.clock.now());
+        // What was found there is written, too. Whether this EHR creates a Provenance is seen when it is its turn.
+        let of = app.ehr_of(&id).await?;
+        let wants = match of {
+            Some(ehr) => app.contract_now(&ehr, true).await.is_ok_and(|(contract, _)| contract.provenance.is_some_and(|p| p.enabled)),
+            None => false,
+        };
         let done = app
             .store
             .write("settle a write-back", move |conn| {
-                Ok(if writebacks::resolve(conn, &id, &how, now)? { Ok(()) } else { Err(writebacks::get(conn, &id)?.map(|w| w.state)) })
+                if !writebacks::resolve(conn, &id, &how, now)? {
+                    return Ok(Err(writebacks::get(conn, &id)?.map(|w| w.state)));
+                }
+                if wants {
+                    writebacks::owe_provenance(conn, &id, now)?;
+                }
+                Ok(Ok(()))
             })
             .await?;
         match done {

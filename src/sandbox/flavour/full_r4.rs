@@ -1,6 +1,6 @@
 //! A server that offers everything that the sandbox knows.
 
-use super::{APPOINTMENTS, Code, Manner, Patching, Served, Stated};
+use super::{APPOINTMENTS, Code, Manner, Patching, Searching, Served, Stated};
 
 const EVERYTHING: &[Code] = &[Code::Read, Code::VersionRead, Code::Update, Code::Delete, Code::Create, Code::Search];
 const PATCHED_TOO: &[Code] = &[Code::Read, Code::VersionRead, Code::Update, Code::Patch, Code::Delete, Code::Create, Code::Search];
@@ -14,7 +14,7 @@ pub(super) static MANNER: Manner = Manner {
         conditional_create: Some(true),
         conditional_update: Some(false),
     },
-    own: &[Served::new("Appointment", PATCHED_TOO, APPOINTMENTS).patched_by(&STATUS)],
+    own: &[Served::new("Appointment", PATCHED_TOO, APPOINTMENTS).patched_by(&STATUS), Served::new("Provenance", EVERYTHING, ORIGINS)],
     rest: EVERYTHING,
     withheld: &[],
     versioned: true,
@@ -24,5 +24,7 @@ pub(super) static MANNER: Manner = Manner {
     stale: 412,
     unoffered: 405,
 };
+
+const ORIGINS: Searching = Searching::full(&["target"]);
 
 static STATUS: Patching = Patching { paths: &["/status"], transitions: None, booking_needs_slot: false };

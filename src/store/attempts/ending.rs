@@ -81,12 +81,12 @@ pub fn finish(conn: &mut Conn, a: &Attempt, end: &End<'_>, now: Timestamp) -> Re
     Ok(true)
 }
 
-/// Learns that what had been taken for delivered was not: a bounce that came late. What the chart says of it is corrected. `false` where
-/// the attempt had not ended as delivered or unknown.
+/// Learns that what had been taken for delivered was not: a bounce that came late. What the chart says of it is corrected; where it says
+/// nothing, the debt of a failure is owed. `false` where the attempt had not ended as delivered or unknown.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn bounced(conn: &mut Conn, a: &Attempt, failure: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub fn bounced(conn: &mut Conn, a: &Attempt, failure: &str, debt: Debt, now: Timestamp) -> Result<bool, StoreError> {
     let rows = attempt::table.find(&a.id).filter(attempt::state.eq("finished")).filter(attempt::outcome.eq_any(["delivered", "unknown"]));
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((attempt::outcome.eq(Outcome::Failed.as_str()), attempt::failure.eq(failure), attempt::finished_at.eq(now.micros())))
@@ -94,7 +94,11 @@ pub fn bounced(conn: &mut Conn, a: &Attempt, failure: &str, now: Timestamp) -> R
     if hit != 1 {
         return Ok(false);
     }
-    writebacks::owe_correction(conn, a, now)?;
+    let told = writebacks::owe_correction(conn, a, now)?;
+    if !told && writebacks::of_attempt(conn, &a.id)?.is_empty() && writebacks::items_of(conn, &a.id)? == 0 {
+        // Nothing was owed of it as sent; that nobody was reached may be.
+        writebacks::owe(conn, a, debt, now)?;
+    }
     pending::mark_contact(conn, a.person, now)?;
     Ok(true)
 }

@@ -4,11 +4,11 @@
 use diesel::prelude::*;
 use domain::Timestamp;
 
-use super::Writeback;
+use super::{Writeback, first_word};
 use crate::store::attempts::Attempt;
 use crate::store::connection::{Conn, on_backend};
 use crate::store::error::StoreError;
-use crate::store::schema::{attempt, patient, writeback, writeback_item};
+use crate::store::schema::{answer, attempt, patient, writeback, writeback_item};
 
 /// What a finished attempt owes to the chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,16 +52,66 @@ pub fn owe_status_change(conn: &mut Conn, a: &Attempt, number: i64, now: Timesta
     add(conn, a, &Kind { name: "status-change", suffix: format!("status-{number}"), revision: number, due: now }, now).map(|_| ())
 }
 
-/// Writes down that what the chart says of an attempt is not true any more. Nothing is owed where the chart says nothing, nor where the
-/// original was never tried: it is composed from the attempt as it then is. Returns whether a correction is owed.
+/// Writes down that a Provenance is owed of the resource as which a write-back was written: at the end of its patient's lane, once. Its
+/// revision is the write-back's place in that lane. Nothing is owed of one that is no resource, or whose id the EHR did not tell. Returns
+/// whether one is owed now that was not.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn owe_provenance(conn: &mut Conn, id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(of) = super::get(conn, id)? else { return Ok(false) };
+    let made = of.state == "written" && matches!(of.carrier.as_deref(), Some("communication" | "document-reference"));
+    let Some(a) = crate::store::attempts::get(conn, &of.attempt)?.filter(|_| made && of.remote_id.is_some()) else { return Ok(false) };
+    // `a1-0` is of the attempt `a1`.
+    let own = of.id.strip_prefix(of.attempt.as_str()).unwrap_or_default().trim_start_matches('-');
+    add(conn, &a, &Kind { name: "provenance", suffix: format!("{own}-provenance"), revision: of.number, due: now }, now)
+}
+
+/// What Provenances are of, by Provenance.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn targets(conn: &mut Conn, provenances: &[&Writeback]) -> Result<std::collections::HashMap<String, Writeback>, StoreError> {
+    if provenances.is_empty() {
+        return Ok(std::collections::HashMap::new());
+    }
+    let attempts: Vec<&str> = provenances.iter().map(|p| p.attempt.as_str()).collect();
+    let rows: Vec<Writeback> = on_backend!(conn, c => writeback::table
+        .filter(writeback::attempt.eq_any(&attempts))
+        .filter(writeback::kind.ne("provenance"))
+        .select(Writeback::as_select())
+        .load(c))?;
+    let of = |p: &&Writeback| rows.iter().find(|r| r.attempt == p.attempt && r.number == p.revision).map(|r| (p.id.clone(), r.clone()));
+    Ok(provenances.iter().filter_map(of).collect())
+}
+
+/// A change of an Appointment's status that the EHR refused leaves the patient's word to staff: the answer needs somebody, and is owed by
+/// itself where it was not. Other kinds of rows are left as they are.
+pub(super) fn owe_unheard(conn: &mut Conn, id: &str, now: Timestamp) -> Result<(), StoreError> {
+    let row = writeback::table.find(id).filter(writeback::kind.eq("status-change"));
+    let row: Option<Writeback> = on_backend!(conn, c => row.select(Writeback::as_select()).first(c).optional())?;
+    let Some(row) = row else { return Ok(()) };
+    let said = answer::table.find((&row.attempt, row.revision));
+    on_backend!(conn, c => diesel::update(said).set(answer::needs_action.eq(true)).execute(c))?;
+    let a: Attempt = on_backend!(conn, c => attempt::table.find(&row.attempt).select(Attempt::as_select()).first(c))?;
+    owe_answer(conn, &a, row.revision, now)
+}
+
+/// Writes down that what the chart says of an attempt is not true any more. Nothing is owed where the chart says nothing: what is owed, or was
+/// refused, is composed from the attempt as it is by then. Returns whether a correction is owed.
 pub(in crate::store) fn owe_correction(conn: &mut Conn, a: &Attempt, now: Timestamp) -> Result<bool, StoreError> {
     lane(conn, a)?;
-    let told: Vec<(String, i64)> = on_backend!(conn, c => writeback::table
+    let told: Vec<(String, Option<String>)> = on_backend!(conn, c => writeback::table
         .left_join(writeback_item::table.on(writeback_item::writeback.eq(writeback::id)))
         .filter(writeback::attempt.eq(&a.id).and(writeback::kind.eq("original")).or(writeback_item::attempt.eq(&a.id)))
-        .select((writeback::state, writeback::tries))
+        .select((writeback::state, writeback::failure))
         .load(c))?;
-    if told.iter().all(|(state, tries)| (state == "owed" && *tries == 0) || state == "kept") {
+    let says_nothing = |state: &str, failure: Option<&str>| match state {
+        "owed" | "kept" => true,
+        "refused" => failure.map(first_word) != Some("found-twice"),
+        _ => false,
+    };
+    if told.iter().all(|(state, failure)| says_nothing(state, failure.as_deref())) {
         return Ok(false);
     }
     let mine = writeback::table.filter(writeback::attempt.eq(&a.id)).filter(writeback::kind.eq("correction"));
@@ -173,4 +223,24 @@ pub fn originals(conn: &mut Conn, attempts: &[&str]) -> Result<Vec<(String, Writ
         .select((writeback_item::attempt, Writeback::as_select()))
         .load::<(String, Writeback)>(c))?);
     Ok(found)
+}
+
+/// When attempts got the end that they have, by attempt.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn ends(conn: &mut Conn, attempts: &[&str]) -> Result<std::collections::HashMap<String, i64>, StoreError> {
+    if attempts.is_empty() {
+        return Ok(std::collections::HashMap::new());
+    }
+    let rows: Vec<(String, Option<i64>)> = on_backend!(conn, c => attempt::table
+        .filter(attempt::id.eq_any(attempts))
+        .select((attempt::id, attempt::finished_at))
+        .load(c))?;
+    Ok(rows.into_iter().filter_map(|(id, at)| Some((id, at?))).collect())
+}
+
+/// In how many notes an attempt has a line.
+pub(in crate::store) fn items_of(conn: &mut Conn, attempt: &str) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => writeback_item::table.filter(writeback_item::attempt.eq(attempt)).count().get_result(c))?)
 }

@@ -21,8 +21,8 @@ use super::error::StoreError;
 use super::leases::Fence;
 use super::schema::{attempt, patient, writeback};
 
-pub use debts::{Debt, items, originals, owe_status_change};
-pub(super) use debts::{owe, owe_answer, owe_correction};
+pub use debts::{Debt, ends, items, originals, owe_provenance, owe_status_change, targets};
+pub(super) use debts::{items_of, owe, owe_answer, owe_correction};
 pub use persons::{Cause, Resolution, Wanted, causes, first_word, get, of_attempt, reopen, resolve};
 
 /// A write-back.
@@ -33,9 +33,10 @@ pub struct Writeback {
     pub id: String,
     /// The attempt.
     pub attempt: String,
-    /// `original`, `answer`, `correction`, `note` or `status-change`.
+    /// `original`, `answer`, `correction`, `note`, `status-change` or `provenance`.
     pub kind: String,
-    /// 0 for the original; which of the attempt's answers, corrections or status changes it is, from 1.
+    /// 0 for the original; which of the attempt's answers, corrections or status changes it is, from 1; of a Provenance the place in the lane
+    /// of what it is of.
     pub revision: i64,
     /// The EHR.
     pub ehr: String,
@@ -63,7 +64,8 @@ pub struct Writeback {
     pub owed_at: i64,
     /// When it was written, refused, exported or kept.
     pub settled_at: Option<i64>,
-    /// What carries it, once that was decided: `communication`, `document-reference`, `appointment`, `route`, `export`, `ledger`.
+    /// What carries it, once that was decided: `communication`, `document-reference`, `appointment`, `provenance`, `route`,
+    /// `export`, `ledger`.
     pub carrier: Option<String>,
     /// Where what the EHR kept differs from what was sent, JSON; absent where that was not looked at.
     pub differences: Option<String>,
@@ -326,6 +328,9 @@ pub fn settle(
             ))
             .execute(c))?,
     };
+    if hit == 1 && matches!(how, Settlement::Refused { .. }) {
+        debts::owe_unheard(conn, id, now)?;
+    }
     if let Some(Way { carrier, put_as }) = way.filter(|_| hit == 1) {
         let sent = (writeback::carrier.eq(carrier), writeback::put_as.eq(put_as));
         match how {

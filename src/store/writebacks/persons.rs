@@ -103,14 +103,15 @@ pub struct Wanted {
     pub ids: Vec<String>,
 }
 
-/// Reopens refused write-backs, in the order in which they were owed; returns them as they were. What was found twice may be in the EHR
-/// and is searched for first; whatever else is refused is certainly not there.
+/// Reopens refused and parked write-backs, in the order in which they were owed; returns them as they were. What was parked or found twice may
+/// be in the EHR and is searched for first; whatever else is refused is certainly not there.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn reopen(conn: &mut Conn, wanted: &Wanted, dry: bool) -> Result<Vec<Writeback>, StoreError> {
     let rows: Vec<Writeback> = on_backend!(conn, c => {
-        let mut q = writeback::table.filter(writeback::state.eq("refused")).select(Writeback::as_select()).into_boxed();
+        let parked = writeback::state.eq("unknown").and(writeback::next_at.eq(super::PARKED));
+        let mut q = writeback::table.filter(writeback::state.eq("refused").or(parked)).select(Writeback::as_select()).into_boxed();
         if let Some(ehr) = &wanted.ehr {
             q = q.filter(writeback::ehr.eq(ehr));
         }
@@ -122,9 +123,9 @@ pub fn reopen(conn: &mut Conn, wanted: &Wanted, dry: bool) -> Result<Vec<Writeba
     let fits = |w: &Writeback| wanted.cause.as_deref().is_none_or(|c| w.failure.as_deref().map(first_word) == Some(c));
     let rows: Vec<Writeback> = rows.into_iter().filter(fits).collect();
     for row in rows.iter().filter(|_| !dry) {
-        let doubtful = row.failure.as_deref().map(first_word) == Some("found-twice");
+        let doubtful = row.is_parked() || row.failure.as_deref().map(first_word) == Some("found-twice");
         // Due since it was owed: so they go in their order, and before what came after them.
-        on_backend!(conn, c => diesel::update(writeback::table.find(&row.id).filter(writeback::state.eq("refused")))
+        on_backend!(conn, c => diesel::update(writeback::table.find(&row.id).filter(writeback::state.eq(&row.state)))
             .set((
                 writeback::state.eq(if doubtful { "unknown" } else { "owed" }),
                 writeback::tries.eq(i64::from(doubtful)),

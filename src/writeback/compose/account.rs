@@ -1,6 +1,6 @@
 //! What is said, before it takes a form: the same words and times for whichever carrier.
 
-use chrono::{SecondsFormat, TimeZone as _};
+use chrono::{NaiveDate, SecondsFormat, TimeZone as _};
 use chrono_tz::Tz;
 use domain::Timestamp;
 use typed::codes::{Term, category};
@@ -49,8 +49,9 @@ impl Account {
             Telling::Original => original(subject, contract.shape.payload),
             Telling::Answer { answer, text, .. } => Ok(answer_to(subject, answer, text, contract)),
             Telling::Correction { .. } => correction(subject),
-            Telling::Note { day, zone, attempts } => note(&format!("{} on {day}", clean(&contract.note.title)), zone, attempts),
+            Telling::Note { day, zone, attempts } => note(&format!("{} on {day}", clean(&contract.note.title)), day, zone, attempts),
             Telling::StatusChange { .. } => Err(ComposeError::StatusChange("it is no text")),
+            Telling::Provenance { .. } => Err(ComposeError::NotTaken("a Provenance is no text".to_owned())),
         }
     }
 
@@ -114,7 +115,7 @@ fn original(subject: &Subject<'_>, shape: PayloadShape) -> Result<Account, Compo
 /// The channel tells when an answer came. That is also the best that is known of when it was sent; the one instant stands for both.
 fn answer_to(subject: &Subject<'_>, answer: &Answer, text: Option<&str>, contract: &Contract) -> Account {
     let a = subject.attempt;
-    let (phrase, barrier) = answered(&answer.meaning, a.about.as_deref());
+    let (phrase, barrier) = answered(&answer.meaning, answer.barrier.as_deref(), a.about.as_deref());
     let words = text.map(clean).filter(|w| !w.is_empty());
     let urgent = if answer.needs_action { " Somebody has to act on it." } else { "" };
     let said = format!("The patient, who was asked {}, {phrase}.{urgent}", meaning(&a.action).asked);
@@ -155,7 +156,7 @@ fn correction(subject: &Subject<'_>) -> Result<Account, ComposeError> {
 }
 
 /// One line an attempt, in the order of the patient's own day.
-fn note(title: &str, zone: Tz, attempts: &[Attempt]) -> Result<Account, ComposeError> {
+fn note(title: &str, day: NaiveDate, zone: Tz, attempts: &[Attempt]) -> Result<Account, ComposeError> {
     let at = |a: &Attempt| a.sent_at.or(a.finished_at).unwrap_or(a.due_at);
     let mut sorted: Vec<&Attempt> = attempts.iter().collect();
     sorted.sort_by_key(|a| (at(a), a.id.as_str()));
@@ -164,7 +165,9 @@ fn note(title: &str, zone: Tz, attempts: &[Attempt]) -> Result<Account, ComposeE
         let (_, reason) = status(a).ok_or(ComposeError::NotFinished)?;
         let local = zone.from_utc_datetime(&Timestamp::from_micros(at(a)).to_utc().naive_utc());
         let (channel, asked) = (channel_words(a.channel.as_deref().unwrap_or_default()), meaning(&a.action).asked);
-        lines.push(format!("{} {channel}: the patient was asked {asked}. {}", local.format("%H:%M"), ended(a, reason.as_ref())));
+        // One whose receipt was waited for was sent on an earlier day.
+        let when = local.format(if local.date_naive() == day { "%H:%M" } else { "%Y-%m-%d %H:%M" });
+        lines.push(format!("{when} {channel}: the patient was asked {asked}. {}", ended(a, reason.as_ref())));
     }
     let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return Err(ComposeError::NotFinished) };
     Ok(Account {

@@ -148,7 +148,9 @@ impl Fit<'_> {
                 }
                 (Vec::new(), self.list(Element::InResponseTo, answered.into_iter().collect()))
             }
-            Telling::Original | Telling::Note { .. } | Telling::StatusChange { .. } => (Vec::new(), Vec::new()),
+            Telling::Original | Telling::Note { .. } | Telling::StatusChange { .. } | Telling::Provenance { .. } => {
+                (Vec::new(), Vec::new())
+            }
         }
     }
 

@@ -95,6 +95,6 @@ fn earlier(telling: &Telling<'_>) -> (Vec<(Relation, String)>, Vec<String>) {
             (of(Some(*told)).map(|r| (relation, r)).into_iter().collect(), Vec::new())
         }
         Telling::Correction { original } | Telling::Answer { original, .. } => (Vec::new(), of(*original).into_iter().collect()),
-        Telling::Original | Telling::Note { .. } | Telling::StatusChange { .. } => (Vec::new(), Vec::new()),
+        Telling::Original | Telling::Note { .. } | Telling::StatusChange { .. } | Telling::Provenance { .. } => (Vec::new(), Vec::new()),
     }
 }

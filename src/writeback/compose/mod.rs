@@ -9,6 +9,7 @@ mod communication;
 mod correction;
 mod document;
 mod export;
+mod provenance;
 mod route;
 mod status_change;
 mod subject;
@@ -159,6 +160,9 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
     if let Telling::StatusChange { answer } = subject.telling {
         return status_change::compose(subject, answer, contract);
     }
+    if let Telling::Provenance { of, recorded } = subject.telling {
+        return provenance::compose(subject, of, recorded, site, contract);
+    }
     let account = Account::of(subject, contract)?;
     if let Telling::Correction { original: Some(told) } = subject.telling
         && let Some(composed) = correction::in_place(told, &account, contract)
@@ -175,6 +179,9 @@ pub fn compose(subject: &Subject<'_>, site: &Site, contract: &Contract) -> Resul
             Carrier::Export => export::compose(subject, &account, site, contract, &passed),
             Carrier::Ledger => Ok(keep(&passed)),
             Carrier::Appointment => Err(Unfit::next("Appointment", "a chain cannot hold a change of an Appointment's status")),
+            Carrier::Provenance => {
+                Err(Unfit::next("Provenance", "a chain cannot hold a Provenance, which is of something that was written"))
+            }
         };
         match form {
             Ok(composed) => return Ok(Composed { losses: [passed, composed.losses].concat(), ..composed }),

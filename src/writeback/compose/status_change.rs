@@ -28,6 +28,8 @@ pub(super) fn compose(subject: &Subject<'_>, answer: &Answer, contract: &Contrac
     if from.is_empty() {
         return refused("this EHR takes that change from no status");
     }
-    let deed = Deed::Status { appointment: appointment.to_owned(), to: to.to_owned(), from };
+    // The state of an appointment anchor is its start; other anchors are about no time.
+    let start = subject.attempt.anchor_revision.parse().ok().filter(|at: &i64| *at > 0);
+    let deed = Deed::Status { appointment: appointment.to_owned(), to: to.to_owned(), start, from };
     Ok(Composed { carrier: Carrier::Appointment, deed, at: None, losses: Vec::new() })
 }

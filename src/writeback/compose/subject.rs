@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use domain::Timestamp;
 
 use crate::store::answers::Answer;
 use crate::store::attempts::Attempt;
@@ -25,6 +26,13 @@ impl Told {
     #[must_use]
     pub fn reference(&self) -> Option<String> {
         self.carrier.resource_type().map(|kind| format!("{kind}/{}", self.id))
+    }
+
+    /// `Communication/12/_history/1`, where it is a resource whose version is known; else without the version.
+    #[must_use]
+    pub fn version_reference(&self) -> Option<String> {
+        let version = self.version.as_ref().map(|v| format!("/_history/{v}")).unwrap_or_default();
+        self.reference().map(|reference| format!("{reference}{version}"))
     }
 }
 
@@ -61,6 +69,13 @@ pub enum Telling<'a> {
         /// The answer that asks for it.
         answer: &'a Answer,
     },
+    /// Who made what was written.
+    Provenance {
+        /// What was written.
+        of: &'a Told,
+        /// When it was known to be written.
+        recorded: Timestamp,
+    },
 }
 
 impl Telling<'_> {
@@ -73,6 +88,7 @@ impl Telling<'_> {
             Self::Correction { .. } => "correction",
             Self::Note { .. } => "note",
             Self::StatusChange { .. } => "status-change",
+            Self::Provenance { .. } => "provenance",
         }
     }
 }

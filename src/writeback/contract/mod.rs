@@ -7,8 +7,6 @@ mod of_ehr;
 mod shape;
 mod terms;
 
-use std::collections::BTreeSet;
-
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +15,7 @@ pub use of_ehr::ContractError;
 pub use shape::{
     Category, CommunicationShape, Content, Element, Limits, MediumCodes, NoteShape, Party, PayloadShape, Route, Status, StatusChange,
 };
-pub use terms::{Finder, KeyPlace, ReadBack, Terms};
+pub use terms::{Finder, KeyPlace, ProvenanceOf, ReadBack, Terms};
 
 /// What carries something into the chart, or stands in for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,13 +32,17 @@ pub enum Carrier {
     /// Nothing: it stays in the ledger, by the contract's word.
     Ledger,
     /// A change of an Appointment's status. Not of a chain: it carries only that.
-    #[serde(skip)]
+    #[serde(skip_deserializing)]
     Appointment,
+    /// A Provenance of what was written. Not of a chain: it carries only that.
+    #[serde(skip_deserializing)]
+    Provenance,
 }
 
 impl Carrier {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Communication, Self::DocumentReference, Self::Route, Self::Export, Self::Ledger, Self::Appointment];
+    pub const ALL: [Self; 7] =
+        [Self::Communication, Self::DocumentReference, Self::Route, Self::Export, Self::Ledger, Self::Appointment, Self::Provenance];
 
     /// As written in contracts and in the store.
     #[must_use]
@@ -52,6 +54,7 @@ impl Carrier {
             Self::Export => "export",
             Self::Ledger => "ledger",
             Self::Appointment => "appointment",
+            Self::Provenance => "provenance",
         }
     }
 
@@ -68,6 +71,7 @@ impl Carrier {
             Self::Communication => Some("Communication"),
             Self::DocumentReference => Some("DocumentReference"),
             Self::Appointment => Some("Appointment"),
+            Self::Provenance => Some("Provenance"),
             Self::Route | Self::Export | Self::Ledger => None,
         }
     }
@@ -128,6 +132,10 @@ pub struct Contract {
     /// Which changes of an Appointment's status are taken. Off unless the site switches it on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_change: Option<StatusChange>,
+    /// Whether and how a Provenance is written of each resource; absent where the server creates none. Off unless the site switches it on: it is
+    /// one request more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceOf>,
     /// Seconds after which the server has certainly finished a request whose answer was lost. Only then is it searched for. Longer than
     /// the time-out of a request, since a server goes on working when its client has gone.
     pub settle_delay_secs: u32,
@@ -162,6 +170,7 @@ impl Contract {
             note: NoteShape::default(),
             route: None,
             status_change: Some(StatusChange::full()),
+            provenance: Some(ProvenanceOf::off()),
             settle_delay_secs: 120,
         }
     }
@@ -172,8 +181,18 @@ impl Contract {
         match carrier {
             Carrier::Communication => Some(&self.communication),
             Carrier::DocumentReference => Some(&self.document_reference),
+            Carrier::Provenance => match &self.provenance {
+                Some(provenance) => Some(&provenance.terms),
+                None => None,
+            },
             Carrier::Route | Carrier::Export | Carrier::Ledger | Carrier::Appointment => None,
         }
+    }
+
+    /// Whether a Provenance is written of what a carrier wrote.
+    #[must_use]
+    pub fn wants_provenance_of(&self, carrier: Carrier) -> bool {
+        matches!(carrier, Carrier::Communication | Carrier::DocumentReference) && self.provenance.as_ref().is_some_and(|p| p.enabled)
     }
 
     /// Whether an element of a Communication is taken.
@@ -186,12 +205,5 @@ impl Contract {
     #[must_use]
     pub fn settle_delay(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.settle_delay_secs))
-    }
-
-    /// The resource types that it may create, search or change: what a token must allow.
-    #[must_use]
-    pub fn resource_types(&self) -> BTreeSet<&'static str> {
-        let changed = self.status_change.as_ref().filter(|c| c.enabled).map(|_| "Appointment");
-        self.chain.iter().filter_map(|c| c.resource_type()).chain(changed).collect()
     }
 }

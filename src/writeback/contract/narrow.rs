@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Carrier, Contract, Element, KeyPlace, MediumCodes, Party, PayloadShape, Route, Terms, Writes};
+use super::{
+    Carrier, Category, Contract, Element, Finder, KeyPlace, Limits, MediumCodes, Party, PayloadShape, Route, Status, Terms, Writes,
+};
 
 /// What a server states about one resource type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +74,24 @@ pub struct Override {
     /// Whether a patient's confirmation or cancellation changes the Appointment's status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_change: Option<bool>,
+    /// Statuses that a Communication may be created with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statuses: Option<BTreeSet<Status>>,
+    /// Categories that are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub categories: Option<BTreeSet<Category>>,
+    /// Longest texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Searches that find a Communication again, best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finders: Option<Vec<Finder>>,
+    /// Whether what was written may be updated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update: Option<bool>,
+    /// Whether a Provenance is written of each resource, where the server creates them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<bool>,
     /// Seconds to wait before an unclear outcome is searched for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settle_delay_secs: Option<u32>,
@@ -89,6 +109,9 @@ impl Contract {
         if !stated.0.get("Appointment").is_some_and(|a| a.patch && a.read) {
             self.status_change = None;
         }
+        let says = stated.0.get("Provenance").unwrap_or(&nothing);
+        self.provenance = self.provenance.filter(|_| says.create);
+        self.provenance.iter_mut().for_each(|provenance| narrow(&mut provenance.terms, says));
         self
     }
 
@@ -103,7 +126,10 @@ impl Contract {
     /// With what was seen of our key, where it is put by now.
     #[must_use]
     pub fn seen(mut self, proven: &Proven) -> Self {
-        for (name, terms) in [("Communication", &mut self.communication), ("DocumentReference", &mut self.document_reference)] {
+        let provenance = self.provenance.as_mut().map(|p| ("Provenance", &mut p.terms));
+        for (name, terms) in
+            [("Communication", &mut self.communication), ("DocumentReference", &mut self.document_reference)].into_iter().chain(provenance)
+        {
             // A probe of conditional create counts by our identifier.
             let counted = terms.key == KeyPlace::Identifier && proven.conditional_create.contains(name);
             terms.key_kept = proven.key_kept.get(&(name.to_owned(), terms.key)).copied().or(counted.then_some(true));
@@ -122,8 +148,16 @@ impl Contract {
         self.shape.payload = word.payload.unwrap_or(self.shape.payload);
         self.shape.medium_codes = word.medium_codes.unwrap_or(self.shape.medium_codes);
         self.shape.elements.retain(|e| !word.leave_out.contains(e));
+        self.shape.statuses = word.statuses.clone().unwrap_or(self.shape.statuses);
+        self.shape.categories = word.categories.clone().unwrap_or(self.shape.categories);
+        self.shape.limits = word.limits.unwrap_or(self.shape.limits);
+        self.communication.finders = word.finders.clone().unwrap_or(self.communication.finders);
+        self.communication.update = word.update.unwrap_or(self.communication.update);
+        self.document_reference.update = word.update.unwrap_or(self.document_reference.update);
         if word.leave_out.contains(&Element::Identifier) {
             self.communication.key = KeyPlace::Text;
+            self.document_reference.key = KeyPlace::Text;
+            self.note.identifier = false;
         }
         if let Some(sender) = &word.sender {
             self.shape.sender = Party::Configured(Some(sender.clone()));
@@ -139,6 +173,9 @@ impl Contract {
         self.route = word.route.clone().or(self.route);
         if let (Some(on), Some(change)) = (word.status_change, self.status_change.as_mut()) {
             change.enabled = on;
+        }
+        if let (Some(on), Some(provenance)) = (word.provenance, self.provenance.as_mut()) {
+            provenance.enabled = on;
         }
         self.settle_delay_secs = word.settle_delay_secs.unwrap_or(self.settle_delay_secs);
         self
@@ -158,7 +195,6 @@ fn narrow(terms: &mut Terms, stated: &StatedType) {
 mod tests {
     use chrono::TimeDelta;
 
-    use super::super::Finder;
     use super::*;
 
     fn stated(create: bool, search: bool, conditional_create: bool, params: &[&str]) -> Stated {
@@ -205,6 +241,26 @@ mod tests {
         assert!(terms.conditional_create && !terms.creates_conditionally(), "a condition on what is not kept would never be met");
         assert_eq!(terms.finder(), None);
         assert!(serde_json::from_str::<Override>(r#"{"payloads":"text"}"#).is_err(), "a misspelt key is refused");
+    }
+
+    #[test]
+    fn the_sites_word_on_provenance_counts_where_the_server_creates_it() {
+        let word: Override = serde_json::from_str(r#"{"provenance":true}"#).unwrap();
+        let says = |create, params: &[&str]| {
+            let search_params = params.iter().map(|p| (*p).to_owned()).collect();
+            let provenance = StatedType { create, search: true, search_params, ..StatedType::default() };
+            Stated([("Communication", provenance.clone()), ("Provenance", provenance)].into())
+        };
+        let of = |stated: &Stated, word: &Override| Contract::full_r4().within(stated).with(word);
+        let wanted = |c: &Contract| c.wants_provenance_of(Carrier::Communication);
+        let taken = of(&says(true, &["target"]), &word);
+        assert_eq!((wanted(&taken), taken.terms(Carrier::Provenance).unwrap().finder()), (true, Some(Finder::Target)));
+        assert!(!taken.wants_provenance_of(Carrier::Route) && !taken.wants_provenance_of(Carrier::Provenance));
+        assert!(!wanted(&of(&says(true, &["target"]), &Override::default())), "off where nobody asks for it");
+        assert!(!wanted(&of(&says(false, &["target"]), &word)) && !wanted(&of(&Stated::default(), &word)));
+        assert_eq!(of(&says(true, &[]), &word).terms(Carrier::Provenance).unwrap().finder(), None);
+        let seen = Proven { key_kept: [(("Provenance".to_owned(), KeyPlace::Entity), true)].into(), ..Proven::default() };
+        assert_eq!(taken.seen(&seen).terms(Carrier::Provenance).unwrap().key_kept, Some(true));
     }
 
     #[test]

@@ -10,15 +10,21 @@ pub enum KeyPlace {
     Identifier,
     /// In a text that staff can read, as `[fhir-engage KEY]`: where identifiers are not kept.
     Text,
+    /// `entity.what.identifier` of a Provenance, which has no identifier of its own.
+    Entity,
 }
 
 impl KeyPlace {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Identifier, Self::Text, Self::Entity];
+
     /// As written in contracts and in proofs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Identifier => "identifier",
             Self::Text => "text",
+            Self::Entity => "entity",
         }
     }
 }
@@ -39,6 +45,8 @@ pub enum Finder {
     Patient,
     /// `category=...&recipient=...&received=...`: an inbox that knows no patient.
     InboxReceived,
+    /// `target=...`: what is said of one resource.
+    Target,
 }
 
 impl Finder {
@@ -52,6 +60,7 @@ impl Finder {
             Self::PatientDate => &["patient", "date"],
             Self::Patient => &["patient"],
             Self::InboxReceived => &["category", "recipient", "received"],
+            Self::Target => &["target"],
         }
     }
 
@@ -108,6 +117,12 @@ impl Terms {
         }
     }
 
+    /// Of a Provenance: by R4 it is searched by its target, and only its entities have room for our key.
+    #[must_use]
+    pub fn of_provenance() -> Self {
+        Self { key: KeyPlace::Entity, finders: vec![Finder::Target], read_back: ReadBack::FromAnswer, ..Self::none() }
+    }
+
     /// The search to settle an unclear outcome by. One that asks for our identifier is of no use where it is not kept.
     #[must_use]
     pub fn finder(&self) -> Option<Finder> {
@@ -118,5 +133,24 @@ impl Terms {
     #[must_use]
     pub fn creates_conditionally(&self) -> bool {
         self.conditional_create && self.key == KeyPlace::Identifier
+    }
+}
+
+/// Whether and how a Provenance is written of each resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenanceOf {
+    /// It is.
+    pub enabled: bool,
+    /// How it is written and found again.
+    #[serde(default = "Terms::of_provenance")]
+    pub terms: Terms,
+}
+
+impl ProvenanceOf {
+    /// Not written unless the site switches it on.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { enabled: false, terms: Terms::of_provenance() }
     }
 }

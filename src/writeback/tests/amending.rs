@@ -11,6 +11,9 @@ use crate::writeback::chart::{Changed, Match, Remote, SearchFailed};
 use crate::writeback::contract::{Carrier, Contract};
 use crate::writeback::push::{Letter, Signal};
 
+/// 2026-11-24T15:00:00Z.
+const BEGINS: i64 = 1_795_532_400_000_000;
+
 type Read = Result<Option<Match>, SearchFailed>;
 
 fn shows(resource: &Value) -> Read {
@@ -19,12 +22,14 @@ fn shows(resource: &Value) -> Read {
 
 fn communication(status: &str, version: &str) -> Value {
     json!({ "resourceType": "Communication", "id": "c1", "meta": { "versionId": version }, "status": status,
-        "subject": { "reference": "Patient/p1" }, "note": [{ "text": "before" }], "text": { "div": "words" } })
+        "identifier": [{ "system": "urn:fhir-engage:attempt", "value": "a1" }], "subject": { "reference": "Patient/p1" }, "note": [{ "text": "before" }], "text": { "div": "words" } })
 }
 
 fn appointment(status: &str) -> Read {
-    shows(&json!({ "resourceType": "Appointment", "id": "v1", "meta": { "versionId": "4" }, "status": status,
-        "participant": [{ "actor": { "reference": "Practitioner/d1" } }, { "actor": { "reference": "https://e.org/r4/Patient/p1" } }] }))
+    shows(
+        &json!({ "resourceType": "Appointment", "id": "v1", "meta": { "versionId": "4" }, "status": status, "start": "2026-11-24T10:00:00-05:00",
+        "participant": [{ "actor": { "reference": "Practitioner/d1" } }, { "actor": { "reference": "https://e.org/r4/Patient/p1" } }] }),
+    )
 }
 
 fn correction(unclear: bool, tries: i64) -> Letter {
@@ -33,7 +38,8 @@ fn correction(unclear: bool, tries: i64) -> Letter {
 }
 
 fn change(unclear: bool) -> Letter {
-    let deed = Deed::Status { appointment: text("v1"), to: text("booked"), from: [text("proposed"), text("pending")].into() };
+    let deed =
+        Deed::Status { appointment: text("v1"), to: text("booked"), start: Some(BEGINS), from: [text("proposed"), text("pending")].into() };
     Letter { deed, carrier: Carrier::Appointment, tried: None, ..letter(unclear, 1) }
 }
 
@@ -49,6 +55,21 @@ fn cause(went: &Went) -> &str {
 }
 
 #[test]
+fn only_our_own_entry_is_corrected() {
+    let mut theirs = communication("completed", "2");
+    theirs["identifier"] = json!([{ "system": "urn:other", "value": "a1" }]);
+    let one = went(&correction(false, 1), vec![shows(&theirs)], vec![]);
+    assert_eq!((state(&one.pushed), cause(&one)), ("refused", "not-ours"));
+}
+
+#[test]
+fn a_visit_that_was_moved_is_left_as_it_is() {
+    let moved = json!({ "resourceType": "Appointment", "id": "v1", "status": "proposed", "start": "2026-11-25T15:00:00Z" });
+    let one = went(&change(false), vec![shows(&moved)], vec![]);
+    assert_eq!((state(&one.pushed), cause(&one)), ("refused", "visit-moved"));
+}
+
+#[test]
 fn a_correction_is_put_to_the_version_that_was_read() {
     let done = || vec![Changed::Done(Remote { version: Some(text("3")), ..Remote::default() })];
     let one = went(&correction(false, 1), vec![shows(&communication("completed", "2"))], done());
@@ -59,13 +80,14 @@ fn a_correction_is_put_to_the_version_that_was_read() {
     let Settlement::Written { remote_id, version, .. } = &one.pushed.settlement else { panic!("{:?}", one.pushed) };
     assert_eq!((remote_id.as_deref(), version.as_deref()), (Some("c1"), Some("3")));
 
-    let document = json!({ "resourceType": "DocumentReference", "id": "c1", "status": "current", "description": "A note." });
+    let document =
+        json!({ "resourceType": "DocumentReference", "id": "c1", "status": "current", "description": "A note. [fhir-engage a1]" });
     let letter = Letter { carrier: Carrier::DocumentReference, ..correction(false, 1) };
     let one = went(&letter, vec![shows(&document)], done());
     let put: Value = serde_json::from_str(one.asked[1].strip_prefix("update DocumentReference c1 - ").unwrap()).unwrap();
     assert_eq!(
         (put["status"].as_str(), put["description"].as_str()),
-        (Some("entered-in-error"), Some("A note. It came back: the address is wrong."))
+        (Some("entered-in-error"), Some("A note. [fhir-engage a1] It came back: the address is wrong."))
     );
 }
 

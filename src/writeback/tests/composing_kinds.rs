@@ -24,6 +24,7 @@ fn answer(meaning: &str, needs_action: bool) -> Answer {
         channel: "email".to_owned(),
         external_id: Some("<7@mail.example>".to_owned()),
         meaning: meaning.to_owned(),
+        barrier: None,
         needs_action,
         message: None,
         received_at: 1_795_428_000_000_000,
@@ -95,7 +96,8 @@ fn route() -> Route {
 #[test]
 fn an_answer_is_a_communication_of_the_patient() {
     let (a, original) = (attempt("a1", "answered"), told(Carrier::Communication, false));
-    let (yes, ride, free) = (answer("confirm", false), answer("transport", true), answer("free-text", true));
+    let (yes, free) = (answer("confirm", false), answer("free-text", true));
+    let ride = Answer { barrier: Some("transport".to_owned()), ..answer("free-text", true) };
     let telling = |answer| Telling::Answer { answer, text: Some("C"), original: Some(&original) };
     let composed = tell(&a, "a1-answer-1", telling(&yes), &Contract::full_r4()).unwrap();
     let c = resource(&composed, "a1-answer-1");
@@ -113,9 +115,39 @@ fn an_answer_is_a_communication_of_the_patient() {
 
     let barrier = tell(&a, "a1-answer-1", telling(&ride), &Contract::full_r4()).unwrap();
     assert_eq!(resource(&barrier, "a1-answer-1")["reasonCode"][0]["coding"][0]["code"], "transport");
+    let both = Answer { barrier: Some("cost".to_owned()), ..answer("cancel-visit", true) };
+    let both = resource(&tell(&a, "a1-answer-1", telling(&both), &Contract::full_r4()).unwrap(), "a1-answer-1");
+    assert_eq!(both["topic"]["text"], "Answer: the patient wants the visit cancelled, and named a barrier: Cost");
+    assert_eq!(both["reasonCode"][0]["coding"][0]["code"], "cost");
     let words = Contract::full_r4().with(&Override { payload: Some(PayloadShape::Text), ..Override::default() });
     let free = tell(&a, "k", telling(&free), &words).unwrap();
     assert_eq!(resource(&free, "k")["payload"], json!([{"contentString": "C"}]));
+}
+
+#[test]
+fn a_provenance_is_of_the_version_that_was_written_and_carries_its_own_key() {
+    let a = attempt("a1", "delivered");
+    let recorded = domain::Timestamp::from_micros(1_795_424_500_000_000);
+    let on = Contract::full_r4().with(&Override { provenance: Some(true), ..Override::default() });
+    let of = |of: &Told, contract: &Contract| tell(&a, "a1-0-provenance", Telling::Provenance { of, recorded }, contract);
+    let unversioned = Told { version: None, ..told(Carrier::DocumentReference, false) };
+    for (of_what, target) in [(told(Carrier::Communication, false), "Communication/k-1/_history/1"), (unversioned, "DocumentReference/k-1")]
+    {
+        let composed = of(&of_what, &on).unwrap();
+        let provenance = resource(&composed, "a1-0-provenance");
+        assert!(!carries(&provenance, SYSTEM, "a1") && !provenance.to_string().contains("p-1001"));
+        assert_eq!((composed.carrier, &provenance["target"]), (Carrier::Provenance, &json!([{ "reference": target }])));
+        assert_eq!((&provenance["recorded"], elements(&composed)), (&json!("2026-11-23T09:01:40.000Z"), vec![]));
+        assert_eq!(composed, of(&of_what, &on).unwrap(), "a second try sends the same");
+    }
+    for (of_what, contract) in [
+        (told(Carrier::Communication, false), &Contract::full_r4()),
+        (told(Carrier::Communication, false), &Contract { provenance: None, ..on.clone() }),
+        (told(Carrier::Export, false), &on),
+    ] {
+        let composed = of(&of_what, contract).unwrap();
+        assert!(matches!(composed.deed, Deed::Keep { .. }) && composed.losses.is_empty(), "an extra: nothing is lost without it");
+    }
 }
 
 #[test]
@@ -272,7 +304,7 @@ fn a_status_changes_only_where_it_is_switched_on_and_never_to_arrival() {
     {
         let composed = tell(&a, "a1-status-1", Telling::StatusChange { answer: &answer(meaning, false) }, &on).unwrap();
         let from = from.iter().map(|s| (*s).to_owned()).collect();
-        assert_eq!(composed.deed, Deed::Status { appointment: "a-2001".to_owned(), to: to.to_owned(), from });
+        assert_eq!(composed.deed, Deed::Status { appointment: "a-2001".to_owned(), to: to.to_owned(), start: None, from });
         assert_eq!(composed.carrier, Carrier::Appointment);
     }
     let plan = Attempt { about: Some("CarePlan/c".to_owned()), ..a.clone() };

@@ -249,7 +249,7 @@ fn without_a_connection_old_rows_are_seen_and_hold_nobody_up() {
     assert_eq!(ends(&Letter { put_as: None, ..exported }), "parked");
     let mark = Deed::EnteredInError { id: text("c1"), version: None, why: text("It came back.") };
     assert_eq!(ends(&Letter { deed: mark, ..letter(false, 1) }), "refused");
-    let change = Deed::Status { appointment: text("v1"), to: text("booked"), from: [text("proposed")].into() };
+    let change = Deed::Status { appointment: text("v1"), to: text("booked"), start: None, from: [text("proposed")].into() };
     assert_eq!(ends(&Letter { deed: change, carrier: Carrier::Appointment, ..letter(true, 2) }), "refused");
 }
 

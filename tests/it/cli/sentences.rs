@@ -21,7 +21,7 @@ fn each_mistake_has_its_sentence_and_its_exit_code() {
         (&["sync", "quarantine", "list", "--ehr", "nobody"], 2, "there is no EHR nobody"),
         (&["sync", "quarantine", "show", "7"], 2, "there is no row 7"),
         (&["writeback", "run", "--ehr", "nobody"], 2, "there is no EHR nobody"),
-        (&["writeback", "run"], 1, "connection was refused"),
+        (&["writeback", "run", "--ehr", "dead"], 1, "connection was refused"),
         (&["writeback", "list", "--ehr", "nobody"], 2, "there is no EHR nobody"),
         (&["segments", "show", "nothing"], 2, "visit-unconfirmed"),
         (&["segments", "explain", "--patient", "x"], 2, "main/123"),

@@ -56,8 +56,15 @@ fn state(store: &Store, id: &str) -> String {
 }
 
 fn answer(store: &Store, a: &Attempt, external_id: Option<&str>, owed: Owed) -> Option<i64> {
-    let incoming =
-        Incoming { channel: "sms", external_id, meaning: "confirm", needs_action: false, message: Some(b"C"), recorded_by: "sms" };
+    let incoming = Incoming {
+        channel: "sms",
+        external_id,
+        meaning: "confirm",
+        barrier: Some("transport"),
+        needs_action: false,
+        message: Some(b"C"),
+        recorded_by: "sms",
+    };
     write(store, |conn| answers::record(conn, a, &incoming, owed, at(9)))
 }
 
@@ -95,6 +102,35 @@ on_both! {
         assert_eq!((lines["a1-note"].len(), lines["a4-note"].len()), (2, 1));
     }
 
+    fn a_provenance_is_owed_once_of_what_is_a_resource_with_an_id(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        for id in ["a1", "a2", "a3"] {
+            ended(&store, &p1, id, Outcome::Delivered, Debt::Original);
+        }
+        let f = fence(&store, "writeback/north");
+        let owe = |id: &str| write(&store, |conn| writebacks::owe_provenance(conn, id, at(20)));
+        assert_eq!(claim(&store, &f, 10), ["a1-0"]);
+        assert!(!owe("a1-0") && !owe("no-such"), "it is not written yet");
+        settle(&store, &f, "a1-0", &written());
+        assert_eq!((owe("a1-0"), owe("a1-0")), (true, false));
+        assert_eq!(claim(&store, &f, 20), ["a2-0"], "behind what was owed before it");
+        let file = Settlement::Exported { file: "f".to_owned(), loss: "[]".to_owned() };
+        settle(&store, &f, "a2-0", &file);
+        assert!(!owe("a2-0"), "a file is no resource");
+        assert_eq!(claim(&store, &f, 20), ["a3-0"]);
+        let nameless = Settlement::Written { remote_id: None, version: None, loss: "[]".to_owned(), differences: None };
+        settle(&store, &f, "a3-0", &nameless);
+        assert!(!owe("a3-0"), "nobody knows what it would be of");
+        assert_eq!(claim(&store, &f, 20), ["a1-0-provenance"]);
+        let row = read(&store, |conn| writebacks::get(conn, "a1-0-provenance")).unwrap();
+        assert_eq!((row.kind.as_str(), row.revision, row.number, row.attempt.as_str()), ("provenance", 1, 4, "a1"));
+        let of = read(&store, |conn| writebacks::targets(conn, &[&row]));
+        assert_eq!(of["a1-0-provenance"].id, "a1-0");
+        assert!(write(&store, |conn| writebacks::settle(conn, "a1-0-provenance", &f, &written(), Some(Way { carrier: "provenance", put_as: None }), at(20))));
+        assert!(!owe("a1-0-provenance"), "nor of a Provenance");
+    }
+
     fn an_answer_ends_what_was_open_and_is_told_by_its_channels_id(db) {
         let store = db.store();
         let p1 = patient(&store, "p1");
@@ -108,16 +144,51 @@ on_both! {
         let owed: Vec<String> = rows(&store).into_iter().map(|(id, _)| id).collect();
         assert_eq!(owed, ["a1-0", "a1-answer-1", "a1-status-1", "a1-answer-2"], "the original is owed once, and first");
         let said = read(&store, |conn| answers::to(conn, &["a1"]));
+        assert_eq!(said[0].barrier.as_deref(), Some("transport"));
         assert_eq!(said.iter().map(|s| (s.number, s.message.as_deref())).collect::<Vec<_>>(), [(1, Some(&b"C"[..])), (2, Some(b"C"))]);
         let held = planned(&store, &p1, "a2");
         assert_eq!(answer(&store, &held, None, ALL), None, "it never left");
+    }
+
+    fn a_change_of_status_that_is_refused_leaves_the_answer_to_staff(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        let a = sending(&store, &p1, "a1");
+        assert_eq!(answer(&store, &a, None, Owed { attempt: Debt::Nothing, answer: false, status_change: true }), Some(1));
+        let f = fence(&store, "writeback/north");
+        assert_eq!(claim(&store, &f, 10), ["a1-status-1"]);
+        settle(&store, &f, "a1-status-1", &refused("status-moved: fulfilled"));
+        assert!(read(&store, |conn| answers::get(conn, "a1", 1)).unwrap().needs_action);
+        assert_eq!(claim(&store, &f, 21), ["a1-answer-1"]);
+    }
+
+    fn what_was_tried_in_vain_is_told_as_it_is_by_then_and_needs_no_correction(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        let f = fence(&store, "writeback/north");
+        let again = ended(&store, &p1, "a1", Outcome::Delivered, Debt::Original);
+        claim(&store, &f, 10);
+        settle(&store, &f, "a1-0", &Settlement::Again { at: at(15), why: "throttled: x".to_owned() });
+        let bounce = |a: &Attempt, debt| write(&store, |conn| attempts::bounced(conn, a, "channel: 550", debt, at(30)));
+        assert!(bounce(&again, Debt::Original));
+        assert_eq!(claim(&store, &f, 40), ["a1-0"]);
+        settle(&store, &f, "a1-0", &refused("http-422: x"));
+        let late = ended(&store, &p1, "a2", Outcome::Delivered, Debt::Original);
+        claim(&store, &f, 41);
+        settle(&store, &f, "a2-0", &refused("http-422: x"));
+        assert!(bounce(&late, Debt::Original));
+        // Where the sent are not written and the unreachable are, a late bounce is owed as that.
+        let silent = ended(&store, &p1, "a3", Outcome::Delivered, Debt::Nothing);
+        assert!(bounce(&silent, Debt::Original));
+        let ids: Vec<String> = rows(&store).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, ["a1-0", "a2-0", "a3-0"]);
     }
 
     fn a_late_bounce_corrects_only_what_the_chart_may_say(db) {
         let store = db.store();
         let p1 = patient(&store, "p1");
         let f = fence(&store, "writeback/north");
-        let bounce = |a: &Attempt| write(&store, |conn| attempts::bounced(conn, a, "channel: 550 5.1.1", at(30)));
+        let bounce = |a: &Attempt| write(&store, |conn| attempts::bounced(conn, a, "channel: 550 5.1.1", Debt::Nothing, at(30)));
         let untold = ended(&store, &p1, "a1", Outcome::Delivered, Debt::Nothing);
         let not_tried = ended(&store, &p1, "a2", Outcome::Delivered, Debt::Original);
         assert!(bounce(&untold) && bounce(&not_tried));
@@ -178,6 +249,19 @@ on_both! {
         first.sort();
         assert_eq!(first, ["a1-0", "b1-0"], "each lane from its beginning");
         assert_eq!(read(&store, |conn| writebacks::get(conn, "a1-0")).unwrap().tries, 1, "the waits begin anew");
+    }
+
+    fn what_is_parked_is_searched_for_again_when_it_is_replayed(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        finished(&store, &p1, "a1");
+        let f = fence(&store, "writeback/north");
+        claim(&store, &f, 10);
+        settle(&store, &f, "a1-0", &Settlement::Parked { why: "search-refused: http-403".to_owned() });
+        let wanted = Wanted { cause: Some("search-refused".to_owned()), ..Wanted::default() };
+        assert_eq!(write(&store, |conn| writebacks::reopen(conn, &wanted, false)).len(), 1);
+        let again = write(&store, |conn| writebacks::claim(conn, "north", &f, at(11), at(40), 10));
+        assert!(again.len() == 1 && again[0].unclear);
     }
 
     fn a_person_settles_what_is_parked_and_nothing_else(db) {

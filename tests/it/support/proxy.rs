@@ -39,6 +39,9 @@ use Fate::{AnswerLost, ArrivesLate, BadGateway, CutOff, Late, NeverArrives, Pass
 
 const BAD: [Fate; 8] = [NeverArrives, ResetBefore, AnswerLost, ResetAfter, CutOff, Late, ArrivesLate, BadGateway];
 
+const BAD_GATEWAY: &str =
+    "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 11\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nBad Gateway";
+
 /// A running proxy; it ends with this value.
 pub struct Proxy {
     port: u16,
@@ -119,42 +122,34 @@ impl Line {
         (fate, state.random.random(), state.late)
     }
 
+    /// One request of a client. The EHR is asked to close after it, and says so, so the client sends its next one elsewhere.
     async fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
-        while let Some(request) = read_request(&mut client).await? {
-            let (fate, heads, late) = self.toss(&request);
-            match fate {
-                NeverArrives => return Ok(()),
-                ResetBefore => return client.set_zero_linger(),
-                ArrivesLate => {
-                    drop(client);
-                    tokio::time::sleep(late).await;
-                    return self.ask(&request).await.map(drop);
-                }
-                _ => {}
+        let Some(request) = read_request(&mut client).await? else { return Ok(()) };
+        let (fate, heads, late) = self.toss(&request);
+        match fate {
+            NeverArrives => return Ok(()),
+            ResetBefore => return client.set_zero_linger(),
+            ArrivesLate => {
+                drop(client);
+                tokio::time::sleep(late).await;
+                return self.ask(&request).await.map(drop);
             }
-            let answer = if fate == BadGateway && heads { Vec::new() } else { self.ask(&request).await? };
-            match fate {
-                AnswerLost => return Ok(()),
-                ResetAfter => return client.set_zero_linger(),
-                CutOff => {
-                    client.write_all(answer.get(..answer.len() / 2).unwrap_or_default()).await?;
-                    client.flush().await?;
-                    return client.shutdown().await;
-                }
-                BadGateway => {
-                    const TEXT: &str = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 11\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nBad Gateway";
-                    client.write_all(TEXT.as_bytes()).await?;
-                    return client.shutdown().await;
-                }
-                Late => tokio::time::sleep(late).await,
-                _ => {}
-            }
-            client.write_all(&answer).await?;
-            // The EHR was asked to close, and says so: its answer ends with the connection.
-            client.shutdown().await?;
-            return Ok(());
+            _ => {}
         }
-        Ok(())
+        let answer = if fate == BadGateway && heads { Vec::new() } else { self.ask(&request).await? };
+        let given = match fate {
+            AnswerLost => return Ok(()),
+            ResetAfter => return client.set_zero_linger(),
+            CutOff => answer.get(..answer.len() / 2).unwrap_or_default(),
+            BadGateway => BAD_GATEWAY.as_bytes(),
+            Late => {
+                tokio::time::sleep(late).await;
+                &answer
+            }
+            _ => &answer,
+        };
+        client.write_all(given).await?;
+        client.shutdown().await
     }
 
     /// The EHR's whole answer.

@@ -102,8 +102,8 @@ async fn a_correction_marks_the_original_once_whatever_the_answer_meets() {
     .enumerate()
     {
         let id = format!("c{at}");
-        let original =
-            json!({ "resourceType": "Communication", "id": id, "status": "completed", "subject": { "reference": "Patient/p1" } });
+        let original = json!({ "resourceType": "Communication", "id": id, "status": "completed", "subject": { "reference": "Patient/p1" },
+                "identifier": [{ "system": "urn:fhir-engage:attempt", "value": "a1" }] });
         bench.world.sandbox.load([original.to_string()]).unwrap();
         if let Some(fault) = fault.clone() {
             bench.world.sandbox.plant(Fault::new(fault).on("PUT", "/fhir/Communication"));
@@ -133,7 +133,7 @@ async fn a_note_is_marked_at_every_ehr_that_lets_notes_be_changed() {
         let bench = Bench::at(flavour).await;
         let coded = |code: &str| json!({ "coding": [{ "system": "urn:x", "code": code }] });
         let note = json!({ "resourceType": "DocumentReference", "id": "n1", "status": "current", "type": coded("t"), "category": [coded("c")],
-            "subject": { "reference": "Patient/p1" }, "content": [{ "attachment": { "contentType": "text/plain", "data": "aGVsbG8=" } }] });
+            "description": "[fhir-engage a1]", "subject": { "reference": "Patient/p1" }, "content": [{ "attachment": { "contentType": "text/plain", "data": "aGVsbG8=" } }] });
         bench.world.sandbox.load([note.to_string()]).unwrap();
         let deed = Deed::EnteredInError { id: "n1".to_owned(), version: None, why: "The message came back.".to_owned() };
         bench.world.sandbox.plant(Fault::new(FaultKind::PreconditionFailed412).on("PUT", "/fhir/DocumentReference"));
@@ -142,7 +142,7 @@ async fn a_note_is_marked_at_every_ehr_that_lets_notes_be_changed() {
         let marked = bench.world.sandbox.resource("DocumentReference", "n1").unwrap();
         assert_eq!(
             (&marked["status"], &marked["description"]),
-            (&json!("entered-in-error"), &json!("The message came back.")),
+            (&json!("entered-in-error"), &json!("[fhir-engage a1] The message came back.")),
             "{flavour:?}"
         );
         assert_eq!(bench.world.sandbox.unused_faults(), [], "{flavour:?}");
@@ -155,7 +155,7 @@ async fn a_visit_is_cancelled_where_the_vendor_takes_that_and_a_refusal_is_told(
     bench.appointment("proposed");
     let change = |to: &str| {
         let from = ["proposed".to_owned(), "booked".to_owned()].into();
-        bench.letter(Carrier::Appointment, Deed::Status { appointment: "v1".to_owned(), to: to.to_owned(), from })
+        bench.letter(Carrier::Appointment, Deed::Status { appointment: "v1".to_owned(), to: to.to_owned(), start: None, from })
     };
     // To be booked it needs a slot there, which only the EHR's own people can give it.
     let pushed = bench.push(&change("booked")).await;
@@ -171,6 +171,7 @@ async fn a_visits_status_is_changed_where_it_still_can_be() {
     let bench = Bench::new().await;
     let change = |unclear| {
         let deed = Deed::Status {
+            start: None,
             appointment: "v1".to_owned(),
             to: "booked".to_owned(),
             from: ["proposed".to_owned(), "pending".to_owned()].into(),

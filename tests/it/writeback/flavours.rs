@@ -52,6 +52,8 @@ fn a_preset_claims_what_its_vendors_statement_says_and_no_more() {
         assert_eq!(bounded, claimed, "{name}: the statement takes something away");
         assert_eq!((bounded.chain.as_slice(), bounded.communication.finder()), (chain, finder), "{name}");
         assert_eq!(bounded.status_change.is_some(), status_change, "{name}");
+        let provenance = bounded.provenance.as_ref();
+        assert_eq!((provenance.is_some(), provenance.is_some_and(|p| p.enabled)), (name == "oracle", false), "{name}");
         assert!(!bounded.communication.creates_conditionally() && !bounded.document_reference.creates_conditionally(), "{name}");
         assert!(!bounded.communication.update, "{name}: nobody lets a Communication be changed");
         let documents = bounded.document_reference.finder();
@@ -97,12 +99,12 @@ fn a_contract_is_preset_then_statement_then_proof_then_the_operators_word() {
     assert_eq!(error, "write-back settings: sender must be a reference, such as Practitioner/123");
 }
 
-/// As a site would have it: the missing parties named, a day's note and the change of a status switched on.
+/// As a site would have it: the missing parties named; a day's note, the change of a status and Provenance switched on.
 fn configured(p: &Preset) -> Contract {
     let mut contract = Contract::of_preset(p).unwrap();
     let named = |name: &str, id: &str| contract.missing().contains(&name).then(|| id.to_owned());
     let (sender, recipient) = (named("sender", "Practitioner/s-1"), named("recipient", "Group/g-1"));
-    contract = contract.with(&Override { sender, recipient, status_change: Some(true), ..Override::default() });
+    contract = contract.with(&Override { sender, recipient, status_change: Some(true), provenance: Some(true), ..Override::default() });
     if contract.chain == [Carrier::Communication] {
         contract.chain.push(Carrier::DocumentReference);
     }

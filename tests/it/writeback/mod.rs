@@ -1,5 +1,6 @@
 //! Write-back against the sandbox EHR, on both engines: counted in the EHR, which is the only count that matters.
 
+mod answers;
 mod crashes;
 mod deeds;
 mod faults;
@@ -7,4 +8,5 @@ mod flavours;
 mod lanes;
 mod matrix;
 mod pace;
+mod provenance;
 mod setup;
