@@ -343,8 +343,8 @@ impl App {
     pub async fn next_write_back(&self) -> Result<Option<Timestamp>, StageError> {
         let mut next = None;
         for (ehr, _) in self.ehrs().await? {
-            let name = ehr.as_str().to_owned();
-            let due = self.store.read(move |conn| writebacks::next_due(conn, &name)).await?;
+            let (name, now) = (ehr.as_str().to_owned(), self.clock.now());
+            let due = self.store.read(move |conn| writebacks::next_due(conn, &name, now)).await?;
             next = [next, due].into_iter().flatten().min();
         }
         Ok(next)

@@ -227,10 +227,10 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
 
 /// Writes what is due to one EHR; how much, and why it stopped before the end.
 async fn write_one(app: &App, ehr: &EhrId, stop: &AtomicBool) -> Result<(u64, Option<String>), String> {
-    let name = ehr.as_str().to_owned();
+    let (name, now) = (ehr.as_str().to_owned(), app.clock.now());
     // An EHR to which nothing is due is not even asked for a token.
-    match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name)).await {
-        Ok(Some(at)) if at <= app.clock.now() => {}
+    match app.store.read(move |conn| crate::store::writebacks::next_due(conn, &name, now)).await {
+        Ok(Some(at)) if at <= now => {}
         Ok(_) => return Ok((0, None)),
         Err(error) => return Err(error.to_string()),
     }

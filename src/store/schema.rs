@@ -310,6 +310,8 @@ diesel::table! {
         settled_at -> Nullable<BigInt>,
         carrier -> Nullable<Text>,
         differences -> Nullable<Text>,
+        put_as -> Nullable<Text>,
+        unanswered -> BigInt,
     }
 }
 

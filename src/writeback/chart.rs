@@ -128,31 +128,31 @@ pub trait Chart: Send + Sync {
     }
 }
 
-/// The chart of an EHR that has no connection: what needs one cannot be done.
+/// The chart of an EHR that has no connection: what needs one is refused, so that it is seen and holds up nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct NoChart;
 
-const NO_CONNECTION: &str = "this EHR delivers files and has no connection";
+const NO_CONNECTION: &str = "no-connection: this EHR delivers files now";
 
 impl Chart for NoChart {
     async fn create(&self, _: &str, _: Vec<u8>, _: Option<&str>) -> Created {
-        Created::Halted(NO_CONNECTION.to_owned())
+        Created::Refused(NO_CONNECTION.to_owned())
     }
 
     async fn search(&self, _: &str, _: &[(&str, String)]) -> Result<Matches, SearchFailed> {
-        Err(SearchFailed::Halted(NO_CONNECTION.to_owned()))
+        Err(SearchFailed::Refused(NO_CONNECTION.to_owned()))
     }
 
     async fn read(&self, _: &str, _: &str) -> Result<Option<Match>, SearchFailed> {
-        Err(SearchFailed::Halted(NO_CONNECTION.to_owned()))
+        Err(SearchFailed::Refused(NO_CONNECTION.to_owned()))
     }
 
     async fn update(&self, _: &str, _: &str, _: Option<&str>, _: Vec<u8>) -> Changed {
-        Changed::Halted(NO_CONNECTION.to_owned())
+        Changed::Refused(NO_CONNECTION.to_owned())
     }
 
     async fn patch(&self, _: &str, _: &str, _: Option<&str>, _: Vec<u8>) -> Changed {
-        Changed::Halted(NO_CONNECTION.to_owned())
+        Changed::Refused(NO_CONNECTION.to_owned())
     }
 }
 
@@ -271,6 +271,8 @@ fn failed(error: &EhrError) -> SearchFailed {
     match error {
         EhrError::Token(_) | EhrError::NotGranted(_) | EhrError::BadRequest | EhrError::Busy { .. } => not_sent(error),
         EhrError::Refused { status, outcome } if *status < 500 => SearchFailed::Refused(format!("http-{status}: {outcome}")),
+        // The same question gets the same answer.
+        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::NextLinkElsewhere => SearchFailed::Refused(format!("not-r4: {error}")),
         EhrError::Refused { status, outcome } => SearchFailed::Later(format!("http-{status}: {outcome}")),
         _ => SearchFailed::Later(format!("no-answer: {error}")),
     }
@@ -286,6 +288,11 @@ pub fn needs(contract: &Contract) -> Vec<Need> {
             Some(Need::new(carrier.resource_type()?, if update { Ops::CRS.or(Ops::U) } else { Ops::CRS }))
         })
         .collect();
+    // What may have been written before the chain was changed is looked for after a crash.
+    let before = |c: &Carrier| contract.preset_chain.contains(c) || contract.terms(*c).is_some_and(|terms| terms.key_kept.is_some());
+    let before = [Carrier::Communication, Carrier::DocumentReference].into_iter().filter(|c| !contract.chain.contains(c) && before(c));
+    let found = before.filter(|c| contract.terms(*c).is_some_and(|terms| terms.finder().is_some()));
+    needs.extend(found.filter_map(|c| Some(Need::read(c.resource_type()?))));
     if contract.status_change.as_ref().is_some_and(|change| change.enabled) {
         needs.push(Need::new("Appointment", Ops::R.or(Ops::U)));
     }
@@ -319,6 +326,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_will_never_be_answered_is_not_asked_for_ever() {
+        for error in [EhrError::NotFhir { expected: "Bundle", source: None }, EhrError::PagesCircle, EhrError::NextLinkElsewhere] {
+            assert!(matches!(failed(&error), SearchFailed::Refused(why) if why.starts_with("not-r4")), "{error}");
+        }
+        assert!(matches!(failed(&EhrError::PageExpired), SearchFailed::Later(_)));
+    }
+
+    #[test]
     fn a_token_must_allow_what_the_contract_does_and_no_more() {
         let says = |contract: &Contract| needs(contract).iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut contract = Contract::full_r4();
@@ -330,6 +345,9 @@ mod tests {
         contract.provenance.as_mut().unwrap().enabled = true;
         assert_eq!(says(&contract).last().unwrap(), "system/Provenance.crs");
         contract.chain = vec![Carrier::Export];
+        contract.document_reference.key_kept = Some(true);
+        assert_eq!(says(&contract), ["system/DocumentReference.rs", "system/Appointment.ru"], "there may be one of ours");
+        contract.document_reference.key_kept = None;
         contract.status_change = None;
         assert_eq!(says(&contract), [""; 0]);
     }

@@ -79,6 +79,8 @@ pub fn remedy(state: &str, cause: &str) -> &'static str {
         "status-moved" => "Nothing is to be done unless the patient's wish still stands: then change it in the EHR.",
         "not-there" => "Look in the EHR for what became of it.",
         "another-patient" => "The charts may have been merged; look in the EHR, and correct it there.",
+        "no-connection" => "Connect the EHR again and replay it, or tell the clinic by other means.",
+        "damaged" => "What is stored cannot be read: restore it from a backup, then replay it.",
         "not-kept" => "Ask the EHR's operator whether this client may change it, then replay it.",
         "no-export" | "export-failed" => "Make the export folder writable for this user, then replay it.",
         "key-not-kept" | "key-not-seen" => {
@@ -138,6 +140,8 @@ mod tests {
             settled_at: None,
             carrier: Some("communication".to_owned()),
             differences: None,
+            put_as: None,
+            unanswered: 0,
         }
     }
 

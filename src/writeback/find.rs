@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::contract::Finder;
 
-/// How much earlier than it should be a time may stand in the EHR: for clocks that differ and servers that round.
-const MARGIN: TimeDelta = TimeDelta::minutes(5);
+/// How much earlier than it should be a time may stand in the EHR: for clocks that differ, ours from one day to the next among them, and
+/// servers that round.
+const MARGIN: TimeDelta = TimeDelta::days(1);
 
 /// The states of a message's e-mail that are documented for inboxes whose search asks for one
 /// (docs.oracle.com, Millennium Platform APIs, Communication: "received, in-progress, or completed"). Whether each message has one is not.
@@ -34,6 +35,8 @@ pub(super) struct Wanted<'a> {
     pub sent: Option<Timestamp>,
     /// No try was made before this instant.
     pub since: Timestamp,
+    /// Now. Where that is earlier, our clock was put back since.
+    pub now: Timestamp,
     /// How far the EHR's clock is ahead of ours.
     pub ahead: TimeDelta,
     /// What was sent to the EHR, where it is a resource.
@@ -61,7 +64,7 @@ pub(super) fn query(finder: Finder, wanted: &Wanted<'_>) -> Option<Vec<(&'static
 impl Wanted<'_> {
     /// The earliest time that a server may have put on its arrival, by the server's clock.
     fn arrived(&self) -> Timestamp {
-        self.since.plus(self.ahead.min(TimeDelta::zero()) - MARGIN)
+        self.since.min(self.now).plus(self.ahead.min(TimeDelta::zero()) - MARGIN)
     }
 
     /// The same, where the server may also have kept the time of sending that we wrote.
@@ -76,7 +79,7 @@ fn from(earliest: Timestamp) -> String {
 }
 
 /// The inbox that a message was put into: its category and its first recipient.
-fn inbox(resource: &Value) -> Option<(String, String)> {
+pub(super) fn inbox(resource: &Value) -> Option<(String, String)> {
     let coding = resource.get("category")?.get(0)?.get("coding")?.get(0)?;
     let code = coding.get("code")?.as_str()?;
     let category = coding.get("system").and_then(Value::as_str).map_or_else(|| escaped(code), |system| token(system, code));
@@ -130,6 +133,10 @@ mod tests {
     use super::*;
 
     fn asked(finder: Finder, sent: Option<&str>, ahead: i64, resource: Option<&Value>) -> Option<String> {
+        asked_at("2026-11-23T11:00:00Z", finder, sent, ahead, resource)
+    }
+
+    fn asked_at(now: &str, finder: Finder, sent: Option<&str>, ahead: i64, resource: Option<&Value>) -> Option<String> {
         let at = |text: &str| Timestamp::parse(text).unwrap();
         let wanted = Wanted {
             system: "urn:s",
@@ -137,6 +144,7 @@ mod tests {
             patient: "p1",
             sent: sent.map(at),
             since: at("2026-11-23T10:00:00Z"),
+            now: at(now),
             ahead: TimeDelta::seconds(ahead),
             resource,
         };
@@ -154,17 +162,17 @@ mod tests {
             (Finder::Identifier, None, 0, None, Some("identifier=urn:s|a1")),
             (Finder::PatientIdentifier, None, 0, None, Some("patient=Patient/p1&identifier=urn:s|a1")),
             (Finder::Patient, None, 0, None, Some("patient=Patient/p1")),
-            (Finder::PatientSent, Some("2026-11-23T09:00:00Z"), 0, None, Some("patient=Patient/p1&sent=ge2026-11-23T08:55:00Z")),
+            (Finder::PatientSent, Some("2026-11-23T09:00:00Z"), 0, None, Some("patient=Patient/p1&sent=ge2026-11-22T09:00:00Z")),
             // Never sent: the server's own time, or none.
-            (Finder::PatientSent, None, 0, None, Some("patient=Patient/p1&sent=ge2026-11-23T09:55:00Z")),
-            (Finder::PatientDate, None, -600, None, Some("patient=Patient/p1&date=ge2026-11-23T09:45:00Z")),
-            (Finder::PatientDate, None, 600, None, Some("patient=Patient/p1&date=ge2026-11-23T09:55:00Z")),
+            (Finder::PatientSent, None, 0, None, Some("patient=Patient/p1&sent=ge2026-11-22T10:00:00Z")),
+            (Finder::PatientDate, None, -600, None, Some("patient=Patient/p1&date=ge2026-11-22T09:50:00Z")),
+            (Finder::PatientDate, None, 600, None, Some("patient=Patient/p1&date=ge2026-11-22T10:00:00Z")),
             (
                 Finder::InboxReceived,
                 Some("2026-11-20T09:00:00Z"),
                 0,
                 Some(&inbox),
-                Some("category=urn:c|notification&recipient=Group/7&received=ge2026-11-23T09:55:00Z"),
+                Some("category=urn:c|notification&recipient=Group/7&received=ge2026-11-22T10:00:00Z"),
             ),
             (Finder::Target, None, 0, Some(&of("Communication/c1/_history/3")), Some("target=Communication/c1")),
             (Finder::Target, None, 0, Some(&of("Communication/c1")), Some("target=Communication/c1")),
@@ -174,5 +182,12 @@ mod tests {
         ] {
             assert_eq!(asked(finder, sent, ahead, resource).as_deref(), wanted, "{finder:?}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_put_back_hides_no_arrival() {
+        // It was owed by a clock that was five days ahead.
+        let asked = asked_at("2026-11-18T10:00:30Z", Finder::PatientSent, Some("2026-11-23T09:59:00Z"), 0, None);
+        assert_eq!(asked.as_deref(), Some("patient=Patient/p1&sent=ge2026-11-17T10:00:30Z"));
     }
 }

@@ -49,8 +49,12 @@ impl Letters {
         claimed
             .into_iter()
             .map(|claim| {
-                let (attempt, patient) = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"))?;
-                let letter = self.letter(&claim, attempt, patient, &material)?;
+                let subject = subjects.get(&claim.row.attempt).ok_or(StoreError::Damaged("a write-back without its attempt"));
+                let letter = match subject.and_then(|(attempt, patient)| self.letter(&claim, attempt, patient, &material)) {
+                    // One row's damage is no other row's.
+                    Err(StoreError::Damaged(what)) => Err(format!("damaged: {what}")),
+                    letter => letter?,
+                };
                 Ok(letter.map_err(|why| refused(claim, why)))
             })
             .collect()
@@ -66,6 +70,7 @@ impl Letters {
             id: row.id.clone(),
             carrier: composed.carrier,
             tried: row.carrier.as_deref().and_then(Carrier::parse),
+            put_as: row.put_as.clone(),
             system: self.site.identifier_system.clone(),
             value: key(row).to_owned(),
             patient: patient.to_owned(),
@@ -75,6 +80,7 @@ impl Letters {
             loss: serde_json::to_string(&composed.losses).unwrap_or_else(|_| "[]".to_owned()),
             unclear: claim.unclear,
             tries: row.tries,
+            unanswered: row.unanswered,
         }))
     }
 
@@ -207,5 +213,5 @@ fn refused(claim: Claimed, why: String) -> Box<Ended> {
     } else {
         Settlement::Refused { why }
     };
-    Box::new(Ended { id: claim.row.id, how, carrier: None, key_kept: None, wants_provenance: false })
+    Box::new(Ended { id: claim.row.id, how, way: None, seen: None, wants_provenance: false })
 }

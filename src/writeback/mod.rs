@@ -1,7 +1,7 @@
 //! Write-back: from a finished attempt to one entry in the chart, never lost and never doubled.
 //!
 //! [`contract`] says what a server takes; [`compose`] shapes an attempt to it; [`push`] brings it to the EHR and settles what is
-//! unclear by search; `amend` changes what is there already; [`compare`] tells what the EHR kept; [`route`] and [`export`] are the ways
+//! unclear by search (`unclear`); `amend` changes what is there already; [`compare`] tells what the EHR kept; [`route`] and [`export`] are the ways
 //! beside FHIR; [`task`] does so for all that is owed, in each patient's order, under a lease; [`explain`] says in words why a row
 //! waits. Knows nothing of programs, of channels or of who decided that something is owed: the store's rows say it.
 
@@ -26,6 +26,7 @@ pub mod settle;
 mod status;
 pub mod task;
 pub mod trial;
+mod unclear;
 
 pub use chart::{needs, stated};
 pub use compose::{Composed, Loss, Site, Subject, Telling, Told, compose};

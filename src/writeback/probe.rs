@@ -148,6 +148,7 @@ impl<C: Chart> Probe<'_, C> {
             id: self.key.to_owned(),
             carrier: Carrier::Communication,
             tried: None,
+            put_as: None,
             system: self.site.identifier_system.clone(),
             value: self.key.to_owned(),
             patient: self.patient.to_owned(),
@@ -157,6 +158,7 @@ impl<C: Chart> Probe<'_, C> {
             loss: "[]".to_owned(),
             unclear: false,
             tries: 1,
+            unanswered: 0,
         };
         let pushed = push(self.chart, self.contract, &Ways::default(), &letter, clock).await;
         matches!(pushed.settlement, Settlement::Written { .. })

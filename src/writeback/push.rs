@@ -2,7 +2,7 @@
 //! conditionally where the contract says so, else after a search.
 //!
 //! A row that is `owed` was never sent, or was certainly not stored. A row that is unclear may be in the chart, and leaves that state only
-//! by a search that can be trusted, or by a person. What changes something that is there already is [`super::amend`]'s.
+//! by a search that can be trusted ([`super::unclear`]), or by a person. What changes something that is there already is [`super::amend`]'s.
 
 use std::time::Duration;
 
@@ -15,15 +15,14 @@ use super::compare::{KEY, differences};
 use super::contract::{Carrier, Contract, Finder, ReadBack, Terms};
 use super::deed::Deed;
 use super::find::{EMAIL_STATUSES, Wanted, condition, email_status, query};
-use super::likeness::may_be;
 use super::route::Ways;
-use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight};
+use super::settle::{MOST_ASKED, Sighting, after_settling, backoff, sight, unanswered};
 use crate::store::writebacks::Settlement;
 
 /// Conflicts in a row after which a person has to look.
 const CONFLICTS: i64 = 8;
-/// Tries after which one that a search does not find is left to a person, where this EHR was never seen to keep our key.
-const UNSEEN: i64 = 6;
+/// Tries in a row without a clear end after which a person has to look.
+const UNANSWERED: i64 = 12;
 
 const THROTTLED: &str = "throttled: the EHR asks to come back later";
 
@@ -36,6 +35,8 @@ pub struct Letter {
     pub carrier: Carrier,
     /// What carried it when it was last tried, where that is known.
     pub tried: Option<Carrier>,
+    /// How it was put then (`Try::put_as`). Absent where nobody knows how it was put last, nor by what: a worker died at it.
+    pub put_as: Option<String>,
     /// Our identifier's namespace.
     pub system: String,
     /// Our identifier.
@@ -54,6 +55,8 @@ pub struct Letter {
     pub unclear: bool,
     /// Tries so far, this one included.
     pub tries: i64,
+    /// How often in a row it was sent before and stayed unclear.
+    pub unanswered: i64,
 }
 
 /// What a try means for those behind it.
@@ -69,6 +72,15 @@ pub enum Signal {
     Halt(String),
 }
 
+/// What a try did to where a write-back may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// Nothing: it was not sent.
+    Not,
+    /// It was sent, so.
+    As(Option<String>),
+}
+
 /// How a try ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pushed {
@@ -78,25 +90,51 @@ pub struct Pushed {
     pub signal: Signal,
     /// What carried it, or carried it when it was found.
     pub carrier: Carrier,
+    /// What this try did to where it may be.
+    pub put: Put,
     /// Whether the EHR was seen to keep our key.
     pub key_kept: Option<bool>,
+}
+
+impl Pushed {
+    /// What the row is to say of how it was put, and by what; `None` where it says so already.
+    pub(super) fn way(&self) -> Option<(Carrier, Option<String>)> {
+        match (&self.settlement, &self.put) {
+            (Settlement::PutBack { .. }, _) => None,
+            (_, Put::As(how)) => Some((self.carrier, how.clone())),
+            (Settlement::Unknown { .. } | Settlement::Again { .. } | Settlement::Parked { .. }, Put::Not) => None,
+            (_, Put::Not) => Some((self.carrier, None)),
+        }
+    }
 }
 
 /// Brings one write-back to the EHR.
 pub async fn push<C: Chart>(chart: &C, contract: &Contract, ways: &Ways, letter: &Letter, clock: &dyn Clock) -> Pushed {
     let try_ = Try::new(chart, contract, ways, letter, clock);
     match &letter.deed {
-        Deed::EnteredInError { id, why, .. } => try_.enter_in_error(id, why).await,
-        Deed::Status { appointment, to, start, from } => try_.change_status(appointment, to, *start, from).await,
+        Deed::EnteredInError { id, why, .. } => Pushed { put: Put::As(None), ..try_.enter_in_error(id, why).await },
+        Deed::Status { appointment, to, start, from } => {
+            Pushed { put: Put::As(None), ..try_.change_status(appointment, to, *start, from).await }
+        }
         Deed::Create { bytes } => match try_.settled().await {
             Some(pushed) => pushed,
-            None => try_.carry(bytes).await,
+            None => Pushed { put: Put::As(try_.put_as(letter.carrier)), ..try_.carry(bytes).await },
         },
         Deed::Keep { why } => match try_.settled().await {
             Some(pushed) => pushed,
             None => try_.ended(Settlement::Kept { why: why.clone() }, Signal::Fine),
         },
     }
+}
+
+/// It stays unclear whether it arrived: it is searched for later, and longer after with each time in a row. One that never comes to a clear
+/// end is no accident, and a person has to look.
+pub(super) fn unclear(letter: &Letter, contract: &Contract, now: Timestamp, why: &str) -> Settlement {
+    let times = letter.unanswered + 1;
+    if times >= UNANSWERED {
+        return Settlement::Parked { why: format!("{why}; it was sent {times} times and never came to a clear end") };
+    }
+    Settlement::Unknown { at: unanswered(now, &letter.id, contract.settle_delay(), times), why: why.to_owned() }
 }
 
 /// One try, on its way.
@@ -107,7 +145,7 @@ pub(super) struct Try<'a, C> {
     pub letter: &'a Letter,
     pub clock: &'a dyn Clock,
     /// What is sent, where it is JSON.
-    resource: Option<Value>,
+    pub resource: Option<Value>,
 }
 
 impl<'a, C: Chart> Try<'a, C> {
@@ -116,100 +154,11 @@ impl<'a, C: Chart> Try<'a, C> {
         Self { chart, contract, ways, letter, clock, resource }
     }
 
-    /// What became of earlier tries that may have arrived; `None` where the way is free.
-    async fn settled(&self) -> Option<Pushed> {
-        if !self.letter.unclear {
-            return None;
-        }
-        for carrier in self.perhaps_by() {
-            let settled = match (carrier.resource_type(), self.contract.terms(carrier)) {
-                (Some(resource_type), Some(terms)) => self.settled_as(carrier, resource_type, terms).await,
-                _ if carrier == Carrier::Route => self.settled_by_route().await,
-                // A file that is written again is the same file.
-                _ => None,
-            };
-            if let Some(pushed) = settled {
-                return Some(Pushed { carrier, ..pushed });
-            }
-        }
-        None
-    }
-
-    /// What may have carried it: what carries it now, and what a changed contract may have chosen before. A worker that died did not say what
-    /// that was: then it is all of the chain that can be searched.
-    fn perhaps_by(&self) -> Vec<Carrier> {
-        // It goes by no chain.
-        if self.letter.carrier == Carrier::Provenance {
-            return vec![Carrier::Provenance];
-        }
-        let searchable = |c: &Carrier| self.contract.terms(*c).is_some_and(|terms| terms.finder().is_some());
-        let mut all = match self.letter.tried {
-            Some(tried) => vec![tried],
-            None => self.contract.chain.iter().copied().filter(searchable).collect(),
-        };
-        if !all.contains(&self.letter.carrier) {
-            all.push(self.letter.carrier);
-        }
-        all
-    }
-
-    async fn settled_as(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Pushed> {
-        Some(match self.look(carrier, resource_type, terms).await {
-            None => self.parked("no-search: this EHR has no search that could tell whether an earlier try arrived"),
-            Some(Ok(Sighting::Once(found))) => self.found(found),
-            Some(Ok(Sighting::Several(n))) => self.doubled(n),
-            Some(Ok(Sighting::Absent)) => return self.not_seen(carrier, resource_type, terms).await,
-            Some(Ok(Sighting::Doubtful)) => {
-                self.parked("search-not-trusted: the EHR's search did not find it and may not show everything, so it cannot tell whether an earlier try arrived")
-            }
-            Some(Err(SearchFailed::Refused(why))) => {
-                self.parked(&format!("search-refused: {why}; so it cannot be told whether an earlier try arrived"))
-            }
-            Some(Err(failed)) => self.search_failed(failed),
-        })
-    }
-
-    /// A search by our key does not find it. That proves something only where this EHR was seen to keep our key; else it is looked whether
-    /// anything is there that may be it without its key.
-    async fn not_seen(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Pushed> {
-        if terms.key_kept == Some(true) {
-            return None;
-        }
-        let ours = self.resource.as_ref().filter(|_| carrier == self.letter.carrier);
-        if let (Some(ours), Some(query)) = (ours, self.without_key(terms)) {
-            match self.chart.search(resource_type, &query).await {
-                Ok(all) if !all.doubtful && !all.entries.iter().any(|e| self.may_be(ours, &e.bytes)) => return None,
-                Ok(_) => {
-                    return Some(self.parked("key-not-seen: something is there that may be it, and this EHR was not seen to keep our key"));
-                }
-                Err(SearchFailed::Refused(_)) => {}
-                Err(failed) => return Some(self.search_failed(failed)),
-            }
-        }
-        if terms.key_kept.is_none() && self.letter.tries < UNSEEN {
-            let unknown = self.unknown("key-not-seen: it was not seen yet whether this EHR keeps our key");
-            // The EHR answers; it is we who do not know enough. Another row may show it by then.
-            return Some(Pushed { signal: Signal::Fine, ..unknown });
-        }
-        Some(self.parked("key-not-kept: this EHR was not seen to keep our key, so no search can tell whether an earlier try arrived"))
-    }
-
-    /// A search that does not ask for our key, where the contract has one.
-    fn without_key(&self, terms: &Terms) -> Option<Vec<(&'static str, String)>> {
-        let patient = terms.finders.iter().any(|f| f.params().contains(&"patient")).then_some(Finder::Patient);
-        let finder = patient.or_else(|| terms.finder().filter(|f| !f.asks_for_our_key()))?;
-        query(finder, &self.wanted(self.letter.carrier))
-    }
-
-    fn may_be(&self, ours: &Value, bytes: &[u8]) -> bool {
-        serde_json::from_slice(bytes).map_or(true, |there| may_be(ours, &there, &self.letter.system))
-    }
-
     async fn carry(&self, bytes: &[u8]) -> Pushed {
         let carrier = self.letter.carrier;
         match (carrier, carrier.resource_type(), self.contract.terms(carrier)) {
             (_, Some(resource_type), Some(terms)) => self.create(resource_type, terms, bytes).await,
-            (Carrier::Route, ..) => self.send_by_route(bytes).await,
+            (Carrier::Route, ..) => self.carry_by_route(bytes).await,
             (Carrier::Export, ..) => self.export(bytes).await,
             _ => self.refused(format!("not-taken: nothing here writes by {}", carrier.as_str())),
         }
@@ -284,7 +233,7 @@ impl<'a, C: Chart> Try<'a, C> {
     }
 
     /// Looks for it as a resource of a type; `None` where the contract has no search for that, or what was sent does not tell what to ask.
-    async fn look(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Result<Sighting, SearchFailed>> {
+    pub async fn look(&self, carrier: Carrier, resource_type: &str, terms: &Terms) -> Option<Result<Sighting, SearchFailed>> {
         let finder = terms.finder()?;
         let query = query(finder, &self.wanted(carrier))?;
         let found = match self.chart.search(resource_type, &query).await {
@@ -296,13 +245,14 @@ impl<'a, C: Chart> Try<'a, C> {
         Some(found.map(|found| sight(&found, finder, &self.letter.system, &self.letter.value)))
     }
 
-    fn wanted(&self, carrier: Carrier) -> Wanted<'_> {
+    pub fn wanted(&self, carrier: Carrier) -> Wanted<'_> {
         Wanted {
             system: &self.letter.system,
             key: &self.letter.value,
             patient: &self.letter.patient,
             sent: self.letter.sent,
             since: self.letter.since,
+            now: self.clock.now(),
             ahead: self.chart.ahead(),
             resource: self.resource.as_ref().filter(|_| carrier == self.letter.carrier),
         }
@@ -324,7 +274,7 @@ impl<'a, C: Chart> Try<'a, C> {
     }
 
     /// A search by our key found it.
-    fn found(&self, remote: Remote) -> Pushed {
+    pub fn found(&self, remote: Remote) -> Pushed {
         Pushed { key_kept: Some(true), ..self.written(remote) }
     }
 
@@ -344,14 +294,13 @@ impl<'a, C: Chart> Try<'a, C> {
         Pushed { key_kept: dropped.then_some(false), ..self.ended(settlement, Signal::Fine) }
     }
 
-    fn doubled(&self, times: usize) -> Pushed {
+    pub fn doubled(&self, times: usize) -> Pushed {
         tracing::error!(write_back = %self.letter.id, times, "a write-back is in the EHR more than once; have one of them marked as entered in error");
         self.refused(format!("found-twice: it is in the EHR {times} times"))
     }
 
     pub fn unknown(&self, why: &str) -> Pushed {
-        let at = after_settling(self.clock.now(), &self.letter.id, self.contract.settle_delay());
-        self.ended(Settlement::Unknown { at, why: why.to_owned() }, Signal::Trouble)
+        self.ended(unclear(self.letter, self.contract, self.clock.now(), why), Signal::Trouble)
     }
 
     pub fn conflict(&self, why: &str) -> Pushed {
@@ -409,6 +358,6 @@ impl<'a, C: Chart> Try<'a, C> {
     }
 
     pub fn ended(&self, settlement: Settlement, signal: Signal) -> Pushed {
-        Pushed { settlement, signal, carrier: self.letter.carrier, key_kept: None }
+        Pushed { settlement, signal, carrier: self.letter.carrier, put: Put::Not, key_kept: None }
     }
 }

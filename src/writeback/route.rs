@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::chart::{Chart, Remote, SearchFailed};
-use super::contract::Route;
+use super::contract::{Carrier, Route};
 use super::export::Folder;
 use super::push::{Pushed, Signal, Try};
 use crate::net::http::SetupError;
@@ -73,6 +73,21 @@ impl RouteWay {
         }
     }
 
+    /// Whether the answer of `find` shows a write-back; `None` where it cannot be told.
+    fn shows(&self, key: &str, body: &[u8]) -> Option<bool> {
+        if !stands_in(key, &String::from_utf8_lossy(body)) {
+            return Some(false);
+        }
+        // It may only repeat what was asked.
+        let answer: Value = serde_json::from_slice(body).ok()?;
+        let value = |at: &Option<String>| answer.pointer(at.as_deref()?).filter(|v| !v.is_null());
+        let shown = match &self.route.found_at {
+            Some(_) => stands_in(key, &value(&self.route.found_at)?.to_string()),
+            None => value(&self.route.id_at).is_some(),
+        };
+        shown.then_some(true)
+    }
+
     /// The id in an answer.
     fn id(&self, body: &[u8]) -> Option<String> {
         let answer: Value = serde_json::from_slice(body).ok()?;
@@ -134,9 +149,19 @@ fn stands_in(key: &str, text: &str) -> bool {
     })
 }
 
+/// What the route's `find` says.
+enum Seen {
+    There(Remote),
+    Not,
+    /// It cannot tell.
+    Unclear(String),
+    /// It may tell later.
+    Failed(String),
+}
+
 impl<C: Chart> Try<'_, C> {
     /// Sends it by the site's route.
-    pub(super) async fn send_by_route(&self, bytes: &[u8]) -> Pushed {
+    async fn send_by_route(&self, bytes: &[u8]) -> Pushed {
         let Some(way) = &self.ways.route else { return self.no_route() };
         let Ok(url) = Url::parse(&filled(&way.route.url, &self.letter.patient, &self.letter.value)) else { return self.no_route() };
         let request = Request::post(url, &way.route.content_type, bytes.to_vec());
@@ -161,28 +186,53 @@ impl<C: Chart> Try<'_, C> {
         }
     }
 
+    /// One that is owed did not go by the route by all we know; a database that was restored from a backup may know less.
+    pub(super) async fn carry_by_route(&self, bytes: &[u8]) -> Pushed {
+        if !self.letter.unclear
+            && let Some(found) = self.seen_by_route().await
+        {
+            match found {
+                Seen::There(remote) => return self.written(remote),
+                Seen::Not | Seen::Unclear(_) => {}
+                Seen::Failed(why) => return self.search_failed(SearchFailed::Later(why)),
+            }
+        }
+        self.send_by_route(bytes).await
+    }
+
     /// Whether an earlier try by the route arrived; `None` where it certainly did not.
     pub(super) async fn settled_by_route(&self) -> Option<Pushed> {
         let Some(way) = &self.ways.route else { return Some(self.parked("no-search: the route is not declared any more")) };
-        let Some(find) = &way.route.find else {
+        if way.route.find.is_none() {
             return Some(self.parked("no-search: the route declares no find that could tell whether an earlier try arrived"));
-        };
-        let url = Url::parse(&filled(find, &self.letter.patient, &self.letter.value)).ok()?;
-        Some(match way.http.send(way.request(Request::get(url))).await {
-            Err(failure) => self.not_found_out(&format!("no-answer: {failure}")),
-            Ok(answer) => match (answer.status.as_u16(), stands_in(&self.letter.value, &String::from_utf8_lossy(&answer.body))) {
-                (200, false) | (204 | 404 | 410, _) => return None,
-                (200, true) => self.written(Remote { id: way.id(&answer.body), ..Remote::default() }),
-                (status @ (408 | 429 | 500..=599), _) => {
-                    self.not_found_out(&format!("no-answer: the route answered with HTTP status {status}"))
-                }
-                (status, _) => self.parked(&format!("search-refused: the route's find answered with HTTP status {status}")),
-            },
-        })
+        }
+        match self.seen_by_route().await? {
+            Seen::There(remote) => Some(self.written(remote)),
+            Seen::Not => self.parked_as_changed(Carrier::Route),
+            Seen::Unclear(why) => Some(self.parked(&why)),
+            Seen::Failed(why) => Some(self.search_failed(SearchFailed::Later(why))),
+        }
     }
 
-    fn not_found_out(&self, why: &str) -> Pushed {
-        self.search_failed(SearchFailed::Later(why.to_owned()))
+    /// Asks the route's `find`; `None` where there is none.
+    async fn seen_by_route(&self) -> Option<Seen> {
+        let way = self.ways.route.as_ref()?;
+        let url = Url::parse(&filled(way.route.find.as_ref()?, &self.letter.patient, &self.letter.value)).ok()?;
+        let answer = match way.http.send(way.request(Request::get(url))).await {
+            Ok(answer) => answer,
+            Err(failure) => return Some(Seen::Failed(format!("no-answer: {failure}"))),
+        };
+        let unclear = |why: &str| Seen::Unclear(format!("search-not-trusted: the route's find {why}"));
+        Some(match answer.status.as_u16() {
+            200 => match way.shows(&self.letter.value, &answer.body) {
+                Some(true) => Seen::There(Remote { id: way.id(&answer.body), ..Remote::default() }),
+                Some(false) => Seen::Not,
+                None => unclear("names our key, and not where found_at or id_at leads to"),
+            },
+            204 | 404 | 410 => Seen::Not,
+            status @ (408 | 429 | 500..=599) => Seen::Failed(format!("no-answer: the route answered with HTTP status {status}")),
+            status => Seen::Unclear(format!("search-refused: the route's find answered with HTTP status {status}")),
+        })
     }
 
     fn no_route(&self) -> Pushed {
@@ -200,6 +250,29 @@ mod tests {
         let wanted = "https://e.org/p/%2E%2E%2F%2E%2E/d?k=a%26x%3D%7Bpatient%7D&{other}{";
         assert_eq!(filled(template, "../..", "a&x={patient}"), wanted);
         assert_eq!(filled("https://e.org/{key}", "p1", "A-b_1"), "https://e.org/A-b_1");
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_question_is_no_find() {
+        let way = |found_at: Option<&str>, id_at: Option<&str>| {
+            let settings = serde_json::json!({"url": "https://e.org/x", "content_type": "text/plain", "body": "{{ key }}", "success": [200],
+                "find": "https://e.org/x?k={key}", "found_at": found_at, "id_at": id_at});
+            RouteWay::open(&serde_json::from_value(settings).unwrap(), None, Duration::from_secs(1)).unwrap()
+        };
+        for (found_at, id_at, body, is) in [
+            (Some("/items/0"), None, r#"{"q":"a1","items":[{"key":"a1"}]}"#, Some(true)),
+            (Some("/items/0"), None, r#"{"q":"a1","items":[]}"#, None),
+            (Some("/items/0"), None, r#"{"q":"a1","items":[{"key":"b2"}]}"#, None),
+            (Some("/items/0"), Some("/q"), r#"{"q":"a1","items":[null]}"#, None),
+            (Some("/items/0"), None, r#"{"items":[{"key":"a1-answer-1"}]}"#, Some(false)),
+            (Some("/items/0"), None, r#"{"items":[]}"#, Some(false)),
+            (None, Some("/id"), r#"{"id":7,"key":"a1"}"#, Some(true)),
+            (None, Some("/id"), r#"{"error":"no a1"}"#, None),
+            (None, None, "a1", None),
+            (Some("/items/0"), None, "<p>a1</p>", None),
+        ] {
+            assert_eq!(way(found_at, id_at).shows("a1", body.as_bytes()), is, "{found_at:?} {id_at:?} {body}");
+        }
     }
 
     #[test]

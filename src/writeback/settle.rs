@@ -30,6 +30,14 @@ pub fn after_settling(now: Timestamp, id: &str, delay: TimeDelta) -> Timestamp {
     now.plus(spread(delay, id))
 }
 
+/// The instant from which it is searched for, after it was sent so often in a row without a clear answer: twice as long with each time, up to
+/// an hour, and never sooner than after the delay.
+pub(super) fn unanswered(now: Timestamp, id: &str, delay: TimeDelta, times: i64) -> Timestamp {
+    let doublings = u32::try_from(times.saturating_sub(1).clamp(0, 12)).unwrap_or(0);
+    let seconds = delay.num_seconds().saturating_mul(2_i64.saturating_pow(doublings)).min(LONGEST.num_seconds());
+    after_settling(now, id, TimeDelta::seconds(seconds).max(delay))
+}
+
 fn spread(wait: TimeDelta, id: &str) -> TimeDelta {
     let quarter = wait / 4;
     let share = blake3::hash(id.as_bytes()).as_bytes().first().copied().unwrap_or(0);
@@ -144,5 +152,9 @@ mod tests {
         }
         assert_ne!(backoff(now, "a", 1), backoff(now, "b", 1));
         assert_eq!(after_settling(now, "a", TimeDelta::zero()), now);
+        for (delay, times, least) in [(120, 1, 120), (120, 2, 240), (120, 5, 1_920), (120, 6, 3_600), (120, 11, 3_600), (7_200, 5, 7_200)] {
+            let wait = unanswered(now, "a", TimeDelta::seconds(delay), times).since(now).num_seconds();
+            assert!(wait >= least && wait <= least * 5 / 4, "{delay} {times}: {wait}");
+        }
     }
 }

@@ -19,11 +19,10 @@ use super::chart::Chart;
 use super::compose::Site;
 use super::contract::{Carrier, Contract};
 use super::letters::Letters;
-use super::push::{Letter, Pushed, Signal, push};
+use super::push::{Letter, Pushed, Put, Signal, push, unclear};
 use super::route::Ways;
-use super::settle::after_settling;
 use crate::store::leases::{self, Fence, Term};
-use crate::store::writebacks::{self, Settlement};
+use crate::store::writebacks::{self, Settlement, Way};
 use crate::store::{Store, StoreError, proofs};
 
 /// The name of the lease under which an EHR's write-backs are made.
@@ -168,10 +167,10 @@ struct Ready {
 pub(super) struct Ended {
     pub id: String,
     pub how: Settlement,
-    /// What carries it, where that was decided.
-    pub carrier: Option<Carrier>,
-    /// Whether the EHR was seen to keep our key.
-    pub key_kept: Option<bool>,
+    /// What carries it and how it was put, where the row does not say so already.
+    pub way: Option<(Carrier, Option<String>)>,
+    /// What was seen of our key, by carrier.
+    pub seen: Option<(Carrier, bool)>,
     /// It created a resource of which the contract wants a Provenance.
     pub wants_provenance: bool,
 }
@@ -244,7 +243,7 @@ impl<'a, C: Chart> Run<'a, C> {
                 return Some(ready);
             }
             let how = Settlement::PutBack { at: now, unclear: ready.letter.unclear };
-            self.ended.push(Ended { id: ready.letter.id, how, carrier: None, key_kept: None, wants_provenance: false });
+            self.ended.push(Ended { id: ready.letter.id, how, way: None, seen: None, wants_provenance: false });
         }
         None
     }
@@ -294,13 +293,13 @@ impl<'a, C: Chart> Run<'a, C> {
 
     fn take(&mut self, Tried { id, patient, creates, pushed }: Tried) {
         self.started.remove(&id);
-        let key_kept = self.news(&pushed);
+        let (seen, way) = (self.news(&pushed).map(|kept| (pushed.carrier, kept)), pushed.way());
         let why = match &pushed.settlement {
             Settlement::Again { why, .. } | Settlement::Unknown { why, .. } => why.clone(),
             _ => String::new(),
         };
         let wants_provenance = creates && self.stage.contract.wants_provenance_of(pushed.carrier);
-        self.end(Ended { id, how: pushed.settlement, carrier: Some(pushed.carrier), key_kept, wants_provenance });
+        self.end(Ended { id, how: pushed.settlement, way, seen, wants_provenance });
         match pushed.signal {
             Signal::Fine => self.trouble.clear(),
             Signal::Trouble => {
@@ -365,9 +364,10 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
     let pushed = match tokio::time::timeout(limit, push(stage.chart, stage.contract, stage.ways, &letter, stage.clock)).await {
         Ok(pushed) => pushed,
         Err(_) => {
-            let at = after_settling(stage.clock.now(), &letter.id, stage.contract.settle_delay());
-            let why = "no-answer: the EHR took longer than a write-back may take".to_owned();
-            Pushed { settlement: Settlement::Unknown { at, why }, signal: Signal::Trouble, carrier: letter.carrier, key_kept: None }
+            let why = "no-answer: the EHR took longer than a write-back may take";
+            let settlement = unclear(&letter, stage.contract, stage.clock.now(), why);
+            // Sent or not, and then so or as it was before: nobody knows.
+            Pushed { settlement, signal: Signal::Trouble, carrier: letter.carrier, put: Put::As(None), key_kept: None }
         }
     };
     Tried { creates: letter.deed.bytes().is_some(), id: letter.id, patient: letter.patient, pushed }
@@ -384,13 +384,14 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         .store
         .write("write-backs", move |conn| {
             leases::extend(conn, &fence, now, term)?;
-            for Ended { id, how, carrier, key_kept, wants_provenance } in &ended {
-                if !writebacks::settle(conn, id, &fence, how, carrier.map(Carrier::as_str), now)? {
+            for Ended { id, how, way, seen, wants_provenance } in &ended {
+                let way = way.as_ref().map(|(carrier, put_as)| Way { carrier: carrier.as_str(), put_as: put_as.as_deref() });
+                if !writebacks::settle(conn, id, &fence, how, way, now)? {
                     tracing::warn!(write_back = %id, "another worker has this write-back by now; what it settles counts");
                 } else if *wants_provenance {
                     writebacks::owe_provenance(conn, id, now)?;
                 }
-                if let (Some(kept), Some(carrier)) = (key_kept, carrier)
+                if let Some((carrier, kept)) = seen
                     && let Some(subject) = proof_of_key(&contract, *carrier)
                 {
                     proofs::keep(conn, &ehr, &subject, *kept, now)?;

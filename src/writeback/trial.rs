@@ -51,6 +51,7 @@ pub async fn attempt<C: Chart>(
         id: key.to_owned(),
         carrier: composed.carrier,
         tried: None,
+        put_as: None,
         system: site.identifier_system.clone(),
         value: key.to_owned(),
         patient: patient.to_owned(),
@@ -60,6 +61,7 @@ pub async fn attempt<C: Chart>(
         loss: "[]".to_owned(),
         unclear: false,
         tries: 1,
+        unanswered: 0,
     };
     let mut tried = Tried { carrier: Some(letter.carrier), ..Tried::default() };
     match push(chart, contract, ways, &letter, clock).await.settlement {

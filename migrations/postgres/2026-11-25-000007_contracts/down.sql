@@ -3,6 +3,8 @@ DROP TABLE answer;
 DROP TABLE writeback_item;
 DELETE FROM writeback WHERE kind NOT IN ('original', 'correction') OR state = 'kept';
 ALTER TABLE writeback
+    DROP COLUMN unanswered,
+    DROP COLUMN put_as,
     DROP COLUMN differences,
     DROP COLUMN carrier,
     DROP CONSTRAINT writeback_kind_check,

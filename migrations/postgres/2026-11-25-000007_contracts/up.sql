@@ -4,7 +4,9 @@ ALTER TABLE writeback
     ADD CONSTRAINT writeback_kind_check CHECK (kind IN ('original', 'answer', 'correction', 'note', 'status-change', 'provenance')),
     ADD CONSTRAINT writeback_state_check CHECK (state IN ('owed', 'writing', 'written', 'unknown', 'refused', 'exported', 'kept')),
     ADD COLUMN carrier TEXT CHECK (carrier IN ('communication', 'document-reference', 'appointment', 'provenance', 'route', 'export', 'ledger')),
-    ADD COLUMN differences TEXT;
+    ADD COLUMN differences TEXT,
+    ADD COLUMN put_as TEXT,
+    ADD COLUMN unanswered BIGINT NOT NULL DEFAULT 0;
 UPDATE writeback SET carrier = 'communication' WHERE state IN ('written', 'unknown');
 
 CREATE TABLE writeback_item (

@@ -19,11 +19,13 @@ CREATE TABLE writeback_new (
     settled_at BIGINT,
     carrier TEXT CHECK (carrier IN ('communication', 'document-reference', 'appointment', 'provenance', 'route', 'export', 'ledger')),
     differences TEXT,
+    put_as TEXT,
+    unanswered BIGINT NOT NULL DEFAULT 0,
     UNIQUE (attempt, kind, revision)
 );
 INSERT INTO writeback_new
     SELECT id, attempt, kind, revision, ehr, patient, number, state, token, tries, next_at, remote_id, remote_version, loss, failure, owed_at,
-        settled_at, CASE WHEN state IN ('written', 'unknown') THEN 'communication' END, NULL
+        settled_at, CASE WHEN state IN ('written', 'unknown') THEN 'communication' END, NULL, NULL, 0
     FROM writeback;
 DROP TABLE writeback;
 ALTER TABLE writeback_new RENAME TO writeback;

@@ -10,6 +10,7 @@ mod persons;
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use domain::Timestamp;
@@ -68,6 +69,10 @@ pub struct Writeback {
     pub carrier: Option<String>,
     /// Where what the EHR kept differs from what was sent, JSON; absent where that was not looked at.
     pub differences: Option<String>,
+    /// How it was put into the EHR, and could be found, when it was last tried; absent where it was not tried, or by a worker that died.
+    pub put_as: Option<String>,
+    /// How often in a row it was sent and it stayed unclear whether it arrived.
+    pub unanswered: i64,
 }
 
 impl Writeback {
@@ -103,16 +108,28 @@ struct ClaimRow {
 /// # Errors
 /// The engine's refusal.
 pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<Claimed>, StoreError> {
-    let mut found: Vec<(String, bool)> = Vec::new();
+    let (mut found, mut left): (Vec<(String, bool)>, Vec<String>) = (Vec::new(), Vec::new());
     // State by state, so that the index gives each in order and no claim sorts all that is owed. Unclear ones first: they are the oldest.
     for (state, token, unclear) in [("writing", fence.token, true), ("unknown", i64::MAX, true), ("owed", i64::MAX, false)] {
-        let left = limit - i64::try_from(found.len()).unwrap_or(limit);
-        if left > 0 {
-            let rows = first_of_lanes(conn, ehr, state, token, now, left)?;
+        let more = limit - i64::try_from(found.len()).unwrap_or(limit);
+        if more > 0 {
+            let mut rows = first_of_lanes(conn, ehr, (state, token), &Due::by(now), more)?;
+            if rows.is_empty() {
+                rows = first_of_lanes(conn, ehr, (state, token), &Due::astray(now), more)?;
+            }
+            if state == "writing" {
+                left.extend(rows.iter().map(|r| r.id.clone()));
+            }
             found.extend(rows.into_iter().map(|r| (r.id, unclear)));
         }
     }
     let ids: Vec<&str> = found.iter().map(|(id, _)| id.as_str()).collect();
+    // How a worker that died put it, nobody knows; what is on the row is of an earlier try.
+    if !left.is_empty() {
+        on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&left)))
+            .set(writeback::put_as.eq(None::<String>))
+            .execute(c))?;
+    }
     on_backend!(conn, c => diesel::update(writeback::table.filter(writeback::id.eq_any(&ids)))
         .set((
             writeback::state.eq("writing"),
@@ -127,34 +144,60 @@ pub fn claim(conn: &mut Conn, ehr: &str, fence: &Fence, now: Timestamp, until: T
     Ok(found.into_iter().filter_map(|(id, unclear)| rows.remove(&id).map(|row| Claimed { row, unclear })).collect())
 }
 
+/// Nothing but a clock that was ahead puts a row off for longer: a server is granted a day.
+const ASTRAY: TimeDelta = TimeDelta::hours(48);
+
+/// From when to when rows are due that are due now.
+struct Due {
+    after: i64,
+    until: i64,
+    /// A day's note that is still being collected, too.
+    notes: i64,
+}
+
+impl Due {
+    const fn by(now: Timestamp) -> Self {
+        Self { after: i64::MIN, until: now.micros(), notes: 1 }
+    }
+
+    /// Due at an instant that was told by a clock that was put back since.
+    fn astray(now: Timestamp) -> Self {
+        Self { after: now.plus(ASTRAY).micros(), until: PARKED - 1, notes: 0 }
+    }
+}
+
 /// Due rows in a state, those that nothing of the same patient stands before. What waits for a person does not stand in the way.
 fn first_of_lanes(
     conn: &mut Conn,
     ehr: &str,
-    state: &str,
-    token_below: i64,
-    now: Timestamp,
+    (state, token_below): (&str, i64),
+    due: &Due,
     limit: i64,
 ) -> Result<Vec<ClaimRow>, StoreError> {
-    const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at <= $3 AND w.token < $4
+    const TEXT: &str = "SELECT w.id FROM writeback w WHERE w.ehr = $1 AND w.state = $2 AND w.next_at > $3 AND w.next_at <= $4
+        AND w.token < $5 AND ($6 = 1 OR w.kind <> 'note' OR w.tries > 0)
         AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
             AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807 AND (b.kind <> 'note' OR b.tries > 0))
-        ORDER BY w.next_at LIMIT $5";
+        ORDER BY w.next_at LIMIT $7";
     Ok(match conn {
         // SQLite takes `?1`, and one writer at a time needs no lock on rows.
         Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?"))
             .bind::<Text, _>(ehr)
             .bind::<Text, _>(state)
-            .bind::<BigInt, _>(now.micros())
+            .bind::<BigInt, _>(due.after)
+            .bind::<BigInt, _>(due.until)
             .bind::<BigInt, _>(token_below)
+            .bind::<BigInt, _>(due.notes)
             .bind::<BigInt, _>(limit)
             .load(c)?,
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => diesel::sql_query(format!("{TEXT} FOR UPDATE OF w SKIP LOCKED"))
             .bind::<Text, _>(ehr)
             .bind::<Text, _>(state)
-            .bind::<BigInt, _>(now.micros())
+            .bind::<BigInt, _>(due.after)
+            .bind::<BigInt, _>(due.until)
             .bind::<BigInt, _>(token_below)
+            .bind::<BigInt, _>(due.notes)
             .bind::<BigInt, _>(limit)
             .load(c)?,
     })
@@ -219,7 +262,16 @@ pub enum Settlement {
     },
 }
 
-/// Records what became of a claimed write-back, and what carries it where that was decided. `false` where another worker has it by now.
+/// By what a try went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way<'a> {
+    /// The carrier.
+    pub carrier: &'a str,
+    /// How it was put; absent where that is not known.
+    pub put_as: Option<&'a str>,
+}
+
+/// Records what became of a claimed write-back, and by what it went where it was tried. `false` where another worker has it by now.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -228,7 +280,7 @@ pub fn settle(
     id: &str,
     fence: &Fence,
     how: &Settlement,
-    carrier: Option<&str>,
+    way: Option<Way<'_>>,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let row = writeback::table.find(id).filter(writeback::state.eq("writing")).filter(writeback::token.eq(fence.token));
@@ -279,8 +331,14 @@ pub fn settle(
     if hit == 1 && matches!(how, Settlement::Refused { .. }) {
         debts::owe_unheard(conn, id, now)?;
     }
-    if let Some(carrier) = carrier.filter(|_| hit == 1) {
-        on_backend!(conn, c => diesel::update(writeback::table.find(id)).set(writeback::carrier.eq(carrier)).execute(c))?;
+    if let Some(Way { carrier, put_as }) = way.filter(|_| hit == 1) {
+        let sent = (writeback::carrier.eq(carrier), writeback::put_as.eq(put_as));
+        match how {
+            Settlement::Unknown { .. } => on_backend!(conn, c => diesel::update(writeback::table.find(id))
+                .set((sent, writeback::unanswered.eq(writeback::unanswered + 1)))
+                .execute(c))?,
+            _ => on_backend!(conn, c => diesel::update(writeback::table.find(id)).set((sent, writeback::unanswered.eq(0_i64))).execute(c))?,
+        };
     }
     Ok(hit == 1)
 }
@@ -296,23 +354,31 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, i64)>, StoreError> {
     )
 }
 
-/// The next instant at which anything of an EHR is due; what waits behind another one of its patient does not count.
+/// The next instant at which anything of an EHR is due; what waits behind another one of its patient does not count. What was put off by a
+/// clock that was ahead is due now.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn next_due(conn: &mut Conn, ehr: &str) -> Result<Option<Timestamp>, StoreError> {
+pub fn next_due(conn: &mut Conn, ehr: &str, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     #[derive(QueryableByName)]
     struct Least {
         #[diesel(sql_type = Nullable<BigInt>)]
         at: Option<i64>,
     }
-    const TEXT: &str = "SELECT MIN(w.next_at) AS at FROM writeback w WHERE w.ehr = $1 AND w.state IN ('owed', 'writing', 'unknown')
+    const TEXT: &str = "SELECT MIN(CASE WHEN w.next_at > $2 AND (w.kind <> 'note' OR w.tries > 0) THEN $3 ELSE w.next_at END) AS at FROM writeback w WHERE w.ehr = $1 AND w.state IN ('owed', 'writing', 'unknown')
         AND w.next_at < 9223372036854775807 AND NOT EXISTS (SELECT 1 FROM writeback b WHERE b.patient = w.patient AND b.number < w.number
             AND b.state IN ('owed', 'writing', 'unknown') AND b.next_at < 9223372036854775807 AND (b.kind <> 'note' OR b.tries > 0))";
+    let (astray, now) = (now.plus(ASTRAY).micros(), now.micros());
     let least: Least = match conn {
-        Conn::Sqlite(c) => diesel::sql_query(TEXT.replace('$', "?")).bind::<Text, _>(ehr).get_result(c)?,
+        Conn::Sqlite(c) => {
+            let query = diesel::sql_query(TEXT.replace('$', "?")).bind::<Text, _>(ehr);
+            query.bind::<BigInt, _>(astray).bind::<BigInt, _>(now).get_result(c)?
+        }
         #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => diesel::sql_query(TEXT).bind::<Text, _>(ehr).get_result(c)?,
+        Conn::Postgres(c) => {
+            let query = diesel::sql_query(TEXT).bind::<Text, _>(ehr);
+            query.bind::<BigInt, _>(astray).bind::<BigInt, _>(now).get_result(c)?
+        }
     };
     Ok(least.at.map(Timestamp::from_micros))
 }

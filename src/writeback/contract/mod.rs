@@ -108,6 +108,9 @@ pub struct Contract {
     pub preset: String,
     /// Carriers in order of preference. Each write-back goes by the first one that can carry it truthfully.
     pub chain: Vec<Carrier>,
+    /// The chain before the operator's word: what may have been written by before there was one.
+    #[serde(skip)]
+    pub preset_chain: Vec<Carrier>,
     /// What is written at all.
     #[serde(default)]
     pub writes: Writes,
@@ -145,6 +148,7 @@ impl Contract {
         Self {
             preset: "full-r4".to_owned(),
             chain: vec![Carrier::Communication],
+            preset_chain: Vec::new(),
             writes: Writes::default(),
             communication: Terms {
                 key: KeyPlace::Identifier,

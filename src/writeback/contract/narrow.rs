@@ -140,6 +140,7 @@ impl Contract {
     /// With the operator's word on top.
     #[must_use]
     pub fn with(mut self, word: &Override) -> Self {
+        self.preset_chain.clone_from(&self.chain);
         if let Some(chain) = &word.chain {
             self.chain.clone_from(chain);
         }

@@ -89,6 +89,14 @@ impl Contract {
                 rule(holds, &format!("{name} must be a reference, such as Practitioner/123"))?;
             }
         }
+        if let Some(route) = &self.route {
+            let pointer = |at: &Option<String>| at.as_ref().is_none_or(|at| at.starts_with('/'));
+            rule(pointer(&route.found_at) && pointer(&route.id_at), "route.found_at and route.id_at are JSON pointers, such as /entry/0")?;
+            rule(
+                route.find.is_none() || route.found_at.is_some() || route.id_at.is_some(),
+                "route.find needs route.found_at, a JSON pointer to what was found: an answer that repeats the question would be taken for it",
+            )?;
+        }
         self.route.as_ref().map_or(Ok(()), crate::writeback::compose::check_route)
     }
 
@@ -151,6 +159,20 @@ mod tests {
             let error = with(body).unwrap_err();
             assert!(error.contains(says), "{body}: {error}");
         }
+    }
+
+    #[test]
+    fn a_route_says_where_what_was_found_is() {
+        let with = |more: serde_json::Value| {
+            let mut settings = serde_json::json!({"route": {"url": "https://e.example/x", "content_type": "text/plain", "body": "{{ key }}",
+                "success": [200], "find": "https://e.example/x/{key}"}});
+            settings["route"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            Contract::full_r4().with(&Override::read(&settings).unwrap()).check().map_err(|e| e.to_string())
+        };
+        assert_eq!(with(serde_json::json!({"found_at": "/items/0"})), Ok(()));
+        assert_eq!(with(serde_json::json!({"id_at": "/id"})), Ok(()));
+        assert!(with(serde_json::json!({})).unwrap_err().contains("needs route.found_at"));
+        assert!(with(serde_json::json!({"found_at": "items"})).unwrap_err().contains("JSON pointers"));
     }
 
     #[test]

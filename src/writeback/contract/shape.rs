@@ -324,6 +324,10 @@ pub struct Route {
     /// An address to `GET` that finds it again, a template over the same; our key is looked for in the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub find: Option<String>,
+    /// JSON pointer to what was found, in the answer of `find`: our key must stand in it. Without it, `id_at` must lead to a value there. An
+    /// answer that only repeats the question shows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found_at: Option<String>,
 }
 
 /// Which changes of an Appointment's status are taken for a patient's answer. Never one that means arrival.

@@ -8,9 +8,9 @@ use domain::{Clock as _, Timestamp};
 
 use super::script::{NOW, Script, Went, go, go_by, letter, remote, state, text};
 use crate::store::writebacks::Settlement;
-use crate::writeback::chart::{Created, Match, Matches, Remote, SearchFailed};
+use crate::writeback::chart::{Created, Match, Matches, NoChart, Remote, SearchFailed};
 use crate::writeback::contract::{Carrier, Contract, Finder, KeyPlace, ReadBack};
-use crate::writeback::push::{Letter, Signal};
+use crate::writeback::push::{Letter, Put, Signal, push};
 use crate::writeback::{Deed, Folder, Ways};
 
 fn conditional() -> Contract {
@@ -212,13 +212,55 @@ fn a_conflict_without_end_goes_to_a_person() {
     }
 }
 
+/// Unknown, not found, sent again, and again without an answer: that must end where a person sees it.
+#[test]
+fn one_that_never_comes_to_a_clear_end_goes_to_a_person() {
+    let now = ManualClock::at(Timestamp::from_micros(NOW)).now();
+    let mut before = chrono::TimeDelta::zero();
+    for unanswered in 0..12 {
+        let letter = Letter { unanswered, ..letter(true, 30) };
+        let tried = went(&plain(), &letter, vec![Created::Unclear(text("no-answer: HTTP status 500"))], vec![found(&[])]);
+        match tried.pushed.settlement {
+            Settlement::Unknown { at, .. } => {
+                assert!(unanswered < 11 && at.since(now) >= before, "{unanswered}");
+                assert!(at.since(now) <= chrono::TimeDelta::minutes(75), "{unanswered}");
+                before = at.since(now);
+            }
+            Settlement::Parked { why } => assert!(unanswered == 11 && why.starts_with("no-answer") && why.contains("12 times"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(before >= chrono::TimeDelta::hours(1), "{before}");
+}
+
+/// An EHR that was connected once, and delivers files now.
+#[test]
+fn without_a_connection_old_rows_are_seen_and_hold_nobody_up() {
+    let clock = ManualClock::at(Timestamp::from_micros(NOW));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ends = |letter: &Letter| {
+        let pushed = runtime.block_on(push(&NoChart, &chained(plain(), &[Carrier::Export]), &Ways::default(), letter, &clock));
+        let (Settlement::Parked { why } | Settlement::Refused { why }) = &pushed.settlement else { panic!("{pushed:?}") };
+        assert!(why.contains("no-connection") && pushed.signal == Signal::Fine, "{pushed:?}");
+        state(&pushed)
+    };
+    let exported = Letter { carrier: Carrier::Export, ..letter(true, 2) };
+    assert_eq!(ends(&exported), "parked");
+    assert_eq!(ends(&Letter { put_as: None, ..exported }), "parked");
+    let mark = Deed::EnteredInError { id: text("c1"), version: None, why: text("It came back.") };
+    assert_eq!(ends(&Letter { deed: mark, ..letter(false, 1) }), "refused");
+    let change = Deed::Status { appointment: text("v1"), to: text("booked"), start: None, from: [text("proposed")].into() };
+    assert_eq!(ends(&Letter { deed: change, carrier: Carrier::Appointment, ..letter(true, 2) }), "refused");
+}
+
 #[test]
 fn searches_ask_for_what_the_contract_can_find() {
     let by_time = finding(vec![Finder::PatientSent], plain());
     let tried = went(&by_time, &letter(true, 2), vec![], vec![found(&["c1"])]);
-    assert_eq!(tried.asked, ["search Communication patient=Patient/p1&sent=ge2026-11-23T08:55:00Z"]);
+    assert_eq!(tried.asked, ["search Communication patient=Patient/p1&sent=ge2026-11-22T09:00:00Z"]);
     // Others' messages of the same time are to be expected there, and prove nothing against it.
-    let tried = went(&by_time, &letter(true, 2), vec![Created::Stored(remote("c1"))], vec![others()]);
+    let timed = Letter { put_as: Some(text("identifier by patient+sent")), ..letter(true, 2) };
+    let tried = went(&by_time, &timed, vec![Created::Stored(remote("c1"))], vec![others()]);
     assert_eq!(state(&tried.pushed), "written");
     let odd = Letter { value: text("a,1|x&y"), ..letter(false, 1) };
     let tried = went(&conditional(), &odd, vec![Created::Stored(remote("c1"))], vec![]);
@@ -266,7 +308,8 @@ fn an_unclear_one_is_looked_for_wherever_it_may_be() {
     ] {
         let deed =
             if carrier == Ledger { Deed::Keep { why: text("by the contract's word") } } else { Deed::Create { bytes: b"{}".to_vec() } };
-        let letter = Letter { tried, carrier, deed, ..letter(true, 2) };
+        let put_as = tried.map(|_| text("identifier by identifier"));
+        let letter = Letter { tried, carrier, deed, put_as, ..letter(true, 2) };
         let went = went(&both, &letter, creates, searches);
         let types: Vec<&str> = went.asked.iter().map(|a| a.split(' ').nth(1).unwrap()).collect();
         assert_eq!((types.join(" ").as_str(), state(&went.pushed)), (asked, wanted), "{tried:?} {carrier:?}");
@@ -278,6 +321,110 @@ fn an_unclear_one_is_looked_for_wherever_it_may_be() {
     let mut half = both;
     half.document_reference.finders = vec![];
     assert_eq!(state(&went(&half, &letter(true, 2), stored(), vec![found(&[])]).pushed), "written");
+}
+
+/// After a crash the chain may have been changed, and a carrier that is on the row is of an earlier try.
+#[test]
+fn where_nobody_knows_the_carrier_all_are_searched_and_none_is_passed_over() {
+    use Carrier::{Communication, DocumentReference, Export, Route};
+    let stored = || vec![Created::Stored(remote("c1"))];
+    let lost = |tried| Letter { tried, put_as: None, ..letter(true, 2) };
+    let alone = chained(plain(), &[Communication, Export]);
+    for tried in [None, Some(Communication)] {
+        let one = went(&alone, &lost(tried), vec![], vec![found(&[]), found(&["d1"])]);
+        assert_eq!((state(&one.pushed), one.pushed.carrier), ("written", DocumentReference), "{:?}", one.asked);
+        assert_eq!(state(&went(&alone, &lost(tried), stored(), vec![found(&[]), found(&[])]).pushed), "written");
+        // The one that cannot be trusted does not hide where it is.
+        let one = went(&alone, &lost(tried), vec![], vec![doubtful(), found(&["d1"])]);
+        assert_eq!((state(&one.pushed), one.pushed.carrier), ("written", DocumentReference));
+    }
+    // This EHR never showed a note of ours; that is no reason to leave all to a person.
+    let mut fresh = alone.clone();
+    fresh.document_reference.key_kept = None;
+    assert_eq!(state(&went(&fresh, &lost(None), stored(), vec![found(&[]), found(&[])]).pushed), "written");
+
+    let refused = || Err(SearchFailed::Refused(text("not-granted")));
+    assert_eq!(state(&went(&fresh, &lost(None), stored(), vec![found(&[]), refused()]).pushed), "written", "it is never written here");
+    assert_eq!(state(&went(&alone, &lost(None), vec![], vec![found(&[]), refused()]).pushed), "parked", "it was, once");
+
+    let mut blind = chained(plain(), &[Communication, DocumentReference]);
+    blind.document_reference.finders = vec![];
+    let mut before = chained(blind.clone(), &[Communication]);
+    before.preset_chain = vec![Communication, DocumentReference];
+    for contract in [&blind, &before] {
+        for tried in [None, Some(Communication)] {
+            let one = went(contract, &lost(tried), vec![], vec![found(&[])]);
+            let Settlement::Parked { why } = &one.pushed.settlement else { panic!("{:?}", one.pushed) };
+            assert!(why.starts_with("no-search: it may have gone by document-reference"), "{why}");
+        }
+        assert_eq!(state(&went(contract, &lost(None), vec![], vec![found(&["c1"])]).pushed), "written");
+        assert_eq!(
+            state(&went(contract, &letter(true, 2), stored(), vec![found(&[])]).pushed),
+            "written",
+            "it is known to have gone elsewhere"
+        );
+    }
+    // What it went by cannot be searched any more.
+    let gone = Letter { tried: Some(DocumentReference), ..letter(true, 2) };
+    assert_eq!(state(&went(&before, &gone, vec![], vec![found(&[])]).pushed), "parked");
+    assert_eq!(state(&went(&before, &gone, vec![], vec![found(&["c1"])]).pushed), "written");
+
+    let declared = |find: Option<&str>, chain: &[Carrier]| {
+        let mut contract = chained(plain(), chain);
+        contract.document_reference.finders = vec![];
+        contract.route = Some(crate::writeback::contract::Route {
+            url: text("https://e.example/x"),
+            content_type: text("application/json"),
+            body: text("{{ key }}"),
+            bearer: None,
+            success: [200].into(),
+            id_at: None,
+            find: find.map(text),
+            found_at: Some(text("/found")),
+        });
+        contract
+    };
+    // Here no way to ask it was opened.
+    for contract in [declared(None, &[Communication, Route]), declared(Some("https://e.example/x/{key}"), &[Communication])] {
+        assert_eq!(state(&went(&contract, &lost(None), vec![], vec![found(&[])]).pushed), "parked");
+        assert_eq!(state(&went(&contract, &letter(true, 2), stored(), vec![found(&[])]).pushed), "written");
+    }
+}
+
+/// Between the lost answer and the search, the settings were changed.
+#[test]
+fn a_search_that_looks_where_it_was_not_put_proves_no_absence() {
+    let put = |contract: &Contract, letter: &Letter| {
+        let put = went(contract, letter, vec![Created::Unclear(text("no-answer"))], vec![found(&[])]).pushed.put;
+        let Put::As(Some(put_as)) = put else { panic!("{put:?}") };
+        Letter { unclear: true, tries: 2, put_as: Some(put_as), ..letter.clone() }
+    };
+    let ends = |contract: &Contract, letter: &Letter, creates: Vec<Created>, search| {
+        let one = went(contract, letter, creates, vec![search]).pushed;
+        let why = if let Settlement::Parked { why } = &one.settlement { why.clone() } else { String::new() };
+        (state(&one), why.split(':').next().unwrap().to_owned())
+    };
+    let stored = || vec![Created::Stored(remote("c1"))];
+    let to = |group: &str| {
+        let inbox = format!(r#"{{"category":[{{"coding":[{{"system":"c","code":"n"}}]}}],"recipient":[{{"reference":"{group}"}}]}}"#);
+        Letter { deed: Deed::Create { bytes: inbox.into_bytes() }, ..letter(false, 1) }
+    };
+    let mut inbox = finding(vec![Finder::InboxReceived], plain());
+    inbox.communication.key = KeyPlace::Text;
+    let seven = put(&inbox, &to("Group/7"));
+    assert!(!seven.put_as.as_deref().unwrap().contains("Group"), "a recipient may be a person: {:?}", seven.put_as);
+    assert_eq!(ends(&inbox, &seven, stored(), found(&[])).0, "written");
+    let eight = Letter { deed: to("Group/8").deed, ..seven.clone() };
+    assert_eq!(ends(&inbox, &eight, vec![], found(&[])), ("parked", text("settings-changed")));
+    assert_eq!(ends(&inbox, &eight, vec![], found(&["c1"])).0, "written");
+    // The key is in a text, and is looked for as an identifier.
+    assert_eq!(ends(&plain(), &seven, vec![], found(&[])), ("parked", text("settings-changed")));
+    let plainly = put(&plain(), &to("Group/7"));
+    assert_eq!(
+        ends(&plain(), &Letter { deed: to("Group/8").deed, ..plainly }, stored(), found(&[])).0,
+        "written",
+        "the search names no recipient"
+    );
 }
 
 #[test]

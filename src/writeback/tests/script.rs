@@ -106,6 +106,7 @@ pub fn letter(unclear: bool, tries: i64) -> Letter {
         id: "a1-0".to_owned(),
         carrier: Carrier::Communication,
         tried: Some(Carrier::Communication),
+        put_as: Some("identifier by identifier".to_owned()),
         system: "urn:fhir-engage:attempt".to_owned(),
         value: "a1".to_owned(),
         patient: "p1".to_owned(),
@@ -115,6 +116,7 @@ pub fn letter(unclear: bool, tries: i64) -> Letter {
         loss: "[]".to_owned(),
         unclear,
         tries,
+        unanswered: 0,
     }
 }
 

@@ -4,7 +4,7 @@ use fhir_engage::store::answers::{self, Incoming, Owed};
 use fhir_engage::store::attempts::{self, Attempt, End, Outcome};
 use fhir_engage::store::leases::Fence;
 use fhir_engage::store::people::Record;
-use fhir_engage::store::writebacks::{self, Debt, Resolution, Settlement, Wanted};
+use fhir_engage::store::writebacks::{self, Debt, Resolution, Settlement, Wanted, Way};
 use fhir_engage::store::{Store, people};
 
 use super::fixtures::{at, depart, fence, finished, patient, planned, read, write};
@@ -31,7 +31,10 @@ fn claim(store: &Store, f: &Fence, seconds: i64) -> Vec<String> {
 }
 
 fn settle(store: &Store, f: &Fence, id: &str, how: &Settlement) {
-    assert!(write(store, |conn| writebacks::settle(conn, id, f, how, Some("communication"), at(20))), "{id}");
+    assert!(
+        write(store, |conn| writebacks::settle(conn, id, f, how, Some(Way { carrier: "communication", put_as: None }), at(20))),
+        "{id}"
+    );
 }
 
 fn written() -> Settlement {
@@ -86,7 +89,7 @@ on_both! {
         let f = fence(&store, "writeback/north");
         assert_eq!(claim(&store, &f, 10), ["a3-0"], "the note is still being collected");
         settle(&store, &f, "a3-0", &written());
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(500)));
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north", at(0))), Some(at(500)));
         let mut due = claim(&store, &f, 500);
         due.sort();
         assert_eq!(due, ["a1-note", "b1-note"]);
@@ -124,7 +127,7 @@ on_both! {
         assert_eq!((row.kind.as_str(), row.revision, row.number, row.attempt.as_str()), ("provenance", 1, 4, "a1"));
         let of = read(&store, |conn| writebacks::targets(conn, &[&row]));
         assert_eq!(of["a1-0-provenance"].id, "a1-0");
-        assert!(write(&store, |conn| writebacks::settle(conn, "a1-0-provenance", &f, &written(), Some("provenance"), at(20))));
+        assert!(write(&store, |conn| writebacks::settle(conn, "a1-0-provenance", &f, &written(), Some(Way { carrier: "provenance", put_as: None }), at(20))));
         assert!(!owe("a1-0-provenance"), "nor of a Provenance");
     }
 

@@ -2,7 +2,7 @@
 
 use fhir_engage::store::Store;
 use fhir_engage::store::leases::Fence;
-use fhir_engage::store::writebacks::{self, Claimed, Settlement};
+use fhir_engage::store::writebacks::{self, Claimed, Settlement, Way};
 
 use super::fixtures::{at, fence, finished, patient, read, write};
 use crate::support::on_both;
@@ -57,7 +57,7 @@ on_both! {
         claim(&store, &f, 10);
         assert!(settle(&store, "a1-0", &f, &Settlement::Again { at: at(50), why: "busy".to_owned() }));
         assert!(claim(&store, &f, 49).is_empty(), "the one behind it must wait too");
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(50)), "the one behind does not count");
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north", at(0))), Some(at(50)), "the one behind does not count");
         let again = claim(&store, &f, 50);
         assert_eq!((ids(&again), again[0].unclear, again[0].row.tries), (vec!["a1-0"], false, 2));
         assert!(settle(&store, "a1-0", &f, &Settlement::Refused { why: "not taken".to_owned() }));
@@ -84,7 +84,7 @@ on_both! {
         assert_eq!(claim(&store, &old, 10).len(), 1);
         let new = fence(&store, LEASE);
         assert!(claim(&store, &new, 39).is_empty(), "its request may still be on its way");
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), Some(at(40)));
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north", at(0))), Some(at(40)));
         let taken = claim(&store, &new, 40);
         assert!(taken.len() == 1 && taken[0].unclear && taken[0].row.tries == 2);
         assert!(!settle(&store, "a1-0", &old, &written()), "it is another worker's now");
@@ -92,7 +92,55 @@ on_both! {
         assert!(!settle(&store, "a1-0", &new, &Settlement::Refused { why: "late".to_owned() }), "settled is settled");
         let row = read(&store, |conn| writebacks::list(conn, Some("north"), None, 10)).remove(0);
         assert_eq!((row.state.as_str(), row.remote_id.as_deref(), row.settled_at), ("written", Some("77"), Some(at(20).micros())));
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), None);
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north", at(0))), None);
+    }
+
+    fn what_was_put_off_by_a_clock_that_was_ahead_is_due(db) {
+        let store = db.store();
+        let (p1, p2) = (patient(&store, "p1"), patient(&store, "p2"));
+        for (p, id) in [(&p1, "a1"), (&p1, "a2"), (&p2, "b1")] {
+            finished(&store, p, id);
+        }
+        let f = fence(&store, LEASE);
+        const DAY: i64 = 86_400;
+        // By a clock three days ahead a server asked for patience, and another row's worker died.
+        claim(&store, &f, 10);
+        assert!(settle(&store, "a1-0", &f, &Settlement::Again { at: at(3 * DAY), why: "busy".to_owned() }));
+        assert!(settle(&store, "b1-0", &f, &Settlement::Again { at: at(DAY), why: "busy".to_owned() }));
+        let due = |seconds| read(&store, |conn| writebacks::next_due(conn, "north", at(seconds)));
+        assert_eq!(due(20), Some(at(20)));
+        assert_eq!(due(2 * DAY), Some(at(DAY)), "a day's patience is granted");
+        let taken = claim(&store, &f, 20);
+        assert_eq!(ids(&taken), ["a1-0"], "and what was put off for a day is not");
+        assert!(settle(&store, "a1-0", &f, &Settlement::Parked { why: "no search".to_owned() }));
+        assert_eq!(ids(&claim(&store, &f, 20)), ["a2-0"], "what waits for a person goes on waiting");
+        assert!(settle(&store, "a2-0", &f, &written()));
+        // Written by a worker that died three days from now.
+        write(&store, |conn| writebacks::claim(conn, "north", &f, at(DAY), at(4 * DAY), 100));
+        let next = fence(&store, LEASE);
+        let taken = claim(&store, &next, DAY + 1);
+        assert!(ids(&taken) == ["b1-0"] && taken[0].unclear, "{taken:?}");
+    }
+
+    fn how_it_was_put_is_kept_until_a_worker_dies_at_it(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        finished(&store, &p1, "a1");
+        let f = fence(&store, LEASE);
+        claim(&store, &f, 10);
+        let way = Some(Way { carrier: "communication", put_as: Some("identifier by identifier") });
+        let unknown = Settlement::Unknown { at: at(30), why: "no answer".to_owned() };
+        assert!(write(&store, |conn| writebacks::settle(conn, "a1-0", &f, &unknown, way, at(20))));
+        let again = claim(&store, &f, 30).remove(0).row;
+        assert_eq!((again.carrier.as_deref(), again.put_as.as_deref()), (Some("communication"), Some("identifier by identifier")));
+        // A search that failed changes nothing of it.
+        assert!(settle(&store, "a1-0", &f, &Settlement::Unknown { at: at(40), why: "busy".to_owned() }));
+        assert_eq!(claim(&store, &f, 40).remove(0).row.put_as.as_deref(), Some("identifier by identifier"));
+        let next = fence(&store, LEASE);
+        let taken = claim(&store, &next, 80).remove(0).row;
+        assert_eq!((taken.carrier.as_deref(), taken.put_as), (Some("communication"), None), "nobody knows what the dead one did");
+        assert!(settle(&store, "a1-0", &next, &Settlement::PutBack { at: at(90), unclear: true }));
+        assert_eq!(claim(&store, &next, 90).remove(0).row.put_as, None);
     }
 
     fn what_waits_for_a_person_holds_nobody_up_and_no_clock_brings_it_back(db) {
@@ -106,7 +154,7 @@ on_both! {
         assert!(settle(&store, "a1-0", &f, &Settlement::Parked { why: "no search".to_owned() }));
         assert_eq!(ids(&claim(&store, &f, 1_000_000)), ["a2-0"]);
         assert!(settle(&store, "a2-0", &f, &written()));
-        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north")), None);
+        assert_eq!(read(&store, |conn| writebacks::next_due(conn, "north", at(0))), None);
         let parked = read(&store, |conn| writebacks::list(conn, Some("north"), Some("unknown"), 10)).remove(0);
         assert!(parked.is_parked() && parked.failure.as_deref() == Some("no search"));
     }

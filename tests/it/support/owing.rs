@@ -38,10 +38,18 @@ pub fn admit(store: &Store, ehr: &str, patients: &[String], now: Timestamp) {
 
 /// Attempts (patient, id) that ended as delivered, so that each owes an original; in their order, in one commit.
 pub fn owe(store: &Store, ehr: &str, all: &[(String, String)], now: Timestamp) {
-    // As outreach keeps it.
+    owe_saying(store, ehr, all, &said(store), now);
+}
+
+/// What was said, as outreach keeps it.
+fn said(store: &Store) -> Vec<u8> {
     let words = format!(r#"{{"to":"ada@example.org","subject":"Your visit","body":"Hello Ada,\n{WORDS}."}}"#);
-    let message = store.codec().pack(None, words.as_bytes()).unwrap().bytes;
-    let write = |conn: &mut Conn| all.iter().try_for_each(|(patient, attempt)| owe_one(conn, (ehr, patient, attempt), &message, now));
+    store.codec().pack(None, words.as_bytes()).unwrap().bytes
+}
+
+/// The same, with these bytes kept as what was said.
+pub fn owe_saying(store: &Store, ehr: &str, all: &[(String, String)], message: &[u8], now: Timestamp) {
+    let write = |conn: &mut Conn| all.iter().try_for_each(|(patient, attempt)| owe_one(conn, (ehr, patient, attempt), message, now));
     store.write_blocking(Lane::Interactive, "test", write).unwrap();
 }
 

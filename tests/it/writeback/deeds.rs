@@ -56,6 +56,7 @@ impl Bench {
             id: "a1-correction-1".to_owned(),
             carrier,
             tried: None,
+            put_as: None,
             system: "urn:fhir-engage:attempt".to_owned(),
             value: "a1-correction-1".to_owned(),
             patient: "p1".to_owned(),
@@ -65,6 +66,7 @@ impl Bench {
             loss: "[]".to_owned(),
             unclear: false,
             tries: 1,
+            unanswered: 0,
         }
     }
 
@@ -258,6 +260,7 @@ async fn a_route_is_told_once_whatever_the_answer_meets() {
         bearer: None,
         success: [201].into(),
         id_at: Some("/id".to_owned()),
+        found_at: Some("/entry/0/resource".to_owned()),
         find: Some(format!("{}/Communication?identifier=urn:s%7C{{key}}&_summary=false", site.base_url())),
     };
     let way =
@@ -306,6 +309,18 @@ async fn a_route_is_told_once_whatever_the_answer_meets() {
             assert!(there == 1 || (ended == "parked" && there == 0), "{fault:?}, find: {find}: {there} times");
             assert_eq!(site.unused_faults(), [], "{fault:?}");
         }
+    }
+    // One that is owed by all we know, and is there: a database that was restored from a backup knows less.
+    for (find, times) in [(true, 1), (false, 2)] {
+        let key = format!("restored-{find}");
+        let body = json!({ "resourceType": "Communication", "status": "completed", "subject": { "reference": "Patient/p1" },
+            "identifier": [{ "system": "urn:s", "value": key }] });
+        let declared = Route { find: route.find.clone().filter(|_| find), ..route.clone() };
+        let letter = Letter { value: key.clone(), ..bench.letter(Carrier::Route, Deed::Create { bytes: body.to_string().into_bytes() }) };
+        for _ in 0..2 {
+            assert!(is_written(&bench.push_by(&way(&declared), &letter).await));
+        }
+        assert_eq!(site.resources("Communication").iter().filter(|c| c["identifier"][0]["value"] == key.as_str()).count(), times);
     }
     let elsewhere = Route { find: Some("http://127.0.0.1:9/x/{key}".to_owned()), ..route };
     assert!(RouteWay::open(&elsewhere, None, Duration::from_secs(5)).is_err(), "nothing but the declared origin is asked");

@@ -228,7 +228,7 @@ on_both! {
         let report = world.run().await;
         let resume = report.resume_at.unwrap();
         assert!(resume.since(world.clock.now()) >= TimeDelta::seconds(600), "{report:?}");
-        let next = world.store.read_blocking(|conn| writebacks::next_due(conn, "north")).unwrap();
+        let next = world.store.read_blocking(|conn| writebacks::next_due(conn, "north", world.clock.now())).unwrap();
         assert!(next.is_some());
         world.settle().await;
         world.all_written_once();

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use chrono::TimeDelta;
+use domain::Clock as _;
 use fhir_engage::writeback::contract::PayloadShape;
 use sandbox::{Fault, FaultKind};
 
-use super::setup::World;
-use crate::support::{Database, on_both};
+use super::setup::{EHR, World};
+use crate::support::{Database, on_both, owing};
 
 on_both! {
     async fn two_texts_alike_within_an_hour_are_two_communications(db) {
@@ -37,6 +38,20 @@ on_both! {
             let order: Vec<String> = world.in_ehr().into_iter().filter(|a| a.starts_with(patient)).collect();
             assert!(order.is_sorted(), "{order:?}");
         }
+    }
+
+    async fn a_damaged_row_is_no_other_rows_trouble(db) {
+        let mut world = World::new(db).await;
+        world.contract.shape.payload = PayloadShape::Text;
+        world.owe("p1", "a1");
+        world.owe("p2", "b1");
+        let broken = [("p1".to_owned(), "a2".to_owned())];
+        owing::owe_saying(&world.store, EHR, &broken, b"not what was packed", world.clock.now());
+        world.owe("p1", "a3");
+        world.settle().await;
+        assert_eq!(world.states(), ["written", "refused", "written", "written"]);
+        let why = world.row("a2").failure.unwrap();
+        assert!(why.starts_with("damaged: "), "{why}");
     }
 
     async fn the_chart_gets_as_much_of_the_message_as_the_contract_says(db) {

@@ -232,6 +232,7 @@ fn route(site: &Sandbox, find: bool) -> Route {
         bearer: None,
         success: [201].into(),
         id_at: Some("/id".to_owned()),
+        found_at: Some("/entry/0/resource".to_owned()),
         find: find.then(|| format!("{base}/Communication?identifier=urn:s%7C{{key}}")),
     }
 }

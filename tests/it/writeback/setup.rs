@@ -169,7 +169,9 @@ impl World {
     pub async fn settle(&self) -> Report {
         for _ in 0..50 {
             let report = self.run().await;
-            let Some(next) = self.store.read_blocking(|conn| writebacks::next_due(conn, EHR)).unwrap() else { return report };
+            let Some(next) = self.store.read_blocking(|conn| writebacks::next_due(conn, EHR, self.clock.now())).unwrap() else {
+                return report;
+            };
             if next > self.clock.now() {
                 self.clock.set(next);
             }
