@@ -7,6 +7,7 @@ use domain::model::EhrId;
 use url::Url;
 
 use super::exit::{Ended, Failure};
+use super::reading::Reading;
 use super::{Common, print};
 use crate::app::App;
 use crate::ehr::auth::Algorithm;
@@ -58,7 +59,9 @@ Exit code 1 where a step found a problem; what to do stands below it.")]
   fhir-engage ehr add test --url http://127.0.0.1:8000/fhir
       an open server on this machine
   fhir-engage ehr add nightly --files
-      no connection: data comes by `fhir-engage import --ehr nightly PATH`")]
+      no connection: data comes by `fhir-engage import --ehr nightly PATH`
+  fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
+      an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(super) struct Add {
     /// A short name: lower-case letters, digits and '-'
     #[arg(value_name = "ID")]
@@ -96,6 +99,8 @@ pub(super) struct Add {
     /// The same EHR has another address now: what is stored under this name stays its
     #[arg(long)]
     moved: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Ehr {
@@ -158,7 +163,7 @@ impl Add {
         };
         let with_key = matches!(auth, Auth::BackendServices(_));
         let algorithm = algorithm.as_str();
-        let profile = Profile {
+        let mut profile = Profile {
             base_url: self.url,
             files_only: self.files,
             auth,
@@ -167,6 +172,7 @@ impl Add {
             page_size: self.page_size,
             ..Profile::default()
         };
+        self.reading.apply(&mut profile)?;
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
         if !self.moved {
             same_server(app, &id, &profile).await?;

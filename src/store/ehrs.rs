@@ -84,5 +84,7 @@ pub fn holdings(conn: &mut Conn, id: &str) -> Result<Holdings, StoreError> {
 /// The engine's refusal.
 pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     on_backend!(conn, c => diesel::delete(sync_state::table.filter(sync_state::ehr.eq(id))).execute(c))?;
+    super::roster::forget(conn, id)?;
+    super::coverage::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

@@ -13,3 +13,5 @@ mod mail;
 mod rounds;
 mod two;
 mod world;
+
+pub(crate) use world::{Installation, random, rounds};
