@@ -34,6 +34,19 @@ pub fn entries(conn: &mut Conn, ehr: &EhrId) -> Result<Vec<Entry>, StoreError> {
         .load(c))?)
 }
 
+/// The entries of an EHR whose patient is not known.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn unresolved(conn: &mut Conn, ehr: &EhrId) -> Result<Vec<String>, StoreError> {
+    Ok(on_backend!(conn, c => roster::table
+        .filter(roster::ehr.eq(ehr.as_str()))
+        .filter(roster::patient.is_null())
+        .select(roster::entry)
+        .order(roster::entry)
+        .load(c))?)
+}
+
 /// Adds entries. Of those whose patient is known, the types that are read patient by patient are not known yet.
 ///
 /// # Errors

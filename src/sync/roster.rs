@@ -121,15 +121,12 @@ impl Pull<'_> {
 
     /// Looks up whom the identifiers name that are not known yet. Where nobody, or several, it is a hole.
     async fn look_up(&self, start: &Start, types: Vec<ResourceType>, tally: &mut Tally) -> Result<(), Halt> {
+        // Once in a round through the types is enough.
+        if self.kind != ResourceType::Patient && types.contains(&ResourceType::Patient) {
+            return Ok(());
+        }
         let ehr = self.ehr.clone();
-        let open: Vec<String> = self
-            .store
-            .read(move |conn| roster::entries(conn, &ehr))
-            .await?
-            .into_iter()
-            .filter(|e| e.patient.is_none())
-            .map(|e| e.entry)
-            .collect();
+        let open: Vec<String> = self.store.read(move |conn| roster::unresolved(conn, &ehr)).await?;
         let mut unnamed = 0;
         for chunk in open.chunks(AT_ONCE * 4) {
             let client = self.source.client;
