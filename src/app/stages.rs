@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::charts;
 use super::{App, ConnectionError, SystemClock};
+use crate::ehr::Plan;
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
@@ -116,8 +117,24 @@ impl App {
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
+        self.sync_with(ehr, types, false, stop, progress).await
+    }
+
+    /// As [`App::sync`]; with `accept_vanished` what disappeared may be gone, however much it is.
+    ///
+    /// # Errors
+    /// As [`App::sync`].
+    pub async fn sync_with(
+        &self,
+        ehr: &EhrId,
+        types: &[ResourceType],
+        accept_vanished: bool,
+        stop: &AtomicBool,
+        progress: Progress<'_>,
+    ) -> Result<Vec<TypeReport>, StageError> {
         let profile = self.profile(ehr).await?;
         let connection = self.connect(ehr).await?;
+        let plan = Plan::of(&profile, &connection.capability);
         let task = sync::Task {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -127,9 +144,10 @@ impl App {
                 is_dead: |other| Owner::this_process().is_dead(other),
             },
             ehr,
-            source: Source { client: &connection.client, capability: &connection.capability, strategies: &profile.strategy },
+            source: Source { client: &connection.client, plan: &plan },
             stop,
             progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
+            accept_vanished,
         };
         // Where another process reads this EHR too, that one says so.
         let reading = self.leases().take(&reading_lease(ehr)).await?;
@@ -140,6 +158,15 @@ impl App {
             tracing::warn!(%ehr, error = %error, "the EHR still counts as being read, until a lease runs out");
         }
         Ok(reports)
+    }
+
+    /// How each type of an EHR would be read now, by what it says of itself.
+    ///
+    /// # Errors
+    /// Where the EHR cannot be connected.
+    pub async fn sync_plan(&self, ehr: &EhrId) -> Result<Plan, StageError> {
+        let profile = self.profile(ehr).await?;
+        Ok(Plan::of(&profile, &self.connect(ehr).await?.capability))
     }
 
     /// Evaluates everyone who waits.

@@ -7,6 +7,7 @@ use domain::model::EhrId;
 use url::Url;
 
 use super::exit::{Ended, Failure};
+use super::reading::Reading;
 use super::{Common, print};
 use crate::app::{App, charts};
 use crate::connect::outlook;
@@ -72,7 +73,9 @@ that says that it is a test is written into that chart, found again, and marked 
   fhir-engage ehr add test --url http://127.0.0.1:8000/fhir
       an open server on this machine
   fhir-engage ehr add nightly --files
-      no connection: data comes by `fhir-engage import --ehr nightly PATH`")]
+      no connection: data comes by `fhir-engage import --ehr nightly PATH`
+  fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
+      an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(super) struct Add {
     /// A short name: lower-case letters, digits and '-'
     #[arg(value_name = "ID")]
@@ -119,6 +122,8 @@ pub(super) struct Add {
     /// The same EHR has another address now: what is stored under this name stays its
     #[arg(long)]
     moved: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl Ehr {
@@ -203,7 +208,7 @@ impl Add {
         };
         let with_key = matches!(auth, Auth::BackendServices(_));
         let algorithm = algorithm.as_str();
-        let profile = Profile {
+        let mut profile = Profile {
             base_url: self.url,
             files_only: self.files,
             auth,
@@ -215,6 +220,7 @@ impl Add {
             requests_per_second: self.requests_per_second,
             ..Profile::default()
         };
+        self.reading.apply(&mut profile)?;
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
         let contract = charts::intended_contract(&profile).map_err(|e| Failure::usage(e.to_string()))?;
         if !self.moved {

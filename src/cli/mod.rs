@@ -15,6 +15,7 @@ mod preferences;
 mod pretend;
 mod print;
 mod progress;
+mod reading;
 mod sandbox;
 mod segments;
 mod serve;

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Subcommand;
-use domain::model::ResourceType;
+use domain::model::{EhrId, ResourceType};
 use serde::Serialize;
 
 use super::exit::{Ended, Failure};
 use super::{Common, ehr, print};
 use crate::app::{App, StageProgress};
 use crate::store::view::overview;
-use crate::store::{leases::Term, quarantine};
+use crate::store::{coverage, leases::Term, quarantine};
 use crate::sync::Holder;
 use crate::sync::quarantine::Which;
 use crate::worker::Owner;
@@ -32,6 +32,35 @@ A type that the EHR refuses is skipped and named; the others go on. A run that w
         /// One type only; may be repeated
         #[arg(long = "type", value_name = "TYPE", value_parser = ["Patient", "Appointment", "CarePlan"])]
         types: Vec<String>,
+        /// Where a run stopped because much had disappeared at the EHR: it is right, go on
+        #[arg(long, requires = "ehr")]
+        accept_vanished: bool,
+    },
+    /// Explain how each type of an EHR is read, what that misses, and what is lacking
+    #[command(after_help = "Examples:
+  fhir-engage sync plan main
+  fhir-engage sync plan main --json
+
+The vendor's preset, narrowed by what the server states of itself now; what `ehr add` was told holds against both.
+Exit code 1 where a type cannot be read until something is given.")]
+    Plan {
+        /// The EHR's name
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// List the patients of whom a type is not known, and why
+    #[command(after_help = "Examples:
+  fhir-engage sync holes main
+  fhir-engage sync holes main --json
+
+Rules that read the type answer `unknown` for these patients, or as old as they were last read.")]
+    Holes {
+        /// The EHR's name
+        #[arg(value_name = "ID")]
+        id: String,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: i64,
     },
     /// Show the last run of each EHR and type, or the one that goes on
     #[command(after_help = "Examples:
@@ -89,7 +118,9 @@ impl Sync {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
         let app = common.open()?;
         match self {
-            Self::Run { ehr, types } => run(&app, common, ehr, &types).await,
+            Self::Run { ehr, types, accept_vanished } => run(&app, common, ehr, &types, accept_vanished).await,
+            Self::Plan { id } => plan(&app, common, &ehr::ehr_id(&id)?).await,
+            Self::Holes { id, limit } => holes(&app, common, &ehr::ehr_id(&id)?, limit).await,
             Self::Status => status(&app, common).await,
             Self::Quarantine { command: Some(Quarantine::List { ehr, limit }) } => list(&app, common, ehr, limit).await,
             Self::Quarantine { command: None } => list(&app, common, None, 100).await,
@@ -99,7 +130,7 @@ impl Sync {
     }
 }
 
-async fn run(app: &App, common: &Common, only: Option<String>, types: &[String]) -> Result<Ended, Failure> {
+async fn run(app: &App, common: &Common, only: Option<String>, types: &[String], accept_vanished: bool) -> Result<Ended, Failure> {
     let only = only.as_deref().map(ehr::ehr_id).transpose()?;
     let types: Vec<ResourceType> = match types {
         [] => app.config.sync.types.clone(),
@@ -119,7 +150,7 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
     for (id, _) in ehrs {
         let bar = super::progress::spinner("resources");
         let done = app
-            .sync(&id, &types, &stop, &|p| {
+            .sync_with(&id, &types, accept_vanished, &stop, &|p| {
                 if let StageProgress::Synced(_, n) = p {
                     bar.set_position(n)
                 }
@@ -142,7 +173,7 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
     } else if !reports.is_empty() {
         let mut table = print::Table::new(&["EHR", "TYPE", "STRATEGY", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "RESULT"]);
         for (id, r) in &reports {
-            let result = r.failure().unwrap_or("done").to_owned();
+            let result = r.result();
             let counts = [r.found, r.stored, r.unchanged, r.quarantined].map(|n| n.to_string());
             table.row([id.to_string(), r.kind.to_string(), r.strategy.to_owned()].into_iter().chain(counts).chain([result]));
         }
@@ -152,6 +183,44 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String])
         eprintln!("{failure}");
     }
     Ok(Ended::well_if(well))
+}
+
+async fn plan(app: &App, common: &Common, id: &EhrId) -> Result<Ended, Failure> {
+    let plan = app.sync_plan(id).await.map_err(|e| Failure::problem(format!("{id}: {e}")))?;
+    if common.json {
+        print::json(&serde_json::json!({ "ehr": id, "plan": plan }));
+    } else {
+        print::line(plan.to_string().trim_end());
+    }
+    Ok(Ended::well_if(plan.types.iter().all(|t| t.lacks.is_none())))
+}
+
+async fn holes(app: &App, common: &Common, id: &EhrId, limit: i64) -> Result<Ended, Failure> {
+    app.profile(id).await?;
+    let ehr = id.clone();
+    let found = app.store.read(move |conn| coverage::holes(conn, &ehr, limit)).await?;
+    if common.json {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|h| {
+                serde_json::json!({
+                    "patient": h.patient, "type": h.rtype, "why": h.why, "since": print::instant(h.since),
+                    "known_up_to": h.known_up_to.map(print::instant),
+                })
+            })
+            .collect();
+        print::json(&rows);
+        return Ok(Ended::Well);
+    }
+    if found.is_empty() {
+        print::note("there is none");
+    }
+    let mut table = print::Table::new(&["TYPE", "PATIENT", "SINCE", "KNOWN UP TO", "WHY"]);
+    for h in found {
+        table.row([h.rtype, h.patient, print::instant(h.since), print::instant_or_dash(h.known_up_to), h.why]);
+    }
+    table.print();
+    Ok(Ended::Well)
 }
 
 async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
@@ -181,12 +250,23 @@ async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
     if found.types.is_empty() {
         print::note("nothing was synced yet; begin with `fhir-engage sync run`");
     }
-    let mut table =
-        print::Table::new(&["EHR", "TYPE", "STATE", "STARTED", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "IN ALL", "KNOWN UP TO"]);
+    let mut table = print::Table::new(&[
+        "EHR",
+        "TYPE",
+        "STATE",
+        "STARTED",
+        "FOUND",
+        "STORED",
+        "UNCHANGED",
+        "QUARANTINED",
+        "IN ALL",
+        "READ",
+        "KNOWN UP TO",
+    ]);
     for t in &found.types {
         let counts = [t.found, t.stored, t.unchanged, t.quarantined, t.total].map(|n| n.to_string());
         let start = [t.ehr.clone(), t.rtype.clone(), t.state.clone(), print::instant(t.started_at)];
-        table.row(start.into_iter().chain(counts).chain([print::instant_or_dash(t.known_up_to)]));
+        table.row(start.into_iter().chain(counts).chain([units(t), print::instant_or_dash(t.known_up_to)]));
     }
     table.print();
     for t in &found.types {
@@ -196,8 +276,21 @@ async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
         if t.partial {
             print::line(&format!("{} {}: the EHR said that its answer was not complete", t.ehr, t.rtype));
         }
+        if t.holes > 0 {
+            let many = print::plural(usize::try_from(t.holes).unwrap_or(usize::MAX), "patient");
+            print::line(&format!("{} {}: not known of {many}; see `fhir-engage sync holes {}`", t.ehr, t.rtype, t.ehr));
+        }
     }
     Ok(Ended::well_if(well))
+}
+
+/// How far a run came that goes from patient to patient, or from week to week.
+fn units(t: &overview::TypeStatus) -> String {
+    let what = if t.by_patient { "patients" } else { "weeks" };
+    match (t.units_done, t.units_of) {
+        (Some(done), Some(of)) => format!("{done} of {of} {what}"),
+        _ => "-".to_owned(),
+    }
 }
 
 #[derive(Serialize)]

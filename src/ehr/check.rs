@@ -3,15 +3,19 @@
 
 mod diagnosis;
 
+use domain::Timestamp;
 use domain::model::ResourceType;
 use serde::Serialize;
 
 use super::auth::Granted;
+use super::capability::Capability;
 use super::client::Client;
 use super::connection::{Approach, ConnectError, Parts};
 use super::discovery::Discovery;
 use super::error::EhrError;
+use super::plan::Plan;
 use super::profile::{Auth, Profile, Strategy};
+use super::reads::{Axis, SearchSet};
 use super::search::Search;
 use diagnosis::Finding;
 
@@ -83,13 +87,13 @@ pub async fn check(profile: &Profile, parts: &Parts) -> Report {
             return report;
         }
     };
-    if let Some(client) = walk_to_client(&mut report, approach, profile, parts).await {
-        walk_types(&mut report, &client, profile).await;
+    if let Some((client, capability)) = walk_to_client(&mut report, approach, profile, parts).await {
+        walk_types(&mut report, &client, profile, &Plan::of(profile, &capability)).await;
     }
     report
 }
 
-async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &Profile, parts: &Parts) -> Option<Client> {
+async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &Profile, parts: &Parts) -> Option<(Client, Capability)> {
     let found = approach.smart_configuration().await;
     let mut discovery = found.clone().unwrap_or_default();
     let first = approach.authorise(profile, parts, &discovery);
@@ -117,7 +121,7 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
         return None;
     }
     let client = approach.client(profile);
-    walk_token(report, &client).await.then_some(client)
+    walk_token(report, &client).await.then_some((client, capability))
 }
 
 fn walk_discovery(report: &mut Report, found: bool, discovery: &Discovery, profile: &Profile, parts: &Parts) {
@@ -178,14 +182,36 @@ fn granted_covers(granted: &Granted, client: &Client, resource_type: &str) -> bo
     client.reads.iter().filter(|n| n.resource_type == resource_type).all(|n| n.ops.without(granted.ops(resource_type)).is_empty())
 }
 
-async fn walk_types(report: &mut Report, client: &Client, profile: &Profile) {
-    for resource_type in ResourceType::ALL {
-        if profile.strategy.get(&resource_type) == Some(&Strategy::Off) {
-            continue;
-        }
+async fn walk_types(report: &mut Report, client: &Client, profile: &Profile, plan: &Plan) {
+    for of in &plan.types {
+        let resource_type = of.kind;
         let name = format!("search {resource_type}");
-        let size = profile.page_size_param.as_deref().unwrap_or("_count");
-        let mut pages = client.search(Search::of(resource_type.as_str()).with(size, "1"));
+        let search = match of.strategy {
+            Strategy::Off => {
+                if let Some(lacks) = &of.lacks {
+                    report.add(&name, Verdict::Problem, diagnosis::lacks(lacks));
+                } else if profile.strategy.get(&resource_type) != Some(&Strategy::Off) {
+                    report.add(&name, Verdict::Warning, diagnosis::no_way(&of.why));
+                }
+                continue;
+            }
+            // A patient would have to be named, and nobody's data is read for a check.
+            _ if of.is_by_patient() => {
+                report.ok(&name, format!("not tried: {}", of.asks));
+                continue;
+            }
+            Strategy::Window => match first_day(&of.search, plan) {
+                Some(search) => search,
+                None => continue,
+            },
+            _ => Search::of(resource_type.as_str()),
+        };
+        // One resource is enough, where the EHR can be told so.
+        let search = match &client.habits.page_size_param {
+            Some(size) => search.with(size, "1"),
+            None => search,
+        };
+        let mut pages = client.search(search);
         match pages.next().await {
             Ok(Some(page)) if page.unasked > 0 => report.add(&name, Verdict::Warning, diagnosis::unasked(resource_type)),
             Ok(page) => {
@@ -198,6 +224,17 @@ async fn walk_types(report: &mut Report, client: &Client, profile: &Profile) {
             return;
         }
     }
+}
+
+/// A search as a window puts it, for one day long ago: it shows whether the parameters are taken.
+fn first_day(set: &SearchSet, plan: &Plan) -> Option<Search> {
+    let day = (Timestamp::from_micros(0), Timestamp::from_micros(86_400_000_000));
+    let who = match set.axis() {
+        Axis::Location => plan.window.locations.first()?.as_str(),
+        Axis::Practitioner => plan.window.practitioners.first()?.as_str(),
+        Axis::Alone | Axis::Patient => "",
+    };
+    Some(Search::by(ResourceType::Appointment.as_str(), set, who, Some(day)))
 }
 
 impl From<&EhrError> for Finding {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::fhir::{outcome, peek};
-use domain::model::FhirId;
+use domain::model::{FhirId, ResourceType};
 use http::header::{ACCEPT, HeaderName, IF_MATCH};
 use url::Url;
 
@@ -16,6 +16,8 @@ use super::date::Skew;
 use super::discovery::under;
 use super::error::EhrError;
 use super::pace::Pacing;
+use super::profile::{Profile, Strategy};
+use super::reads::RosterSource;
 use super::retry::{Class, Intent, Policy};
 use super::search::{Entry, Pages, Search};
 use super::wire::Wire;
@@ -32,15 +34,15 @@ const SHOW: &str = "return=representation";
 pub struct Habits {
     /// Resources per page to ask for; the server's own choice where absent.
     pub page_size: Option<u32>,
-    /// The parameter that sets it.
-    pub page_size_param: String,
+    /// The parameter that sets it; none is sent where none is known to be taken.
+    pub page_size_param: Option<String>,
     /// Search with `POST [type]/_search`.
     pub search_by_post: bool,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { page_size: None, page_size_param: "_count".to_owned(), search_by_post: false }
+        Self { page_size: None, page_size_param: Some("_count".to_owned()), search_by_post: false }
     }
 }
 
@@ -74,6 +76,20 @@ impl Client {
     #[must_use]
     pub fn default_reads() -> Vec<Need> {
         ["Patient", "Appointment", "CarePlan"].map(Need::read).to_vec()
+    }
+
+    /// What a sync of this profile reads: of the three types those that the vendor gives and the operator has not switched off, so that no
+    /// scope is asked for in vain; and the Group, where the patients come from one.
+    #[must_use]
+    pub fn reads_of(profile: &Profile) -> Vec<Need> {
+        let preset = profile.preset();
+        let wanted = |kind: &ResourceType| match profile.strategy.get(kind) {
+            Some(strategy) => *strategy != Strategy::Off,
+            None => preset.is_none_or(|p| !p.sync.of(*kind).strategies.is_empty()),
+        };
+        let types = ResourceType::ALL.into_iter().filter(wanted).map(|kind| Need::read(kind.as_str()));
+        let group = profile.roster.iter().any(|source| matches!(source, RosterSource::Group(_)));
+        types.chain(group.then(|| Need::new("Group", Ops::R))).collect()
     }
 
     /// What a write-back needs.

@@ -204,16 +204,15 @@ impl Approach {
     }
 
     pub fn client(self, profile: &Profile) -> Client {
-        let usual = Habits::default();
         Client {
             wire: self.wire,
             base: self.base,
             habits: Habits {
                 page_size: profile.page_size,
-                page_size_param: profile.page_size_param.clone().unwrap_or(usual.page_size_param),
+                page_size_param: profile.page_size_param.clone().or_else(|| profile.preset()?.sync.page_size.clone()),
                 search_by_post: profile.search_by_post,
             },
-            reads: Client::default_reads().into(),
+            reads: Client::reads_of(profile).into(),
             writes: Client::default_writes().into(),
         }
     }

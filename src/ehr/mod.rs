@@ -15,7 +15,9 @@ pub mod date;
 pub mod discovery;
 pub mod error;
 pub mod pace;
+pub mod plan;
 pub mod profile;
+pub mod reads;
 pub mod retry;
 pub mod search;
 pub mod vendor;
@@ -28,6 +30,7 @@ pub use connection::{ConnectError, Connection, Credential, Parts};
 pub use create::{CreateOutcome, Refusal, Written};
 pub use error::EhrError;
 pub use pace::{Paces, Pacing, Rate};
+pub use plan::{Plan, TypePlan};
 pub use profile::Profile;
 pub use search::{Entry, Page, Pages, Search};
 

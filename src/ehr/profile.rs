@@ -6,13 +6,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use domain::model::ResourceType;
+use domain::model::{FhirId, ResourceType};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::auth::Dialect;
 use super::pace::Rate;
+use super::reads::{RosterSource, SearchSet, Window};
 use crate::net::Origin;
+
+/// Five years. Whoever needs more wants everything.
+const LONGEST_WINDOW: u16 = 1830;
 
 /// One EHR connection, as configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,18 @@ pub struct Profile {
     /// The sync strategy per type, where the operator overrides the automatic choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub strategy: BTreeMap<ResourceType, Strategy>,
+    /// Where the patients come from, where the EHR gives their data one patient at a time only. Several are put together.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roster: Vec<RosterSource>,
+    /// Which appointments are read, where they are read by date.
+    #[serde(skip_serializing_if = "is_default")]
+    pub window: Window,
+    /// The search parameters of a type, where the operator overrides those of the vendor's preset.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub searches: BTreeMap<ResourceType, SearchSet>,
+    /// How much of a type may disappear at once, in percent, before a run stops and asks; 20 where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vanish_limit_percent: Option<u8>,
     /// Whole seconds for one exchange; 60 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
@@ -102,8 +118,26 @@ pub enum Strategy {
     Cursor,
     /// Searches for everything and compares content.
     Full,
+    /// Appointments: searches a span of days again and again, and compares content.
+    Window,
+    /// Goes from patient to patient.
+    Roster,
     /// Not synced.
     Off,
+}
+
+impl Strategy {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cursor => "cursor",
+            Self::Full => "full",
+            Self::Window => "window",
+            Self::Roster => "roster",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// Why a text is no usable profile.
@@ -163,8 +197,25 @@ impl Profile {
             return Err(ProfileError::Vendor(super::vendor::known()));
         }
         rule(self.write_back.as_ref().is_none_or(serde_json::Value::is_object), "write_back must be an object of settings")?;
+        self.reading_holds_together()?;
         rule(self.page_size != Some(0), "page_size must be at least 1")?;
         rule(self.timeout_secs != Some(0), "timeout_secs must be at least 1")
+    }
+
+    fn reading_holds_together(&self) -> Result<(), ProfileError> {
+        let rule = |holds: bool, text| if holds { Ok(()) } else { Err(ProfileError::Rule(text)) };
+        let id = |text: &String| FhirId::parse(text).is_some();
+        let groups = self.roster.iter().all(|s| !matches!(s, RosterSource::Group(group) if !id(group)));
+        rule(groups, "roster: a group is named by its logical id, as in Group/ID")?;
+        let named = self.window.locations.iter().chain(&self.window.practitioners).all(id);
+        rule(named, "window: locations and practitioners are named by their logical ids")?;
+        let days = |n: u16| n <= LONGEST_WINDOW;
+        rule(days(self.window.back_days) && days(self.window.ahead_days), "window: at most 1830 days back and 1830 ahead")?;
+        rule(self.window.back_days + self.window.ahead_days > 0, "window: it must hold at least one day")?;
+        let window = |kind: ResourceType| self.strategy.get(&kind) == Some(&Strategy::Window);
+        let misplaced = window(ResourceType::Patient) || window(ResourceType::CarePlan);
+        rule(!misplaced, "strategy: window is for Appointment; the others have no day of their own")?;
+        rule(self.vanish_limit_percent.is_none_or(|n| (1..=100).contains(&n)), "vanish_limit_percent must be from 1 to 100")
     }
 
     /// The vendor's preset, a full R4 server's where none is named.
@@ -193,6 +244,7 @@ mod tests {
             r#"{"files_only":true,"auth":{"kind":"none"}}"#,
             r#"{"base_url":"http://127.0.0.1:8080/fhir","auth":{"kind":"bearer","token":"env:T"},"page_size":50,"requests_per_second":4.167}"#,
             r#"{"base_url":"https://e.org","vendor":"hapi","write_back":{"payload":"text","leave_out":["note"]}}"#,
+            r#"{"base_url":"https://e.org","roster":[{"file":"/srv/panel.txt"},{"group":"g1"},"appointments"],"window":{"back_days":1,"ahead_days":30,"locations":["l-1"]},"searches":{"CarePlan":["patient","category=x"]},"strategy":{"Appointment":"window"},"vanish_limit_percent":5}"#,
             r#"{"base_url":"https://ehr.example.org/r4","auth":{"kind":"backend-services","client_id":"app","dialect":"v1"},"strategy":{"CarePlan":"off"}}"#,
         ] {
             let profile = Profile::from_json(text).unwrap();
@@ -215,6 +267,13 @@ mod tests {
             (r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#, "client_id is empty"),
             (r#"{"base_url":"https://e.org","requests_per_second":0}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
+            (r#"{"base_url":"https://e.org","roster":[{"group":"Group/1"}]}"#, "logical id"),
+            (r#"{"base_url":"https://e.org","window":{"locations":["a b"]}}"#, "logical ids"),
+            (r#"{"base_url":"https://e.org","window":{"back_days":0,"ahead_days":0}}"#, "at least one day"),
+            (r#"{"base_url":"https://e.org","window":{"ahead_days":9999}}"#, "1830"),
+            (r#"{"base_url":"https://e.org","strategy":{"CarePlan":"window"}}"#, "window is for Appointment"),
+            (r#"{"base_url":"https://e.org","searches":{"CarePlan":["category"]}}"#, "cannot be read"),
+            (r#"{"base_url":"https://e.org","vanish_limit_percent":0}"#, "from 1 to 100"),
             (r#"{"base_url":"https://e.org","vendor":"acme"}"#, "full-r4 (hapi"),
             (r#"{"base_url":"https://e.org","write_back":"text"}"#, "must be an object"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),

@@ -13,6 +13,7 @@ use url::{Url, form_urlencoded};
 use super::client::{Client, FHIR_JSON};
 use super::date::http_date;
 use super::error::EhrError;
+use super::reads::{Param, SearchSet};
 use super::retry::Intent;
 use crate::net::{Origin, Request, Response};
 
@@ -36,6 +37,20 @@ impl Search {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.params.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Resources of a type by a set of parameters: `who` is the logical id of the patient, location or practitioner, and `days` are the first
+    /// instant and the first instant after.
+    #[must_use]
+    pub fn by(resource_type: &str, set: &SearchSet, who: &str, days: Option<(Timestamp, Timestamp)>) -> Self {
+        set.0.iter().fold(Self::of(resource_type), |search, param| match param {
+            Param::Date => {
+                days.iter().fold(search, |s, (from, until)| s.with("date", &format!("ge{from}")).with("date", &format!("lt{until}")))
+            }
+            Param::Fixed(name, value) => search.with(name, value),
+            Param::Patient(name) => search.with(name, who),
+            Param::Location | Param::Practitioner => search.with(param.name(), who),
+        })
     }
 
     /// Asks the server to refuse parameters that it does not know, rather than to ignore them (`Prefer: handling=strict`).
@@ -152,8 +167,8 @@ impl<'c> Pages<'c> {
     fn first_request(&mut self) -> Result<Request, EhrError> {
         let mut url = self.client.url(&self.search.resource_type, None)?;
         let habits = &self.client.habits;
-        let own_size = habits.page_size.filter(|_| !self.search.params.iter().any(|(n, _)| *n == habits.page_size_param));
-        let size = own_size.map(|n| (habits.page_size_param.clone(), n.to_string()));
+        let named = habits.page_size_param.as_ref().filter(|name| !self.search.params.iter().any(|(n, _)| n == *name));
+        let size = named.zip(habits.page_size).map(|(name, n)| (name.clone(), n.to_string()));
         let params: Vec<&(String, String)> = self.search.params.iter().chain(&size).collect();
         if habits.search_by_post {
             let url = super::discovery::under(&url, "_search").ok_or(EhrError::BadRequest)?;
@@ -224,9 +239,12 @@ fn patients(resource: &Value) -> Vec<&str> {
     direct.chain(actors).filter_map(|v| patient_id(v.get("reference")?.as_str()?)).collect()
 }
 
+/// A vendor's own code for an answer from which something is missing (standards.md E.5).
+const PARTIAL: &str = "4119";
+
 /// Whether an outcome beside results says that there would be more.
 fn says_incomplete(outcome: &Outcome) -> bool {
-    outcome.is_error() || ["incomplete", "timeout", "throttled", "transient", "too-costly"].iter().any(|code| outcome.has(code))
+    outcome.is_error() || ["incomplete", "timeout", "throttled", "transient", "too-costly", PARTIAL].iter().any(|code| outcome.has(code))
 }
 
 /// The parameters that were asked for and are not in the server's own account of the search. Modifiers are not compared (servers

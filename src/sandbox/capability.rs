@@ -102,6 +102,7 @@ fn resource(writer: &mut Writer, served: &Served, stated: Stated, last_updated: 
 fn kind_of(parameter: &str) -> &'static str {
     match parameter {
         "_id" | "identifier" | "status" | "category" | "type" | "-email-status" => "token",
+        "_maxresults" => "number",
         "_lastUpdated" | "date" | "sent" | "received" => "date",
         _ => "reference",
     }

@@ -111,6 +111,17 @@ pub enum FaultKind {
     /// The answer breaks off: status, headers and half of the body, then the connection is reset. What was asked is done. Strikes answers
     /// with a body.
     ResetMidBody,
+    /// This status on a read or search that names this patient, with a code of the vendor's beside the OperationOutcome's own where one is
+    /// given: a sealed record (403, `4130`), or one that the server cannot give.
+    OfPatient {
+        /// The patient's id.
+        patient: String,
+        /// 403, 404, 500, 503, ...
+        status: u16,
+        /// `issue.details.coding.code`.
+        #[serde(default)]
+        code: Option<String>,
+    },
     /// 403 on every interaction with the type.
     RefuseType,
     /// 200 with an HTML page.

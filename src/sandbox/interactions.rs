@@ -15,6 +15,9 @@ use crate::patch::{JSON_PATCH, patched};
 impl Ehr {
     pub(crate) fn interact(&self, call: &Call, served: &Served, interaction: Interaction<'_>, now: i64) -> Reply {
         let resource_type = served.name;
+        if let Some(refusal) = self.of_patient(call, resource_type, interaction) {
+            return refusal.into();
+        }
         match interaction {
             Interaction::Read(id) => self.page_fault(call).unwrap_or_else(|| self.read(call, resource_type, id).into()),
             Interaction::VersionRead(id, version) => self.version_read(resource_type, id, version).into(),
@@ -24,6 +27,28 @@ impl Ehr {
             Interaction::Patch(id) => self.patch(call, served, id, now).into(),
             Interaction::Delete(id) => self.delete(resource_type, id, now).into(),
         }
+    }
+
+    /// The fault that strikes one patient's data.
+    fn of_patient(&self, call: &Call, resource_type: &str, interaction: Interaction<'_>) -> Option<Answer> {
+        let named: Vec<String> = match interaction {
+            Interaction::Read(id) if resource_type == "Patient" => vec![id.to_owned()],
+            Interaction::Search => {
+                let whose = |name: &str| matches!(name.split(':').next(), Some("patient" | "subject"));
+                let pairs = call.query_pairs().into_iter().chain(call.form());
+                pairs.filter(|(name, _)| whose(name)).map(|(_, value)| value.trim_start_matches("Patient/").to_owned()).collect()
+            }
+            _ => return None,
+        };
+        let fault = self.fault(call, |kind| matches!(kind, FaultKind::OfPatient { patient, .. } if named.contains(patient)))?;
+        let FaultKind::OfPatient { status, code, .. } = fault else { return None };
+        let issue = if status >= 500 { "transient" } else { "forbidden" };
+        let mut told = serde_json::json!({ "severity": "error", "code": issue });
+        if let (Some(code), Some(members)) = (code, told.as_object_mut()) {
+            members.insert("details".to_owned(), serde_json::json!({ "coding": [{ "code": code }] }));
+        }
+        let outcome = serde_json::json!({ "resourceType": "OperationOutcome", "issue": [told] });
+        Some(Answer::fhir(status, outcome.to_string()))
     }
 
     fn read(&self, call: &Call, resource_type: &str, id: &str) -> Answer {

@@ -125,7 +125,7 @@ pub(crate) fn parse(served: &Served, pairs: &[(String, String)], rules: Rules) -
     };
     let by_id = searching.id_alone && pairs.iter().any(|(name, value)| name == "_id" && !value.is_empty());
     for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-        let passed_over = by_id && !matches!(name.as_str(), "_id" | "_count" | "_format");
+        let passed_over = by_id && !matches!(name.as_str(), "_id" | "_format") && name != searching.page_size();
         if !passed_over && search.take(name, value, searching, rules)? {
             search.applied.push((name.clone(), value.clone()));
         } else {
@@ -139,16 +139,17 @@ pub(crate) fn parse(served: &Served, pairs: &[(String, String)], rules: Rules) -
         return Err(text);
     }
     search.count = search.count.min(rules.count_max);
-    search.applied.retain(|(name, _)| name != "_count");
-    search.applied.push(("_count".to_owned(), search.count.to_string()));
+    let size = searching.page_size();
+    search.applied.retain(|(name, _)| name != size);
+    search.applied.push((size.to_owned(), search.count.to_string()));
     Ok(search)
 }
 
 impl Search {
     fn take(&mut self, name: &str, value: &str, searching: &Searching, rules: Rules) -> Result<bool, String> {
         match (name, value) {
-            ("_count", value) => {
-                self.count = value.parse().map_err(|_| "_count is not a whole number".to_owned())?;
+            (name, value) if name == searching.page_size() => {
+                self.count = value.parse().map_err(|_| format!("{name} is not a whole number"))?;
                 self.count_only |= self.count == 0;
             }
             ("_format", _) => {}
@@ -389,7 +390,9 @@ impl Cursor {
 /// Which parameters occur more than once although a second one makes no sense.
 pub(crate) fn repeated(pairs: &[(String, String)]) -> Option<&str> {
     let mut seen = BTreeMap::new();
-    for (name, _) in pairs.iter().filter(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_summary" | "_total" | "_format")) {
+    for (name, _) in
+        pairs.iter().filter(|(name, _)| matches!(name.as_str(), "_count" | "_maxresults" | "_sort" | "_summary" | "_total" | "_format"))
+    {
         *seen.entry(name.as_str()).or_insert(0) += 1;
     }
     seen.into_iter().find(|(_, count)| *count > 1).map(|(name, _)| name)

@@ -245,6 +245,41 @@ pub(super) fn execute_numbers(conn: &mut Conn, statement: &str, column: &str, ke
     }
 }
 
+/// Deletes or updates by text: `statement` ends before the condition; `fixed` conditions are bound first.
+pub(super) fn execute_texts(
+    conn: &mut Conn,
+    statement: &str,
+    fixed: &[(&str, &str)],
+    column: &str,
+    keys: &[&str],
+) -> Result<usize, StoreError> {
+    if keys.is_empty() {
+        return Ok(0);
+    }
+    match conn {
+        Conn::Sqlite(c) => {
+            let conditions: String = fixed.iter().map(|(name, _)| format!("{name} = ? AND ")).collect();
+            let text = format!("{statement} WHERE {conditions}{column} IN (SELECT value FROM json_each(?))");
+            let mut q = diesel::sql_query(text).into_boxed();
+            for (_, value) in fixed {
+                q = q.bind::<Text, _>(*value);
+            }
+            let list = serde_json::to_string(keys).map_err(|_| StoreError::Damaged("a list of keys"))?;
+            Ok(q.bind::<Text, _>(list).execute(c)?)
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => {
+            let conditions: String = fixed.iter().zip(1..).map(|((name, _), n)| format!("{name} = ${n} AND ")).collect();
+            let text = format!("{statement} WHERE {conditions}{column} = ANY(${})", fixed.len() + 1);
+            let mut q = diesel::sql_query(text).into_boxed();
+            for (_, value) in fixed {
+                q = q.bind::<Text, _>(*value);
+            }
+            Ok(q.bind::<diesel::sql_types::Array<Text>, _>(keys).execute(c)?)
+        }
+    }
+}
+
 /// Deletes the rows of `table` whose (`a`, `b`) is one of the pairs.
 pub(super) fn delete_pairs(conn: &mut Conn, table: &str, (a, b): (&str, &str), pairs: &[(i64, i64)]) -> Result<usize, StoreError> {
     if pairs.is_empty() {

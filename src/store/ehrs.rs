@@ -86,5 +86,7 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     on_backend!(conn, c => diesel::delete(sync_state::table.filter(sync_state::ehr.eq(id))).execute(c))?;
     // What was seen of this server says nothing of another one under its name.
     super::proofs::forget(conn, id)?;
+    super::roster::forget(conn, id)?;
+    super::coverage::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

@@ -14,6 +14,7 @@ use domain::model::{EhrId, PersonFacts, ResourceType};
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
+use super::coverage;
 use super::error::StoreError;
 use super::schema::{patient, person, sync_state};
 
@@ -58,7 +59,7 @@ fn lookup(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, 
 
 /// The records of these logical ids. One that was not seen yet becomes a stub with a person of its own, since an Appointment may come
 /// before its Patient. `ids` are sorted and without repeats.
-pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, PatientKey>, StoreError> {
+pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str], now: Timestamp) -> Result<HashMap<String, PatientKey>, StoreError> {
     let mut found = lookup(conn, ehr, ids)?;
     let missing: Vec<&str> = ids.iter().copied().filter(|id| !found.contains_key(*id)).collect();
     if missing.is_empty() {
@@ -79,6 +80,7 @@ pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashM
     }
     .returning(conn, "pk, fhir_id, person")?;
     let complete = made.len() == missing.len();
+    coverage::strangers(conn, ehr, &made.iter().map(|r| r.fhir_id.as_str()).collect::<Vec<_>>(), now)?;
     found.extend(made.into_iter().map(|r| (r.fhir_id, PatientKey { pk: r.pk, person: r.person })));
     if !complete {
         found.extend(lookup(conn, ehr, &missing)?);
@@ -196,18 +198,34 @@ pub struct Known {
     pub as_of: Option<Timestamp>,
 }
 
+impl Known {
+    /// What a hole in the coverage leaves: a type that was read before is known as far as it was then, and else not at all.
+    fn except(&mut self, hole: &coverage::PersonHole) {
+        let known = hole.known_up_to.map(Timestamp::from_micros);
+        self.as_of = self.as_of.zip(known).map(|(all, this)| all.min(this));
+        if known.is_none() {
+            self.facts.synced.retain(|kind| kind.as_str() != hole.rtype);
+        }
+    }
+}
+
 /// All facts of these persons, in the order of their numbers.
 ///
 /// # Errors
 /// The engine's refusal, or stored facts that cannot be read.
 pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, StoreError> {
-    let coverage = coverage(conn)?;
+    let covered = covered(conn)?;
     let rows: Vec<PersonEhr> = bulk::select_numbers(conn, "SELECT person, ehr FROM patient", "person", persons, "")?;
     let mut ehrs: BTreeMap<i64, Vec<String>> = persons.iter().map(|p| (*p, Vec::new())).collect();
     for row in rows {
         ehrs.entry(row.person).or_default().push(row.ehr);
     }
-    let mut all: BTreeMap<i64, Known> = ehrs.into_iter().map(|(person, ehrs)| (person, coverage.of(&ehrs))).collect();
+    let mut all: BTreeMap<i64, Known> = ehrs.into_iter().map(|(person, ehrs)| (person, covered.of(&ehrs))).collect();
+    for hole in coverage::holes_of(conn, persons)? {
+        if let Some(known) = all.get_mut(&hole.person) {
+            known.except(&hole);
+        }
+    }
     let rows: Vec<FactRow> = bulk::select_numbers(
         conn,
         "SELECT p.person, p.ehr, f.rtype, f.fhir_id, f.version, f.facts FROM patient p JOIN fact f ON f.patient = p.pk",
@@ -252,7 +270,7 @@ impl Coverage {
     }
 }
 
-fn coverage(conn: &mut Conn) -> Result<Coverage, StoreError> {
+fn covered(conn: &mut Conn) -> Result<Coverage, StoreError> {
     let rows: Vec<(String, String, Option<i64>)> =
         on_backend!(conn, c => sync_state::table.select((sync_state::ehr, sync_state::rtype, sync_state::as_of)).load(c))?;
     let mut all: HashMap<String, HashMap<String, i64>> = HashMap::new();

@@ -155,7 +155,7 @@ pub fn commit(
     rows.sort_by(|a, b| a.fhir_id.cmp(&b.fhir_id));
 
     let wanted: BTreeSet<&str> = rows.iter().flat_map(|r| r.patients.iter().map(String::as_str)).collect();
-    let patients = people::ensure(conn, ehr, &wanted.into_iter().collect::<Vec<_>>())?;
+    let patients = people::ensure(conn, ehr, &wanted.into_iter().collect::<Vec<_>>(), now)?;
     if rtype == ResourceType::Patient {
         people::mark_live(conn, &patients)?;
     }
@@ -188,7 +188,8 @@ fn join(pks: &[i64]) -> String {
     pks.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn split(text: &str) -> impl Iterator<Item = i64> + '_ {
+/// The row numbers of a joined list.
+pub(super) fn split(text: &str) -> impl Iterator<Item = i64> + '_ {
     text.split(',').filter_map(|n| n.parse().ok())
 }
 
@@ -277,7 +278,7 @@ fn wake(
     let mut changed: BTreeSet<i64> = BTreeSet::new();
     for (row, now_about) in rows.iter().zip(subjects) {
         match known.get(&row.fhir_id) {
-            Some(before) if before.facts_hash == row.facts_hash && before.patients == join(now_about) => {}
+            Some(before) if before.facts_hash == row.facts_hash && before.patients == join(now_about) && before.gone_at.is_none() => {}
             before => {
                 changed.extend(now_about);
                 changed.extend(before.into_iter().flat_map(|k| split(&k.patients)));
@@ -341,13 +342,14 @@ pub fn after(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, after: &str, lim
         .load(c))?)
 }
 
-/// How many resources of each type are stored.
+/// How many resources of each type are stored and not gone.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
     use diesel::dsl::count_star;
     Ok(on_backend!(conn, c => resource::table
+        .filter(resource::gone_at.is_null())
         .group_by((resource::ehr, resource::rtype))
         .select((resource::ehr, resource::rtype, count_star()))
         .order((resource::ehr, resource::rtype))

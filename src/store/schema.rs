@@ -47,6 +47,7 @@ diesel::table! {
         resume -> Nullable<Text>,
         run -> Nullable<BigInt>,
         as_of -> Nullable<BigInt>,
+        by_patient -> Nullable<Bool>,
     }
 }
 
@@ -68,6 +69,9 @@ diesel::table! {
         unchanged -> BigInt,
         superseded -> BigInt,
         quarantined -> BigInt,
+        units_done -> Nullable<BigInt>,
+        units_of -> Nullable<BigInt>,
+        gone -> Nullable<BigInt>,
     }
 }
 
@@ -343,6 +347,44 @@ diesel::table! {
         subject -> Text,
         holds -> Bool,
         seen_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    roster (ehr, entry) {
+        ehr -> Text,
+        entry -> Text,
+        patient -> Nullable<Text>,
+        listed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    coverage_hole (ehr, patient, rtype) {
+        ehr -> Text,
+        patient -> Text,
+        rtype -> Text,
+        why -> Text,
+        since -> BigInt,
+        known_up_to -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    missing (ehr, rtype, fhir_id) {
+        ehr -> Text,
+        rtype -> Text,
+        fhir_id -> Text,
+        missed_at -> BigInt,
+        read_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    visit (ehr, fhir_id) {
+        ehr -> Text,
+        fhir_id -> Text,
+        starts_at -> BigInt,
     }
 }
 

@@ -16,7 +16,7 @@ pub struct SyncState {
     pub ehr: String,
     /// The type.
     pub rtype: String,
-    /// The strategy of the last run: `cursor`, `full` or `file`.
+    /// The strategy of the last run: `cursor`, `full`, `window`, `roster` or `file`.
     pub strategy: String,
     /// What the resume point belongs to: a change of strategy, filter or base URL makes it void.
     pub fingerprint: String,
@@ -28,6 +28,8 @@ pub struct SyncState {
     pub run: Option<i64>,
     /// Known up to this instant of our clock; absent where no run ever finished.
     pub as_of: Option<i64>,
+    /// Whether it is read patient by patient, so that it is known of those who are listed only (`coverage`); absent where nobody said.
+    pub by_patient: Option<bool>,
 }
 
 /// What a run did so far.
@@ -67,7 +69,7 @@ pub struct SyncRun {
     pub ehr: String,
     /// The type.
     pub rtype: String,
-    /// `cursor`, `full` or `file`.
+    /// `cursor`, `full`, `window`, `roster` or `file`.
     pub strategy: String,
     /// `running`, `done`, `failed`, `interrupted`.
     pub state: String,
@@ -93,6 +95,12 @@ pub struct SyncRun {
     pub superseded: i64,
     /// Put aside.
     pub quarantined: i64,
+    /// Of a run that goes from patient to patient, or from week to week: how many are done.
+    pub units_done: Option<i64>,
+    /// And of how many.
+    pub units_of: Option<i64>,
+    /// Found gone.
+    pub gone: Option<i64>,
 }
 
 /// The state of one (EHR, type).
@@ -183,6 +191,30 @@ pub fn advance(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, run: i64, more
         .execute(c))?;
     on_backend!(conn, c => diesel::update(sync_state::table.find((ehr.as_str(), rtype.as_str())))
         .set((sync_state::resume.eq(resume), sync_state::run.eq(run)))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Notes whether a type is read patient by patient.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn set_by_patient(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, by_patient: bool) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(sync_state::table.find((ehr.as_str(), rtype.as_str())))
+        .set(sync_state::by_patient.eq(by_patient))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Notes how many units of a run are done, of how many, and how many more resources were found gone.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn progress(conn: &mut Conn, run: i64, done: i64, of: i64, gone: i64) -> Result<(), StoreError> {
+    let before: Option<Option<i64>> = on_backend!(conn, c => sync_run::table.find(run).select(sync_run::gone).first(c).optional())?;
+    let gone = before.flatten().unwrap_or(0) + gone;
+    on_backend!(conn, c => diesel::update(sync_run::table.find(run))
+        .set((sync_run::units_done.eq(done), sync_run::units_of.eq(of), sync_run::gone.eq(gone)))
         .execute(c))?;
     Ok(())
 }

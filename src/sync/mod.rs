@@ -6,14 +6,19 @@
 //!
 //! Knows nothing of segments, programs or channels: it leaves marks for the next stage in the same transaction as its rows.
 
+mod crawl;
 pub mod import;
 mod incoming;
 mod lease;
 mod page;
+pub mod pass;
 mod pull;
 pub mod quarantine;
+mod rescan;
 mod resource_types;
+mod roster;
 pub mod task;
+pub mod vanish;
 pub mod window;
 
 pub use lease::{Holder, lease_name, reading_lease};

@@ -7,14 +7,13 @@ use domain::fhir::{self, Reject};
 use domain::model::{EhrId, FhirId, ResourceType};
 
 use super::incoming::{self, NotReady};
-use super::window::Left;
 use crate::ehr::Entry;
 use crate::store::codec::content_hash;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::quarantine::{self, Aside};
 use crate::store::resources::{self, Incoming, PROJECTOR, Precedence};
 use crate::store::sync_state::{self, Counts};
-use crate::store::{Lane, Store, StoreError};
+use crate::store::{Conn, Lane, Store, StoreError};
 
 /// What a page belongs to.
 #[derive(Clone, Debug)]
@@ -26,13 +25,15 @@ pub(super) struct Context {
     pub run: i64,
 }
 
-/// What is to be told with a page.
-#[derive(Clone, Copy, Debug)]
+/// What is to be told with a page, or with the pages that one step of a run has read.
+#[derive(Clone, Debug)]
 pub(super) struct Told {
-    /// Number of the page, from 1.
+    /// Number of the page, from 1; of several the first.
     pub number: i64,
+    /// How many pages these are.
+    pub pages: i64,
     /// What a later run would have left to do.
-    pub left: Option<Left>,
+    pub resume: Option<String>,
     /// The server's clock at the run's start.
     pub server_started: Timestamp,
     /// The server says that something is missing.
@@ -54,8 +55,11 @@ struct Sorted {
     superseded: usize,
 }
 
+/// What else belongs into the transaction of a page. It may run again, as the transaction may.
+pub(super) type Also<'a> = &'a mut dyn FnMut(&mut Conn) -> Result<(), StoreError>;
+
 /// Commits a page. Blocks.
-pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: Told) -> Result<Counts, StoreError> {
+pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: &Told, also: Also<'_>) -> Result<Counts, StoreError> {
     let Context { ehr, kind, .. } = context;
     let sorted = sort(store, context, entries, told.number)?;
     store.write_blocking(Lane::Bulk, "sync a page", |conn| {
@@ -68,7 +72,7 @@ pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: 
         }
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let counts = Counts {
-            pages: 1,
+            pages: told.pages,
             found: count(entries.len()),
             stored: count(written.stored.len()),
             unchanged: count(written.unchanged.len() + sorted.unchanged.len()),
@@ -76,8 +80,8 @@ pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: 
             quarantined: count(sorted.bad.len()),
         };
         sync_state::observe(conn, context.run, Some(told.server_started), told.partial)?;
-        let resume = told.left.map(|left| left.to_string());
-        sync_state::advance(conn, ehr, *kind, context.run, counts, resume.as_deref())?;
+        sync_state::advance(conn, ehr, *kind, context.run, counts, told.resume.as_deref())?;
+        also(conn)?;
         Ok(counts)
     })
 }

@@ -1,6 +1,5 @@
 //! One type of one EHR: which strategy, from where on, page after page, and how it ended.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,29 +8,27 @@ use domain::{Clock, Timestamp};
 
 use super::lease::Holder;
 use super::page::{self, Context, Told};
+use super::pass::Pass;
 use super::window::{self, Left, Seen};
 use crate::ehr::profile::Strategy;
-use crate::ehr::{Capability, Client, EhrError, Page, Pages, Search};
+use crate::ehr::{Client, EhrError, Entry, Page, Pages, Plan, Search, TypePlan};
 use crate::store::leases::{self, Fence};
 use crate::store::sync_state::{self, Counts, End};
-use crate::store::{Store, StoreError};
+use crate::store::{Conn, Store, StoreError, coverage};
 
 /// An EHR to sync from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// Its client.
     pub client: &'a Client,
-    /// What it says it can do, read at the beginning of this run.
-    pub capability: &'a Capability,
-    /// The operator's choices, by type.
-    pub strategies: &'a BTreeMap<ResourceType, Strategy>,
+    /// How each type is read, by what it says of itself at the beginning of this run.
+    pub plan: &'a Plan,
 }
 
 impl Source<'_> {
-    /// The strategy for a type: the operator's, else a cursor where `_lastUpdated` is advertised, else everything.
+    /// The strategy for a type.
     pub(super) fn strategy(&self, kind: ResourceType) -> Strategy {
-        let automatic = if self.capability.searches_by(kind.as_str(), "_lastUpdated") { Strategy::Cursor } else { Strategy::Full };
-        self.strategies.get(&kind).copied().unwrap_or(automatic)
+        self.plan.of_type(kind).map_or(Strategy::Off, |t| t.strategy)
     }
 }
 
@@ -46,6 +43,8 @@ pub(super) struct Pull<'a> {
     pub fence: Fence,
     pub stop: &'a AtomicBool,
     pub progress: &'a (dyn Fn(ResourceType, Counts) + Sync),
+    /// Whether the operator has said that what disappeared may be gone, however much it is.
+    pub accept_vanished: bool,
 }
 
 /// How far a run came.
@@ -53,6 +52,14 @@ pub(super) struct Pull<'a> {
 pub(super) struct Tally {
     pub counts: Counts,
     pub partial: bool,
+    /// Somewhere an answer was not complete, so nothing may be taken as gone.
+    pub uncertain: bool,
+    /// Patients of whom the type could not be read.
+    pub holes: i64,
+    /// Marked as gone.
+    pub gone: i64,
+    /// Patients or weeks: how many are done, and of how many.
+    pub units: Option<(i64, i64)>,
     /// What the operator should know of how the EHR answers.
     pub notes: Vec<String>,
 }
@@ -63,6 +70,8 @@ pub(super) enum Halt {
     Stopped,
     Ehr(EhrError),
     Store(StoreError),
+    /// Something that a person has to look at, in words.
+    Person(String),
 }
 
 impl From<StoreError> for Halt {
@@ -78,11 +87,13 @@ impl From<EhrError> for Halt {
 }
 
 /// Where a run begins.
-struct Start {
-    context: Context,
+pub(super) struct Start {
+    pub context: Context,
     mark: Option<Timestamp>,
     left: Option<Left>,
-    at: Timestamp,
+    /// What was done of a pass over patients or weeks that was cut off.
+    pub pass: Option<Pass>,
+    pub at: Timestamp,
 }
 
 /// How a search is put. Servers advertise parameters that they refuse; then less is asked, and more is read.
@@ -133,30 +144,27 @@ impl Window {
 /// How often a search is begun anew in one run because the EHR forgot its pages.
 const RESTARTS: u32 = 3;
 
-pub(super) const fn name(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Cursor => "cursor",
-        Strategy::Full => "full",
-        Strategy::Off => "off",
-    }
-}
-
 impl Pull<'_> {
     /// Runs the type to its end. The run's row says how it ended, also where this returns a [`Halt`]; only a lost lease leaves it to the
     /// one who took over.
     pub(super) async fn run(&self, strategy: Strategy, tally: &mut Tally) -> Result<(), Halt> {
         let start = self.begin(strategy).await?;
-        let ended = self.pages(strategy, &start, tally).await;
+        let ended = self.read(strategy, &start, tally).await;
         let how = match &ended {
-            Ok(high_water) => End::Done { high_water: *high_water, as_of: (!tally.partial).then_some(start.at) },
+            Ok((high_water, since)) => End::Done { high_water: *high_water, as_of: (!tally.partial).then_some(*since) },
             Err(Halt::Stopped) => End::Interrupted,
             Err(Halt::Ehr(error)) => End::Failed(chain(error)),
             Err(Halt::Store(StoreError::LeaseLost(_))) => return ended.map(|_| ()),
             Err(Halt::Store(error)) => End::Failed(chain(error)),
+            Err(Halt::Person(why)) => End::Failed(why.clone()),
         };
+        let by_patient = self.is_by_patient();
         let (context, now) = (start.context, self.clock.now());
         let noted = self.store.write("end a sync run", move |conn| {
             leases::extend(conn, &context.fence, now, context.term)?;
+            if matches!(how, End::Done { as_of: Some(_), .. }) && !by_patient {
+                coverage::fill_all(conn, &context.ehr, context.kind, now)?;
+            }
             sync_state::end(conn, &context.ehr, context.kind, context.run, &how, now)
         });
         let noted = noted.await;
@@ -165,24 +173,45 @@ impl Pull<'_> {
         Ok(noted?)
     }
 
+    /// Reads the type; returns the new mark, where there is one, and since when what was read is known.
+    async fn read(&self, strategy: Strategy, start: &Start, tally: &mut Tally) -> Result<(Option<Timestamp>, Timestamp), Halt> {
+        let Some(plan) = self.source.plan.of_type(self.kind) else { return Ok((None, start.at)) };
+        match strategy {
+            Strategy::Roster => self.crawl(plan, start, tally).await.map(|since| (None, since)),
+            Strategy::Window if plan.is_by_patient() => self.crawl(plan, start, tally).await.map(|since| (None, since)),
+            Strategy::Window => self.rescan(plan, start, tally).await.map(|since| (None, since)),
+            Strategy::Cursor | Strategy::Full | Strategy::Off => self.pages(strategy, start, tally).await.map(|mark| (mark, start.at)),
+        }
+    }
+
+    fn is_by_patient(&self) -> bool {
+        self.source.plan.of_type(self.kind).is_some_and(TypePlan::is_by_patient)
+    }
+
     async fn begin(&self, strategy: Strategy) -> Result<Start, StoreError> {
         let (ehr, kind, fence, term, now) = (self.ehr.clone(), self.kind, self.fence.clone(), self.holder.term, self.clock.now());
         // Another server, strategy or filter: the mark and the resume point say nothing about it.
-        let fingerprint = format!("{} {}", name(strategy), self.source.client.base());
+        let mut fingerprint = format!("{} {}", strategy.as_str(), self.source.client.base());
+        if let Some(plan) = self.source.plan.of_type(kind).filter(|plan| !plan.search.0.is_empty()) {
+            fingerprint.push_str(&format!(" {}", plan.search.pattern()));
+        }
+        let by_patient = self.is_by_patient();
         let begun = self.store.write("begin a sync run", move |conn| {
             leases::extend(conn, &fence, now, term)?;
             if sync_state::get(conn, &ehr, kind)?.is_some_and(|state| state.fingerprint != fingerprint) {
                 sync_state::reset(conn, &ehr, kind, &fingerprint)?;
             }
-            let run = sync_state::begin(conn, &ehr, kind, name(strategy), &fingerprint, now)?;
+            let run = sync_state::begin(conn, &ehr, kind, strategy.as_str(), &fingerprint, now)?;
+            sync_state::set_by_patient(conn, &ehr, kind, by_patient)?;
             let state = sync_state::get(conn, &ehr, kind)?;
             let context = Context { ehr: ehr.clone(), kind, fence: fence.clone(), term, run };
             Ok((context, state))
         });
         let (context, state) = begun.await?;
-        let (mark, left) =
-            state.map_or((None, None), |s| (s.high_water.map(Timestamp::from_micros), s.resume.and_then(|text| text.parse().ok())));
-        Ok(Start { context, mark, left, at: now })
+        let mark = state.as_ref().and_then(|s| s.high_water).map(Timestamp::from_micros);
+        let resume = state.and_then(|s| s.resume);
+        let (left, pass) = (resume.as_deref().and_then(|r| r.parse().ok()), resume.as_deref().and_then(|r| r.parse().ok()));
+        Ok(Start { context, mark, left, pass, at: now })
     }
 
     /// Reads all pages; returns the new mark, where there is one.
@@ -238,38 +267,61 @@ impl Pull<'_> {
             let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
             let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
-            self.look(&page, seen, tally);
+            self.look(&page, tally);
+            if page.dropped.iter().any(|name| name == "_sort") {
+                seen.not_in_order();
+            }
             for updated in page::updates(&page.entries) {
                 seen.note(updated, server_now);
             }
             let told = Told {
                 number: tally.counts.pages + 1,
+                pages: 1,
                 // Nothing can be said of what is still to come where the order is not ours, or where something was missing before.
-                left: seen.left().filter(|_| window.ask == Ask::Sorted && !tally.partial),
+                resume: seen.left().filter(|_| window.ask == Ask::Sorted && !tally.partial).map(|left| left.to_string()),
                 server_started: seen.started(),
                 partial: page.incomplete,
                 now: self.clock.now(),
             };
-            let (store, context, more) = (self.store.clone(), start.context.clone(), page.more);
-            let committed = tokio::task::spawn_blocking(move || page::commit(&store, &context, &page.entries, told)).await;
-            tally.counts += committed.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
-            (self.progress)(self.kind, tally.counts);
+            let more = page.more;
+            self.commit(start, page.entries, told, |_| Ok(()), tally).await?;
             if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
                 return Ok(Some(left));
             }
         }
     }
 
-    /// Fetches a page, and keeps the lease alive meanwhile: a slow EHR must not cost it.
-    async fn fetch(&self, pages: &mut Pages<'_>, context: &Context) -> Result<Option<Page>, Halt> {
+    /// Commits pages with what else belongs to them, and counts them.
+    pub(super) async fn commit(
+        &self,
+        start: &Start,
+        entries: Vec<Entry>,
+        told: Told,
+        mut also: impl FnMut(&mut Conn) -> Result<(), StoreError> + Send + 'static,
+        tally: &mut Tally,
+    ) -> Result<(), Halt> {
+        let (store, context) = (self.store.clone(), start.context.clone());
+        let committed = tokio::task::spawn_blocking(move || page::commit(&store, &context, &entries, &told, &mut also)).await;
+        tally.counts += committed.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
+        (self.progress)(self.kind, tally.counts);
+        Ok(())
+    }
+
+    /// Fetches a page.
+    pub(super) async fn fetch(&self, pages: &mut Pages<'_>, context: &Context) -> Result<Option<Page>, Halt> {
+        Ok(self.while_alive(context, pages.next()).await??)
+    }
+
+    /// Waits for an answer and keeps the lease alive meanwhile: a slow EHR must not cost it.
+    pub(super) async fn while_alive<T>(&self, context: &Context, answer: impl Future<Output = T>) -> Result<T, Halt> {
         let term = self.holder.term.0.to_std().unwrap_or(Duration::from_secs(30));
         let mut sign_of_life = tokio::time::interval((term / 3).max(Duration::from_millis(100)));
         // The first tick is at once; the last commit has just extended the lease.
         sign_of_life.tick().await;
-        let mut next = std::pin::pin!(pages.next());
+        let mut answer = std::pin::pin!(answer);
         loop {
             tokio::select! {
-                page = &mut next => return Ok(page?),
+                told = &mut answer => return Ok(told),
                 _ = sign_of_life.tick() => {
                     if self.stop.load(Ordering::Relaxed) {
                         return Err(Halt::Stopped);
@@ -282,12 +334,9 @@ impl Pull<'_> {
     }
 
     /// What a page tells of how the EHR answers.
-    fn look(&self, page: &Page, seen: &mut Seen, tally: &mut Tally) {
+    pub(super) fn look(&self, page: &Page, tally: &mut Tally) {
         if !page.dropped.is_empty() {
             tally.note(format!("the EHR ignores search parameters of {}: {}", self.kind, page.dropped.join(", ")));
-        }
-        if page.dropped.iter().any(|name| name == "_sort") {
-            seen.not_in_order();
         }
         if page.unasked > 0 {
             tally.note(format!("the EHR sent resources that were not asked for with {}; they were left out", self.kind));
@@ -302,7 +351,7 @@ impl Pull<'_> {
 
 impl Tally {
     /// Notes something once.
-    fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             tracing::warn!("{note}");
             self.notes.push(note);

@@ -6,7 +6,7 @@ use domain::Clock;
 use domain::model::{EhrId, ResourceType};
 
 use super::lease::{self, Holder};
-use super::pull::{Halt, Pull, Tally, chain, name};
+use super::pull::{Halt, Pull, Tally, chain};
 use crate::ehr::EhrError;
 use crate::ehr::profile::Strategy;
 use crate::store::Store;
@@ -30,6 +30,8 @@ pub enum Ended {
     Held,
     /// The operator switched it off.
     Off,
+    /// This EHR gives no way to it. No failure: files may.
+    NoWay(String),
 }
 
 /// What came of one type.
@@ -38,7 +40,7 @@ pub struct TypeReport {
     /// The type.
     #[serde(rename = "type")]
     pub kind: ResourceType,
-    /// `cursor`, `full` or `off`.
+    /// `cursor`, `full`, `window`, `roster` or `off`.
     pub strategy: &'static str,
     /// How it ended.
     #[serde(flatten)]
@@ -57,6 +59,13 @@ pub struct TypeReport {
     pub quarantined: i64,
     /// The EHR said that its answer was not complete.
     pub partial: bool,
+    /// Of a run from patient to patient, or from week to week: how many are done, and of how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub units: Option<(i64, i64)>,
+    /// Patients of whom the type could not be read.
+    pub holes: i64,
+    /// Resources that were found gone.
+    pub gone: i64,
     /// What the operator should know of how the EHR answers.
     pub notes: Vec<String>,
 }
@@ -66,7 +75,7 @@ impl TypeReport {
         let Counts { pages, found, stored, unchanged, superseded, quarantined } = tally.counts;
         Self {
             kind,
-            strategy: name(strategy),
+            strategy: strategy.as_str(),
             ended,
             pages,
             found,
@@ -75,6 +84,9 @@ impl TypeReport {
             superseded,
             quarantined,
             partial: tally.partial,
+            units: tally.units,
+            holes: tally.holes,
+            gone: tally.gone,
             notes: tally.notes,
         }
     }
@@ -83,10 +95,22 @@ impl TypeReport {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         match &self.ended {
-            Ended::Done | Ended::Off => None,
+            Ended::Done | Ended::Off | Ended::NoWay(_) => None,
             Ended::Refused(why) | Ended::Failed(why) => Some(why),
             Ended::Interrupted => Some("stopped; the next run goes on"),
             Ended::Held => Some("another process is at it"),
+        }
+    }
+
+    /// How it ended, in words.
+    #[must_use]
+    pub fn result(&self) -> String {
+        match (&self.ended, self.failure()) {
+            (_, Some(why)) => why.to_owned(),
+            (Ended::Off, _) => "switched off".to_owned(),
+            (Ended::NoWay(why), _) => why.clone(),
+            _ if self.holes > 0 => format!("done; it could not be read of {} patients", self.holes),
+            _ => "done".to_owned(),
         }
     }
 
@@ -99,7 +123,7 @@ impl TypeReport {
     /// Whether the operator has to do something, or a later run has to make up for this one.
     #[must_use]
     pub const fn is_problem(&self) -> bool {
-        matches!(self.ended, Ended::Refused(_) | Ended::Failed(_)) || self.quarantined > 0 || self.partial
+        matches!(self.ended, Ended::Refused(_) | Ended::Failed(_)) || self.quarantined > 0 || self.partial || self.holes > 0
     }
 }
 
@@ -120,6 +144,8 @@ pub struct Task<'a> {
     pub stop: &'a AtomicBool,
     /// Is told the counts of a type after each page.
     pub progress: &'a (dyn Fn(ResourceType, Counts) + Sync),
+    /// Whether the operator has said that what disappeared may be gone, however much it is.
+    pub accept_vanished: bool,
 }
 
 /// Syncs the types of an EHR, one report for each. Nothing that goes wrong with one type keeps the others from being synced, except a
@@ -127,11 +153,11 @@ pub struct Task<'a> {
 pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
     let mut reports = Vec::with_capacity(types.len());
     let mut dead: Option<String> = None;
-    for &kind in types {
+    for kind in order(task, types) {
         let strategy = task.source.strategy(kind);
         let mut tally = Tally::default();
         let ended = match &dead {
-            _ if strategy == Strategy::Off => Ended::Off,
+            _ if strategy == Strategy::Off => not_read(task, kind),
             _ if task.stop.load(Ordering::Relaxed) => Ended::Interrupted,
             Some(why) => Ended::Failed(why.clone()),
             None => match one(task, kind, strategy, &mut tally).await {
@@ -139,6 +165,7 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
                 Ok(false) => Ended::Held,
                 Err(Halt::Stopped) => Ended::Interrupted,
                 Err(Halt::Store(error)) => Ended::Failed(chain(&error)),
+                Err(Halt::Person(why)) => Ended::Failed(why),
                 Err(Halt::Ehr(error)) => {
                     let why = chain(&error);
                     if error.is_credential() {
@@ -156,6 +183,27 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
     reports
 }
 
+/// The order of the types: patients first, unless they come from the appointments.
+fn order(task: &Task<'_>, types: &[ResourceType]) -> Vec<ResourceType> {
+    let mut all = types.to_vec();
+    if task.source.plan.begins_with_appointments() {
+        all.sort_by_key(|kind| *kind != ResourceType::Appointment);
+    }
+    all
+}
+
+/// Why a type is not read at all.
+fn not_read(task: &Task<'_>, kind: ResourceType) -> Ended {
+    match task.source.plan.of_type(kind) {
+        Some(plan) => match &plan.lacks {
+            Some(lacks) => Ended::Refused(lacks.clone()),
+            None if plan.is_switched_off => Ended::Off,
+            None => Ended::NoWay(plan.why.clone()),
+        },
+        None => Ended::Off,
+    }
+}
+
 /// One type under its lease; `false` where another one holds it.
 async fn one(task: &Task<'_>, kind: ResourceType, strategy: Strategy, tally: &mut Tally) -> Result<bool, Halt> {
     let Some(fence) = lease::take(task.store, task.clock, task.holder, task.ehr, kind).await? else { return Ok(false) };
@@ -169,6 +217,7 @@ async fn one(task: &Task<'_>, kind: ResourceType, strategy: Strategy, tally: &mu
         fence: fence.clone(),
         stop: task.stop,
         progress: task.progress,
+        accept_vanished: task.accept_vanished,
     };
     let done = pull.run(strategy, tally).await;
     lease::give_back_one(task.store, fence).await;

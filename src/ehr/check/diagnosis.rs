@@ -135,6 +135,14 @@ pub(super) fn unasked(resource_type: ResourceType) -> Finding {
     )
 }
 
+pub(super) fn lacks(what: &str) -> Finding {
+    finding(format!("it cannot be read yet: {what}"), "register the EHR again with it (`ehr add`); see `sync plan`")
+}
+
+pub(super) fn no_way(why: &str) -> Finding {
+    finding(why, "switch the type off for this connection, or import it from files; see `sync plan`")
+}
+
 pub(super) fn search(resource_type: ResourceType, error: &EhrError) -> Finding {
     let what = ehr(error);
     finding(format!("{resource_type} cannot be searched: {}", what.says), what.remedy)

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::reads::Reads;
+
 /// What is known of one vendor's servers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +20,8 @@ pub struct Preset {
     pub title: String,
     /// What it rests on.
     pub facts: Vec<Fact>,
+    /// How its resources may be read.
+    pub sync: Reads,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
 }
@@ -95,13 +99,18 @@ mod tests {
     fn every_part_of_a_preset_says_where_it_is_from() {
         for p in all() {
             let about: BTreeSet<&str> = p.facts.iter().map(|f| f.about.as_str()).collect();
-            for part in p.write_back.iter().filter(|(_, v)| v.is_table()).map(|(name, _)| name.as_str()).chain(["chain"]) {
+            for part in p.write_back.iter().filter(|(_, v)| v.is_table()).map(|(name, _)| name.as_str()).chain(["chain", "sync"]) {
                 assert!(about.contains(part), "{}: nothing says why {part} is so", p.name);
             }
             for f in &p.facts {
                 let known = ["standards.md ", "statement", "https://", "ours"].iter().any(|s| f.source.starts_with(s));
                 assert!(known && !f.says.trim().is_empty(), "{}: {f:?}", p.name);
-                assert!(p.write_back.contains_key(&f.about) || f.about == "chain", "{}: {} is not in it", p.name, f.about);
+                assert!(
+                    p.write_back.contains_key(&f.about) || ["chain", "sync"].contains(&f.about.as_str()),
+                    "{}: {} is not in it",
+                    p.name,
+                    f.about
+                );
             }
         }
     }

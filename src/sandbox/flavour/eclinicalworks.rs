@@ -7,7 +7,9 @@ pub(super) static MANNER: Manner = Manner {
     software: Some(("eCW FHIR Facade", Some("1.6"))),
     stated: SAYS_NOTHING,
     own: &[
+        Served::new("CarePlan", READ, PLANS),
         Served::new("DocumentReference", READ, NOTES),
+        Served::new("Patient", READ, Searching::only(&["_id", "identifier"], &[&["_id"], &["identifier"]], Unknown::Refused)),
         Served::new("Provenance", READ, Searching::only(&["_id"], &[&["_id"]], Unknown::Refused)),
     ],
     rest: READ,
@@ -19,6 +21,8 @@ pub(super) static MANNER: Manner = Manner {
     stale: 412,
     unoffered: 403,
 };
+
+const PLANS: Searching = Searching::only(&["_id", "category", "encounter", "patient"], &[&["_id"], &["patient"]], Unknown::Refused);
 
 const NOTES: Searching =
     Searching::only(&["_id", "patient", "category", "date", "encounter", "type"], &[&["_id"], &["patient"]], Unknown::Refused);

@@ -2,7 +2,7 @@
 //! unknown parameter is warned of (its code 4122), and so is an empty result (4101).
 
 use super::note::NOTE;
-use super::{APPOINTMENTS, BY_OWN_ROW, CREATE, CREATE_UPDATE, Code, Manner, READ, Searching, Served, Stated, Unknown};
+use super::{BY_OWN_ROW, CREATE, CREATE_UPDATE, Code, Manner, READ, Searching, Served, Stated, Unknown};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("Epic", Some("May 2026"))),
@@ -14,9 +14,11 @@ pub(super) static MANNER: Manner = Manner {
         conditional_update: Some(false),
     },
     own: &[
-        Served::new("Appointment", READ, APPOINTMENTS),
+        Served::new("Appointment", READ, VISITS),
+        Served::new("CarePlan", READ, PLANS),
         Served::new("Communication", CREATE, COMMUNICATIONS),
         Served::new("DocumentReference", CREATE_UPDATE, NOTES).written_by(&NOTE),
+        Served::new("Patient", READ, PEOPLE),
         Served::new("Provenance", &[Code::Read], Searching::only(&[], &[], Unknown::Warned)),
     ],
     rest: READ,
@@ -46,6 +48,15 @@ const COMMUNICATIONS: Searching = patients(&[
 
 const NOTES: Searching =
     patients(&["author", "category", "date", "encounter", "patient", "status", "subject", "type", "_id", "identifier"]);
+
+const VISITS: Searching = patients(&["patient", "subject", "date", "status", "practitioner", "location", "actor", "_id", "identifier"]);
+
+const PLANS: Searching = Searching {
+    required: &[&["category", "patient"], &["category", "subject"], &["_id"]],
+    ..patients(&["category", "encounter", "patient", "subject", "status", "date", "_id", "identifier"])
+};
+
+const PEOPLE: Searching = Searching { required: &[&["identifier"], &["_id"]], ..patients(&["identifier", "_id"]) };
 
 const fn patients(parameters: &'static [&'static str]) -> Searching {
     let searching = Searching::only(parameters, &[&["patient"], &["subject"], &["_id"]], Unknown::Warned);

@@ -3,17 +3,17 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    APPOINTMENTS, BY_OWN_ROW, CREATE, Code, Kept, Manner, Operation, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing,
-};
+use super::{BY_OWN_ROW, CREATE, Code, Kept, Manner, Operation, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("Interoperability Services: US Core STU6 FHIR R4", Some("2.0.0"))),
     stated: SAYS_NOTHING,
     own: &[
-        Served::new("Appointment", READ, APPOINTMENTS),
+        Served::new("Appointment", READ, VISITS),
+        Served::new("CarePlan", READ, PLANS),
         Served::new("Communication", CREATE, MESSAGES).written_by(&MESSAGE).with(&[CHOICES]),
         Served::new("DocumentReference", READ, NOTES),
+        Served::new("Patient", READ, Searching::only(&["_id", "identifier"], &[&["_id"], &["identifier"]], Unknown::Silent)),
         Served::new("Provenance", &[Code::Read], Searching::only(&[], &[], Unknown::Silent)),
     ],
     rest: READ,
@@ -28,6 +28,14 @@ pub(super) static MANNER: Manner = Manner {
 
 const MESSAGES: Searching =
     Searching::only(&["_id", "in-response-to", "part-of", "patient", "recipient", "sender", "sent", "subject"], &[], Unknown::Silent);
+
+const VISITS: Searching = Searching::only(
+    &["_id", "date", "location", "patient", "practitioner", "status"],
+    &[&["_id"], &["patient"], &["location"], &["practitioner"]],
+    Unknown::Silent,
+);
+
+const PLANS: Searching = Searching::only(&["_id", "patient", "category", "status"], &[&["_id"], &["patient"]], Unknown::Silent);
 
 const NOTES: Searching =
     Searching::only(&["_id", "patient", "type", "status", "encounter", "category", "date"], &[&["_id"], &["patient"]], Unknown::Silent);

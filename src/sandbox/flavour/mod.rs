@@ -2,9 +2,10 @@
 //! of it. Owns the vocabulary of these tables and the way from a name to its table; a file each holds a vendor's. It decides nothing by
 //! itself: `ehr`, `create`, `patch`, `searchset` and `capability` read it, so what the sandbox states and what it does cannot part.
 //!
-//! The tables follow the vendors' captured CapabilityStatements and their published pages. Only what a write-back meets is the vendor's:
-//! Communication, DocumentReference, Provenance, Binary, and the interactions of Appointment. Every other type is read and searched as in
-//! [`Flavour::FullR4`], so that a population can be read, although no vendor lets all patients be paged.
+//! The tables follow the vendors' captured CapabilityStatements and their published pages. What a write-back meets is the vendor's
+//! (Communication, DocumentReference, Provenance, Binary), and so is what a sync reads: Patient, Appointment and CarePlan want the parameters
+//! that the vendor wants, and no vendor lets all patients be paged. Of the demographics that find a patient there none is here: an
+//! identifier does. Every other type is read and searched as in [`Flavour::FullR4`].
 //!
 //! Where no document says which status or which treatment of an unknown parameter a vendor chooses, one of the ways that are seen in the
 //! field was taken, so that all of them occur.
@@ -327,6 +328,11 @@ impl Searching {
 
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.controls || self.parameters.contains(&name)
+    }
+
+    /// The parameter that sets the page size.
+    pub(crate) fn page_size(&self) -> &'static str {
+        if self.parameters.contains(&"_maxresults") { "_maxresults" } else { "_count" }
     }
 
     /// Which sets are asked for, where none of them is given.

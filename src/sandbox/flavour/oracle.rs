@@ -9,19 +9,19 @@
 use serde_json::{Map, Value, json};
 
 use super::note::{attached, broken, refers_to};
-use super::{
-    APPOINTMENTS, BY_OWN_ROW, CREATE_UPDATE, Code, Kept, Manner, Patching, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing,
-};
+use super::{BY_OWN_ROW, CREATE_UPDATE, Code, Kept, Manner, Patching, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing};
 use crate::instant::parse_range;
 
 pub(super) static MANNER: Manner = Manner {
     software: None,
     stated: SAYS_NOTHING,
     own: &[
-        Served::new("Appointment", &[Code::Read, Code::Search, Code::Patch], APPOINTMENTS).patched_by(&STATUS),
+        Served::new("Appointment", &[Code::Read, Code::Search, Code::Patch], VISITS).patched_by(&STATUS),
         Served::new("Binary", &[Code::Read], Searching::only(&[], &[], Unknown::Refused)),
+        Served::new("CarePlan", READ, PLANS),
         Served::new("Communication", &[Code::Read, Code::Search, Code::Create], MESSAGES).written_by(&MESSAGE),
         Served::new("DocumentReference", CREATE_UPDATE, NOTES).written_by(&NOTE),
+        Served::new("Patient", READ, PEOPLE),
         Served::new("Provenance", &[Code::Read, Code::Search, Code::Create], PROVENANCES).written_by(&PROVENANCE),
     ],
     rest: READ,
@@ -33,6 +33,22 @@ pub(super) static MANNER: Manner = Manner {
     stale: 409,
     unoffered: 405,
 };
+
+const VISITS: Searching = Searching {
+    check: visited,
+    ..Searching::only(
+        &["_id", "date", "patient", "practitioner", "location", "status"],
+        &[&["_id"], &["patient", "date"], &["practitioner", "date"], &["location", "date"]],
+        Unknown::Refused,
+    )
+};
+
+const PLANS: Searching = Searching {
+    check: assessed,
+    ..Searching::only(&["_id", "date", "patient", "category"], &[&["_id"], &["patient", "category"]], Unknown::Refused)
+};
+
+const PEOPLE: Searching = Searching::only(&["_id", "identifier"], &[&["_id"], &["identifier"]], Unknown::Refused);
 
 const MESSAGES: Searching = Searching {
     check: received,
@@ -85,6 +101,23 @@ fn received(pairs: &[(String, String)]) -> Option<&'static str> {
         [] | [Some("ge")] | [Some("ge"), Some("le")] | [Some("le"), Some("ge")] if given.iter().all(timed) => None,
         _ => Some("received is given once with ge, or twice with ge and le, and with a time"),
     }
+}
+
+// `ge` and `lt`, each once and with a time.
+fn visited(pairs: &[(String, String)]) -> Option<&'static str> {
+    let given: Vec<&str> = pairs.iter().filter(|(name, _)| name == "date").map(|(_, value)| value.as_str()).collect();
+    let timed = given.iter().all(|value| value.get(2..).is_some_and(|time| time.contains('T') && parse_range(time).is_some()));
+    let prefixes: Vec<Option<&str>> = given.iter().map(|value| value.get(..2)).collect();
+    match prefixes.as_slice() {
+        [] => None,
+        [Some("ge"), Some("lt")] | [Some("lt"), Some("ge")] if timed => None,
+        _ => Some("date is given twice, with ge and with lt, and with a time"),
+    }
+}
+
+fn assessed(pairs: &[(String, String)]) -> Option<&'static str> {
+    let other = |value: &str| value.rsplit('|').next() != Some("assess-plan");
+    pairs.iter().any(|(name, value)| name == "category" && other(value)).then_some("category must be assess-plan")
 }
 
 fn message(members: &Map<String, Value>) -> Option<&'static str> {

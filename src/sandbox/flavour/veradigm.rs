@@ -8,7 +8,9 @@ pub(super) static MANNER: Manner = Manner {
     software: Some(("Veradigm FHIR", Some("4.22.0.1"))),
     stated: Stated { versioning: Some("no-version"), ..SAYS_NOTHING },
     own: &[
+        Served::new("CarePlan", READ, PLANS),
         Served::new("DocumentReference", CREATE_UPDATE, NOTES).written_by(&NOTE),
+        Served::new("Patient", READ, Searching::only(&["_id"], &[&["_id"]], Unknown::Refused)),
         Served::new("Provenance", READ, Searching::only(&["_id"], &[&["_id"]], Unknown::Refused)),
     ],
     rest: READ,
@@ -20,6 +22,12 @@ pub(super) static MANNER: Manner = Manner {
     stale: 412,
     unoffered: 405,
 };
+
+const PLANS: Searching = Searching::only(
+    &["_id", "patient", "status", "category", "date"],
+    &[&["_id"], &["patient", "status"], &["patient", "category"], &["patient", "date"], &["status", "category"], &["category", "date"]],
+    Unknown::Refused,
+);
 
 const NOTES: Searching =
     Searching::only(&["_id", "patient", "status", "category", "type", "date"], &[&["_id"], &["patient"]], Unknown::Refused);

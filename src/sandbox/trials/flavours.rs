@@ -1,7 +1,7 @@
 //! Each flavour as it states itself and as it is: which interactions there are, which searches are taken, what has a version.
 
 use super::*;
-use crate::Flavour;
+use crate::{Fault, FaultKind, Flavour};
 use Flavour::{Athena, Eclinicalworks, Epic, FullR4, Meditech, Nextgen, Oracle, Veradigm};
 
 pub(super) fn speaking(flavour: Flavour) -> Sandbox {
@@ -206,5 +206,77 @@ fn where_nothing_has_a_version_none_is_shown() {
         assert!(meta["lastUpdated"].is_string(), "{flavour:?}");
         let stated = row(&statement(&sandbox), "Patient").unwrap()["versioning"].clone();
         assert_eq!(stated == "no-version", !versioned, "{flavour:?}");
+    }
+}
+
+#[test]
+fn patients_visits_and_plans_are_found_by_what_the_vendor_wants_and_by_nothing_less() {
+    let days = "date=ge2026-11-01T00:00:00Z&date=lt2027-02-01T00:00:00Z";
+    // (flavour, search, whether it is taken)
+    let cases = [
+        (Epic, "Patient", false),
+        (Epic, "Patient?_id=pat-000001", true),
+        (Epic, "Appointment?date=ge2026-11-01", false),
+        (Epic, "Appointment?location=loc-1&date=ge2026-11-01", false),
+        (Epic, "Appointment?patient=pat-000001&date=ge2026-11-01", true),
+        (Epic, "CarePlan?patient=pat-000001", false),
+        (Epic, "CarePlan?patient=pat-000001&category=assess-plan", true),
+        (Oracle, "Patient", false),
+        (Oracle, "Appointment?patient=pat-000001", false),
+        (Oracle, "Appointment?patient=pat-000001&date=ge2026-11-01T00:00:00Z", false),
+        (Oracle, "Appointment?patient=pat-000001&date=ge2026-11-01&date=lt2027-01-01", false),
+        (Oracle, "CarePlan?patient=pat-000001", false),
+        (Oracle, "CarePlan?patient=pat-000001&category=longitudinal", false),
+        (Oracle, "CarePlan?patient=pat-000001&category=assess-plan", true),
+        (Meditech, "Appointment?date=ge2026-11-01", false),
+        (Meditech, "Appointment?patient=pat-000001", true),
+        (Athena, "Appointment?patient=pat-000001", false),
+        (Athena, "Patient?_lastUpdated=ge2026-11-01", false),
+        (Athena, "CarePlan?patient=pat-000001", true),
+        (Eclinicalworks, "Patient", false),
+        (Eclinicalworks, "CarePlan?patient=pat-000001", true),
+        (Veradigm, "CarePlan?patient=pat-000001", false),
+        (Veradigm, "CarePlan?patient=pat-000001&category=assess-plan", true),
+        (Nextgen, "Patient", false),
+        (Nextgen, "Patient?_lastUpdated=ge2026-11-01", true),
+        (FullR4, "Patient", true),
+        (FullR4, "Appointment", true),
+    ];
+    for (flavour, search, taken) in cases {
+        let sandbox = speaking(flavour);
+        let answer = get(&sandbox, &format!("/fhir/{search}"));
+        assert_eq!(answer.status, if taken { 200 } else { 400 }, "{flavour:?} {search}");
+        let needs = answer.json()["issue"][0]["diagnostics"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(needs.is_empty(), taken, "{flavour:?} {search}");
+    }
+    assert_eq!(get(&speaking(Oracle), &format!("/fhir/Appointment?patient=pat-000001&{days}")).status, 200);
+}
+
+#[test]
+fn a_page_is_as_long_as_the_vendors_own_parameter_says() {
+    let sandbox = speaking(Nextgen);
+    let entries = |query: &str| get(&sandbox, &format!("/fhir/Patient?_lastUpdated=ge2000-01-01&{query}")).json()["entry"].clone();
+    let matches = |query: &str| entries(query).as_array().unwrap().iter().filter(|e| e["search"]["mode"] == "match").count();
+    assert_eq!((matches("_maxresults=2"), matches("_count=2")), (2, 3));
+    let first = get(&sandbox, "/fhir/Patient?_lastUpdated=ge2000-01-01&_maxresults=2").json();
+    let next = first["link"][1]["url"].as_str().unwrap().strip_prefix(&sandbox.base_url()).unwrap().to_owned();
+    assert_eq!(get(&sandbox, &format!("/fhir{next}")).json()["entry"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn one_patients_data_can_be_sealed() {
+    let sandbox = speaking(FullR4);
+    let kind = FaultKind::OfPatient { patient: "pat-000002".to_owned(), status: 403, code: Some("4130".to_owned()) };
+    sandbox.plant(Fault::new(kind).times(u32::MAX));
+    for (path, status) in [
+        ("Patient/pat-000002", 403),
+        ("CarePlan?patient=pat-000002", 403),
+        ("Appointment?patient=Patient/pat-000002", 403),
+        ("Patient/pat-000001", 200),
+        ("CarePlan?patient=pat-000001", 200),
+    ] {
+        let answer = get(&sandbox, &format!("/fhir/{path}"));
+        assert_eq!(answer.status, status, "{path}");
+        assert_eq!(answer.json()["issue"][0]["details"]["coding"][0]["code"] == "4130", status == 403, "{path}");
     }
 }

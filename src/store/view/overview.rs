@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::super::connection::Conn;
 use super::super::error::StoreError;
-use super::super::{attempts, memberships, pending, people, quarantine, resources, sync_state, writebacks};
+use super::super::{attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, writebacks};
 
 /// Where one (EHR, type) stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,7 +16,7 @@ pub struct TypeStatus {
     /// The type.
     #[serde(rename = "type")]
     pub rtype: String,
-    /// `cursor`, `full`, `file`.
+    /// `cursor`, `full`, `window`, `roster`, `file`.
     pub strategy: String,
     /// The latest run's state.
     pub state: String,
@@ -44,6 +44,16 @@ pub struct TypeStatus {
     pub total: i64,
     /// Known up to this instant.
     pub known_up_to: Option<i64>,
+    /// Whether it is read patient by patient.
+    pub by_patient: bool,
+    /// Of a run from patient to patient, or from week to week: how many are done.
+    pub units_done: Option<i64>,
+    /// And of how many.
+    pub units_of: Option<i64>,
+    /// Resources that the run found gone.
+    pub gone: Option<i64>,
+    /// Patients of whom the type is not known, or less far.
+    pub holes: i64,
 }
 
 /// Attempts by what people ask about.
@@ -97,10 +107,16 @@ pub struct Overview {
 pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
     let totals = resources::counts(conn)?;
     let states = sync_state::list(conn)?;
+    let holes = coverage::counts(conn)?;
     let types = sync_state::latest_runs(conn)?
         .into_iter()
         .map(|r| TypeStatus {
             total: totals.iter().find(|t| t.0 == r.ehr && t.1 == r.rtype).map_or(0, |t| t.2),
+            by_patient: states.iter().any(|s| s.ehr == r.ehr && s.rtype == r.rtype && s.by_patient == Some(true)),
+            units_done: r.units_done,
+            units_of: r.units_of,
+            gone: r.gone,
+            holes: holes.iter().find(|h| h.0 == r.ehr && h.1 == r.rtype).map_or(0, |h| h.2),
             known_up_to: states.iter().find(|s| s.ehr == r.ehr && s.rtype == r.rtype).and_then(|s| s.as_of),
             ehr: r.ehr,
             rtype: r.rtype,

@@ -2,6 +2,7 @@
 
 mod check;
 mod create;
+mod plans;
 mod search;
 mod statements;
 pub(crate) mod support;

@@ -7,7 +7,7 @@ use fhir_engage::ehr::capability::Capability;
 use fhir_engage::ehr::discovery::Discovery;
 use url::Url;
 
-fn folder() -> Option<PathBuf> {
+pub fn folder() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/ehr-capabilities").into();
     let folder = PathBuf::from(std::env::var_os("FHIR_ENGAGE_EHR_CAPABILITIES").unwrap_or(beside));
     folder.is_dir().then_some(folder)

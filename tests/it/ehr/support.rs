@@ -11,7 +11,7 @@ use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::profile::{Auth, BackendServices};
 use fhir_engage::ehr::retry::Policy;
 use fhir_engage::ehr::{Client, Connection, Credential, Entropy, Paces, Parts, Profile, Secret};
-use sandbox::{Config, Population, Sandbox};
+use sandbox::{Config, Flavour, Population, Sandbox};
 
 pub const CLIENT: &str = "gateway";
 pub const PATIENTS: u32 = 30;
@@ -71,12 +71,24 @@ impl World {
     }
 
     pub async fn with(algorithm: Algorithm, scopes: &str) -> Self {
+        Self::made(algorithm, scopes, Flavour::FullR4).await
+    }
+
+    /// One that behaves as a vendor's, with the vendor's preset in the profile.
+    pub async fn speaking(flavour: Flavour) -> Self {
+        let mut world = Self::made(Algorithm::Es384, "system/*.cruds", flavour).await;
+        world.profile.vendor = Some(flavour.name().to_owned());
+        world
+    }
+
+    async fn made(algorithm: Algorithm, scopes: &str, flavour: Flavour) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-23T15:00:00Z").unwrap()));
         let (record, credential) = key(algorithm);
         let time = clock.clone();
         let config = Config {
             clients: vec![registration(&record, CLIENT, scopes)],
             page_size_default: 10,
+            flavour,
             ..Config::new(Arc::new(move || time.now().micros()))
         };
         let ehr = sandbox::start(config).await.unwrap();

@@ -15,3 +15,5 @@ mod nodes;
 mod rounds;
 mod two;
 mod world;
+
+pub(crate) use world::{Installation, random, rounds};

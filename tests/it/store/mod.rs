@@ -4,6 +4,7 @@ mod attempts;
 mod bodies;
 mod debts;
 pub(crate) mod fixtures;
+mod gone;
 mod leases;
 mod memberships;
 mod opening;

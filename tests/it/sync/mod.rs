@@ -2,7 +2,11 @@
 
 mod import;
 mod import_bad;
+mod process;
 mod pull;
 mod pull_faults;
 mod replay;
+mod roster;
 mod setup;
+mod vanish;
+mod window;

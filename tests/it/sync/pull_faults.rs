@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use domain::clock::Clock as _;
 use domain::model::ResourceType::{self, Appointment, CarePlan, Patient};
-use fhir_engage::ehr::{Capability, Connection, Profile};
+use fhir_engage::ehr::{Capability, Connection, Plan, Profile};
 use fhir_engage::store::quarantine;
 use fhir_engage::sync::task::{self, Ended, Source, Task};
 use sandbox::{Fault, FaultKind};
@@ -152,10 +152,11 @@ on_both! {
             (profile.base_url, profile.auth) = (Some(fussy.base.parse().unwrap()), fhir_engage::ehr::profile::Auth::None);
             let Connection { client, capability, .. } = Connection::open(&profile, &north.world.parts).await.unwrap();
             assert!(Capability::searches_by(&capability, "Patient", "_lastUpdated"));
-            let source = Source { client: &client, capability: &capability, strategies: &north.strategies };
+            let plan = Plan::of(&profile, &capability);
+            let source = Source { client: &client, plan: &plan };
             let (ehr, stop) = (ehr(), AtomicBool::new(false));
             let clock = &*north.world.clock;
-            let task = Task { store: &store, clock, holder: HOLDER, ehr: &ehr, source, stop: &stop, progress: &|_, _| {} };
+            let task = Task { store: &store, clock, holder: HOLDER, ehr: &ehr, source, stop: &stop, progress: &|_, _| {}, accept_vanished: false };
             for (stored, asked) in [(1, searches), (0, 1 + searches)] {
                 let before = fussy.searches();
                 let report = task::run(&task, &[Patient]).await.remove(0);

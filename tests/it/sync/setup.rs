@@ -9,14 +9,16 @@ use chrono::TimeDelta;
 use domain::clock::ManualClock;
 use domain::model::{EhrId, ResourceType};
 use domain::{Clock as _, Timestamp};
-use fhir_engage::ehr::Connection;
 use fhir_engage::ehr::profile::Strategy;
+use fhir_engage::ehr::reads::RosterSource;
+use fhir_engage::ehr::{Connection, Plan, Profile};
 use fhir_engage::store::leases::Term;
 use fhir_engage::store::sync_state::{self, Counts, SyncRun, SyncState};
 use fhir_engage::store::{Store, ehrs, resources};
 use fhir_engage::sync::Holder;
 use fhir_engage::sync::import::{self, ImportError, Report};
 use fhir_engage::sync::task::{self, Source, Task, TypeReport};
+use sandbox::Flavour;
 use serde_json::Value;
 
 use crate::ehr::support::World;
@@ -100,6 +102,13 @@ pub struct Synced {
     pub world: World,
     pub connection: Connection,
     pub strategies: BTreeMap<ResourceType, Strategy>,
+    pub accept_vanished: bool,
+}
+
+/// A Group of patients, called `panel`.
+pub fn group(ids: &[String]) -> String {
+    let members: Vec<Value> = ids.iter().map(|id| serde_json::json!({ "entity": { "reference": format!("Patient/{id}") } })).collect();
+    serde_json::json!({ "resourceType": "Group", "id": "panel", "type": "person", "actual": true, "member": members }).to_string()
 }
 
 /// A page of the sandbox in these tests.
@@ -107,12 +116,30 @@ pub const PAGE: usize = 10;
 
 impl Synced {
     pub async fn start(store: &Store) -> Self {
-        let world = World::start().await;
+        Self::of(store, World::start().await).await
+    }
+
+    /// An EHR as a vendor's is, where the site gives a Group of all its patients.
+    pub async fn at(store: &Store, flavour: Flavour) -> Self {
+        let mut world = World::speaking(flavour).await;
+        world.profile.roster = vec![RosterSource::Group("panel".to_owned())];
+        let ids: Vec<String> = world.ehr.resources("Patient").iter().map(|p| p["id"].as_str().unwrap().to_owned()).collect();
+        world.ehr.load([group(&ids)]).unwrap();
+        Self::of(store, world).await
+    }
+
+    pub async fn of(store: &Store, world: World) -> Self {
         let profile = world.profile.to_json();
         let now = world.clock.now();
         store.write("test", move |conn| ehrs::put(conn, &ehr(), &profile, now)).await.unwrap();
         let connection = Connection::open(&world.profile, &world.parts).await.unwrap();
-        Self { world, connection, strategies: BTreeMap::new() }
+        Self { world, connection, strategies: BTreeMap::new(), accept_vanished: false }
+    }
+
+    /// How it is read.
+    pub fn plan(&self) -> Plan {
+        let profile = Profile { strategy: self.strategies.clone(), ..self.world.profile.clone() };
+        Plan::of(&profile, &self.connection.capability)
     }
 
     /// The same, with one strategy for all types.
@@ -134,9 +161,10 @@ impl Synced {
         stop: &AtomicBool,
         progress: &(dyn Fn(ResourceType, Counts) + Sync),
     ) -> Vec<TypeReport> {
-        let Connection { client, capability, .. } = &self.connection;
-        let source = Source { client, capability, strategies: &self.strategies };
-        let task = Task { store, clock: &*self.world.clock, holder, ehr: &ehr(), source, stop, progress };
+        let plan = self.plan();
+        let source = Source { client: &self.connection.client, plan: &plan };
+        let task =
+            Task { store, clock: &*self.world.clock, holder, ehr: &ehr(), source, stop, progress, accept_vanished: self.accept_vanished };
         let reports = task::run(&task, types).await;
         for r in &reports {
             assert_eq!(r.found, r.stored + r.unchanged + r.superseded + r.quarantined, "{r:?}");
