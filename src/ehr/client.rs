@@ -257,6 +257,12 @@ impl Client {
         }
     }
 
+    /// Whether any of what this client asks tokens for is about a type.
+    #[must_use]
+    pub fn asks_for(&self, resource_type: &str) -> bool {
+        self.writes.iter().chain(self.reads.iter()).any(|n| n.resource_type == resource_type)
+    }
+
     /// The needs whose token authorises a request to a type.
     pub(super) fn needs(&self, resource_type: &str) -> &[Need] {
         let covers = |needs: &[Need]| needs.iter().any(|n| n.resource_type == resource_type);

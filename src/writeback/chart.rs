@@ -173,7 +173,9 @@ impl Chart for Client {
         let mut pages = Client::search(self, search);
         let mut all = Matches::default();
         for _ in 0..PAGES {
-            let Some(page) = pages.next().await.map_err(|e| failed(&e))? else { return Ok(all) };
+            let Some(page) = pages.next().await.map_err(|e| not_asked_for(self, resource_type, &e).unwrap_or_else(|| failed(&e)))? else {
+                return Ok(all);
+            };
             all.doubtful |= page.incomplete || !page.dropped.is_empty();
             all.entries.extend(page.entries.into_iter().map(|e| Match { bytes: e.bytes }));
             if !page.more {
@@ -262,6 +264,13 @@ fn not_sent(error: &EhrError) -> SearchFailed {
         EhrError::BadRequest => SearchFailed::Refused(format!("not-r4: {error}")),
         _ => SearchFailed::Halted(error.to_string()),
     }
+}
+
+/// A token that is not to be had for a type that no token was asked for says nothing of the others: only this search is refused.
+fn not_asked_for(client: &Client, resource_type: &str, error: &EhrError) -> Option<SearchFailed> {
+    let no_token = matches!(error, EhrError::Token(_) | EhrError::NotGranted(_));
+    (no_token && !client.asks_for(resource_type))
+        .then(|| SearchFailed::Refused(format!("not-granted: no token is asked for {resource_type}")))
 }
 
 fn failed(error: &EhrError) -> SearchFailed {

@@ -8,7 +8,7 @@
 //! second, and tells in how many seconds it was asked more than that, by its own log (which keeps the last 50,000 requests). `--apart` runs
 //! the EHR in a process of its own, so that the memory told is the gateway's alone.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

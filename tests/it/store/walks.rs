@@ -30,8 +30,11 @@ fn plans<T>(db: &Database, store: &Store, mut f: impl FnMut(&mut Conn) -> Result
 }
 
 fn instrument(conn: &mut Conn, with: impl Fn(InstrumentationEvent<'_>) + Send + 'static) {
-    let Conn::Sqlite(c) = conn else { panic!("only SQLite is asked for its plans") };
-    c.set_instrumentation(with);
+    match conn {
+        Conn::Sqlite(c) => c.set_instrumentation(with),
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(_) => panic!("only SQLite is asked for its plans"),
+    }
 }
 
 /// No step looks at a whole table or index, and none sorts. But for the leases and the state of each EHR's types, which are few.
