@@ -179,7 +179,11 @@ impl App {
             let place = KeyPlace::ALL.into_iter().find(|k| k.as_str() == place)?;
             Some(((resource_type.to_owned(), place), p.holds))
         };
-        Ok(Proven { conditional_create: proofs.iter().filter_map(held).collect(), key_kept: proofs.iter().filter_map(kept).collect() })
+        Ok(Proven {
+            conditional_create: proofs.iter().filter_map(held).collect(),
+            key_kept: proofs.iter().filter_map(kept).collect(),
+            used: proofs.iter().filter_map(|p| p.subject.strip_prefix(proofs::USED)).map(str::to_owned).collect(),
+        })
     }
 
     /// Keeps whether an EHR's conditional create of a type held when it was tried out.

@@ -110,6 +110,14 @@ impl Look {
         read_master_key(keys).map(Some)
     }
 
+    /// By how many seconds this machine's clock is off the database server's, and which way, where that is too much to write back.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn clock_apart(&self, store: &Store) -> Result<Option<(i64, &'static str)>, StoreError> {
+        super::stages::clock_apart(store).await
+    }
+
     /// The signing keys.
     ///
     /// # Errors

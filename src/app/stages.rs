@@ -16,7 +16,7 @@ use crate::ehr::Plan;
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
-use crate::store::{StoreError, reading, server_clock, writebacks};
+use crate::store::{Store, StoreError, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::sync::{Holder, reading_lease};
 use crate::worker::Owner;
@@ -26,6 +26,23 @@ use crate::writeback::{self};
 /// How far a node's clock may be from the database server's: two nodes are then apart by twice that at most, which is well below the time
 /// for which a row in somebody's hand is left alone.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(10);
+
+/// By how many seconds this machine's clock is off the database server's, and which way, where that is more than nodes may differ.
+///
+/// # Errors
+/// The engine's refusal.
+pub(super) async fn clock_apart(store: &Store) -> Result<Option<(i64, &'static str)>, StoreError> {
+    let machine = SystemClock::with_offset(TimeDelta::zero());
+    let look = move |conn: &mut _| Ok((machine.now(), server_clock::now(conn)?, machine.now()));
+    let (before, Some(server), after) = store.read(look).await? else { return Ok(None) };
+    // The server's clock was read at some instant between the two.
+    let (behind, ahead) = (server.since(after), before.since(server));
+    Ok(match () {
+        () if behind > CLOCKS_APART => Some((behind.num_seconds(), "behind")),
+        () if ahead > CLOCKS_APART => Some((ahead.num_seconds(), "ahead of")),
+        () => None,
+    })
+}
 
 /// Why a stage could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -247,18 +264,10 @@ impl App {
     /// How long a row in another node's hand is left alone, and how long an EHR may still be working on a lost request, nodes tell by their
     /// clocks: so these must agree, by way of the database server's.
     async fn clock_agrees(&self) -> Result<(), StageError> {
-        let machine = SystemClock::with_offset(TimeDelta::zero());
-        let look = move |conn: &mut _| Ok((machine.now(), server_clock::now(conn)?, machine.now()));
-        let (before, Some(server), after) = self.store.read(look).await? else { return Ok(()) };
-        // The server's clock was read at some instant between the two.
-        let (behind, ahead) = (server.since(after), before.since(server));
-        if behind > CLOCKS_APART {
-            return Err(StageError::Clock(behind.num_seconds(), "behind"));
+        match clock_apart(&self.store).await? {
+            Some((seconds, which)) => Err(StageError::Clock(seconds, which)),
+            None => Ok(()),
         }
-        if ahead > CLOCKS_APART {
-            return Err(StageError::Clock(ahead.num_seconds(), "ahead of"));
-        }
-        Ok(())
     }
 
     async fn write_back_to<C: writeback::chart::Chart>(

@@ -192,6 +192,9 @@ impl Beyond<'_> {
             "outreach",
             if live { "live: messages leave this installation" } else { "not live: nothing leaves this installation" }.to_owned(),
         );
+        if let Some((seconds, which)) = self.look.clock_apart(self.store).await? {
+            findings.problem("clock", crate::app::StageError::Clock(seconds, which).to_string());
+        }
         let signing = self.look.signing_keys(self.store).await?;
         self.keys(&signing, findings);
         let ehrs = self.look.ehrs(self.store).await?;

@@ -89,7 +89,7 @@ impl Desk<'_> {
         let needs_action = needs_action(reply, status_change);
         let owed = Owed {
             attempt: self.owing.debt(&ehr, attempts::Outcome::Answered, true, now),
-            answer: self.owing.owes_answer(&ehr, needs_action),
+            answer: self.owing.of_answer(&ehr, needs_action, now),
             status_change,
         };
         let message = self.store.codec().pack(None, came.text.expose().as_bytes())?.bytes;

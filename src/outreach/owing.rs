@@ -70,11 +70,15 @@ impl Owing {
         }
     }
 
-    /// Whether an answer is written by itself.
+    /// What an answer owes: a write-back of its own, or a line in the day's note.
     #[must_use]
-    pub fn owes_answer(&self, ehr: &str, needs_action: bool) -> bool {
+    pub fn of_answer(&self, ehr: &str, needs_action: bool, now: Timestamp) -> Debt {
         let wants = self.of(ehr);
-        wants.answered && (needs_action || !wants.only_answers_that_need_action)
+        match wants.answered && (needs_action || !wants.only_answers_that_need_action) {
+            true => Debt::Original,
+            false if wants.daily_note => Debt::Line(self.note_due(now)),
+            false => Debt::Nothing,
+        }
     }
 
     /// When the note is written that holds this instant.
@@ -128,8 +132,9 @@ mod tests {
         }
         let silent = Wants { daily_note: false, ..inbox };
         assert_eq!(owing(silent).debt("inbox", Delivered, true, now), Debt::Nothing);
-        assert_eq!([true, false].map(|needs| owing(inbox).owes_answer("inbox", needs)), [true, false]);
-        assert_eq!([true, false].map(|needs| owing(inbox).owes_answer("other", needs)), [true, true]);
+        assert_eq!(owing(silent).of_answer("inbox", false, now), Debt::Nothing);
+        assert_eq!([true, false].map(|needs| owing(inbox).of_answer("inbox", needs, now)), [Debt::Original, line]);
+        assert_eq!([true, false].map(|needs| owing(inbox).of_answer("other", needs, now)), [Debt::Original; 2]);
     }
 
     #[test]

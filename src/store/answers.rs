@@ -59,8 +59,8 @@ pub struct Incoming<'a> {
 pub struct Owed {
     /// What the attempt owes where this answer ends it.
     pub attempt: writebacks::Debt,
-    /// A Communication of its own for the answer.
-    pub answer: bool,
+    /// What the answer owes beside it: a write-back of its own, or a line in the day's note, which tells of the attempt with its answers.
+    pub answer: writebacks::Debt,
     /// A change of the Appointment's status.
     pub status_change: bool,
 }
@@ -105,8 +105,11 @@ pub fn record(conn: &mut Conn, a: &Attempt, came: &Incoming<'_>, owed: Owed, now
     if ended == 1 && state != "finished" {
         writebacks::owe(conn, a, owed.attempt, now)?;
     }
-    if owed.answer {
-        writebacks::owe_answer(conn, a, number, now)?;
+    match owed.answer {
+        writebacks::Debt::Original => writebacks::owe_answer(conn, a, number, now)?,
+        // Where the day's note is written already, the next one tells of it.
+        writebacks::Debt::Line(_) => writebacks::owe(conn, a, owed.answer, now)?,
+        writebacks::Debt::Nothing => {}
     }
     if owed.status_change {
         writebacks::owe_status_change(conn, a, number, now)?;

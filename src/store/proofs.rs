@@ -33,12 +33,16 @@ pub fn keep(conn: &mut Conn, ehr: &str, subject: &str, holds: bool, now: Timesta
     Ok(())
 }
 
-/// Forgets what was proved of an EHR: its address or its statement changed.
+/// What stands before the way by which something was ever sent: that stays true whatever is set up later.
+pub const USED: &str = "used ";
+
+/// Forgets what was proved of an EHR: its address or its statement changed. By what it was written to is kept.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn forget(conn: &mut Conn, ehr: &str) -> Result<(), StoreError> {
-    on_backend!(conn, c => diesel::delete(proof::table.filter(proof::ehr.eq(ehr))).execute(c))?;
+    let proved = proof::table.filter(proof::ehr.eq(ehr)).filter(proof::subject.not_like(format!("{USED}%")));
+    on_backend!(conn, c => diesel::delete(proved).execute(c))?;
     Ok(())
 }
 

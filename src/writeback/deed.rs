@@ -16,8 +16,6 @@ pub enum Deed {
     EnteredInError {
         /// Its logical id.
         id: String,
-        /// Its version, where it is known.
-        version: Option<String>,
         /// Why, in words for the chart.
         why: String,
     },

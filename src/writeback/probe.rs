@@ -154,7 +154,7 @@ impl<C: Chart> Probe<'_, C> {
             patient: self.patient.to_owned(),
             sent: None,
             since: self.now,
-            deed: Deed::EnteredInError { id: id.to_owned(), version: None, why: WORDS.to_owned() },
+            deed: Deed::EnteredInError { id: id.to_owned(), why: WORDS.to_owned() },
             loss: "[]".to_owned(),
             unclear: false,
             tries: 1,

@@ -112,7 +112,7 @@ impl Pushed {
 pub async fn push<C: Chart>(chart: &C, contract: &Contract, ways: &Ways, letter: &Letter, clock: &dyn Clock) -> Pushed {
     let try_ = Try::new(chart, contract, ways, letter, clock);
     match &letter.deed {
-        Deed::EnteredInError { id, why, .. } => Pushed { put: Put::As(None), ..try_.enter_in_error(id, why).await },
+        Deed::EnteredInError { id, why } => Pushed { put: Put::As(None), ..try_.enter_in_error(id, why).await },
         Deed::Status { appointment, to, start, from } => {
             Pushed { put: Put::As(None), ..try_.change_status(appointment, to, *start, from).await }
         }

@@ -5,7 +5,7 @@
 //! the next claims share one commit, so that a fast EHR is not held up by the disk. Nothing here sleeps until an EHR has recovered:
 //! the run ends and says when to come back.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -119,6 +119,7 @@ pub async fn run<C: Chart>(stage: &Stage<'_, C>, stop: &AtomicBool) -> Result<Re
     let mut on_their_way = FuturesUnordered::new();
     let renew = stage.term.0.to_std().unwrap_or(Duration::from_secs(30)) / 3;
     let mut committed = Instant::now();
+    let noted = tokio::sync::Mutex::new(stage.contract.used.clone());
     loop {
         run.unpolled = 0;
         while let Some(letter) = run.next() {
@@ -135,7 +136,7 @@ pub async fn run<C: Chart>(stage: &Stage<'_, C>, stop: &AtomicBool) -> Result<Re
             continue;
         }
         let (ended, wanted) = run.hand_over();
-        let commit = commit(stage, ended, wanted);
+        let commit = commit(stage, ended, wanted, &noted);
         tokio::pin!(commit);
         let claimed = loop {
             tokio::select! {
@@ -155,6 +156,9 @@ pub async fn run<C: Chart>(stage: &Stage<'_, C>, stop: &AtomicBool) -> Result<Re
     run.tell();
     Ok(run.report)
 }
+
+/// By what is written back, as far as that is kept.
+type Noted = tokio::sync::Mutex<BTreeSet<String>>;
 
 /// A row that was claimed, composed where it can be.
 struct Ready {
@@ -374,7 +378,12 @@ async fn work<C: Chart>(stage: &Stage<'_, C>, ready: Ready) -> Tried {
 }
 
 /// Settles and claims in one commit, then composes what was claimed. A row that cannot be composed comes back with its refusal.
-async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize) -> Result<Vec<Result<Ready, Box<Ended>>>, StoreError> {
+async fn commit<C: Chart>(
+    stage: &Stage<'_, C>,
+    ended: Vec<Ended>,
+    wanted: usize,
+    noted: &Noted,
+) -> Result<Vec<Result<Ready, Box<Ended>>>, StoreError> {
     let (ehr, fence, term, now) = (stage.ehr.to_owned(), stage.fence.clone(), stage.term, stage.clock.now());
     let start_by = now.plus(stage.options.hold);
     let taken_over = start_by.plus(stage.options.hold).plus(stage.contract.settle_delay());
@@ -404,11 +413,33 @@ async fn commit<C: Chart>(stage: &Stage<'_, C>, ended: Vec<Ended>, wanted: usize
         return Ok(Vec::new());
     }
     let maker = Letters { store: stage.store.clone(), contract: Arc::clone(stage.contract), site: Arc::clone(stage.site) };
+    let letters = stage.store.read(move |conn| maker.of(conn, claimed)).await?;
+    note_ways(stage, &letters, noted).await?;
+    Ok(letters.into_iter().map(|l| l.map(|letter| Ready { letter, start_by })).collect())
+}
+
+/// Keeps by what is written to this EHR, before the first row goes that way: a worker that dies does not say by what it tried, and the
+/// contract may be another one when its rows are looked for.
+async fn note_ways<C: Chart>(stage: &Stage<'_, C>, letters: &[Result<Letter, Box<Ended>>], noted: &Noted) -> Result<(), StoreError> {
+    let mut noted = noted.lock().await;
+    let ways = letters.iter().flatten().filter(|l| l.deed.bytes().is_some()).filter_map(|l| stage.contract.way(l.carrier));
+    let fresh: BTreeSet<String> = ways.filter(|way| !noted.contains(way)).collect();
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    noted.extend(fresh.iter().cloned());
+    let (ehr, fence, term, now) = (stage.ehr.to_owned(), stage.fence.clone(), stage.term, stage.clock.now());
     stage
         .store
-        .read(move |conn| {
-            let letters = maker.of(conn, claimed)?;
-            Ok(letters.into_iter().map(|l| l.map(|letter| Ready { letter, start_by })).collect())
+        .write("note by what is written back", move |conn| {
+            leases::extend(conn, &fence, now, term)?;
+            let known = proofs::of(conn, &ehr)?;
+            for subject in fresh.iter().map(|way| format!("{}{way}", proofs::USED)) {
+                if !known.iter().any(|p| p.subject == subject) {
+                    proofs::keep(conn, &ehr, &subject, true, now)?;
+                }
+            }
+            Ok(())
         })
         .await
 }

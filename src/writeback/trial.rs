@@ -87,7 +87,7 @@ pub async fn attempt<C: Chart>(
         });
     }
     if let Some(id) = tried.remote.clone().filter(|_| contract.terms(letter.carrier).is_some_and(|t| t.update)) {
-        letter.deed = Deed::EnteredInError { id, version: None, why: "Test of fhir-engage on a test patient.".to_owned() };
+        letter.deed = Deed::EnteredInError { id, why: "Test of fhir-engage on a test patient.".to_owned() };
         letter.unclear = false;
         tried.marked = matches!(push(chart, contract, ways, &letter, clock).await.settlement, Settlement::Written { .. });
     }

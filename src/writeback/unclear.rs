@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::chart::{Chart, SearchFailed};
-use super::contract::{Carrier, Finder, Terms};
+use super::contract::{Carrier, Finder, Route, Terms};
 use super::find::{inbox, query};
 use super::likeness::may_be;
 use super::push::{Pushed, Signal, Try};
@@ -77,17 +77,24 @@ impl<C: Chart> Try<'_, C> {
             Carrier::Route => self.contract.route.is_some(),
             _ => self.contract.terms(*c).is_some(),
         };
-        let used = self.contract.chain.iter().chain(&self.contract.preset_chain).copied();
-        let hidden = used.filter(puts).find(|c| !self.is_searchable(*c))?;
-        let why = format!("no-search: it may have gone by {}, which this EHR has no search for that could tell", hidden.as_str());
-        Some(Pushed { carrier: hidden, ..self.parked(&why) })
+        let used = self.contract.used.iter();
+        let named = used.clone().filter_map(|way| Carrier::parse(way.split(' ').next()?));
+        let may_be = self.contract.chain.iter().chain(&self.contract.preset_chain).copied().chain(named);
+        if let Some(hidden) = may_be.filter(puts).find(|c| !self.is_searchable(*c)) {
+            let why = format!("no-search: it may have gone by {}, which this EHR has no search for that could tell", hidden.as_str());
+            return Some(Pushed { carrier: hidden, ..self.parked(&why) });
+        }
+        let route = self.contract.way(Carrier::Route);
+        used.filter(|way| way.starts_with("route ")).any(|way| Some(way) != route.as_ref()).then(|| {
+            let why = "settings-changed: it may have gone by a route that this EHR had before, and nothing here can look there";
+            Pushed { carrier: Carrier::Route, ..self.parked(why) }
+        })
     }
 
     /// How it is put by a carrier and looked for there, in short. After a change of it, a search looks where it was not put.
     pub(super) fn put_as(&self, carrier: Carrier) -> Option<String> {
         if carrier == Carrier::Route {
-            let route = self.contract.route.as_ref()?;
-            return Some(format!("route {}", mark(&format!("{} {}", route.url, route.find.as_deref().unwrap_or_default()))));
+            return self.contract.route.as_ref().map(Route::mark);
         }
         let terms = self.contract.terms(carrier)?;
         let finder = terms.finder();

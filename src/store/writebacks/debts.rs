@@ -173,8 +173,13 @@ fn add_line(conn: &mut Conn, a: &Attempt, due: Timestamp, now: Timestamp) -> Res
     let note = match open {
         Some(id) => id,
         None => {
-            add(conn, a, &Kind { name: "note", suffix: "note".to_owned(), revision: 0, due }, now)?;
-            format!("{}-note", a.id)
+            // An attempt may begin a second note: what is answered after the first was written.
+            let mine = writeback::table.filter(writeback::attempt.eq(&a.id)).filter(writeback::kind.eq("note"));
+            let revision: i64 = on_backend!(conn, c => mine.count().get_result(c))?;
+            let suffix = if revision == 0 { "note".to_owned() } else { format!("note-{revision}") };
+            let id = format!("{}-{suffix}", a.id);
+            add(conn, a, &Kind { name: "note", suffix, revision, due }, now)?;
+            id
         }
     };
     let item = (writeback_item::writeback.eq(note), writeback_item::attempt.eq(&a.id));

@@ -13,6 +13,6 @@ pub(super) fn in_place(told: &Told, account: &Account, contract: &Contract) -> O
     if !terms.update || told.note || !takes_status {
         return None;
     }
-    let deed = Deed::EnteredInError { id: told.id.clone(), version: told.version.clone(), why: account.text.clone() };
+    let deed = Deed::EnteredInError { id: told.id.clone(), why: account.text.clone() };
     Some(Composed { carrier: told.carrier, deed, at: account.at, losses: Vec::new() })
 }

@@ -7,6 +7,8 @@ mod of_ehr;
 mod shape;
 mod terms;
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +113,9 @@ pub struct Contract {
     /// The chain before the operator's word: what may have been written by before there was one.
     #[serde(skip)]
     pub preset_chain: Vec<Carrier>,
+    /// By what something was ever sent to this EHR, whatever the chain says by now; as [`Contract::way`] says it.
+    #[serde(skip)]
+    pub used: BTreeSet<String>,
     /// What is written at all.
     #[serde(default)]
     pub writes: Writes,
@@ -149,6 +154,7 @@ impl Contract {
             preset: "full-r4".to_owned(),
             chain: vec![Carrier::Communication],
             preset_chain: Vec::new(),
+            used: BTreeSet::new(),
             writes: Writes::default(),
             communication: Terms {
                 key: KeyPlace::Identifier,
@@ -199,6 +205,16 @@ impl Contract {
     #[must_use]
     pub fn takes(&self, element: Element) -> bool {
         self.shape.elements.contains(&element)
+    }
+
+    /// By what a carrier sends now, told apart from what it would be after a change of where that is; `None` for one that sends nothing.
+    #[must_use]
+    pub fn way(&self, carrier: Carrier) -> Option<String> {
+        match carrier {
+            Carrier::Communication | Carrier::DocumentReference => Some(carrier.as_str().to_owned()),
+            Carrier::Route => self.route.as_ref().map(Route::mark),
+            Carrier::Export | Carrier::Ledger | Carrier::Appointment | Carrier::Provenance => None,
+        }
     }
 
     /// How long to wait before an unclear outcome is searched for.

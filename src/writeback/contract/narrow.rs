@@ -38,6 +38,8 @@ pub struct Proven {
     pub conditional_create: BTreeSet<String>,
     /// Whether our key was kept, by resource type and the place where it is put.
     pub key_kept: BTreeMap<(String, KeyPlace), bool>,
+    /// By what something was ever sent to this EHR, as [`Contract::way`] says it.
+    pub used: BTreeSet<String>,
 }
 
 /// The operator's word on top of preset and statement.
@@ -126,6 +128,7 @@ impl Contract {
     /// With what was seen of our key, where it is put by now.
     #[must_use]
     pub fn seen(mut self, proven: &Proven) -> Self {
+        self.used.clone_from(&proven.used);
         let provenance = self.provenance.as_mut().map(|p| ("Provenance", &mut p.terms));
         for (name, terms) in
             [("Communication", &mut self.communication), ("DocumentReference", &mut self.document_reference)].into_iter().chain(provenance)

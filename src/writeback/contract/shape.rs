@@ -330,6 +330,15 @@ pub struct Route {
     pub found_at: Option<String>,
 }
 
+impl Route {
+    /// Where it puts and finds things, in short: told apart from another place without saying which.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let place = format!("{} {}", self.url, self.find.as_deref().unwrap_or_default());
+        format!("route {}", blake3::hash(place.as_bytes()).to_hex().chars().take(16).collect::<String>())
+    }
+}
+
 /// Which changes of an Appointment's status are taken for a patient's answer. Never one that means arrival.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -33,7 +33,7 @@ fn appointment(status: &str) -> Read {
 }
 
 fn correction(unclear: bool, tries: i64) -> Letter {
-    let deed = Deed::EnteredInError { id: text("c1"), version: Some(text("1")), why: text("It came back: the address is wrong.") };
+    let deed = Deed::EnteredInError { id: text("c1"), why: text("It came back: the address is wrong.") };
     Letter { deed, ..letter(unclear, tries) }
 }
 

@@ -247,7 +247,7 @@ fn without_a_connection_old_rows_are_seen_and_hold_nobody_up() {
     let exported = Letter { carrier: Carrier::Export, ..letter(true, 2) };
     assert_eq!(ends(&exported), "parked");
     assert_eq!(ends(&Letter { put_as: None, ..exported }), "parked");
-    let mark = Deed::EnteredInError { id: text("c1"), version: None, why: text("It came back.") };
+    let mark = Deed::EnteredInError { id: text("c1"), why: text("It came back.") };
     assert_eq!(ends(&Letter { deed: mark, ..letter(false, 1) }), "refused");
     let change = Deed::Status { appointment: text("v1"), to: text("booked"), start: None, from: [text("proposed")].into() };
     assert_eq!(ends(&Letter { deed: change, carrier: Carrier::Appointment, ..letter(true, 2) }), "refused");
@@ -363,6 +363,14 @@ fn where_nobody_knows_the_carrier_all_are_searched_and_none_is_passed_over() {
             "written",
             "it is known to have gone elsewhere"
         );
+    }
+    // An operator's word of before, taken back since: what was ever sent by it is kept.
+    for (used, says) in [("document-reference", "no-search: it may have gone by document-reference"), ("route 0011", "settings-changed")] {
+        let former = Contract { used: [used.to_owned()].into(), ..chained(blind.clone(), &[Communication]) };
+        let one = went(&former, &lost(None), vec![], vec![found(&[])]);
+        let Settlement::Parked { why } = &one.pushed.settlement else { panic!("{:?}", one.pushed) };
+        assert!(why.starts_with(says), "{why}");
+        assert_eq!(state(&went(&former, &letter(true, 2), stored(), vec![found(&[])]).pushed), "written");
     }
     // What it went by cannot be searched any more.
     let gone = Letter { tried: Some(DocumentReference), ..letter(true, 2) };

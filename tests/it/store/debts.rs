@@ -68,7 +68,7 @@ fn answer(store: &Store, a: &Attempt, external_id: Option<&str>, owed: Owed) -> 
     write(store, |conn| answers::record(conn, a, &incoming, owed, at(9)))
 }
 
-const ALL: Owed = Owed { attempt: Debt::Original, answer: true, status_change: true };
+const ALL: Owed = Owed { attempt: Debt::Original, answer: Debt::Original, status_change: true };
 
 on_both! {
     fn a_debt_of_nothing_leaves_nothing(db) {
@@ -100,6 +100,23 @@ on_both! {
         ended(&store, &p1, "a4", Outcome::Delivered, Debt::Line(at(600)));
         let lines = read(&store, |conn| writebacks::items(conn, &["a1-note", "a4-note"]));
         assert_eq!((lines["a1-note"].len(), lines["a4-note"].len()), (2, 1));
+    }
+
+    fn an_answer_after_the_days_note_was_written_is_told_by_the_next_one(db) {
+        let store = db.store();
+        let p1 = patient(&store, "p1");
+        let a = ended(&store, &p1, "a1", Outcome::Delivered, Debt::Line(at(500)));
+        let answered = |due| answer(&store, &a, None, Owed { attempt: Debt::Nothing, answer: Debt::Line(at(due)), status_change: false });
+        let f = fence(&store, "writeback/north");
+        assert_eq!(answered(500), Some(1), "while the note is being collected it is told there");
+        assert_eq!(claim(&store, &f, 500), ["a1-note"]);
+        settle(&store, &f, "a1-note", &written());
+        assert_eq!((answered(900), answered(900)), (Some(2), Some(3)));
+        assert_eq!(claim(&store, &f, 900), ["a1-note-1"], "one note for both");
+        settle(&store, &f, "a1-note-1", &written());
+        assert_eq!(answered(1_200), Some(4));
+        assert_eq!(claim(&store, &f, 1_200), ["a1-note-2"]);
+        assert_eq!(read(&store, |conn| writebacks::items(conn, &["a1-note-1"]))["a1-note-1"][0].id, "a1");
     }
 
     fn a_provenance_is_owed_once_of_what_is_a_resource_with_an_id(db) {
@@ -154,7 +171,7 @@ on_both! {
         let store = db.store();
         let p1 = patient(&store, "p1");
         let a = sending(&store, &p1, "a1");
-        assert_eq!(answer(&store, &a, None, Owed { attempt: Debt::Nothing, answer: false, status_change: true }), Some(1));
+        assert_eq!(answer(&store, &a, None, Owed { attempt: Debt::Nothing, answer: Debt::Nothing, status_change: true }), Some(1));
         let f = fence(&store, "writeback/north");
         assert_eq!(claim(&store, &f, 10), ["a1-status-1"]);
         settle(&store, &f, "a1-status-1", &refused("status-moved: fulfilled"));

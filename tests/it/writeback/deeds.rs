@@ -108,7 +108,7 @@ async fn a_correction_marks_the_original_once_whatever_the_answer_meets() {
         if let Some(fault) = fault.clone() {
             bench.world.sandbox.plant(Fault::new(fault).on("PUT", "/fhir/Communication"));
         }
-        let deed = Deed::EnteredInError { id: id.clone(), version: None, why: "The message came back.".to_owned() };
+        let deed = Deed::EnteredInError { id: id.clone(), why: "The message came back.".to_owned() };
         let mut letter = bench.letter(Carrier::Communication, deed);
         let mut pushed = bench.push(&letter).await;
         if matches!(pushed.settlement, Settlement::Unknown { .. }) {
@@ -135,7 +135,7 @@ async fn a_note_is_marked_at_every_ehr_that_lets_notes_be_changed() {
         let note = json!({ "resourceType": "DocumentReference", "id": "n1", "status": "current", "type": coded("t"), "category": [coded("c")],
             "description": "[fhir-engage a1]", "subject": { "reference": "Patient/p1" }, "content": [{ "attachment": { "contentType": "text/plain", "data": "aGVsbG8=" } }] });
         bench.world.sandbox.load([note.to_string()]).unwrap();
-        let deed = Deed::EnteredInError { id: "n1".to_owned(), version: None, why: "The message came back.".to_owned() };
+        let deed = Deed::EnteredInError { id: "n1".to_owned(), why: "The message came back.".to_owned() };
         bench.world.sandbox.plant(Fault::new(FaultKind::PreconditionFailed412).on("PUT", "/fhir/DocumentReference"));
         let pushed = bench.push(&bench.letter(Carrier::DocumentReference, deed)).await;
         assert!(is_written(&pushed), "{flavour:?}: {pushed:?}");

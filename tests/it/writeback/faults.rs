@@ -137,7 +137,8 @@ on_both! {
         let report = world.run().await;
         assert_eq!(report.unknown, 1, "{report:?}");
         let proofs = world.store.read_blocking(|conn| proofs::of(conn, "north")).unwrap();
-        assert_eq!(proofs.iter().map(|p| (p.subject.as_str(), p.holds)).collect::<Vec<_>>(), [("key-kept identifier Communication", false)]);
+        let proofs: Vec<_> = proofs.iter().map(|p| (p.subject.as_str(), p.holds)).collect();
+        assert_eq!(proofs, [("key-kept identifier Communication", false), ("used communication", true)]);
         world.contract.communication.key_kept = Some(false);
         world.settle().await;
         let parked: Vec<_> = world.rows().into_iter().filter(|r| r.is_parked()).collect();
@@ -150,7 +151,8 @@ on_both! {
         world.contract.communication.key_kept = None;
         world.run().await;
         let proofs = world.store.read_blocking(|conn| proofs::of(conn, "north")).unwrap();
-        assert_eq!(proofs.iter().map(|p| (p.subject.as_str(), p.holds)).collect::<Vec<_>>(), [("key-kept identifier Communication", true)]);
+        let proofs: Vec<_> = proofs.iter().map(|p| (p.subject.as_str(), p.holds)).collect();
+        assert_eq!(proofs, [("key-kept identifier Communication", true), ("used communication", true)]);
         world.all_written_once();
     }
 
