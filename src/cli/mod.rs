@@ -21,6 +21,7 @@ mod segments;
 mod serve;
 mod signals;
 mod sync;
+mod who;
 mod writeback;
 
 use std::path::PathBuf;
