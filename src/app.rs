@@ -3,6 +3,7 @@
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
 mod agenda;
+mod alerts;
 pub(crate) mod charts;
 mod connections;
 mod entropy;
@@ -22,6 +23,7 @@ use domain::Clock;
 use domain::rules::Site;
 
 pub use agenda::{Agenda, Entry};
+pub use alerts::AlertsError;
 pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;

@@ -9,7 +9,7 @@ use super::connections::Registered;
 use crate::store::pauses::{self, Pause};
 use crate::store::schedules::{self, ALL_TYPES, ScheduleRow};
 use crate::store::turns::{self, Turn};
-use crate::store::{StoreError, ehrs};
+use crate::store::{StoreError, ehrs, sync_state};
 use crate::worker::schedule::{BadSchedule, Done, Due, Schedule};
 
 /// One type of one EHR.
@@ -27,6 +27,8 @@ pub struct Entry {
     pub done: Done,
     /// The row that says so.
     pub turn: Turn,
+    /// Known up to then.
+    pub known_up_to: Option<Timestamp>,
     /// What holds it up.
     pub pause: Option<Pause>,
     /// When it is due; nothing is while it is paused.
@@ -83,8 +85,10 @@ impl App {
     /// The engine's refusal.
     pub async fn agenda(&self) -> Result<Agenda, StoreError> {
         let now = self.clock.now();
-        let read = self.store.snapshot(|conn| Ok((ehrs::list(conn)?, schedules::list(conn)?, turns::list(conn)?, pauses::in_force(conn)?)));
-        let (rows, set, turns, pauses) = read.await?;
+        let read = self.store.snapshot(|conn| {
+            Ok((ehrs::list(conn)?, schedules::list(conn)?, turns::list(conn)?, pauses::in_force(conn)?, sync_state::list(conn)?))
+        });
+        let (rows, set, turns, pauses, states) = read.await?;
         let added: std::collections::BTreeMap<String, i64> = rows.iter().map(|r| (r.id.clone(), r.added_at)).collect();
         let registered = Registered::of(rows);
         let mut entries = Vec::new();
@@ -97,6 +101,7 @@ impl App {
                     find(rtype).or_else(|| find(ALL_TYPES)),
                     turns.iter().find(|t| t.ehr == id && t.rtype == rtype).cloned().unwrap_or_default(),
                     pauses.iter().find(|p| p.holds(id, rtype)).cloned(),
+                    states.iter().find(|s| s.ehr == id && s.rtype == rtype).and_then(|s| s.as_of),
                     added.get(id).copied().unwrap_or_default(),
                     now,
                 ));
@@ -106,12 +111,14 @@ impl App {
         Ok(Agenda { now, entries, unreadable })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one row of each table")]
     fn entry(
         &self,
         (ehr, kind): (EhrId, ResourceType),
         set: Option<ScheduleRow>,
         turn: Turn,
         pause: Option<Pause>,
+        as_of: Option<i64>,
         added: i64,
         now: Timestamp,
     ) -> Entry {
@@ -123,7 +130,7 @@ impl App {
             retry: turn.retry_at.filter(|_| turn.failures > 0).map(|t| (u32::try_from(turn.failures).unwrap_or(u32::MAX), at(t))),
             wanted: turn.wanted_at.map(|t| (at(t), turn.wanted_by.clone().unwrap_or_default())),
         };
-        let mut entry = Entry { ehr, kind, schedule, set, done, turn, pause, due: None };
+        let mut entry = Entry { ehr, kind, schedule, set, done, turn, known_up_to: as_of.map(at), pause, due: None };
         if entry.pause.is_none()
             && let Ok(schedule) = &entry.schedule
         {

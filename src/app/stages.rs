@@ -102,7 +102,7 @@ impl App {
         Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), self.config.worker.lease)
     }
 
-    async fn lease(&self, name: &str) -> Result<Lease, StageError> {
+    pub(super) async fn lease(&self, name: &str) -> Result<Lease, StageError> {
         self.leases().take(name).await?.ok_or_else(|| StageError::Busy(name.to_owned()))
     }
 

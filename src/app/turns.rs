@@ -186,7 +186,7 @@ impl App {
     }
 
     /// Between 0 and 1.
-    fn jitter(&self) -> f64 {
+    pub(super) fn jitter(&self) -> f64 {
         let mut bytes = [0; 4];
         self.random.fill(&mut bytes);
         f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)

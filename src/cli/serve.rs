@@ -65,12 +65,21 @@ impl Work {
         if !self.once {
             let stop = Stop::new();
             request_on_signal(&stop);
-            Worker::new(Arc::clone(&app.clock), AT_ONCE).run(tasks(&app), random(&app), stop).await;
+            let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
+            let tasks = all_tasks(&app, worker.health())?;
+            worker.run(tasks, random(&app), stop).await;
             return Ok(Ended::Well);
         }
         let stop = Arc::new(AtomicBool::new(false));
         super::signals::stop_at(&stop);
-        let report = app.cycle(&stop, Arc::new(|_| ())).await;
+        let desk = app.alert_desk().map_err(|e| Failure::problem(e.to_string()))?;
+        let mut report = app.cycle(&stop, Arc::new(|_| ())).await;
+        match app.look_for_alerts(&desk, true).await {
+            Ok(told) => report.failures.extend(told.failures),
+            // Where another node looks, that one tells.
+            Err(StageError::Busy(_)) => {}
+            Err(error) => report.failures.push(format!("alerts: {error}")),
+        }
         if common.json {
             print::json(&report);
         } else {
@@ -117,10 +126,40 @@ pub(super) async fn pages_and_stages(app: &Arc<App>) -> Result<(), Failure> {
     let stop = Stop::new();
     request_on_signal(&stop);
     let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
+    let tasks = all_tasks(app, worker.health())?;
     let served = pages(app, Some(worker.health()), &stop)?;
-    worker.run(tasks(app), random(app), stop).await;
+    worker.run(tasks, random(app), stop).await;
     served.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))
 }
+
+/// The stages, and what looks after them.
+fn all_tasks(app: &Arc<App>, health: Health) -> Result<Vec<Task>, Failure> {
+    let mut all = tasks(app);
+    all.push(alerts_task(app, health)?);
+    Ok(all)
+}
+
+/// The task that looks for what is wrong. `health` tells whether the other loops run as they should: where they do not, the dead-man's
+/// signal stays away.
+fn alerts_task(app: &Arc<App>, health: Health) -> Result<Task, Failure> {
+    let desk = Arc::new(app.alert_desk().map_err(|e| Failure::problem(e.to_string()))?);
+    let (app, every) = (Arc::clone(app), app.config.alerts.look_every.to_std().unwrap_or(Duration::from_secs(60)));
+    Ok(Task::new("alerts", every, Nudge::new(), move |_| {
+        let (app, desk, health) = (Arc::clone(&app), Arc::clone(&desk), health.clone());
+        async move {
+            let is_well = health.overdue(app.clock.now(), TASK_GRACE).is_empty();
+            match app.look_for_alerts(&desk, is_well).await {
+                Ok(r) if !r.failures.is_empty() => TaskReport::failed(r.failures.join("; ")),
+                Ok(r) if r.opened + r.closed + r.told == 0 => TaskReport::idle(None),
+                Ok(r) => TaskReport::worked(format!("{} opened, {} closed, {} open, {} told", r.opened, r.closed, r.open, r.told), None),
+                Err(error) => failed(&error),
+            }
+        }
+    }))
+}
+
+/// A task may wake this late: the machine may be busy.
+const TASK_GRACE: TimeDelta = TimeDelta::seconds(60);
 
 /// The stages as periodic tasks. Each nudges the one that reads what it leaves; a nudge carries no data.
 fn tasks(app: &Arc<App>) -> Vec<Task> {

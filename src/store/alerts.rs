@@ -9,6 +9,30 @@ use super::error::StoreError;
 use super::schema::{alert, alert_condition, alert_delivery};
 use super::text::storable;
 
+/// The kinds of alerts.
+pub mod kind {
+    /// A type of an EHR cannot be read, or an EHR cannot be worked with.
+    pub const FAILING: &str = "failing";
+    /// A type of an EHR was not read when it should have been.
+    pub const LATE: &str = "late";
+    /// What a server states of itself changed. Noted by those who read it.
+    pub const DRIFTED: &str = "drifted";
+    /// A certificate, a key or a secret runs out. Noted by those who hold it.
+    pub const EXPIRING: &str = "expiring";
+    /// The disk of a node fills.
+    pub const DISK: &str = "disk";
+    /// Much was put aside lately.
+    pub const QUARANTINE: &str = "quarantine";
+    /// Write-backs wait for a person.
+    pub const PARKED: &str = "parked";
+    /// Of many patients a type has become unknown lately.
+    pub const HOLES: &str = "holes";
+}
+
+/// All kinds, in the order in which they are told.
+pub const KINDS: [&str; 8] =
+    [kind::FAILING, kind::LATE, kind::DRIFTED, kind::EXPIRING, kind::DISK, kind::QUARANTINE, kind::PARKED, kind::HOLES];
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct Alert {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::super::connection::Conn;
 use super::super::error::StoreError;
-use super::super::{attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, turns, writebacks};
+use super::super::{alerts, attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, turns, writebacks};
 
 /// Where one (EHR, type) stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -110,6 +110,8 @@ pub struct Overview {
     pub write_backs: BTreeMap<String, i64>,
     /// Persons that wait for the segment stage and for the outreach stage.
     pub pending: (i64, i64),
+    /// Open alerts by kind.
+    pub alerts: BTreeMap<String, i64>,
 }
 
 /// Reads it.
@@ -134,6 +136,7 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
         attempts: attempt_counts(conn)?,
         write_backs: writebacks::counts(conn)?.into_iter().collect(),
         pending: pending::counts(conn)?,
+        alerts: open_alerts(conn)?,
     })
 }
 
@@ -196,6 +199,14 @@ fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeSt
     }
     types.sort_by(|a, b| (&a.ehr, &a.rtype).cmp(&(&b.ehr, &b.rtype)));
     Ok(types)
+}
+
+fn open_alerts(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {
+    let mut kinds = BTreeMap::new();
+    for alert in alerts::open(conn)? {
+        *kinds.entry(alert.kind).or_default() += 1;
+    }
+    Ok(kinds)
 }
 
 fn attempt_counts(conn: &mut Conn) -> Result<AttemptCounts, StoreError> {

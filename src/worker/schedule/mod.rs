@@ -174,6 +174,12 @@ impl Schedule {
         Self::of(&written, usual)
     }
 
+    /// Whether it counts from the last time, and not by the clock.
+    #[must_use]
+    pub const fn is_interval(&self) -> bool {
+        matches!(self.recurs, Recurs::Every(_))
+    }
+
     /// Whether it may run at an instant.
     #[must_use]
     pub fn is_open(&self, at: Timestamp) -> bool {
