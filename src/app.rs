@@ -2,6 +2,8 @@
 //!
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
+mod agenda;
+mod alerts;
 pub(crate) mod charts;
 mod connections;
 mod entropy;
@@ -10,6 +12,7 @@ mod look;
 mod pages;
 mod present;
 mod stages;
+mod turns;
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -19,14 +22,17 @@ use chrono::NaiveTime;
 use domain::Clock;
 use domain::rules::Site;
 
-pub use connections::ConnectionError;
+pub use agenda::{Agenda, Entry};
+pub use alerts::AlertsError;
 pub(crate) use connections::told;
+pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
 pub use keys::{KeysError, open_key};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
+pub use turns::{Turn, TurnReport};
 
 use crate::config::Config;
 use crate::outreach::channel::{Channel, ChannelKind};

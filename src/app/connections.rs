@@ -99,13 +99,41 @@ impl App {
         Ok(Connection::open(&profile, &parts).await?)
     }
 
-    /// The registered EHRs with their profiles, by name.
+    /// The registered EHRs with their profiles, by name. One whose profile cannot be read is named and keeps none of the others from their work.
     ///
     /// # Errors
-    /// Where one of the profiles cannot be read.
-    pub async fn ehrs(&self) -> Result<Vec<(EhrId, Profile)>, ConnectionError> {
-        let rows = self.store.read(ehrs::list).await?;
-        rows.into_iter().map(registered).collect()
+    /// The engine's refusal.
+    pub async fn ehrs(&self) -> Result<Registered, StoreError> {
+        Ok(Registered::of(self.store.read(ehrs::list).await?))
+    }
+}
+
+/// The registered EHRs.
+#[derive(Debug, Default)]
+pub struct Registered {
+    /// Those that can be worked with.
+    pub known: Vec<(EhrId, Profile)>,
+    /// Those that cannot, by name, and why.
+    pub unreadable: Vec<(String, ConnectionError)>,
+}
+
+impl Registered {
+    pub(super) fn of(rows: Vec<ehrs::EhrRow>) -> Self {
+        let mut all = Self::default();
+        for row in rows {
+            let name = row.id.clone();
+            match registered(row) {
+                Ok(one) => all.known.push(one),
+                Err(error) => all.unreadable.push((name, error)),
+            }
+        }
+        all
+    }
+
+    /// What is wrong, in words, one for each that cannot be worked with.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.unreadable.iter().map(|(_, error)| error.to_string()).collect()
     }
 }
 

@@ -91,7 +91,7 @@ pub struct CycleReport {
     pub outreach: outreach::Report,
     /// Each EHR's write-backs.
     pub write_back: Vec<(EhrId, writeback::Report)>,
-    /// Stages that another process is running now, in words. That is no failure: what they leave undone, a later round does.
+    /// Stages that another process is running now, or that are paused, in words. That is no failure: what they leave undone, a later round does.
     pub busy: Vec<String>,
     /// Stages that did not get through, in words.
     pub failures: Vec<String>,
@@ -119,7 +119,7 @@ impl App {
         Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), self.config.worker.lease)
     }
 
-    async fn lease(&self, name: &str) -> Result<Lease, StageError> {
+    pub(super) async fn lease(&self, name: &str) -> Result<Lease, StageError> {
         self.leases().take(name).await?.ok_or_else(|| StageError::Busy(name.to_owned()))
     }
 
@@ -142,6 +142,23 @@ impl App {
     /// # Errors
     /// As [`App::sync`].
     pub async fn sync_with(
+        &self,
+        ehr: &EhrId,
+        types: &[ResourceType],
+        accept_vanished: bool,
+        stop: &AtomicBool,
+        progress: Progress<'_>,
+    ) -> Result<Vec<TypeReport>, StageError> {
+        let began = self.clock.now();
+        let outcome = self.read_types(ehr, types, accept_vanished, stop, progress).await;
+        // It was read, whether this can be kept or not; where it cannot, it is read once more.
+        if let Err(error) = self.keep_outcome(ehr, types, began, &outcome).await {
+            tracing::warn!(%ehr, error = %error, "how the sync ended could not be kept");
+        }
+        outcome
+    }
+
+    async fn read_types(
         &self,
         ehr: &EhrId,
         types: &[ResourceType],
@@ -300,14 +317,6 @@ impl App {
         Ok(done?)
     }
 
-    /// The EHRs that have a connection.
-    ///
-    /// # Errors
-    /// Where a profile cannot be read.
-    pub async fn connected(&self) -> Result<Vec<EhrId>, ConnectionError> {
-        Ok(self.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect())
-    }
-
     /// The EHRs whose patients segments and outreach leave out now, because they are known by half.
     ///
     /// # Errors
@@ -320,15 +329,24 @@ impl App {
     /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others.
     pub async fn cycle(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
         let mut report = CycleReport::default();
-        let connected = match self.connected().await {
-            Ok(connected) => connected,
+        let agenda = match self.agenda().await {
+            Ok(agenda) => agenda,
             Err(error) => {
                 report.failures.push(error.to_string());
                 return report;
             }
         };
-        for ehr in &connected {
-            match self.sync(ehr, &self.config.sync.types, stop, progress.as_ref()).await {
+        report.failures.extend(agenda.unreadable.iter().map(|(_, why)| why.clone()));
+        let mut open: Vec<(EhrId, Vec<ResourceType>)> = Vec::new();
+        for entry in &agenda.entries {
+            match (entry.closed(agenda.now), open.last_mut().filter(|(ehr, _)| *ehr == entry.ehr)) {
+                (Some(why), _) => report.busy.push(format!("sync {} {}: {why}", entry.ehr, entry.kind)),
+                (None, Some((_, types))) => types.push(entry.kind),
+                (None, None) => open.push((entry.ehr.clone(), vec![entry.kind])),
+            }
+        }
+        for (ehr, types) in &open {
+            match self.sync(ehr, types, stop, progress.as_ref()).await {
                 Ok(types) => report.synced(ehr, types),
                 Err(error) => report.missed(&format!("sync {ehr}"), &error),
             }
@@ -361,7 +379,7 @@ impl App {
                 return;
             }
         };
-        for (ehr, _) in ehrs {
+        for (ehr, _) in ehrs.known {
             match self.write_back(&ehr, stop).await {
                 Ok(done) => {
                     report.failures.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
@@ -378,7 +396,7 @@ impl App {
     /// The engine's refusal, or a profile that cannot be read.
     pub async fn next_write_back(&self) -> Result<Option<Timestamp>, StageError> {
         let mut next = None;
-        for (ehr, _) in self.ehrs().await? {
+        for (ehr, _) in self.ehrs().await?.known {
             let (name, now) = (ehr.as_str().to_owned(), self.clock.now());
             let due = self.store.read(move |conn| writebacks::next_due(conn, &name, now)).await?;
             next = [next, due].into_iter().flatten().min();

@@ -283,21 +283,24 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     let types = app.store.read(overview::read).await?.types;
     let runs = |id: &EhrId| types.iter().filter(|t| t.ehr == id.as_str()).collect::<Vec<_>>();
     if common.json {
-        let rows: Vec<_> = all
+        let mut rows: Vec<_> = all
+            .known
             .iter()
             .map(|(id, profile)| {
                 let health = Health::of(&runs(id));
                 serde_json::json!({ "id": id, "profile": profile, "last_sync": health.last.map(print::instant), "failed_types": health.failed })
             })
             .collect();
+        rows.extend(all.unreadable.iter().map(|(id, why)| serde_json::json!({ "id": id, "profile": null, "problem": why.to_string() })));
         print::json(&rows);
-        return Ok(Ended::Well);
+        return Ok(Ended::well_if(all.unreadable.is_empty()));
     }
-    if all.is_empty() {
+    if all.known.is_empty() && all.unreadable.is_empty() {
         print::note("no EHR is registered; add one with `fhir-engage ehr add`");
     }
     let mut table = print::Table::new(&["EHR", "BASE URL", "AUTH", "LAST SYNC"]);
-    for (id, profile) in all {
+    let problems = all.problems();
+    for (id, profile) in all.known {
         let base = profile.base_url.as_ref().map_or_else(|| "files only".to_owned(), Url::to_string);
         let auth = match profile.auth {
             Auth::None => "none",
@@ -308,7 +311,8 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
         table.row([id.to_string(), base, auth.to_owned(), health.to_string()]);
     }
     table.print();
-    Ok(Ended::Well)
+    problems.iter().for_each(|problem| print::note(problem));
+    Ok(Ended::well_if(problems.is_empty()))
 }
 
 async fn check(app: &App, common: &Common, id: &EhrId, test_patient: Option<String>) -> Result<Ended, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 found a problem, 2 wrong use. Errors say what to do, without patient data.
 
+mod alerts;
 mod check;
 mod demo;
 mod ehr;
@@ -21,6 +22,7 @@ mod segments;
 mod serve;
 mod signals;
 mod sync;
+mod who;
 mod writeback;
 
 use std::path::PathBuf;
@@ -102,6 +104,9 @@ enum Command {
     /// Read what changed in the EHRs; look at runs and at what was put aside
     #[command(subcommand)]
     Sync(sync::Sync),
+    /// Look at what is wrong and who was told; take note of it, try it out
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
     /// Look at segments, their members, and why
     #[command(subcommand)]
     Segments(segments::Segments),
@@ -144,6 +149,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Ehr(command) => command.run(&common).await,
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
+        Command::Alerts(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,
         Command::Writeback(command) => command.run(&common).await,

@@ -97,6 +97,20 @@ pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError>
         .load(c))?)
 }
 
+/// How many holes of each (EHR, type) there are since an instant.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn opened_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<(String, String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => coverage_hole::table
+        .filter(coverage_hole::since.ge(since.micros()))
+        .group_by((coverage_hole::ehr, coverage_hole::rtype))
+        .select((coverage_hole::ehr, coverage_hole::rtype, count_star()))
+        .order((coverage_hole::ehr, coverage_hole::rtype))
+        .load(c))?)
+}
+
 /// Notes of these patients that a type is not known, each with why. A hole that is there keeps its age; how far it was known stays said.
 ///
 /// # Errors

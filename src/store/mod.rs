@@ -7,6 +7,7 @@
 //! Contract: look-ups return `Option` (not found is no error); whatever needs time takes a [`Timestamp`]; every write that belongs to a
 //! task begins with [`leases::extend`], so a worker that lost its lease cannot write.
 
+pub mod alerts;
 pub mod answers;
 pub mod attempts;
 mod bulk;
@@ -23,6 +24,7 @@ pub mod keys;
 mod lanes;
 pub mod leases;
 pub mod memberships;
+pub mod pauses;
 pub mod pending;
 pub mod people;
 mod pool;
@@ -33,10 +35,12 @@ pub mod quarantine;
 pub mod reading;
 pub mod resources;
 pub mod roster;
+pub mod schedules;
 mod schema;
 pub mod server_clock;
 pub mod sync_state;
 mod text;
+pub mod turns;
 pub mod view;
 pub mod writebacks;
 

@@ -388,11 +388,94 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    schedule (ehr, rtype) {
+        ehr -> Text,
+        rtype -> Text,
+        timing -> Text,
+        set_at -> BigInt,
+        set_by -> Text,
+    }
+}
+
+diesel::table! {
+    sync_turn (ehr, rtype) {
+        ehr -> Text,
+        rtype -> Text,
+        served_at -> Nullable<BigInt>,
+        failures -> BigInt,
+        failing_since -> Nullable<BigInt>,
+        failed_at -> Nullable<BigInt>,
+        failure -> Nullable<Text>,
+        retry_at -> Nullable<BigInt>,
+        wanted_at -> Nullable<BigInt>,
+        wanted_by -> Nullable<Text>,
+        expected -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sync_pause (id) {
+        id -> BigInt,
+        ehr -> Text,
+        rtype -> Text,
+        why -> Text,
+        paused_at -> BigInt,
+        paused_by -> Text,
+        resumed_at -> Nullable<BigInt>,
+        resumed_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alert (id) {
+        id -> BigInt,
+        kind -> Text,
+        subject -> Text,
+        says -> Text,
+        remedy -> Text,
+        opened_at -> BigInt,
+        absent_since -> Nullable<BigInt>,
+        closed_at -> Nullable<BigInt>,
+        acknowledged_at -> Nullable<BigInt>,
+        acknowledged_by -> Nullable<Text>,
+        acknowledged_why -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alert_delivery (id) {
+        id -> BigInt,
+        alert -> BigInt,
+        event -> Text,
+        target -> Text,
+        state -> Text,
+        tries -> BigInt,
+        owed_at -> BigInt,
+        next_at -> BigInt,
+        settled_at -> Nullable<BigInt>,
+        said -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alert_condition (kind, subject) {
+        kind -> Text,
+        subject -> Text,
+        says -> Text,
+        remedy -> Text,
+        since -> BigInt,
+        holds_until -> Nullable<BigInt>,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));
 diesel::joinable!(writeback_item -> attempt (attempt));
 diesel::joinable!(fact -> patient (patient));
+diesel::joinable!(alert_delivery -> alert (alert));
+diesel::allow_tables_to_appear_in_same_query!(alert, alert_delivery);
 diesel::allow_tables_to_appear_in_same_query!(
     attempt,
     patient,

@@ -324,3 +324,23 @@ pub fn latest_runs(conn: &mut Conn) -> Result<Vec<SyncRun>, StoreError> {
     let ids: Vec<i64> = ids.into_iter().flatten().collect();
     Ok(on_backend!(conn, c => sync_run::table.filter(sync_run::id.eq_any(&ids)).order((sync_run::ehr, sync_run::rtype)).load(c))?)
 }
+
+/// Of each (EHR, type) the run before the latest, by name: what the latest is measured by.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn before_latest(conn: &mut Conn) -> Result<Vec<SyncRun>, StoreError> {
+    use diesel::dsl::max;
+    let mut found = Vec::new();
+    for latest in latest_runs(conn)? {
+        let of = sync_run::table
+            .filter(sync_run::ehr.eq(latest.ehr.as_str()))
+            .filter(sync_run::rtype.eq(latest.rtype.as_str()))
+            .filter(sync_run::id.lt(latest.id));
+        let id: Option<i64> = on_backend!(conn, c => of.select(max(sync_run::id)).first(c))?;
+        if let Some(id) = id {
+            found.extend(run(conn, id)?);
+        }
+    }
+    Ok(found)
+}

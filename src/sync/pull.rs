@@ -14,7 +14,7 @@ use crate::ehr::profile::Strategy;
 use crate::ehr::{Client, EhrError, Entry, Page, Pages, Plan, Search, TypePlan};
 use crate::store::leases::{self, Fence};
 use crate::store::sync_state::{self, Counts, End};
-use crate::store::{Conn, Store, StoreError, coverage};
+use crate::store::{Conn, Store, StoreError, coverage, turns};
 
 /// An EHR to sync from.
 #[derive(Clone, Copy, Debug)]
@@ -266,6 +266,8 @@ impl Pull<'_> {
             let asked_at = self.clock.now();
             let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
+            // For people who watch; nothing goes by it.
+            let total = page.total.filter(|_| seen.is_none()).and_then(|t| i64::try_from(t).ok());
             let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
             self.look(&page, tally);
             if page.dropped.iter().any(|name| name == "_sort") {
@@ -284,7 +286,9 @@ impl Pull<'_> {
                 now: self.clock.now(),
             };
             let more = page.more;
-            self.commit(start, page.entries, told, |_| Ok(()), tally).await?;
+            let (ehr, kind) = (self.ehr.clone(), self.kind);
+            let also = move |conn: &mut Conn| total.map_or(Ok(()), |_| turns::expect(conn, &ehr, kind, total));
+            self.commit(start, page.entries, told, also, tally).await?;
             if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
                 return Ok(Some(left));
             }
