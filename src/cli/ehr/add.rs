@@ -63,6 +63,9 @@ pub(in crate::cli) struct Add {
     /// Allow plain http to another machine; for a test network only
     #[arg(long)]
     allow_insecure: bool,
+    /// A request header that this EHR wants, as NAME=VALUE; nothing secret; NAME= leaves one of the vendor's preset out; may be repeated
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = header, conflicts_with = "files")]
+    headers: Vec<(String, String)>,
     /// The vendor, whose preset says what such servers take; full-r4 where absent
     #[arg(long, value_name = "VENDOR", value_parser = vendor_name)]
     vendor: Option<String>,
@@ -81,6 +84,11 @@ pub(in crate::cli) struct Add {
 
 fn whole_url(text: &str) -> Result<Url, String> {
     Url::parse(text).ok().filter(Url::has_host).ok_or_else(|| "write the whole URL, such as https://ehr.example.org/fhir".to_owned())
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
 }
 
 fn rate(text: &str) -> Result<Rate, String> {
@@ -151,6 +159,7 @@ impl Add {
             extra_ca: self.ca,
             allow_insecure: self.allow_insecure,
             page_size: self.page_size,
+            headers: self.headers.into_iter().collect(),
             vendor: self.vendor,
             write_back: self.write_back.as_deref().map(settings).transpose()?,
             requests_per_second: self.requests_per_second,
