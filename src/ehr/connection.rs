@@ -138,6 +138,7 @@ impl Approach {
             entropy: parts.entropy.clone(),
             skew: Arc::new(Skew::default()),
             pace: parts.paces.of(&base, profile.requests_per_second),
+            headers: profile.request_headers().into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect(),
         };
         Ok(Self { base, wire })
     }

@@ -66,6 +66,10 @@ pub struct Profile {
     /// How many requests a second this EHR allows, those for tokens included; as fast as it goes where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<Rate>,
+    /// Request headers by name, beside those of the vendor's preset or in their place; an empty value leaves one out. No secrets: they are
+    /// stored and shown as they are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// The vendor's preset to begin with, such as `full-r4`; that one where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
@@ -197,6 +201,10 @@ impl Profile {
             return Err(ProfileError::Vendor(super::vendor::known()));
         }
         rule(self.write_back.as_ref().is_none_or(serde_json::Value::is_object), "write_back must be an object of settings")?;
+        rule(
+            self.headers.iter().all(|(name, value)| is_own_header(name, value)),
+            "headers: a name or value that cannot be sent, or one that the gateway sets itself (authorization, accept, content-type, prefer, if-...)",
+        )?;
         self.reading_holds_together()?;
         rule(self.page_size != Some(0), "page_size must be at least 1")?;
         rule(self.timeout_secs != Some(0), "timeout_secs must be at least 1")
@@ -224,9 +232,38 @@ impl Profile {
         super::vendor::preset(self.vendor.as_deref().unwrap_or("full-r4"))
     }
 
+    /// The headers that go with each request to the FHIR base: those of the preset, with the operator's word above them.
+    #[must_use]
+    pub fn request_headers(&self) -> BTreeMap<String, String> {
+        let mut all = self.preset().map(|p| p.headers.send.clone()).unwrap_or_default();
+        all.extend(self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+        all.retain(|_, value| !value.is_empty());
+        all
+    }
+
     fn transport_is_safe(&self, url: &Url) -> bool {
         Origin::of(url).is_some_and(|o| o.is_https() || o.is_loopback() || self.allow_insecure)
     }
+}
+
+/// Whether a header is one that an operator may add.
+fn is_own_header(name: &str, value: &str) -> bool {
+    const OURS: [&str; 11] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "accept",
+        "content-type",
+        "content-length",
+        "host",
+        "prefer",
+        "connection",
+        "expect",
+        "transfer-encoding",
+    ];
+    let name = name.to_ascii_lowercase();
+    let taken = OURS.contains(&name.as_str()) || name.starts_with("if-");
+    !taken && http::HeaderName::from_bytes(name.as_bytes()).is_ok() && http::HeaderValue::from_str(value).is_ok()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -264,6 +301,9 @@ mod tests {
             (r#"{"base_url":"http://e.org/"}"#, "must be https"),
             (r#"{"base_url":"ftp://e.org/","allow_insecure":true}"#, "must be https"),
             (r#"{"base_url":"https://e.org","page_size":0}"#, "page_size"),
+            (r#"{"base_url":"https://e.org","headers":{"Authorization":"x"}}"#, "headers"),
+            (r#"{"base_url":"https://e.org","headers":{"If-Match":"x"}}"#, "headers"),
+            (r#"{"base_url":"https://e.org","headers":{"a b":"x"}}"#, "headers"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#, "client_id is empty"),
             (r#"{"base_url":"https://e.org","requests_per_second":0}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
@@ -274,7 +314,7 @@ mod tests {
             (r#"{"base_url":"https://e.org","strategy":{"CarePlan":"window"}}"#, "window is for Appointment"),
             (r#"{"base_url":"https://e.org","searches":{"CarePlan":["category"]}}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","vanish_limit_percent":0}"#, "from 1 to 100"),
-            (r#"{"base_url":"https://e.org","vendor":"acme"}"#, "full-r4 (hapi"),
+            (r#"{"base_url":"https://e.org","vendor":"acme"}"#, "hapi (hapi-fhir)"),
             (r#"{"base_url":"https://e.org","write_back":"text"}"#, "must be an object"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),
             (r#"{"base_url":"e.org"}"#, "cannot be read"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::Clock;
 use domain::fhir::{Outcome, outcome};
-use http::header::{DATE, RETRY_AFTER};
+use http::header::{DATE, HeaderName, RETRY_AFTER};
 
 use super::Entropy;
 use super::auth::{Access, Need, Tokens};
@@ -31,6 +31,8 @@ pub(super) struct Wire {
     pub entropy: Arc<dyn Entropy>,
     pub skew: Arc<Skew>,
     pub pace: Arc<Pace>,
+    /// What this EHR wants with each request.
+    pub headers: Vec<(HeaderName, String)>,
 }
 
 /// How a request ended, all tries made.
@@ -121,6 +123,7 @@ impl Wire {
     }
 
     async fn once(&self, intent: Intent, request: Request) -> Ended {
+        let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name.clone(), value));
         match self.http.send(request).await {
             Ok(response) => {
                 let now = self.clock.now();

@@ -1,11 +1,14 @@
 //! Vendors' presets: what is known of a vendor's servers before one of them is asked, as data with its sources. Only here are vendors
 //! named. What a preset says of writing back is opaque here; `writeback` reads it.
 
+mod registration;
+
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
 use super::reads::Reads;
+pub use registration::{ElementNote, Headers, KeyForm, Registration, Said, Sent};
 
 /// What is known of one vendor's servers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -22,6 +25,14 @@ pub struct Preset {
     pub facts: Vec<Fact>,
     /// How its resources may be read.
     pub sync: Reads,
+    /// How a client is registered, and what to ask for.
+    pub register: Registration,
+    /// Request headers that are wanted.
+    #[serde(default)]
+    pub headers: Headers,
+    /// Elements that do not come, or do not tell what they seem to.
+    #[serde(default)]
+    pub elements: Vec<ElementNote>,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
 }
@@ -38,7 +49,7 @@ pub struct Fact {
     pub source: String,
 }
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 11] = [
     include_str!("epic.toml"),
     include_str!("oracle.toml"),
     include_str!("meditech.toml"),
@@ -47,6 +58,9 @@ const FILES: [&str; 8] = [
     include_str!("veradigm.toml"),
     include_str!("nextgen.toml"),
     include_str!("full-r4.toml"),
+    include_str!("hapi.toml"),
+    include_str!("medplum.toml"),
+    include_str!("healthlake.toml"),
 ];
 
 /// A file that cannot be read would be left out; a test reads them all.

@@ -1,5 +1,6 @@
 //! The EHR client against the sandbox, which shares no code with it.
 
+mod blind_spots;
 mod check;
 mod create;
 mod plans;
