@@ -160,6 +160,12 @@ impl App {
         Ok(reports)
     }
 
+    /// The types that a sync reads where nobody names them: the configured ones, and what supporting types an EHR is asked for.
+    #[must_use]
+    pub fn types_to_sync(&self) -> Vec<ResourceType> {
+        ResourceType::ALL.into_iter().filter(|kind| !kind.is_core() || self.config.sync.types.contains(kind)).collect()
+    }
+
     /// How each type of an EHR would be read now, by what it says of itself.
     ///
     /// # Errors
@@ -319,7 +325,7 @@ impl App {
             }
         };
         for ehr in &connected {
-            match self.sync(ehr, &self.config.sync.types, stop, progress.as_ref()).await {
+            match self.sync(ehr, &self.types_to_sync(), stop, progress.as_ref()).await {
                 Ok(types) => report.synced(ehr, types),
                 Err(error) => report.missed(&format!("sync {ehr}"), &error),
             }

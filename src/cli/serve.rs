@@ -206,7 +206,7 @@ async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
     };
     let (mut stored, mut found, mut failures) = (0, 0, Vec::new());
     for ehr in connected {
-        match app.sync(&ehr, &app.config.sync.types, &flag, &|_| ()).await {
+        match app.sync(&ehr, &app.types_to_sync(), &flag, &|_| ()).await {
             Ok(reports) => {
                 stored += reports.iter().map(|r| r.stored).sum::<i64>();
                 found += reports.iter().map(|r| r.found).sum::<i64>();

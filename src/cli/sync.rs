@@ -30,7 +30,7 @@ A type that the EHR refuses is skipped and named; the others go on. A run that w
         #[arg(long, value_name = "ID")]
         ehr: Option<String>,
         /// One type only; may be repeated
-        #[arg(long = "type", value_name = "TYPE", value_parser = ["Patient", "Appointment", "CarePlan"])]
+        #[arg(long = "type", value_name = "TYPE", value_parser = clap::builder::PossibleValuesParser::new(ResourceType::ALL.map(ResourceType::as_str)))]
         types: Vec<String>,
         /// Where a run stopped because much had disappeared at the EHR: it is right, go on
         #[arg(long, requires = "ehr")]
@@ -133,7 +133,7 @@ impl Sync {
 async fn run(app: &App, common: &Common, only: Option<String>, types: &[String], accept_vanished: bool) -> Result<Ended, Failure> {
     let only = only.as_deref().map(ehr::ehr_id).transpose()?;
     let types: Vec<ResourceType> = match types {
-        [] => app.config.sync.types.clone(),
+        [] => app.types_to_sync(),
         named => named.iter().filter_map(|t| ResourceType::parse(t)).collect(),
     };
     let ehrs: Vec<_> = match &only {

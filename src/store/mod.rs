@@ -31,6 +31,7 @@ pub mod programs;
 pub mod proofs;
 pub mod quarantine;
 pub mod reading;
+pub mod references;
 pub mod resources;
 pub mod roster;
 mod schema;
