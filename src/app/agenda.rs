@@ -92,12 +92,12 @@ impl App {
         let added: std::collections::BTreeMap<String, i64> = rows.iter().map(|r| (r.id.clone(), r.added_at)).collect();
         let registered = Registered::of(rows);
         let mut entries = Vec::new();
-        for (ehr, _) in registered.known.iter().filter(|(_, p)| !p.files_only) {
-            for kind in &self.config.sync.types {
+        for (ehr, profile) in registered.known.iter().filter(|(_, p)| !p.files_only) {
+            for kind in self.types_to_sync().into_iter().filter(|kind| profile.all_types().any(|t| t == *kind)) {
                 let (id, rtype) = (ehr.as_str(), kind.as_str());
                 let find = |rtype: &str| set.iter().find(|s| s.ehr == id && s.rtype == rtype).cloned();
                 entries.push(self.entry(
-                    (ehr.clone(), *kind),
+                    (ehr.clone(), kind),
                     find(rtype).or_else(|| find(ALL_TYPES)),
                     turns.iter().find(|t| t.ehr == id && t.rtype == rtype).cloned().unwrap_or_default(),
                     pauses.iter().find(|p| p.holds(id, rtype)).cloned(),

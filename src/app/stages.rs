@@ -194,6 +194,12 @@ impl App {
         Ok(reports)
     }
 
+    /// The types that a sync reads where nobody names them: the configured ones, and what supporting types an EHR is asked for.
+    #[must_use]
+    pub fn types_to_sync(&self) -> Vec<ResourceType> {
+        ResourceType::ALL.into_iter().filter(|kind| !kind.is_core() || self.config.sync.types.contains(kind)).collect()
+    }
+
     /// How each type of an EHR would be read now, by what it says of itself.
     ///
     /// # Errors

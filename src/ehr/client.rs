@@ -78,8 +78,7 @@ impl Client {
         ["Patient", "Appointment", "CarePlan"].map(Need::read).to_vec()
     }
 
-    /// What a sync of this profile reads: of the three types those that the vendor gives and the operator has not switched off, so that no
-    /// scope is asked for in vain; and the Group, where the patients come from one.
+    /// What a sync of this profile reads: of its types those that the vendor gives and the operator has not switched off, so that no scope is asked for in vain; and the Group, where the patients come from one.
     #[must_use]
     pub fn reads_of(profile: &Profile) -> Vec<Need> {
         let preset = profile.preset();
@@ -87,7 +86,7 @@ impl Client {
             Some(strategy) => *strategy != Strategy::Off,
             None => preset.is_none_or(|p| !p.sync.of(*kind).strategies.is_empty()),
         };
-        let types = ResourceType::ALL.into_iter().filter(wanted).map(|kind| Need::read(kind.as_str()));
+        let types = profile.all_types().filter(wanted).map(|kind| Need::read(kind.as_str()));
         let group = profile.roster.iter().any(|source| matches!(source, RosterSource::Group(_)));
         types.chain(group.then(|| Need::new("Group", Ops::R))).collect()
     }

@@ -3,7 +3,7 @@
 //!
 //! Unknown keys are refused: a misspelt limit must not pass in silence. Secrets are pointers (`env:`, `file:`), never themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use domain::model::{FhirId, ResourceType};
@@ -45,6 +45,9 @@ pub struct Profile {
     /// Searches with `POST [type]/_search`, so that search values stay out of URLs. Not every server takes it.
     #[serde(skip_serializing_if = "is_default")]
     pub search_by_post: bool,
+    /// The supporting types that are read of this EHR, or taken from its files, beside patients, appointments and care plans.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub types: BTreeSet<ResourceType>,
     /// The sync strategy per type, where the operator overrides the automatic choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub strategy: BTreeMap<ResourceType, Strategy>,
@@ -126,6 +129,8 @@ pub enum Strategy {
     Window,
     /// Goes from patient to patient.
     Roster,
+    /// Reads by id who and where it is that appointments name.
+    Reference,
     /// Not synced.
     Off,
 }
@@ -139,6 +144,7 @@ impl Strategy {
             Self::Full => "full",
             Self::Window => "window",
             Self::Roster => "roster",
+            Self::Reference => "reference",
             Self::Off => "off",
         }
     }
@@ -220,10 +226,20 @@ impl Profile {
         let days = |n: u16| n <= LONGEST_WINDOW;
         rule(days(self.window.back_days) && days(self.window.ahead_days), "window: at most 1830 days back and 1830 ahead")?;
         rule(self.window.back_days + self.window.ahead_days > 0, "window: it must hold at least one day")?;
-        let window = |kind: ResourceType| self.strategy.get(&kind) == Some(&Strategy::Window);
-        let misplaced = window(ResourceType::Patient) || window(ResourceType::CarePlan);
+        let says = |wanted: Strategy, of: fn(ResourceType) -> bool| self.strategy.iter().any(|(kind, s)| *s == wanted && of(*kind));
+        let misplaced = says(Strategy::Window, |kind| kind != ResourceType::Appointment);
         rule(!misplaced, "strategy: window is for Appointment; the others have no day of their own")?;
+        let misplaced = says(Strategy::Reference, |kind| !kind.is_directory()) || says(Strategy::Roster, ResourceType::is_directory);
+        rule(
+            !misplaced,
+            "strategy: reference is for Practitioner, PractitionerRole, Location and Organization, and roster is not for them",
+        )?;
         rule(self.vanish_limit_percent.is_none_or(|n| (1..=100).contains(&n)), "vanish_limit_percent must be from 1 to 100")
+    }
+
+    /// The types that are read of this EHR, or taken from its files: the core, and the supporting types that the operator asks for.
+    pub fn all_types(&self) -> impl Iterator<Item = ResourceType> + '_ {
+        ResourceType::ALL.into_iter().filter(|kind| kind.is_core() || self.types.contains(kind))
     }
 
     /// The vendor's preset, a full R4 server's where none is named.

@@ -46,7 +46,7 @@ pub fn mark(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], why
             let records = patient::table.filter(patient::ehr.eq(ehr.as_str())).filter(patient::fhir_id.eq_any(ids.iter().copied()));
             on_backend!(conn, c => diesel::update(records).set(patient::state.eq("gone")).execute(c))?;
         }
-        ResourceType::CarePlan => {}
+        _ => {}
     }
     let concerned: Vec<i64> = about.iter().map(|(patient, _)| *patient).collect::<BTreeSet<_>>().into_iter().collect();
     let persons: BTreeSet<i64> = people::persons_of(conn, &concerned)?.into_iter().collect();

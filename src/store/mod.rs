@@ -33,6 +33,7 @@ pub mod programs;
 pub mod proofs;
 pub mod quarantine;
 pub mod reading;
+pub mod references;
 pub mod resources;
 pub mod roster;
 pub mod schedules;

@@ -194,7 +194,7 @@ struct ContactRow {
 pub struct Known {
     /// The facts.
     pub facts: PersonFacts,
-    /// All types of all the person's EHRs are known up to this instant; absent where a type was never synced.
+    /// The core types of all the person's EHRs are known up to this instant; absent where one was never synced.
     pub as_of: Option<Timestamp>,
 }
 
@@ -202,7 +202,9 @@ impl Known {
     /// What a hole in the coverage leaves: a type that was read before is known as far as it was then, and else not at all.
     fn except(&mut self, hole: &coverage::PersonHole) {
         let known = hole.known_up_to.map(Timestamp::from_micros);
-        self.as_of = self.as_of.zip(known).map(|(all, this)| all.min(this));
+        if ResourceType::parse(&hole.rtype).is_some_and(ResourceType::is_core) {
+            self.as_of = self.as_of.zip(known).map(|(all, this)| all.min(this));
+        }
         if known.is_none() {
             self.facts.synced.retain(|kind| kind.as_str() != hole.rtype);
         }
@@ -264,7 +266,8 @@ impl Coverage {
     fn of(&self, ehrs: &[String]) -> Known {
         let as_of = |ehr: &String, t: ResourceType| self.0.get(ehr).and_then(|types| types.get(t.as_str())).copied();
         let synced = ResourceType::ALL.into_iter().filter(|t| !ehrs.is_empty() && ehrs.iter().all(|e| as_of(e, *t).is_some())).collect();
-        let all = ehrs.iter().flat_map(|e| ResourceType::ALL.map(|t| as_of(e, t))).collect::<Option<Vec<i64>>>();
+        // A supporting type that is late makes nobody's visits older.
+        let all = ehrs.iter().flat_map(|e| ResourceType::CORE.map(|t| as_of(e, t))).collect::<Option<Vec<i64>>>();
         let as_of = all.and_then(|v| v.into_iter().min()).map(Timestamp::from_micros);
         Known { facts: PersonFacts { synced, ..PersonFacts::default() }, as_of }
     }

@@ -177,11 +177,7 @@ fn older(row: &Incoming, known: &Known) -> bool {
 /// The bit of a type in a `reads` mask.
 #[must_use]
 pub const fn reads_bit(rtype: ResourceType) -> i64 {
-    match rtype {
-        ResourceType::Patient => 1,
-        ResourceType::Appointment => 2,
-        ResourceType::CarePlan => 4,
-    }
+    rtype.bit() as i64
 }
 
 fn join(pks: &[i64]) -> String {

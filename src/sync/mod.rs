@@ -14,6 +14,7 @@ mod page;
 pub mod pass;
 mod pull;
 pub mod quarantine;
+mod references;
 mod rescan;
 mod resource_types;
 mod roster;

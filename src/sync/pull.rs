@@ -89,7 +89,7 @@ impl From<EhrError> for Halt {
 /// Where a run begins.
 pub(super) struct Start {
     pub context: Context,
-    mark: Option<Timestamp>,
+    pub mark: Option<Timestamp>,
     left: Option<Left>,
     /// What was done of a pass over patients or weeks that was cut off.
     pub pass: Option<Pass>,
@@ -180,6 +180,7 @@ impl Pull<'_> {
             Strategy::Roster => self.crawl(plan, start, tally).await.map(|since| (None, since)),
             Strategy::Window if plan.is_by_patient() => self.crawl(plan, start, tally).await.map(|since| (None, since)),
             Strategy::Window => self.rescan(plan, start, tally).await.map(|since| (None, since)),
+            Strategy::Reference => self.read_named(start, tally).await.map(|mark| (mark, start.at)),
             Strategy::Cursor | Strategy::Full | Strategy::Off => self.pages(strategy, start, tally).await.map(|mark| (mark, start.at)),
         }
     }

@@ -40,7 +40,7 @@ pub struct TypeReport {
     /// The type.
     #[serde(rename = "type")]
     pub kind: ResourceType,
-    /// `cursor`, `full`, `window`, `roster` or `off`.
+    /// `cursor`, `full`, `window`, `roster`, `reference` or `off`.
     pub strategy: &'static str,
     /// How it ended.
     #[serde(flatten)]
@@ -185,7 +185,8 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
 
 /// The order of the types: patients first, unless they come from the appointments.
 fn order(task: &Task<'_>, types: &[ResourceType]) -> Vec<ResourceType> {
-    let mut all = types.to_vec();
+    // What this EHR is not asked for is no business of a run.
+    let mut all: Vec<ResourceType> = types.iter().filter(|kind| task.source.plan.of_type(**kind).is_some()).copied().collect();
     if task.source.plan.begins_with_appointments() {
         all.sort_by_key(|kind| *kind != ResourceType::Appointment);
     }

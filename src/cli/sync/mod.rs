@@ -9,6 +9,7 @@ mod schedule;
 mod status;
 
 use clap::Subcommand;
+use domain::model::ResourceType;
 
 use super::exit::{Ended, Failure};
 use super::{Common, ehr};
@@ -99,5 +100,7 @@ impl Sync {
     }
 }
 
-/// The names of the types, for what takes one.
-const TYPES: [&str; 3] = ["Patient", "Appointment", "CarePlan"];
+/// Reads the name of a type.
+fn types() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(ResourceType::ALL.map(ResourceType::as_str))
+}

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, ehr, print, who};
-use super::TYPES;
+use super::types;
 use crate::app::App;
 use crate::store::pauses;
 use crate::store::schedules::ALL_TYPES;
@@ -16,7 +16,7 @@ pub(in crate::cli) struct Pause {
     #[arg(value_name = "ID")]
     id: String,
     /// One type only
-    #[arg(long = "type", value_name = "TYPE", value_parser = TYPES)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     kind: Option<String>,
     /// Why: whoever finds it paused will want to know
     #[arg(long, value_name = "TEXT")]
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Resume {
     #[arg(value_name = "ID")]
     id: String,
     /// The type that was paused by itself
-    #[arg(long = "type", value_name = "TYPE", value_parser = TYPES)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     kind: Option<String>,
     /// Who [default: the user of this machine]
     #[arg(long, value_name = "NAME")]

@@ -8,7 +8,7 @@ use domain::model::{EhrId, ResourceType};
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, ehr, print, progress, signals, who};
-use super::TYPES;
+use super::types;
 use crate::app::{App, StageProgress};
 use crate::store::turns;
 
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Run {
     #[arg(long, value_name = "ID")]
     ehr: Option<String>,
     /// One type only; may be repeated
-    #[arg(long = "type", value_name = "TYPE", value_parser = TYPES)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     types: Vec<String>,
     /// Where a run stopped because much had disappeared at the EHR: it is right, go on
     #[arg(long, requires = "ehr", conflicts_with = "on_server")]
@@ -42,7 +42,7 @@ impl Run {
             return Err(Failure::usage(format!("{id} has no connection; its data comes by `fhir-engage import --ehr {id} PATH`")));
         }
         let types: Vec<ResourceType> = match self.types.as_slice() {
-            [] => app.config.sync.types.clone(),
+            [] => app.types_to_sync(),
             named => named.iter().filter_map(|t| ResourceType::parse(t)).collect(),
         };
         if self.on_server {

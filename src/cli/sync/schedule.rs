@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, ehr, print, who};
-use super::TYPES;
+use super::types;
 use crate::app::{App, Entry};
 use crate::store::schedules::{self, ALL_TYPES};
 use crate::worker::schedule::{Due, Schedule as Times, Why, Written};
@@ -34,7 +34,7 @@ Exit code 1 where a schedule or an EHR's profile cannot be read.")]
         #[arg(value_name = "ID")]
         id: String,
         /// The schedule of this type only
-        #[arg(long = "type", value_name = "TYPE", value_parser = TYPES)]
+        #[arg(long = "type", value_name = "TYPE", value_parser = types())]
         kind: Option<String>,
     },
 }
@@ -57,7 +57,7 @@ pub(in crate::cli) struct Set {
     #[arg(value_name = "ID")]
     id: String,
     /// This type only; it then goes before what is set for the whole EHR
-    #[arg(long = "type", value_name = "TYPE", value_parser = TYPES)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = types())]
     kind: Option<String>,
     /// A cron expression
     #[arg(long, value_name = "EXPRESSION", conflicts_with = "every")]

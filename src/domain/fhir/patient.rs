@@ -86,8 +86,8 @@ fn deceased(boolean: Option<Raw<'_>>, date_time: Option<Raw<'_>>, extension: Opt
     Ok(by_boolean || date_time.is_some() || extension.is_some())
 }
 
-/// The name to address the patient by.
-fn best_name(names: Option<Raw<'_>>) -> PersonName {
+/// The name to address a person by.
+pub(super) fn best_name(names: Option<Raw<'_>>) -> PersonName {
     let mut best: Option<(u8, PersonName)> = None;
     for raw in elements(names) {
         let [usage, text, family, given, period] = object(Some(raw), ["use", "text", "family", "given", "period"]);

@@ -6,6 +6,7 @@ use crate::model::{AppointmentFacts, CarePlanFacts, Facts, FhirTime, PatientFact
 mod bundles;
 mod real_data;
 mod robustness;
+mod supporting;
 
 fn bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap()
@@ -17,6 +18,7 @@ fn resource(kind: ResourceType, members: &Value) -> Vec<u8> {
         ResourceType::Patient => json!({"resourceType": "Patient", "id": "p1"}),
         ResourceType::Appointment => json!({"resourceType": "Appointment", "id": "a1", "status": "booked"}),
         ResourceType::CarePlan => json!({"resourceType": "CarePlan", "id": "c1", "status": "active"}),
+        other => json!({"resourceType": other.as_str(), "id": "s1"}),
     };
     whole.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     bytes(&whole)

@@ -121,7 +121,7 @@ pub struct Overview {
 pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
     let totals = resources::counts(conn)?;
     let types = types(conn, &totals)?;
-    let mut synced: BTreeMap<String, i64> = domain::model::ResourceType::ALL.iter().map(|t| (t.as_str().to_owned(), 0)).collect();
+    let mut synced: BTreeMap<String, i64> = domain::model::ResourceType::CORE.iter().map(|t| (t.as_str().to_owned(), 0)).collect();
     for (_, rtype, n) in totals {
         *synced.entry(rtype).or_default() += n;
     }

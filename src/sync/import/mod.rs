@@ -26,6 +26,7 @@ use domain::clock::Clock;
 use domain::model::{EhrId, ResourceType};
 
 use super::lease::{self, Holder, Refused};
+use crate::ehr::profile::{Profile, ProfileError};
 use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, ehrs, sync_state};
 use commit::{Committer, Desk};
@@ -68,6 +69,9 @@ pub enum ImportError {
     /// The EHR is not registered.
     #[error("there is no EHR `{0}`: register it with `fhir-engage ehr add {0} --files`")]
     UnknownEhr(EhrId),
+    /// The EHR's profile cannot be read, so that it cannot be told which types are taken.
+    #[error("the connector profile of `{0}` cannot be used: {1}; change it with `fhir-engage ehr add {0}`")]
+    Profile(EhrId, ProfileError),
     /// Someone else works on the same data.
     #[error("{kind} of `{ehr}` is being synced or imported by another process; try again when it is done")]
     Held {
@@ -104,14 +108,16 @@ pub fn run(
 ) -> Result<Report, ImportError> {
     let inputs = source::inputs(request.paths)?;
     let ehr = request.ehr;
-    if store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))?.is_none() {
+    let Some(registered) = store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))? else {
         return Err(ImportError::UnknownEhr(ehr.clone()));
-    }
-    let fences = lease::take_all(store, clock, holder, ehr).map_err(|refused| match refused {
+    };
+    let profile = Profile::from_json(&registered.profile).map_err(|e| ImportError::Profile(ehr.clone(), e))?;
+    let types: Vec<ResourceType> = profile.all_types().collect();
+    let fences = lease::take_all(store, clock, holder, ehr, &types).map_err(|refused| match refused {
         Refused::Held(kind) => ImportError::Held { ehr: ehr.clone(), kind },
         Refused::Store(error) => error.into(),
     })?;
-    let done = import(store, clock, holder, ehr, &fences, &inputs, stop, progress);
+    let done = import(store, clock, holder, ehr, &types, &fences, &inputs, stop, progress);
     lease::give_back(store, &fences);
     done
 }
@@ -122,6 +128,7 @@ fn import(
     clock: &dyn Clock,
     holder: Holder<'_>,
     ehr: &EhrId,
+    types: &[ResourceType],
     fences: &[Fence],
     inputs: &[Input],
     stop: &AtomicBool,
@@ -129,9 +136,9 @@ fn import(
 ) -> Result<Report, ImportError> {
     let started = Instant::now();
     let (in_flight, clocks, announce, hand_on) = (InFlight::default(), Clocks::default(), Turns::new(), Turns::new());
-    let began = began(store, clock, ehr)?;
+    let began = began(store, clock, ehr, types)?;
     let desk = Desk { store, ehr, clock, term: holder.term, fences: fences.to_vec(), began, in_flight: &in_flight, clocks: &clocks };
-    let bench = Bench { store, ehr, in_flight: &in_flight, announce: &announce, clocks: &clocks };
+    let bench = Bench { store, ehr, types, in_flight: &in_flight, announce: &announce, clocks: &clocks };
     let mut committer = Committer::new(desk);
     let files = AtomicU64::new(0);
     let done = std::thread::scope(|scope| {
@@ -170,10 +177,15 @@ fn import(
 }
 
 /// Of each type, an instant that is not before now and later than the end of its last run.
-fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
+fn began(
+    store: &Store,
+    clock: &dyn Clock,
+    ehr: &EhrId,
+    types: &[ResourceType],
+) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
     store.read_blocking(|conn| {
         let mut all = HashMap::new();
-        for kind in ResourceType::ALL {
+        for &kind in types {
             let last = sync_state::get(conn, ehr, kind)?.and_then(|state| state.run);
             let last = last.map(|run| sync_state::run(conn, run)).transpose()?.flatten();
             let ended = last.and_then(|run| run.ended_at).map_or(0, |at| at.saturating_add(1));

@@ -65,6 +65,8 @@ impl Prepared {
 pub(super) struct Bench<'a> {
     pub store: &'a Store,
     pub ehr: &'a EhrId,
+    /// The types that are taken; others are ignored.
+    pub types: &'a [ResourceType],
     pub in_flight: &'a InFlight,
     pub announce: &'a Turns,
     pub clocks: &'a Clocks,
@@ -85,7 +87,7 @@ impl Bench<'_> {
     pub(super) fn prepare(&self, number: u64, batch: &Batch) -> Option<Result<Prepared, StoreError>> {
         let began = Instant::now();
         let mut out = Prepared { lines: batch.lines.len() as u64, bytes: batch.bytes, ..Prepared::default() };
-        let candidates = sort_out(batch, &mut out);
+        let candidates = sort_out(batch, self.types, &mut out);
         let parsed = began.elapsed();
         let ids: Vec<IdHash> = candidates.iter().map(|c| c.id_hash).collect();
         // In the order of the input, and before the look-up: an id that is announced by an earlier batch and not stored yet is then seen
@@ -138,7 +140,7 @@ impl Bench<'_> {
         }
         self.store.read_blocking(|conn| {
             let mut all = HashMap::with_capacity(candidates.len());
-            for kind in ResourceType::ALL {
+            for &kind in self.types {
                 let ids: Vec<&str> = candidates.iter().filter(|c| c.kind == kind).map(|c| c.id.as_str()).collect();
                 all.extend(resources::known(conn, self.ehr, kind, &ids)?.into_iter().map(|(id, known)| ((kind, id), known)));
             }
@@ -152,7 +154,7 @@ fn is_same(known: &Known, candidate: &Candidate<'_>) -> bool {
 }
 
 /// Which lines may have to be stored; the others are counted in `out`.
-fn sort_out<'b>(batch: &'b Batch, out: &mut Prepared) -> Vec<Candidate<'b>> {
+fn sort_out<'b>(batch: &'b Batch, types: &[ResourceType], out: &mut Prepared) -> Vec<Candidate<'b>> {
     let mut candidates = Vec::with_capacity(batch.lines.len());
     for line in &batch.lines {
         let bytes = batch.data.get(line.at.clone()).unwrap_or_default();
@@ -167,7 +169,7 @@ fn sort_out<'b>(batch: &'b Batch, out: &mut Prepared) -> Vec<Candidate<'b>> {
                 continue;
             }
         };
-        let Some(kind) = ResourceType::parse(&found.resource_type) else {
+        let Some(kind) = ResourceType::parse(&found.resource_type).filter(|kind| types.contains(kind)) else {
             if resource_types::is_r4(&found.resource_type) {
                 *out.ignored.entry(found.resource_type.into_owned()).or_insert(0) += 1;
             } else {
