@@ -19,6 +19,7 @@ pub mod enrolments;
 mod error;
 pub mod gone;
 pub mod installation;
+pub mod joining;
 pub mod keys;
 mod lanes;
 pub mod leases;
@@ -37,7 +38,9 @@ mod schema;
 pub mod server_clock;
 pub mod sync_state;
 mod text;
+pub mod ties;
 pub mod view;
+pub mod words;
 pub mod writebacks;
 
 use std::sync::Arc;
