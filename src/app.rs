@@ -40,7 +40,7 @@ use crate::outreach::gate::{Hours, SitePolicy};
 use crate::outreach::{SiteVoice, program, task};
 use crate::segments::{Definitions, NotInForce, definitions};
 use crate::store::installation::{self, Setting};
-use crate::store::{Location, Store, StoreError};
+use crate::store::{Location, Store, StoreError, ties};
 use crate::worker::Owner;
 
 /// The gateway, put together.
@@ -118,6 +118,7 @@ impl App {
         let order = channel_order(&config, &channels);
         let now = clock.now();
         let (definitions, programs) = store.write_blocking(crate::store::Lane::Interactive, "put definitions in force", |conn| {
+            ties::declare(conn, &config.persons.common_identifiers)?;
             let definitions = Definitions::put_in_force(conn, rules.clone(), now)?;
             let programs = task::Programs::put_in_force(conn, library.clone(), &order, now)?;
             Ok((definitions, programs))

@@ -18,7 +18,7 @@ use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
 use crate::store::{Store, StoreError, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
-use crate::sync::{Holder, reading_lease};
+use crate::sync::{Holder, identify, reading_lease};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::{self};
@@ -221,6 +221,8 @@ impl App {
         let lease = self.lease(segments::LEASE).await?;
         let (app, stop, fence, term): (_, _, Fence, Term) = (Arc::clone(self), Arc::clone(stop), lease.fence().clone(), lease.term());
         let done = tokio::task::spawn_blocking(move || {
+            // Whose a record is comes before what is true of the person.
+            identify::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;
             let stage = segments::Stage {
                 store: &app.store,
                 definitions: &app.definitions,

@@ -12,6 +12,7 @@ mod database;
 mod keys;
 mod log;
 mod outreach;
+mod persons;
 mod reader;
 mod site;
 mod smtp;
@@ -30,6 +31,7 @@ pub use database::{DATABASE_VARIABLE, Database};
 pub use keys::Keys;
 pub use log::{Format, Log};
 pub use outreach::{Outreach, QuietHours};
+pub use persons::Persons;
 use reader::Reader;
 pub(crate) use reader::is_guarded;
 pub use reader::{Mistake, Place};
@@ -58,6 +60,8 @@ pub struct Config {
     pub worker: Worker,
     /// Reading from EHRs.
     pub sync: Sync,
+    /// Which records are one person.
+    pub persons: Persons,
     /// When and how often people are written to.
     pub outreach: Outreach,
     /// The operator's mail server, if there is one.
@@ -134,6 +138,7 @@ impl Config {
             web: Web::read(&mut top.section("web")),
             worker: Worker::read(&mut top.section("worker")),
             sync: Sync::read(&mut top.section("sync")),
+            persons: Persons::read(&mut top.section("persons")),
             outreach: Outreach::read(&mut top.section("outreach")),
             smtp: Smtp::read(&mut top.section("smtp")),
             alerts: Alerts::read(&mut top.section("alerts")),

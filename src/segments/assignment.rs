@@ -96,6 +96,29 @@ pub(super) fn compare<E>(
     Ok(found)
 }
 
+/// A person whose records all belong to another one now is in no segment; that other person is.
+pub(super) fn withdrawn(person: i64, stored: Option<&Assignment>, now: Timestamp) -> Evaluated {
+    let members = stored.into_iter().flat_map(|s| &s.memberships);
+    let left = members.map(|(number, gone)| Change {
+        segment: *number,
+        version: gone.version,
+        before: Some(gone.state),
+        after: None,
+        entry: gone.entry,
+        effective_at: now,
+        reasons: Vec::new(),
+        event_reasons: b"[]".to_vec(),
+    });
+    Evaluated {
+        person,
+        changes: left.collect(),
+        refreshed: Vec::new(),
+        events: stored.map_or(0, |s| s.events),
+        wake_at: None,
+        outreach: false,
+    }
+}
+
 /// Renders the reasons of the changes for their events; the memberships themselves keep the set of tests only, which can be rendered at
 /// any time from the facts.
 fn keep_reasons(definitions: &Definitions, site: &Site, subject: &Subject<'_>, now: Timestamp, answers: &[Answer], found: &mut Evaluated) {

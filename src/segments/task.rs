@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use domain::rules::Site;
 use domain::{Clock, Timestamp};
 
-use super::assignment::{Subject, compare};
+use super::assignment::{Subject, compare, withdrawn};
 use super::definitions::Definitions;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::memberships::{self, Evaluated};
@@ -123,6 +123,9 @@ fn evaluate_chunk(stage: &Stage<'_>, after: i64) -> Result<Chunk, StoreError> {
             .iter()
             .filter_map(|person| facts.get(person).map(|known| (*person, known)))
             .map(|(person, known)| {
+                if !known.has_record {
+                    return Ok(withdrawn(person, stored.get(&person), now));
+                }
                 let subject = Subject { person, facts: &known.facts, stored: stored.get(&person) };
                 compare(stage.definitions, stage.site, &subject, now, |person, segment| {
                     memberships::entries_before(&mut conn.borrow_mut(), person, segment)

@@ -68,7 +68,8 @@ pub(super) fn holes_of(conn: &mut Conn, persons: &[i64]) -> Result<Vec<PersonHol
         "SELECT p.person, h.rtype, h.known_up_to FROM patient p JOIN coverage_hole h ON h.ehr = p.ehr AND h.patient = p.fhir_id",
         "p.person",
         persons,
-        "",
+        // Nothing is read of an id that was merged or deleted, and nothing is missed by that: its survivor is read.
+        "AND p.state NOT IN ('merged', 'gone')",
     )
 }
 

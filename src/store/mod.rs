@@ -20,6 +20,7 @@ pub mod enrolments;
 mod error;
 pub mod gone;
 pub mod installation;
+pub mod joining;
 pub mod keys;
 mod lanes;
 pub mod leases;
@@ -41,8 +42,10 @@ mod schema;
 pub mod server_clock;
 pub mod sync_state;
 mod text;
+pub mod ties;
 pub mod turns;
 pub mod view;
+pub mod words;
 pub mod writebacks;
 
 use std::sync::Arc;

@@ -155,6 +155,24 @@ pub fn with_appointments(conn: &mut Conn, ehr: &EhrId) -> Result<Vec<String>, St
     Ok(found.into_iter().map(|r| r.id).collect())
 }
 
+/// The patients into whom some of the list were merged.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn survivors(conn: &mut Conn, ehr: &EhrId) -> Result<Vec<String>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Id {
+        #[diesel(sql_type = Text)]
+        id: String,
+    }
+    let text = format!(
+        "SELECT DISTINCT s.fhir_id AS id FROM patient p JOIN patient s ON s.pk = p.root AND s.ehr = p.ehr
+         WHERE p.ehr = '{ehr}' AND p.state = 'merged' AND EXISTS (SELECT 1 FROM roster r WHERE r.ehr = p.ehr AND r.patient = p.fhir_id)"
+    );
+    let found: Vec<Id> = on_backend!(conn, c => diesel::sql_query(text).load(c))?;
+    Ok(found.into_iter().map(|r| r.id).collect())
+}
+
 /// Forgets an EHR.
 pub(super) fn forget(conn: &mut Conn, ehr: &str) -> Result<(), StoreError> {
     on_backend!(conn, c => diesel::delete(roster::table.filter(roster::ehr.eq(ehr))).execute(c))?;

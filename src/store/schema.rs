@@ -135,6 +135,45 @@ diesel::table! {
         fhir_id -> Text,
         person -> BigInt,
         state -> Text,
+        home -> Nullable<BigInt>,
+        root -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    patient_link (from_record, to_record, kind) {
+        from_record -> BigInt,
+        to_record -> BigInt,
+        kind -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    patient_identifier (record, token) {
+        record -> BigInt,
+        token -> Text,
+        system -> Text,
+    }
+}
+
+diesel::table! {
+    person_word (id) {
+        id -> BigInt,
+        one -> BigInt,
+        other -> BigInt,
+        word -> Text,
+        said_by -> Text,
+        why -> Text,
+        said_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    person_review (record, reason) {
+        record -> BigInt,
+        reason -> Text,
+        since -> BigInt,
     }
 }
 
@@ -239,6 +278,7 @@ diesel::table! {
         entered_at -> BigInt,
         ended_at -> Nullable<BigInt>,
         ended_why -> Nullable<Text>,
+        carried_at -> Nullable<BigInt>,
     }
 }
 

@@ -18,7 +18,7 @@ use super::roster::{AT_ONCE, concerns_all, texts};
 use crate::ehr::profile::Strategy;
 use crate::ehr::reads::SearchSet;
 use crate::ehr::{Client, EhrError, Entry, ReadOutcome, Search, TypePlan};
-use crate::store::{Conn, StoreError, coverage, roster, sync_state};
+use crate::store::{Conn, StoreError, coverage, gone, roster, sync_state};
 
 /// Patients of one commit.
 const CHUNK: i64 = 32;
@@ -46,6 +46,8 @@ struct Answer {
     uncertain: bool,
     /// A read said that the patient is not there.
     gone: bool,
+    /// A read was answered with this other patient.
+    moved: Option<String>,
     server: Option<Timestamp>,
     notes: Vec<String>,
 }
@@ -71,6 +73,7 @@ struct Chunk {
     whole: Vec<String>,
     holes: Vec<(String, String)>,
     gone: Vec<String>,
+    moved: Vec<(String, String)>,
     server: Option<Timestamp>,
 }
 
@@ -118,6 +121,7 @@ impl Pull<'_> {
                     answer.notes.into_iter().for_each(|note| tally.note(note));
                     chunk.entries.extend(answer.entries);
                     tally.uncertain |= answer.uncertain;
+                    chunk.moved.extend(answer.moved.map(|to| (patient.clone(), to)));
                     match answer.short {
                         _ if answer.gone => chunk.gone.push(patient),
                         None => chunk.whole.push(patient),
@@ -144,9 +148,11 @@ impl Pull<'_> {
         total: i64,
         tally: &mut Tally,
     ) -> Result<(), Halt> {
-        let Chunk { entries, pages, whole, mut holes, gone, server } = chunk;
+        let Chunk { entries, pages, whole, mut holes, gone, moved, server } = chunk;
         let shown: BTreeSet<String> = entries.iter().filter_map(|e| e.id.clone()).collect();
-        let (expected, missed) = self.compare(&whole, &gone, &shown, question).await?;
+        let (expected, mut missed) = self.compare(&whole, &gone, &shown, question).await?;
+        // Merged into another is not missing.
+        missed.retain(|id| self.kind != ResourceType::Patient || !moved.iter().any(|(from, _)| from == id));
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         // Who is not there is read to the end: nothing of them is unknown. Whether they are gone, a second read has to say.
         let absent: Vec<(String, String)> =
@@ -177,6 +183,9 @@ impl Pull<'_> {
             coverage::fill(conn, ehr, kind, &texts(&whole), now)?;
             coverage::open(conn, ehr, kind, &holes.iter().map(|(p, w)| (p.as_str(), w.as_str())).collect::<Vec<_>>(), now)?;
             coverage::found(conn, ehr, kind, &texts(&shown))?;
+            for (from, to) in &moved {
+                gone::replaced(conn, ehr, from, to, now)?;
+            }
             coverage::miss(conn, ehr, kind, &texts(&missed), read, now)?;
             if let Some(visits) = &visits {
                 coverage::put_visits(conn, ehr, &visits.iter().map(|(id, at)| (id.as_str(), *at)).collect::<Vec<_>>())?;
@@ -252,7 +261,7 @@ async fn read(client: &Client, patient: &str) -> Result<Answer, EhrError> {
     let one = |entry, short| Answer { entries: vec![entry], pages: 1, short, ..Answer::default() };
     Ok(match client.read("Patient", &id).await? {
         ReadOutcome::Found(entry) => one(entry, None),
-        ReadOutcome::Moved(entry) => one(entry, Some("the EHR answers with another record: the two were merged".to_owned())),
+        ReadOutcome::Moved(entry) => Answer { moved: entry.id.clone(), ..one(entry, None) },
         ReadOutcome::Gone | ReadOutcome::Absent => Answer { pages: 1, gone: true, ..Answer::default() },
     })
 }

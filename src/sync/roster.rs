@@ -105,6 +105,9 @@ impl Pull<'_> {
                 }
             }
         }
+        // A list may go on naming the old id after a merge: what it meant is read by the new one.
+        let ehr = self.ehr.clone();
+        all.extend(by_id(self.store.read(move |conn| roster::survivors(conn, &ehr)).await?));
         Ok(all)
     }
 

@@ -26,6 +26,7 @@
 //! | `communication[].language.coding[]`, `.preferred` | `languages`: BCP 47 coding first, lower case; the preferred first |
 //! | `telecom[]` | `telecom`: those with system and value, not `old`; `rank` also as text |
 //! | `address[]` with the `timezone` extension | `addresses`, not `old`; a zone that is not known is left out |
+//! | `identifier[].system`, `.value`, `.use` | [`Projected::identifiers`]: those with system and value, not `old` or `temp` |
 //! | `link[].type` !, `link[].other.reference` ! | `links`, both needed |
 //! | `generalPractitioner[].reference` | `general_practitioner` |
 //! | extension `us-core-interpreter-needed`, `patient-interpreterRequired` | `interpreter_needed` |
@@ -89,6 +90,7 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::identity::identifier::Identifier;
 use crate::model::{Facts, FhirId, ResourceType, Timestamp};
 
 pub use bundle::{Bundle, Entry, EntryResponse, Link, SearchAnswer, SearchMode, split_bundle};
@@ -139,6 +141,8 @@ pub struct Projected {
     pub security: Vec<String>,
     /// What rules and outreach look at.
     pub facts: Facts,
+    /// Of a Patient, what may tell that another record is the same person's. No part of the facts: no rule reads it.
+    pub identifiers: Vec<Identifier>,
 }
 
 /// Looks at any resource: which type it is, its id and version. Only the JSON's own form is checked.
@@ -218,6 +222,7 @@ impl<'a> Head<'a> {
             last_updated: self.meta.last_updated,
             security: self.meta.security,
             facts,
+            identifiers: Vec::new(),
         }
     }
 }
