@@ -11,6 +11,7 @@ mod inbound;
 mod keys;
 mod migrate;
 mod outreach;
+mod persons;
 mod preferences;
 mod pretend;
 mod print;
@@ -102,6 +103,9 @@ enum Command {
     /// Read what changed in the EHRs; look at runs and at what was put aside
     #[command(subcommand)]
     Sync(sync::Sync),
+    /// Look at which records are one person and why; join and part them
+    #[command(subcommand)]
+    Persons(persons::Persons),
     /// Look at segments, their members, and why
     #[command(subcommand)]
     Segments(segments::Segments),
@@ -144,6 +148,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Ehr(command) => command.run(&common).await,
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
+        Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,
         Command::Writeback(command) => command.run(&common).await,

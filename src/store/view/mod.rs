@@ -3,3 +3,4 @@
 
 pub mod lists;
 pub mod overview;
+pub mod persons;
