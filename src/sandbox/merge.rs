@@ -69,19 +69,46 @@ fn point(value: &mut Value, from: &str, to: &str) -> bool {
             }
             found
         }
-        Value::Array(items) => items.iter_mut().fold(false, |found, item| point(item, from, to) || found),
+        Value::Array(items) => {
+            // Each of them, also after one was found.
+            let mut found = false;
+            for item in items {
+                found |= point(item, from, to);
+            }
+            found
+        }
         _ => false,
     }
 }
 
-fn links(patient: &mut Value) -> &mut Vec<Value> {
-    if !patient["link"].is_array() {
-        patient["link"] = json!([]);
+/// A Patient with one more link.
+fn linked(patient: &Value, other: &str, kind: &str) -> Value {
+    let mut patient = patient.clone();
+    if let Some(members) = patient.as_object_mut() {
+        let link = json!({ "other": { "reference": format!("Patient/{other}") }, "type": kind });
+        match members.get_mut("link") {
+            Some(Value::Array(links)) => links.push(link),
+            _ => drop(members.insert("link".to_owned(), json!([link]))),
+        }
+        if kind == "replaced-by" {
+            members.insert("active".to_owned(), json!(false));
+        }
     }
-    match &mut patient["link"] {
-        Value::Array(links) => links,
-        _ => unreachable!("it was made one"),
+    patient
+}
+
+/// A Patient without links to one other.
+fn unlinked(mut patient: Value, other: &str) -> Value {
+    let reference = format!("Patient/{other}");
+    if let Some(members) = patient.as_object_mut() {
+        if let Some(Value::Array(links)) = members.get_mut("link") {
+            links.retain(|link| link.pointer("/other/reference").and_then(Value::as_str) != Some(&reference));
+        }
+        if members.get("link").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            members.remove("link");
+        }
     }
+    patient
 }
 
 impl Ehr {
@@ -127,10 +154,7 @@ impl Ehr {
         let moved = self.move_all(retired, survivor, None)?;
         match manner {
             MergeManner::Linked | MergeManner::Hidden => {
-                let mut gone = was.clone();
-                gone["active"] = json!(false);
-                links(&mut gone).push(json!({ "other": { "reference": format!("Patient/{survivor}") }, "type": "replaced-by" }));
-                self.put("Patient", retired, gone)?;
+                self.put("Patient", retired, linked(&was, survivor, "replaced-by"))?;
             }
             MergeManner::Deleted => {
                 self.charts.delete("Patient", retired, self.now()).map_err(MergeError::Journal)?;
@@ -138,7 +162,7 @@ impl Ehr {
             MergeManner::Redirected => {}
         }
         if manner != MergeManner::Redirected {
-            links(&mut stays).push(json!({ "other": { "reference": format!("Patient/{retired}") }, "type": "replaces" }));
+            stays = linked(&stays, retired, "replaces");
         }
         // The survivor has a new version whatever the manner: it has more than before.
         self.put("Patient", survivor, stays)?;
@@ -150,13 +174,8 @@ impl Ehr {
         let mut merges = self.merges.lock().unwrap_or_else(PoisonError::into_inner);
         let Merged { survivor, was, moved, .. } = merges.remove(retired).ok_or(MergeError::WrongState)?;
         self.put("Patient", retired, was)?;
-        if let Some(mut stays) = self.current("Patient", &survivor) {
-            let reference = format!("Patient/{retired}");
-            links(&mut stays).retain(|link| link["other"]["reference"] != reference.as_str());
-            if stays["link"].as_array().is_some_and(Vec::is_empty) {
-                stays.as_object_mut().map(|members| members.remove("link"));
-            }
-            self.put("Patient", &survivor, stays)?;
+        if let Some(stays) = self.current("Patient", &survivor) {
+            self.put("Patient", &survivor, unlinked(stays, retired))?;
         }
         self.move_all(&survivor, retired, Some(&moved))?;
         Ok(())

@@ -75,6 +75,14 @@ on_both! {
         }).unwrap();
         all_well(&north, &store).await;
         north.world.ehr.merge(OLD, NEW, MergeManner::Redirected).unwrap();
+        // The EHR moved the member as well; a list that goes on naming the old id is what this is about.
+        north.world.ehr.edit("Group", "panel", |group| {
+            for member in group["member"].as_array_mut().unwrap() {
+                if member["entity"]["reference"] == format!("Patient/{NEW}").as_str() {
+                    member["entity"]["reference"] = format!("Patient/{OLD}").into();
+                }
+            }
+        }).unwrap();
         for _ in 0..2 {
             north.world.clock.advance(TimeDelta::hours(2));
             all_well(&north, &store).await;
