@@ -12,6 +12,7 @@ mod inbound;
 mod keys;
 mod migrate;
 mod outreach;
+mod persons;
 mod preferences;
 mod pretend;
 mod print;
@@ -107,6 +108,9 @@ enum Command {
     /// Look at what is wrong and who was told; take note of it, try it out
     #[command(subcommand)]
     Alerts(alerts::Alerts),
+    /// Look at which records are one person and why; join and part them
+    #[command(subcommand)]
+    Persons(persons::Persons),
     /// Look at segments, their members, and why
     #[command(subcommand)]
     Segments(segments::Segments),
@@ -150,6 +154,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
         Command::Alerts(command) => command.run(&common).await,
+        Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,
         Command::Writeback(command) => command.run(&common).await,

@@ -2,8 +2,8 @@
 //! routes and the order of checks: faults of the network, then the route, then the token, then the scope, then the interaction.
 //! Knows no web framework.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::answer::{Answer, Body, Reply};
 use crate::authority::Authority;
@@ -13,6 +13,7 @@ use crate::charts::Charts;
 use crate::create::Lateness;
 use crate::faults::{FaultKind, Faults};
 use crate::flavour::{Code, Manner, Operation, Served};
+use crate::merge::Merges;
 use crate::records::known_type;
 use crate::request_log::RequestLog;
 use crate::search::Rules;
@@ -37,6 +38,7 @@ pub(crate) struct Ehr {
     /// Whose server it behaves like.
     pub(crate) manner: &'static Manner,
     pub(crate) late: Lateness,
+    pub(crate) merges: Mutex<Merges>,
 }
 
 /// What a request wants of a resource type.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::exchange::{self, Line};
 use crate::faults::{Fault, Faults};
 use crate::flavour::Flavour;
 use crate::journal::JournalError;
+use crate::merge::{MergeError, MergeManner};
 use crate::records::known_type;
 use crate::request_log::{RequestLog, RequestRecord};
 use crate::search::Rules;
@@ -135,6 +136,7 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         rules: Rules { count_default: config.page_size_default, count_max: config.page_size_max.max(1), last_updated: config.last_updated },
         manner,
         late: Lateness::default(),
+        merges: Mutex::default(),
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
@@ -234,6 +236,22 @@ impl Sandbox {
             Ok(false) => Err(ChangeError::UnknownId),
             Err(source) => Err(ChangeError::Journal(source)),
         }
+    }
+
+    /// Merges a patient into another as the EHR's staff would, and tells of it in a vendor's manner.
+    ///
+    /// # Errors
+    /// One of them is not there or was merged already, or the journal cannot be written.
+    pub fn merge(&self, retired: &str, survivor: &str, manner: MergeManner) -> Result<(), MergeError> {
+        self.ehr.merge(retired, survivor, manner)
+    }
+
+    /// Undoes a merge: the retired record is as it was, and has again what was moved.
+    ///
+    /// # Errors
+    /// It was not merged, or the journal cannot be written.
+    pub fn unmerge(&self, retired: &str) -> Result<(), MergeError> {
+        self.ehr.unmerge(retired)
     }
 
     /// One resource as it is served now.

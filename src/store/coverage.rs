@@ -215,7 +215,7 @@ pub(super) fn strangers(conn: &mut Conn, ehr: &EhrId, patients: &[&str], now: Ti
 pub fn unlisted(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, now: Timestamp) -> Result<(), StoreError> {
     // An EHR's name and a type's have letters, digits and '-' only, so they can stand in the text as they are.
     let text = format!(
-        "SELECT p.fhir_id AS id FROM patient p WHERE p.ehr = '{ehr}'
+        "SELECT p.fhir_id AS id FROM patient p WHERE p.ehr = '{ehr}' AND p.state <> 'merged'
          AND NOT EXISTS (SELECT 1 FROM roster r WHERE r.ehr = p.ehr AND r.patient = p.fhir_id)
          AND NOT EXISTS (SELECT 1 FROM coverage_hole h WHERE h.ehr = p.ehr AND h.patient = p.fhir_id AND h.rtype = '{rtype}')"
     );

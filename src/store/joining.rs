@@ -295,6 +295,12 @@ fn write(conn: &mut Conn, look: &Look, settled: &BTreeMap<i64, Settled>, now: Ti
         on_backend!(conn, c => diesel::update(patient::table.find(row.pk))
             .set((patient::person.eq(found.person), patient::home.eq(row.home), patient::root.eq(root), patient::state.eq(state)))
             .execute(c))?;
+        if found.retired {
+            // Its survivor is read in its place.
+            let holes =
+                format!("DELETE FROM coverage_hole WHERE (ehr, patient) IN (SELECT ehr, fhir_id FROM patient WHERE pk = {})", row.pk);
+            on_backend!(conn, c => diesel::sql_query(holes).execute(c))?;
+        }
         concerned.extend([row.person, found.person]);
         if row.person != found.person {
             regrouped.extend([row.person, found.person]);

@@ -161,6 +161,16 @@ impl Record {
     }
 }
 
+/// The names of records, `main/123`, by number.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn named(conn: &mut Conn, records: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
+    let select = "SELECT pk, ehr || '/' || fhir_id AS fhir_id, person FROM patient";
+    let rows: Vec<PatientRow> = bulk::select_numbers(conn, select, "pk", records, "")?;
+    Ok(rows.into_iter().map(|r| (r.pk, r.fhir_id)).collect())
+}
+
 /// A record by its EHR and logical id.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use domain::Timestamp;
 use super::bulk;
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::joining;
+use super::joining::{self, Work};
 use super::schema::person_word;
 
 /// A word on two records.
@@ -54,11 +54,11 @@ pub struct Said {
     pub said_at: i64,
 }
 
-/// Says it, and settles whose the records are.
+/// Says it, and settles whose the records are; returns what that took.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn say(conn: &mut Conn, records: (i64, i64), word: Word, by: &str, why: &str, now: Timestamp) -> Result<(), StoreError> {
+pub fn say(conn: &mut Conn, records: (i64, i64), word: Word, by: &str, why: &str, now: Timestamp) -> Result<Work, StoreError> {
     conn.write_alone("patient_link")?;
     let (one, other) = (records.0.min(records.1), records.0.max(records.1));
     let row = (
@@ -70,8 +70,7 @@ pub fn say(conn: &mut Conn, records: (i64, i64), word: Word, by: &str, why: &str
         person_word::said_at.eq(now.micros()),
     );
     on_backend!(conn, c => diesel::insert_into(person_word::table).values(row).execute(c))?;
-    joining::settle(conn, &BTreeSet::from([one, other]), now)?;
-    Ok(())
+    joining::settle(conn, &BTreeSet::from([one, other]), now)
 }
 
 /// All that was said of these records, the first first.

@@ -54,8 +54,8 @@ impl Pull<'_> {
             self.note(start, "add to a roster", move |conn, ehr, now| roster::add(conn, ehr, &chunk, &types, now)).await?;
         }
         for chunk in gone.chunks(CHUNK) {
-            let chunk = chunk.to_vec();
-            let strike = move |conn: &mut _, ehr: &_, _| roster::strike(conn, ehr, &texts(&chunk));
+            let (chunk, ask) = (chunk.to_vec(), types.contains(&ResourceType::Patient));
+            let strike = move |conn: &mut _, ehr: &_, now| roster::strike(conn, ehr, &texts(&chunk), ask, now);
             self.note(start, "strike off a roster", strike).await?;
         }
         self.look_up(start, types, tally).await?;

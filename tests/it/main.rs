@@ -12,6 +12,7 @@ mod ehr;
 mod journeys;
 mod kill;
 mod mail;
+mod merges;
 mod readme;
 mod rough;
 mod schema_parity;

@@ -4,3 +4,4 @@
 pub mod lists;
 pub mod overview;
 pub mod progress;
+pub mod persons;

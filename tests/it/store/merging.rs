@@ -292,6 +292,51 @@ on_both! {
         assert!(said.iter().all(|s| s.said_by == "kim" && s.why == "asked the patient"));
     }
 
+    fn a_merge_costs_the_same_whatever_hangs_on_the_records_and_however_many_there_are(db) {
+        let store = db.store();
+        let work = |n: usize| {
+            let ids: Vec<String> = (0..n).map(|i| format!("w{n}-{i}")).collect();
+            let page: Vec<Incoming> = ids.iter().map(|id| saying(&store, id, 1, &[])).collect();
+            commit(&store, ResourceType::Patient, page);
+            let (old, new) = (ids[0].as_str(), ids[1].as_str());
+            let visits: Vec<Incoming> = (0..n)
+                .map(|i| incoming(&store, ResourceType::CarePlan, &format!("{old}-{i}"), "b", r#"{"status":"active"}"#, &[old]))
+                .collect();
+            commit(&store, ResourceType::CarePlan, visits);
+            let (from, to) = (read(&store, |conn| people::record(conn, "north", old)).unwrap().pk, read(&store, |conn| people::record(conn, "north", new)).unwrap().pk);
+            write(&store, |conn| words::say(conn, (from, to), Word::Same, "kim", "w", at(1)))
+        };
+        let (few, many) = (work(10), work(10_000));
+        assert_eq!(few, many);
+        assert_eq!((many.records, many.ties, many.changed), (2, 1, 1));
+        let person = person(&store, "w10000-1");
+        let known = read(&store, |conn| people::facts(conn, &[person])).remove(&person).unwrap();
+        assert_eq!((known.facts.patients.len(), known.facts.care_plans.len()), (2, 10_000));
+    }
+
+    fn a_placeholder_that_thousands_carry_stalls_nothing_and_joins_nobody(db) {
+        let store = db.store();
+        common(&store);
+        let started = std::time::Instant::now();
+        for chunk in 0..20 {
+            let ids: Vec<String> = (0..1_000).map(|i| format!("b{chunk:02}{i:03}")).collect();
+            commit(&store, ResourceType::Patient, ids.iter().map(|id| saying(&store, id, 1, &["mpi BAD1234"])).collect());
+        }
+        assert_eq!(db.lines("SELECT 'x' AS line FROM patient WHERE person <> home"), Vec::<String>::new());
+        assert_eq!(read(&store, |conn| ties::shared_by_many(conn, 5))[0].records, 20_000);
+        // The last page is no dearer than the first: what the others have is not looked at.
+        let first = started.elapsed();
+        let one = std::time::Instant::now();
+        say(&store, "last", 1, &["mpi BAD1234"]);
+        assert!(one.elapsed() < first / 4, "{:?} of {first:?}", one.elapsed());
+        // A record to which thousands point.
+        for chunk in 0..5 {
+            let ids: Vec<String> = (0..200).map(|i| format!("h{chunk}{i:03}")).collect();
+            commit(&store, ResourceType::Patient, ids.iter().map(|id| saying(&store, id, 1, &["seealso hub"])).collect());
+        }
+        assert_eq!(db.lines("SELECT 'x' AS line FROM patient WHERE person <> home"), Vec::<String>::new());
+    }
+
     fn memberships_of_a_person_without_records_end(db) {
         let store = db.store();
         let a = patient(&store, "a");

@@ -2,6 +2,7 @@
 
 mod import;
 mod import_bad;
+mod merging;
 mod process;
 mod pull;
 mod pull_faults;
