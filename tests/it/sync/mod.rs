@@ -8,5 +8,6 @@ mod pull_faults;
 mod replay;
 mod roster;
 mod setup;
+mod supporting;
 mod vanish;
 mod window;
