@@ -84,6 +84,10 @@ pub enum Complete {
     Stable {
         /// Seconds.
         seconds: u32,
+        /// The sender writes no line end after the last row. Else a CSV file that ends so counts as cut off: nothing else tells that the
+        /// last field is whole, and half an id is another patient's.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        open_end: bool,
     },
     /// A file of the same name with this at its end lies beside it, such as `.done`.
     Marker {
@@ -351,6 +355,7 @@ impl Drop {
         if let Complete::Trailer { first, .. } = &self.complete {
             table.trailer = Some(first.clone());
         }
+        table.open_end = !matches!(self.complete, Complete::Stable { open_end: false, .. });
         Some(Arc::new(table))
     }
 
@@ -381,7 +386,7 @@ impl Drop {
         let covers = self.covers.is_none() || (self.content == Content::Full && self.kinds() == [ResourceType::Appointment]);
         rule(covers, "covers: it is for full files of appointments");
         match &self.complete {
-            Complete::Stable { seconds } => rule(*seconds >= 1, "complete.seconds: at least 1"),
+            Complete::Stable { seconds, .. } => rule(*seconds >= 1, "complete.seconds: at least 1"),
             Complete::Marker { suffix } | Complete::Checksum { suffix } => {
                 rule(!suffix.is_empty() && !suffix.contains('/'), "complete.suffix: what is appended to the file's name, such as .done");
             }

@@ -105,7 +105,7 @@ fn beside(entry: &Entry, suffix: &str) -> PathBuf {
 /// Whether a file can be complete, by what can be told without reading it.
 pub(super) fn may_be_complete(drop: &Drop, entry: &Entry, now: Timestamp) -> Result<(), String> {
     match &drop.complete {
-        Complete::Stable { seconds } => {
+        Complete::Stable { seconds, .. } => {
             let rest = i64::from(*seconds) - now.since(entry.modified).num_seconds();
             if rest > 0 { Err(format!("it changed less than {seconds} seconds ago")) } else { Ok(()) }
         }

@@ -152,6 +152,11 @@ fn row(table: &Table, places: &Places, record: Record) -> Row {
         }
         None => {}
     }
+    if last && !table.open_end {
+        let says =
+            "the file ends here without a line end, as one does that is cut off; where the sender writes it so, declare open_end = true";
+        return bad(None, whole(says.to_owned()), record.raw, true);
+    }
     let Some(mut fields) = record.fields.iter().map(|f| decode(f, table.encoding)).collect::<Option<Vec<_>>>() else {
         return bad(None, whole(not_text(table.encoding).to_owned()), record.raw, false);
     };

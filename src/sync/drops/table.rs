@@ -23,6 +23,8 @@ pub struct Table {
     pub(super) encoding: Encoding,
     /// What stands in the first field of a row that is no data, where there is such a row.
     pub(super) trailer: Option<String>,
+    /// Whether the last row may have no line end.
+    pub(super) open_end: bool,
     id: Vec<String>,
     id_prefix: String,
     zone: chrono_tz::Tz,
@@ -129,6 +131,7 @@ impl Table {
             delimiter: delimiter.unwrap_or(b','),
             encoding: csv.encoding,
             trailer: None,
+            open_end: true,
             id: csv.id.names().to_vec(),
             id_prefix: csv.id_prefix.clone(),
             zone: csv.time_zone,

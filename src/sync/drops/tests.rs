@@ -72,6 +72,19 @@ to = "comment"
 column = "Note"
 "#;
 
+/// What the page says can be declared.
+#[test]
+fn the_page_tells_the_truth() {
+    let page = include_str!("README.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let drop = Drop::from_toml(example).unwrap();
+    assert_eq!((drop.name.as_str(), drop.csv.unwrap().fields.len()), ("appointments", 6));
+    for other in example.lines().filter_map(|line| line.strip_prefix("# complete")) {
+        let changed = example.replacen("complete = { by = \"stable\", seconds = 60 }", &format!("complete{other}"), 1);
+        assert_ne!(Drop::from_toml(&changed).unwrap().complete, drop.complete);
+    }
+}
+
 fn drop() -> Drop {
     Drop::from_toml(APPOINTMENTS).unwrap()
 }

@@ -1,5 +1,6 @@
 //! EHR to store: files and searches, on both engines.
 
+mod drops;
 mod import;
 mod import_bad;
 mod process;

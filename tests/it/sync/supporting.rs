@@ -7,6 +7,7 @@ use domain::model::ResourceType::{self, Condition, Encounter, Location, Observat
 use fhir_engage::ehr::Profile;
 use fhir_engage::ehr::profile::Strategy;
 use fhir_engage::ehr::reads::RosterSource;
+use fhir_engage::outreach::named::{self, Named};
 use fhir_engage::store::{Lane, Store, ehrs, people};
 use fhir_engage::sync::task::Ended;
 use serde_json::{Value, json};
@@ -82,11 +83,11 @@ on_both! {
 
     async fn patient_by_patient_with_the_searches_that_servers_must_take(db) {
         let store = db.store();
-        let north = north(&store, |p| {
+        let mut north = north(&store, |p| {
             p.types = [Condition, Observation].into();
-            p.strategy = [(Condition, Strategy::Roster), (Observation, Strategy::Roster)].into();
         })
         .await;
+        north.strategies = [(Condition, Strategy::Roster), (Observation, Strategy::Roster)].into();
         for report in north.sync(&store, &[Condition, Observation]).await {
             assert_eq!((report.ended.clone(), report.strategy, report.holes), (Ended::Done, "roster", 0), "{report:?}");
             north.assert_same(&store, report.kind);
@@ -98,11 +99,8 @@ on_both! {
     async fn who_and_where_is_read_by_id_as_appointments_name_it(db) {
         let store = db.store();
         let kinds = [Practitioner, Location, Organization];
-        let north = north(&store, |p| {
-            p.types = kinds.into();
-            p.strategy = kinds.map(|kind| (kind, Strategy::Reference)).into();
-        })
-        .await;
+        let mut north = north(&store, |p| p.types = kinds.into()).await;
+        north.strategies = kinds.map(|kind| (kind, Strategy::Reference)).into();
         // One that is named and not there stops nothing.
         let one = north.world.ehr.resources("Appointment")[0]["id"].as_str().unwrap().to_owned();
         let gone = json!({ "actor": { "reference": "Practitioner/left-the-clinic" }, "status": "accepted" });
@@ -118,6 +116,30 @@ on_both! {
         assert_eq!(bodies(&store, Organization).len(), 1, "named by the locations");
         let noted = reports.iter().find(|r| r.kind == Practitioner).unwrap();
         assert!(noted.notes[0].contains("1 of the Practitioner"), "{noted:?}");
+        // Messages can name them, whether the EHR sent the name with the appointment or not.
+        let visit = facts(&store, "pat-000001").appointments.into_iter().find(|a| !a.facts.practitioners.is_empty()).unwrap();
+        let called = |store: &Store| store.read_blocking(|conn| named::of(conn, store.codec(), &visit)).unwrap();
+        let by_id = |kind: &str, reference: &str| north.world.ehr.resource(kind, reference.rsplit('/').next().unwrap()).unwrap();
+        let doctor = by_id("Practitioner", &visit.facts.practitioners[0])["name"][0].clone();
+        let place = by_id("Location", &visit.facts.locations[0])["name"].as_str().unwrap().to_owned();
+        let name = |sent: &str| Named { with: Some(sent.to_owned()), place: Some(place.clone()) };
+        let display = |north: &Synced, text: Option<&str>| {
+            north.world.ehr.edit("Appointment", &visit.origin.id, |a| {
+                for actor in a["participant"].as_array_mut().unwrap() {
+                    let actor = actor["actor"].as_object_mut().unwrap();
+                    actor.remove("display");
+                    if let Some(text) = text.filter(|_| actor["reference"].as_str().unwrap().starts_with("Practitioner")) {
+                        actor.insert("display".to_owned(), json!(text));
+                    }
+                }
+            })
+        };
+        display(&north, None).unwrap();
+        north.sync(&store, &ResourceType::ALL).await;
+        assert_eq!(called(&store), name(&format!("{} {}", doctor["given"][0].as_str().unwrap(), doctor["family"].as_str().unwrap())));
+        display(&north, Some("Dr. Somebody")).unwrap();
+        north.sync(&store, &ResourceType::ALL).await;
+        assert_eq!(called(&store), name("Dr. Somebody"));
         // What is stored is not asked for again until a month has passed.
         let asked = |north: &Synced| north.searches(Location).len();
         let first = asked(&north);
