@@ -6,6 +6,7 @@ mod agenda;
 mod alerts;
 pub(crate) mod charts;
 mod connections;
+mod drops;
 mod entropy;
 mod keys;
 mod look;

@@ -53,6 +53,9 @@ pub enum StageError {
     /// The EHR could not be connected.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The drop folders of an EHR.
+    #[error(transparent)]
+    Drops(crate::sync::drops::DropError),
     /// The write-back settings of an EHR.
     #[error("{0}: {1}")]
     WriteBack(String, String),
@@ -85,6 +88,8 @@ pub type Progress<'a> = &'a (dyn Fn(StageProgress) + Send + Sync);
 pub struct CycleReport {
     /// Each (EHR, type).
     pub sync: Vec<TypeReport>,
+    /// Each drop folder.
+    pub drops: Vec<(EhrId, crate::sync::drops::DropReport)>,
     /// Segments.
     pub segments: segments::Report,
     /// Outreach.
@@ -357,6 +362,12 @@ impl App {
             match self.sync(ehr, types, stop, progress.as_ref()).await {
                 Ok(types) => report.synced(ehr, types),
                 Err(error) => report.missed(&format!("sync {ehr}"), &error),
+            }
+        }
+        for (ehr, profile) in self.ehrs().await.unwrap_or_default().known {
+            match self.take_drops(&ehr, &profile, false, stop, Arc::new(|_| ())).await {
+                Ok(drops) => report.drops.extend(drops.into_iter().map(|drop| (ehr.clone(), drop))),
+                Err(error) => report.missed(&format!("drops {ehr}"), &error),
             }
         }
         self.go_on(&mut report, stop, progress).await;

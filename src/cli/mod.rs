@@ -5,6 +5,7 @@
 mod alerts;
 mod check;
 mod demo;
+mod drops;
 mod ehr;
 mod exit;
 mod import;

@@ -168,6 +168,7 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     // Whoever asks for a run now should not wait long, however seldom the other stages look.
     let look = tick.min(Duration::from_secs(10));
     let [sync, segments, outreach, write_back] = [(); 4].map(|()| Nudge::new());
+    let wake = segments.clone();
     let (a, next) = (Arc::clone(app), segments.clone());
     let sync_task = Task::new("sync", look, sync, move |stop| {
         let (app, next) = (Arc::clone(&a), next.clone());
@@ -214,7 +215,18 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
         let app = Arc::clone(&a);
         async move { write_all(&app, &stop).await }
     });
-    vec![sync_task, segments_task, outreach_task, write_back_task]
+    let (a, next) = (Arc::clone(app), wake);
+    let drops_task = Task::new("drops", tick, Nudge::new(), move |stop| {
+        let (app, next) = (Arc::clone(&a), next.clone());
+        async move {
+            let report = super::drops::take_all(&app, &stop).await;
+            if report.worked {
+                next.give();
+            }
+            report
+        }
+    });
+    vec![drops_task, sync_task, segments_task, outreach_task, write_back_task]
 }
 
 fn failed(error: &StageError) -> TaskReport {
@@ -226,7 +238,7 @@ fn failed(error: &StageError) -> TaskReport {
 }
 
 /// The flag that the stages look at between two pieces of work.
-fn flag(stop: &Stop) -> Arc<AtomicBool> {
+pub(super) fn flag(stop: &Stop) -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(stop.is_requested()));
     let (stop, shared) = (stop.clone(), Arc::downgrade(&flag));
     tokio::spawn(async move {

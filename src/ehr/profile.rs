@@ -48,6 +48,9 @@ pub struct Profile {
     /// The supporting types that are read of this EHR, or taken from its files, beside patients, appointments and care plans.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub types: BTreeSet<ResourceType>,
+    /// Folders into which the hospital puts files of this EHR. Opaque here; `sync` reads them, strictly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<serde_json::Value>,
     /// The sync strategy per type, where the operator overrides the automatic choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub strategy: BTreeMap<ResourceType, Strategy>,

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::model::PersonFacts;
+use domain::model::person::Sourced;
+use domain::model::{AppointmentFacts, PersonFacts};
 use domain::rules::next_visit;
 use domain::{Clock, Timestamp};
 
 use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
 use super::gate::{self, GateInput, Message, OtherSend, Outcome, PointKey, Switch, Verdict};
 use super::ledger::{self, KeptMessage};
+use super::named::{self, Named};
 use super::owing::{Owing, is_last_rung};
 use super::plan::{self, Tried, Void};
 use super::program::{Library, Program};
@@ -97,6 +99,8 @@ struct Case {
     /// The record that the message goes by.
     record: i64,
     switch: Switch,
+    /// Who and where its visit is, where the template says it.
+    named: Named,
 }
 
 /// How long a verdict that allows may be used.
@@ -132,6 +136,7 @@ fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Result<Vec<Case>
                 to_point: BTreeMap::new(),
                 record: attempt.patient,
                 switch,
+                named: Named::default(),
                 attempt,
             };
             case.choices.extend(ledger::point_choices(&said, keys));
@@ -170,6 +175,18 @@ impl Case {
     }
 }
 
+/// What the attempt's enrolment hangs on.
+fn anchor_of(case: &Case) -> &str {
+    case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str())
+}
+
+/// The visit that a message speaks of: that of the enrolment, else the next one.
+fn visit_of(case: &Case, now: Timestamp) -> Option<&Sourced<AppointmentFacts>> {
+    let anchor = anchor_of(case);
+    let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
+    of_anchor.or_else(|| next_visit(&case.facts, now))
+}
+
 impl Sender<'_> {
     /// Judges and sends up to `limit` attempts that are due.
     pub(super) async fn batch(&self, limit: i64) -> Result<Sent, StoreError> {
@@ -180,6 +197,7 @@ impl Sender<'_> {
         let mut sent = Sent::default();
         let (overtaken, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| self.is_overtaken(case, now));
         sent.overtaken += self.give_up(overtaken.into_iter().map(|case| case.attempt).collect()).await?;
+        let cases = self.with_names(cases, now).await?;
         let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         // What the recorded channel takes never leaves, so one commit may begin and one may end all of it. A message that leaves begins
         // and ends by itself: a crash leaves one in doubt, and the one after it is judged by the minute in which it goes.
@@ -201,6 +219,18 @@ impl Sender<'_> {
             }
         }
         Ok(sent)
+    }
+
+    /// Looks up who and where a visit is, for those whose template says it.
+    async fn with_names(&self, mut cases: Vec<Case>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
+        for case in &mut cases {
+            let says = self.library.template(&case.attempt.template).is_some_and(Template::names_who_or_where);
+            if let Some(visit) = visit_of(case, now).filter(|_| says).cloned() {
+                let store = self.store.clone();
+                case.named = self.store.read(move |conn| named::of(conn, store.codec(), &visit)).await?;
+            }
+        }
+        Ok(cases)
     }
 
     /// Whether a later step of the same visit or entry asks for the same and has come due, or was sent, while this one waited.
@@ -258,7 +288,7 @@ impl Sender<'_> {
             return Ok(self.without_judging(case, now, "program-withdrawn", "the program or its template is no longer in force"));
         };
         let channel = usize::try_from(case.attempt.rung).ok().and_then(|r| step.channels.get(r)).copied().unwrap_or(ChannelKind::Recorded);
-        let anchor = case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str()).to_owned();
+        let anchor = anchor_of(&case).to_owned();
         let occasion = ledger::occasion(&anchor, &case.attempt.anchor_revision);
         let past = ledger::past(&case.attempts, &case.enrolments, self.store.codec(), now.plus(-PAST))?;
         let input = GateInput {
@@ -292,7 +322,7 @@ impl Sender<'_> {
                 "the channel is not configured on this installation",
             ));
         }
-        match self.render(&case, template, &anchor, now) {
+        match self.render(&case, template, now) {
             Ok(rendered) => {
                 let message = KeptMessage::new(verdict.point.as_ref().map(|p| &p.key), &rendered).pack(self.store.codec())?;
                 Ok(Judged { rendered: Some(rendered), message, ..self.judged(case, verdict, now) })
@@ -325,16 +355,17 @@ impl Sender<'_> {
         Judged { reasons: serde_json::to_vec(&reasons).unwrap_or_default(), ..self.judged(case, verdict, now) }
     }
 
-    fn render(&self, case: &Case, template: &Template, anchor: &str, now: Timestamp) -> Result<Rendered, String> {
+    fn render(&self, case: &Case, template: &Template, now: Timestamp) -> Result<Rendered, String> {
         let patient = case.facts.patients.first().ok_or("no patient record is known")?;
-        let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
-        let visit = of_anchor.or_else(|| next_visit(&case.facts, now)).and_then(|a| a.facts.start);
+        let visit = visit_of(case, now).and_then(|a| a.facts.start);
         let languages: Vec<&str> = patient.facts.languages.iter().map(|l| l.tag.as_str()).collect();
         let variables = Variables {
             given: patient.facts.name.given.as_ref().map(|g| first_word(g.expose()).into()),
             site_name: self.site.name.clone(),
             site_phone: self.site.phone.clone(),
             appointment: visit.map(domain::model::Phi::new),
+            with: case.named.with.clone(),
+            place: case.named.place.clone(),
             zone: self.site.policy.zone,
             link: None,
         };

@@ -15,6 +15,7 @@ mod checkpoint;
 pub mod codec;
 mod connection;
 pub mod coverage;
+pub mod drops;
 pub mod ehrs;
 pub mod enrolments;
 mod error;

@@ -36,6 +36,30 @@ pub fn facts_after(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, after: (i6
     Ok(on_backend!(conn, c => diesel::sql_query(text).load(c))?)
 }
 
+/// Facts of these resources of a type, by their logical ids; those that are of no patient have none.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn facts_of(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        id: String,
+        #[diesel(sql_type = Binary)]
+        facts: Vec<u8>,
+    }
+    // Facts are clustered by patient, and the first patient of a resource stands first in its list.
+    let first = match conn {
+        Conn::Sqlite(_) => "CAST(r.patients AS INTEGER)",
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(_) => "CAST(NULLIF(split_part(r.patients, ',', 1), '') AS BIGINT)",
+    };
+    let select = format!("SELECT r.fhir_id AS id, f.facts FROM resource r JOIN fact f ON f.patient = {first} AND f.resource = r.pk");
+    let fixed = [("r.ehr", ehr.as_str()), ("r.rtype", rtype.as_str())];
+    let rows: Vec<Row> = super::bulk::select_texts(conn, &select, &fixed, "r.fhir_id", ids)?;
+    Ok(rows.into_iter().map(|row| (row.id, row.facts)).collect())
+}
+
 /// The logical ids of a type that are stored and not gone, among these.
 ///
 /// # Errors

@@ -509,6 +509,43 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    drop_file (id) {
+        id -> BigInt,
+        ehr -> Text,
+        drop_name -> Text,
+        file -> Text,
+        hash -> Text,
+        size -> BigInt,
+        modified_at -> BigInt,
+        state -> Text,
+        seen_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+        moved -> Bool,
+        lines -> BigInt,
+        stored -> BigInt,
+        unchanged -> BigInt,
+        superseded -> BigInt,
+        ignored -> BigInt,
+        quarantined -> BigInt,
+        missing -> BigInt,
+        gone -> BigInt,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    drop_status (ehr, drop_name) {
+        ehr -> Text,
+        drop_name -> Text,
+        since -> BigInt,
+        checked_at -> BigInt,
+        last_taken_at -> Nullable<BigInt>,
+        late_since -> Nullable<BigInt>,
+        problem -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));

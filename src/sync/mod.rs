@@ -7,6 +7,7 @@
 //! Knows nothing of segments, programs or channels: it leaves marks for the next stage in the same transaction as its rows.
 
 mod crawl;
+pub mod drops;
 pub mod identify;
 pub mod import;
 mod incoming;

@@ -17,6 +17,7 @@ use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::ehr::vendor;
 use crate::store::{ehrs, proofs};
+use crate::sync::drops::Drop;
 
 /// Register an EHR, or change how it is connected
 #[derive(Debug, Args)]
@@ -27,6 +28,8 @@ use crate::store::{ehrs, proofs};
       an open server on this machine
   fhir-engage ehr add nightly --files
       no connection: data comes by `fhir-engage import --ehr nightly PATH`
+  fhir-engage ehr add clinic --files --drop appointments.toml
+      the hospital puts files into a folder; `fhir-engage serve` and `fhir-engage sync run` take them
   fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
       an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(in crate::cli) struct Add {
@@ -72,6 +75,9 @@ pub(in crate::cli) struct Add {
     /// Write-back settings of this EHR, TOML or JSON; see `fhir-engage writeback contract --help`
     #[arg(long, value_name = "FILE")]
     write_back: Option<PathBuf>,
+    /// The declaration of a drop folder, TOML; may be repeated; see `fhir-engage sync drops check --help`
+    #[arg(long = "drop", value_name = "FILE")]
+    drops: Vec<PathBuf>,
     /// How many requests a second this EHR allows
     #[arg(long, value_name = "N", conflicts_with = "files", value_parser = rate)]
     requests_per_second: Option<Rate>,
@@ -166,6 +172,10 @@ impl Add {
             ..Profile::default()
         };
         self.reading.apply(&mut profile)?;
+        for path in &self.drops {
+            profile.drops.push(serde_json::to_value(super::super::drops::declaration(path)?).unwrap_or_default());
+        }
+        Drop::all(&profile).map_err(|mistakes| Failure::usage(format!("--drop: {mistakes}")))?;
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
         let contract = charts::intended_contract(&profile).map_err(|e| Failure::usage(e.to_string()))?;
         if !self.moved {
@@ -190,8 +200,13 @@ impl Add {
         if with_key {
             print::line(&format!("Register this installation's public key with the EHR: `fhir-engage keys jwks --alg {algorithm}`."));
         }
-        let next =
-            if self.files { format!("Next: fhir-engage import --ehr {id} PATH") } else { format!("Next: fhir-engage ehr check {id}") };
+        let next = if self.files && !self.drops.is_empty() {
+            "Next: fhir-engage sync run".to_owned()
+        } else if self.files {
+            format!("Next: fhir-engage import --ehr {id} PATH")
+        } else {
+            format!("Next: fhir-engage ehr check {id}")
+        };
         for setting in contract.missing() {
             print::note(&format!("write-back needs `{setting}` in --write-back FILE before anything can be written"));
         }

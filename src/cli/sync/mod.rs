@@ -8,6 +8,8 @@ mod run;
 mod schedule;
 mod status;
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use domain::model::ResourceType;
 
@@ -77,6 +79,9 @@ What runs stops after the page or the patients in hand. Who paused and why is ke
   fhir-engage sync resume main
   fhir-engage sync resume main --type Appointment")]
     Resume(pause::Resume),
+    /// Look at drop folders and their files; try a declaration out on a file
+    #[command(subcommand)]
+    Drops(super::drops::Drops),
     /// Look at what was put aside, and replay it
     Quarantine {
         #[command(subcommand)]
@@ -86,8 +91,13 @@ What runs stops after the page or the patients in hand. Who paused and why is ke
 
 impl Sync {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        let app = common.open()?;
+        // Needs no installation.
+        if let Self::Drops(super::drops::Drops::Check { declaration, file, rows }) = &self {
+            return super::drops::check(common, declaration, file, *rows);
+        }
+        let app = Arc::new(common.open()?);
         match self {
+            Self::Drops(command) => command.run(&app, common).await,
             Self::Run(run) => run.run(&app, common).await,
             Self::Plan { id } => plan::plan(&app, common, &ehr::ehr_id(&id)?).await,
             Self::Holes { id, limit } => holes::holes(&app, common, &ehr::ehr_id(&id)?, limit).await,

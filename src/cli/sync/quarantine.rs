@@ -1,5 +1,7 @@
 //! `sync quarantine`: what was put aside, its bytes, and another try to take it in.
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -50,7 +52,7 @@ The bytes are a patient's data: mind where you print them.")]
 }
 
 impl Quarantine {
-    pub(super) async fn run(self, app: App, common: &Common) -> Result<Ended, Failure> {
+    pub(super) async fn run(self, app: Arc<App>, common: &Common) -> Result<Ended, Failure> {
         match self {
             Self::List { ehr, limit } => list(&app, common, ehr, limit).await,
             Self::Show { id } => show(app, common, id).await,
@@ -110,7 +112,7 @@ async fn list(app: &App, common: &Common, only: Option<String>, limit: i64) -> R
     Ok(Ended::Well)
 }
 
-async fn show(app: App, common: &Common, id: i64) -> Result<Ended, Failure> {
+async fn show(app: Arc<App>, common: &Common, id: i64) -> Result<Ended, Failure> {
     let store = app.store.clone();
     let found = app.store.read(move |conn| quarantine::get(conn, store.codec(), id)).await?;
     let Some((row, bytes)) = found else { return Err(Failure::usage(format!("there is no row {id} in quarantine"))) };
@@ -125,7 +127,7 @@ async fn show(app: App, common: &Common, id: i64) -> Result<Ended, Failure> {
     Ok(Ended::Well)
 }
 
-async fn replay(app: App, common: &Common, ehr: &str, only: Option<i64>) -> Result<Ended, Failure> {
+async fn replay(app: Arc<App>, common: &Common, ehr: &str, only: Option<i64>) -> Result<Ended, Failure> {
     let id = super::super::ehr::ehr_id(ehr)?;
     app.profile(&id).await?;
     let report = tokio::task::spawn_blocking(move || {

@@ -33,7 +33,7 @@ pub(in crate::cli) struct Run {
 }
 
 impl Run {
-    pub(super) async fn run(self, app: &App, common: &Common) -> Result<Ended, Failure> {
+    pub(super) async fn run(self, app: &Arc<App>, common: &Common) -> Result<Ended, Failure> {
         let only = self.ehr.as_deref().map(ehr::ehr_id).transpose()?;
         if let Some(id) = &only
             && app.profile(id).await?.files_only
@@ -54,16 +54,32 @@ impl Run {
             None => {
                 let all = app.ehrs().await?;
                 failures.extend(all.problems());
-                all.known.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect()
+                all.known.into_iter().filter(|(_, p)| !p.files_only || !p.drops.is_empty()).map(|(id, _)| id).collect()
             }
         };
         if ehrs.is_empty() && failures.is_empty() {
-            return Err(Failure::problem("no EHR with a connection is registered; add one with `fhir-engage ehr add`"));
+            return Err(Failure::problem("no EHR with a connection or a drop folder is registered; add one with `fhir-engage ehr add`"));
         }
         let stop = Arc::new(AtomicBool::new(false));
         signals::stop_at(&stop);
-        let mut reports = Vec::new();
+        let (mut reports, mut drops) = (Vec::new(), Vec::new());
+        self.are_asked_for(app, &ehrs, &types).await?;
         for id in ehrs {
+            let profile = app.profile(&id).await?;
+            // Files hold what they hold: a look at one type alone is a sync's.
+            if !profile.drops.is_empty() && self.types.is_empty() {
+                let bar = progress::spinner("rows");
+                let shown = bar.clone();
+                let done = app.take_drops(&id, &profile, self.accept_vanished, &stop, Arc::new(move |n| shown.set_position(n))).await;
+                bar.finish_and_clear();
+                match done {
+                    Ok(found) => drops.extend(found.into_iter().map(|report| (id.clone(), report))),
+                    Err(error) => failures.push(format!("{id}: {error}")),
+                }
+            }
+            if profile.files_only && !profile.drops.is_empty() {
+                continue;
+            }
             let mut types = types.clone();
             if !self.anyway {
                 let agenda = app.agenda().await?;
@@ -95,11 +111,15 @@ impl Run {
                 break;
             }
         }
-        let well = failures.is_empty() && reports.iter().all(|(_, r)| r.failure().is_none());
+        let well = failures.is_empty() && reports.iter().all(|(_, r)| r.failure().is_none()) && !drops.iter().any(|(_, r)| r.is_problem());
         if common.json {
             let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "run": r })).collect();
-            print::json(&serde_json::json!({ "runs": rows, "failures": failures }));
-        } else if !reports.is_empty() {
+            let drops: Vec<_> = drops.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "drop": r })).collect();
+            print::json(&serde_json::json!({ "runs": rows, "drops": drops, "failures": failures }));
+        } else {
+            super::super::drops::tell(&drops);
+        }
+        if !common.json && !reports.is_empty() {
             let mut table = print::Table::new(&["EHR", "TYPE", "STRATEGY", "FOUND", "STORED", "UNCHANGED", "QUARANTINED", "RESULT"]);
             for (id, r) in &reports {
                 let result = r.result();
@@ -112,6 +132,24 @@ impl Run {
             eprintln!("{failure}");
         }
         Ok(Ended::well_if(well))
+    }
+}
+
+impl Run {
+    /// A supporting type that no EHR is asked for would be passed over in silence.
+    async fn are_asked_for(&self, app: &App, ehrs: &[EhrId], types: &[ResourceType]) -> Result<(), Failure> {
+        for kind in types.iter().filter(|kind| !self.types.is_empty() && !kind.is_core()) {
+            let mut asked = false;
+            for id in ehrs {
+                asked |= app.profile(id).await?.types.contains(kind);
+            }
+            if !asked {
+                return Err(Failure::usage(format!(
+                    "no such EHR is asked for {kind}; register it again with `ehr add ... --types {kind}`"
+                )));
+            }
+        }
+        Ok(())
     }
 }
 

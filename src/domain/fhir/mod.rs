@@ -62,6 +62,7 @@
 //! | **PractitionerRole** | `active`, `practitioner`, `organization`, `location[]`, `specialty`, `code.text` |
 //! | **Location**, **Organization** | `status` or `active`, `name`, `managingOrganization` |
 
+mod actors;
 mod appointment;
 mod bundle;
 mod care_plan;
@@ -93,6 +94,7 @@ use std::borrow::Cow;
 use crate::identity::identifier::Identifier;
 use crate::model::{Facts, FhirId, ResourceType, Timestamp};
 
+pub use actors::{Actor, actors};
 pub use bundle::{Bundle, Entry, EntryResponse, Link, SearchAnswer, SearchMode, split_bundle};
 pub use directory::called;
 pub use outcome::{Issue, Outcome, outcome};

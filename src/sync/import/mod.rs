@@ -32,10 +32,12 @@ use crate::store::{Store, StoreError, ehrs, sync_state};
 use commit::{Committer, Desk};
 use prepare::{Bench, Prepared};
 use report::{Clocks, Stage};
-use source::{Batch, Input};
+use source::Batch;
 use turns::{InFlight, Turns};
 
+pub(super) use commit::Shown;
 pub use report::{Progress, Report, Stages};
+pub(super) use source::{Input, unpacked};
 
 /// Batches that may wait between two threads.
 const WAITING: usize = 2;
@@ -107,7 +109,21 @@ pub fn run(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, ImportError> {
     let inputs = source::inputs(request.paths)?;
-    let ehr = request.ehr;
+    run_inputs(store, clock, holder, request.ehr, &inputs, false, stop, progress).map(|(report, _)| report)
+}
+
+/// As [`run`], of inputs that are known; with `watch` it is told what they showed.
+#[expect(clippy::too_many_arguments, reason = "the whole of one import, as `run` hands it on")]
+pub(super) fn run_inputs(
+    store: &Store,
+    clock: &dyn Clock,
+    holder: Holder<'_>,
+    ehr: &EhrId,
+    inputs: &[Input],
+    watch: bool,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Report, Shown), ImportError> {
     let Some(registered) = store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))? else {
         return Err(ImportError::UnknownEhr(ehr.clone()));
     };
@@ -117,7 +133,7 @@ pub fn run(
         Refused::Held(kind) => ImportError::Held { ehr: ehr.clone(), kind },
         Refused::Store(error) => error.into(),
     })?;
-    let done = import(store, clock, holder, ehr, &types, &fences, &inputs, stop, progress);
+    let done = import(store, clock, holder, ehr, &types, &fences, inputs, watch, stop, progress);
     lease::give_back(store, &fences);
     done
 }
@@ -131,15 +147,17 @@ fn import(
     types: &[ResourceType],
     fences: &[Fence],
     inputs: &[Input],
+    watch: bool,
     stop: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Report, ImportError> {
+) -> Result<(Report, Shown), ImportError> {
     let started = Instant::now();
     let (in_flight, clocks, announce, hand_on) = (InFlight::default(), Clocks::default(), Turns::new(), Turns::new());
     let began = began(store, clock, ehr, types)?;
     let desk = Desk { store, ehr, clock, term: holder.term, fences: fences.to_vec(), began, in_flight: &in_flight, clocks: &clocks };
     let bench = Bench { store, ehr, types, in_flight: &in_flight, announce: &announce, clocks: &clocks };
     let mut committer = Committer::new(desk);
+    committer.shown = watch.then(Shown::default);
     let files = AtomicU64::new(0);
     let done = std::thread::scope(|scope| {
         let (to_workers, from_reader) = sync_channel(WAITING);
@@ -173,7 +191,7 @@ fn import(
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = clocks.read();
     report.interrupted = interrupted;
-    Ok(report)
+    Ok((report, committer.shown.take().unwrap_or_default()))
 }
 
 /// Of each type, an instant that is not before now and later than the end of its last run.

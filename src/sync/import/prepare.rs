@@ -158,7 +158,7 @@ fn sort_out<'b>(batch: &'b Batch, types: &[ResourceType], out: &mut Prepared) ->
     let mut candidates = Vec::with_capacity(batch.lines.len());
     for line in &batch.lines {
         let bytes = batch.data.get(line.at.clone()).unwrap_or_default();
-        if let Some(fault) = line.fault {
+        if let Some(fault) = &line.fault {
             out.bad(line.number, unreadable(batch, line, fault, bytes));
             continue;
         }
@@ -198,7 +198,12 @@ fn sort_out<'b>(batch: &'b Batch, types: &[ResourceType], out: &mut Prepared) ->
     candidates
 }
 
-fn unreadable(batch: &Batch, line: &Line, fault: Fault, bytes: &[u8]) -> Bad {
+fn unreadable(batch: &Batch, line: &Line, fault: &Fault, bytes: &[u8]) -> Bad {
+    if let Fault::Row { reason, id, cut_off } = fault {
+        let kept = bytes.get(..bytes.len().min(MAX_RESOURCE_BYTES)).unwrap_or_default();
+        let row = bad(batch, line.number, batch.kind, id.clone(), "bad-row", reason.clone(), kept);
+        return Bad { cut_off: *cut_off, ..row };
+    }
     let last = line.number - 1;
     let (code, reason) = match fault {
         Fault::TooLong(length) => {
@@ -206,7 +211,9 @@ fn unreadable(batch: &Batch, line: &Line, fault: Fault, bytes: &[u8]) -> Bad {
             ("too-large", format!("the line has {} MB, {most} MB is the most; its first {most} MB are kept", length >> 20))
         }
         Fault::CutOff => ("truncated", format!("the file is cut off after line {last}: its compressed data end too soon; fetch it again")),
-        Fault::Damaged => ("damaged", format!("the file is damaged after line {last}: it cannot be read on; fetch it again")),
+        Fault::Damaged | Fault::Row { .. } => {
+            ("damaged", format!("the file is damaged after line {last}: it cannot be read on; fetch it again"))
+        }
     };
     let mut bad = bad(batch, line.number, None, None, code, reason, bytes);
     bad.cut_off = !matches!(fault, Fault::TooLong(_));

@@ -1,5 +1,6 @@
 //! EHR to store: files and searches, on both engines.
 
+mod drops;
 mod import;
 mod import_bad;
 mod merging;
@@ -9,5 +10,6 @@ mod pull_faults;
 mod replay;
 mod roster;
 mod setup;
+mod supporting;
 mod vanish;
 mod window;

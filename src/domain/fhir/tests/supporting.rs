@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{rejected, resource};
-use crate::fhir::{called, project};
+use crate::fhir::{Actor, actors, called, project};
 use crate::model::{Facts, FhirTime, ResourceType};
 
 /// The facts as they are stored.
@@ -169,4 +169,13 @@ fn dates_that_do_not_exist_are_unknown() {
         panic!("not a Condition")
     };
     assert_eq!(facts.onset, None::<FhirTime>);
+}
+
+#[test]
+fn those_who_take_part_are_told_with_their_names() {
+    let body = json!({"resourceType": "Appointment", "participant": [
+        {"actor": {"reference": "Practitioner/1", "display": "Dr. Ng"}}, {"actor": {"reference": "Location/1", "display": " "}}, {"actor": {"display": "no reference"}}, {}, 5]});
+    let actor = |reference: &str, display: Option<&str>| Actor { reference: reference.to_owned(), display: display.map(str::to_owned) };
+    assert_eq!(actors(body.to_string().as_bytes()).unwrap(), [actor("Practitioner/1", Some("Dr. Ng")), actor("Location/1", None)]);
+    assert!(actors(b"[]").is_err());
 }
