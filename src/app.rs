@@ -2,8 +2,10 @@
 //!
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
+mod authorize;
 pub(crate) mod charts;
 mod connections;
+mod ends;
 mod entropy;
 mod keys;
 mod look;
@@ -19,10 +21,11 @@ use chrono::NaiveTime;
 use domain::Clock;
 use domain::rules::Site;
 
+pub use authorize::GrantError;
 pub use connections::ConnectionError;
 pub(crate) use connections::told;
 pub use entropy::Random;
-pub use keys::{KeysError, open_key};
+pub use keys::{KeysError, Rotation, open_key};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use domain::model::EhrId;
 use url::Url;
 
+use super::access::Access;
 use super::exit::{Ended, Failure};
 use super::reading::Reading;
 use super::{Common, print};
@@ -18,7 +19,7 @@ use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::ehr::vendor;
 use crate::store::view::overview::{self, TypeStatus};
-use crate::store::{ehrs, proofs};
+use crate::store::{ehr_keys, ehrs, expiries, proofs, tokens};
 use crate::writeback::Probed;
 use crate::writeback::trial::Tried;
 
@@ -51,6 +52,8 @@ that says that it is a test is written into that chart, found again, and marked 
         #[arg(long, value_name = "PATIENT", requires = "deep")]
         test_patient: Option<String>,
     },
+    /// Let a person grant this gateway access, once
+    Authorize(super::access::Authorize),
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
   fhir-engage ehr remove main
@@ -74,6 +77,11 @@ that says that it is a test is written into that chart, found again, and marked 
       an open server on this machine
   fhir-engage ehr add nightly --files
       no connection: data comes by `fhir-engage import --ehr nightly PATH`
+  fhir-engage ehr add other --url https://ehr.example.org/r4 --client-id app --client-secret env:EHR
+      client credentials with a secret, where the EHR takes no signed assertion
+  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --credentials desk.toml
+      with desk.toml: [desk] types = [\"Appointment\"]; [desk.auth] kind = \"user-grant\", client_id = \"desk\";
+      then `fhir-engage ehr authorize main --credential desk`
   fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
       an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(super) struct Add {
@@ -124,6 +132,8 @@ pub(super) struct Add {
     moved: bool,
     #[command(flatten)]
     reading: Reading,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Ehr {
@@ -133,6 +143,7 @@ impl Ehr {
             Self::Add(add) => add.run(&app, common).await,
             Self::List => list(&app, common).await,
             Self::Check { id, deep, test_patient } => check(&app, common, &ehr_id(&id)?, test_patient.filter(|_| deep)).await,
+            Self::Authorize(authorize) => authorize.run(&app, common).await,
             Self::Remove { id, force } => remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }
@@ -153,7 +164,7 @@ fn vendor_name(text: &str) -> Result<String, String> {
 }
 
 /// Reads write-back settings; what they may hold is checked with the whole profile.
-fn settings(path: &Path) -> Result<serde_json::Value, Failure> {
+pub(super) fn settings(path: &Path) -> Result<serde_json::Value, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{} cannot be read: {}", path.display(), e.kind())))?;
     if let Ok(json) = serde_json::from_str(&text) {
         return Ok(json);
@@ -190,15 +201,18 @@ impl Add {
             .ok_or_else(|| Failure::usage(format!("{} is not an algorithm here; use RS384 or ES384", self.key_alg)))?;
         let auth = match (self.client_id, self.token) {
             (Some(client_id), _) => {
-                let key = app.ensure_key(algorithm).await?;
+                let key = if self.access.signs() { Some(app.ensure_key(algorithm).await?) } else { None };
                 let scopes = (!self.scopes.is_empty()).then_some(self.scopes);
-                Auth::BackendServices(BackendServices {
-                    client_id,
-                    key_id: Some(key.kid),
-                    token_url: self.token_url,
-                    scopes,
-                    dialect: None,
-                })
+                match self.access.auth(&client_id, self.token_url.as_ref())? {
+                    Some(auth) => auth,
+                    None => Auth::BackendServices(BackendServices {
+                        client_id,
+                        key_id: key.map(|k| k.kid),
+                        token_url: self.token_url,
+                        scopes,
+                        dialect: None,
+                    }),
+                }
             }
             (None, Some(token)) => {
                 SecretRef::parse(&token).map_err(|e| Failure::usage(format!("--token: {e}")))?;
@@ -206,7 +220,7 @@ impl Add {
             }
             (None, None) => Auth::None,
         };
-        let with_key = matches!(auth, Auth::BackendServices(_));
+        let with_key = auth.signs();
         let algorithm = algorithm.as_str();
         let mut profile = Profile {
             base_url: self.url,
@@ -221,6 +235,7 @@ impl Add {
             ..Profile::default()
         };
         self.reading.apply(&mut profile)?;
+        self.access.apply(&mut profile)?;
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
         let contract = charts::intended_contract(&profile).map_err(|e| Failure::usage(e.to_string()))?;
         if !self.moved {
@@ -234,6 +249,10 @@ impl Add {
                     // What was seen of the server at the old address says nothing of this one.
                     proofs::forget(conn, name.as_str())?;
                 }
+                // What was got as the client that it was before is not used as the one that it is now; its keys begin as the profile says.
+                tokens::forget_all(conn, name.as_str())?;
+                ehr_keys::forget(conn, name.as_str())?;
+                expiries::forget(conn, name.as_str())?;
                 ehrs::put(conn, &name, &text, now)
             })
             .await?;
@@ -299,11 +318,7 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     let mut table = print::Table::new(&["EHR", "BASE URL", "AUTH", "LAST SYNC"]);
     for (id, profile) in all {
         let base = profile.base_url.as_ref().map_or_else(|| "files only".to_owned(), Url::to_string);
-        let auth = match profile.auth {
-            Auth::None => "none",
-            Auth::Bearer { .. } => "bearer",
-            Auth::BackendServices(_) => "backend-services",
-        };
+        let auth = profile.auth.as_str();
         let health = Health::of(&runs(&id));
         table.row([id.to_string(), base, auth.to_owned(), health.to_string()]);
     }
@@ -313,7 +328,7 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
 
 async fn check(app: &App, common: &Common, id: &EhrId, test_patient: Option<String>) -> Result<Ended, Failure> {
     let profile = app.profile(id).await?;
-    let parts = app.parts(id, &profile).await?;
+    let parts = app.fresh_parts(id, &profile).await?;
     let report = check::check(&profile, &parts).await;
     let charts = match report.is_ok() {
         // What its charts will show can be told only where it can be asked what it takes.

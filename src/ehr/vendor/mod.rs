@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::profile::AudForm;
 use super::reads::Reads;
 
 /// What is known of one vendor's servers.
@@ -22,8 +23,19 @@ pub struct Preset {
     pub facts: Vec<Fact>,
     /// How its resources may be read.
     pub sync: Reads,
+    /// What its authorization servers want otherwise than SMART says.
+    #[serde(default)]
+    pub authorization: Authorization,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
+}
+
+/// What a vendor's authorization servers want otherwise than SMART says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authorization {
+    /// The form of `aud` in an authorization request.
+    pub aud: Option<AudForm>,
 }
 
 /// Something that a preset rests on.
@@ -106,7 +118,7 @@ mod tests {
                 let known = ["standards.md ", "statement", "https://", "ours"].iter().any(|s| f.source.starts_with(s));
                 assert!(known && !f.says.trim().is_empty(), "{}: {f:?}", p.name);
                 assert!(
-                    p.write_back.contains_key(&f.about) || ["chain", "sync"].contains(&f.about.as_str()),
+                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization"].contains(&f.about.as_str()),
                     "{}: {} is not in it",
                     p.name,
                     f.about

@@ -2,6 +2,8 @@
 
 mod check;
 mod create;
+mod credentials;
+mod network;
 mod plans;
 mod search;
 mod statements;
