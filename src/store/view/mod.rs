@@ -3,5 +3,5 @@
 
 pub mod lists;
 pub mod overview;
-pub mod progress;
 pub mod persons;
+pub mod progress;
