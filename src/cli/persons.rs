@@ -160,13 +160,13 @@ fn tell(shown: &Shown) {
     }
     table.print();
     for t in &shown.ties {
-        print::line(&format!("{} {} {}, since {}", t.one, t.tie, t.other, print::instant(t.since)));
+        print::line(&format!("{} {} {}, since {}", t.one, t.tie, t.other, t.since));
     }
     for s in &shown.shared {
         print::line(&format!("{} share an identifier of {}", s.records.join(" and "), s.system));
     }
     for w in &shown.words {
-        print::line(&format!("{} and {}: {} by {} at {}: {}", w.one, w.other, w.word, w.by, print::instant(w.at), w.why));
+        print::line(&format!("{} and {}: {} by {} at {}: {}", w.one, w.other, w.word, w.by, w.at, w.why));
     }
     for r in &shown.review {
         print::line(&format!("{}: {}", r.record, meaning(&r.reason)));
@@ -188,7 +188,7 @@ async fn review(app: &App, common: &Common, limit: i64) -> Result<Ended, Failure
     } else if open {
         let mut table = print::Table::new(&["RECORD", "WHY", "SINCE", "WHAT IT MEANS"]);
         for r in &records {
-            table.row([r.record.clone(), r.reason.clone(), print::instant(r.since), meaning(&r.reason).to_owned()]);
+            table.row([r.record.clone(), r.reason.clone(), r.since.clone(), meaning(&r.reason).to_owned()]);
         }
         for s in &shared {
             let what = format!("{} records share this identifier of {}; it ties nobody", s.records, s.system);

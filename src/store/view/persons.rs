@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use domain::Timestamp;
 use serde::Serialize;
 
 use crate::store::bulk;
@@ -9,6 +10,11 @@ use crate::store::connection::{Conn, on_backend};
 use crate::store::error::StoreError;
 use crate::store::people::{self, Record};
 use crate::store::words;
+
+/// To the second.
+fn instant(micros: i64) -> String {
+    Timestamp::from_micros(micros - micros.rem_euclid(1_000_000)).to_string()
+}
 
 /// A record of a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,7 +38,7 @@ pub struct Tie {
     /// The other.
     pub other: String,
     /// Since when it was seen.
-    pub since: i64,
+    pub since: String,
 }
 
 /// An identifier that records share.
@@ -58,7 +64,7 @@ pub struct SaidWord {
     /// Why.
     pub why: String,
     /// When.
-    pub at: i64,
+    pub at: String,
 }
 
 /// What a machine cannot settle of a record.
@@ -69,7 +75,7 @@ pub struct Reviewed {
     /// Why, a code.
     pub reason: String,
     /// Since when.
-    pub since: i64,
+    pub since: String,
 }
 
 /// A person.
@@ -150,11 +156,11 @@ pub fn show(conn: &mut Conn, person: i64) -> Result<Shown, StoreError> {
                 survivor: r.root.and_then(|root| survivors.get(&root).cloned()),
             })
             .collect(),
-        ties: ties.into_iter().map(|t| Tie { one: t.one, tie: t.what, other: t.other, since: t.since }).collect(),
+        ties: ties.into_iter().map(|t| Tie { one: t.one, tie: t.what, other: t.other, since: instant(t.since) }).collect(),
         shared: by_token(shared),
         words: said
             .into_iter()
-            .map(|s| SaidWord { one: name(s.one), other: name(s.other), word: s.word, by: s.said_by, why: s.why, at: s.said_at })
+            .map(|s| SaidWord { one: name(s.one), other: name(s.other), word: s.word, by: s.said_by, why: s.why, at: instant(s.said_at) })
             .collect(),
         review,
     })
@@ -185,7 +191,7 @@ const REVIEW: &str = "SELECT p.ehr || '/' || p.fhir_id AS record, r.reason, r.si
 
 impl From<ReviewRow> for Reviewed {
     fn from(row: ReviewRow) -> Self {
-        Self { record: row.record, reason: row.reason, since: row.since }
+        Self { record: row.record, reason: row.reason, since: instant(row.since) }
     }
 }
 
