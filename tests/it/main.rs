@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
+mod alerts;
 mod architecture;
 mod bad_line;
 mod cli;
@@ -14,6 +15,7 @@ mod kill;
 mod mail;
 mod readme;
 mod rough;
+mod schedule;
 mod schema_parity;
 mod sekmet;
 mod store;
