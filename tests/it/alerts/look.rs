@@ -156,7 +156,7 @@ on_both! {
         hook.answers(500);
         fail(&world, 3).await;
         let report = node.look().await;
-        assert!(report.failures == ["alert 1 could not be told to webhook: 500"], "{report:?}");
+        assert!(report.failures.iter().any(|f| f == "alert 1 could not be told to webhook: 500"), "{report:?}");
         node.look().await;
         assert_eq!(hook.came("/hook").len(), 1, "it waits before it tries again");
         mend(&world).await;
