@@ -25,7 +25,7 @@ use crate::worker::lease::Lease;
 /// How often a run is looked after: whether the program stops, its hours close, or someone pauses it.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often the database is asked whether someone paused it.
-const ASK: u32 = 10;
+const ASK: u32 = 5;
 /// The cap of the wait between two tries, and by how much more is waited after so many failures: an EHR that is down for the night
 /// is not asked a hundred times.
 const RETRY_CAP: Duration = Duration::from_secs(15 * 60);

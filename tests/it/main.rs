@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
+mod alerts;
 mod architecture;
 mod bad_line;
 mod cli;
@@ -16,6 +17,7 @@ mod mail;
 mod merges;
 mod readme;
 mod rough;
+mod schedule;
 mod schema_parity;
 mod sekmet;
 mod store;
