@@ -96,7 +96,9 @@ impl App {
         }
         profile.page_size = profile.page_size.or(Some(self.config.sync.page_size));
         let parts = self.parts(id, &profile).await?;
-        Ok(Connection::open(&profile, &parts).await?)
+        let opened = Connection::open(&profile, &parts).await;
+        self.note_statement(id, &profile, &opened).await;
+        Ok(opened?)
     }
 
     /// The registered EHRs with their profiles, by name. One whose profile cannot be read is named and keeps none of the others from their work.

@@ -93,5 +93,6 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::schedules::forget(conn, id)?;
     super::turns::forget(conn, id)?;
     super::pauses::forget(conn, id)?;
+    super::statements::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

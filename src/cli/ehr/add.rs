@@ -16,7 +16,7 @@ use crate::ehr::auth::Algorithm;
 use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::ehr::vendor;
-use crate::store::{ehrs, proofs};
+use crate::store::{ehrs, proofs, statements};
 
 /// Register an EHR, or change how it is connected
 #[derive(Debug, Args)]
@@ -178,6 +178,7 @@ impl Add {
                 if before.is_none_or(|old| old.base_url != base) {
                     // What was seen of the server at the old address says nothing of this one.
                     proofs::forget(conn, name.as_str())?;
+                    statements::forget(conn, name.as_str())?;
                 }
                 ehrs::put(conn, &name, &text, now)
             })
