@@ -220,10 +220,20 @@ fn types(known: &Known<'_>, rows: &mut Rows) {
     }
 }
 
+/// Whether each type that is searched lists a parameter, as far as the server was asked.
+fn lists_everywhere(known: &Known<'_>, name: &str) -> bool {
+    let Some(capability) = known.statement.map(|s| &s.capability) else { return true };
+    let mut searched = known.profile.all_types().filter(|kind| capability.allows(kind.as_str(), "search-type"));
+    searched.all(|kind| capability.searches_by(kind.as_str(), name))
+}
+
 fn searching(known: &Known<'_>, rows: &mut Rows) {
     let profile = known.profile;
     match (&profile.page_size_param, rows.preset.and_then(|p| p.sync.page_size.clone())) {
         (Some(own), _) => rows.put("page_size.parameter", own, From::Override),
+        (None, Some(preset)) if preset != "_count" && !lists_everywhere(known, &preset) => {
+            rows.put("page_size.parameter", format!("none is sent: the server does not list {preset} for all types"), From::Live)
+        }
         (None, Some(preset)) => rows.preset("page_size.parameter", preset, "sync"),
         (None, None) => rows.preset("page_size.parameter", "none is known to be taken", "sync"),
     };

@@ -139,7 +139,7 @@ fn reading(profile: &Profile, was: &TypePlan, is: &TypePlan, changes: &mut Chang
 
 /// How far down in the vendor's list a way stands.
 fn rank(profile: &Profile, kind: ResourceType, strategy: Strategy) -> usize {
-    let strategies = profile.preset().map(|p| p.sync.of(kind).strategies.as_slice()).unwrap_or_default();
+    let strategies = profile.preset().map(|p| p.sync.of(kind).strategies).unwrap_or_default();
     strategies.iter().position(|s| *s == strategy).unwrap_or(strategies.len())
 }
 

@@ -106,7 +106,7 @@ impl Connection {
             discovery = discovery.or(from_statement);
             approach.authorise(profile, parts, &discovery)?;
         }
-        Ok(Self { client: approach.client(profile), capability, discovery })
+        Ok(Self { client: approach.client(profile).within(profile, &capability), capability, discovery })
     }
 }
 

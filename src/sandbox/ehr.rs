@@ -2,8 +2,8 @@
 //! routes and the order of checks: faults of the network, then the route, then the token, then the scope, then the interaction.
 //! Knows no web framework.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::answer::{Answer, Body, Reply};
 use crate::authority::Authority;
@@ -37,6 +37,8 @@ pub(crate) struct Ehr {
     /// Whose server it behaves like.
     pub(crate) manner: &'static Manner,
     pub(crate) late: Lateness,
+    /// What it states in place of what it does, where it was told to.
+    pub(crate) pretended: Mutex<Option<Arc<str>>>,
 }
 
 /// What a request wants of a resource type.
@@ -177,7 +179,15 @@ impl Ehr {
     }
 
     fn statement(&self, now: i64, last_updated: bool) -> Answer {
+        if let Some(text) = self.pretended.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return Answer::fhir(200, text.to_string());
+        }
         Answer::fhir(200, capability::statement(self.manner, &self.base, now, !self.open, last_updated))
+    }
+
+    /// States this at `/metadata` from now on; what it does, again, where `None`.
+    pub(crate) fn pretend(&self, statement: Option<&str>) {
+        *self.pretended.lock().unwrap_or_else(PoisonError::into_inner) = statement.map(Arc::from);
     }
 
     fn unoffered(&self) -> Answer {

@@ -135,6 +135,7 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         rules: Rules { count_default: config.page_size_default, count_max: config.page_size_max.max(1), last_updated: config.last_updated },
         manner,
         late: Lateness::default(),
+        pretended: std::sync::Mutex::default(),
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
@@ -276,6 +277,11 @@ impl Sandbox {
     /// The requests so far, oldest first; at most the last 50,000.
     pub fn request_log(&self) -> Vec<RequestRecord> {
         self.ehr.log.all()
+    }
+
+    /// States this at `/metadata` from now on, whatever it does, as after an upgrade of the EHR; with `None` what it does, again.
+    pub fn pretend(&self, statement: Option<&str>) {
+        self.ehr.pretend(statement);
     }
 
     /// Plants a fault.

@@ -30,8 +30,10 @@ pub(super) enum Ehr {
     #[command(after_help = "Examples:
   fhir-engage ehr check main
   fhir-engage ehr check main --json
+  fhir-engage ehr check main --test-patient 4711      searches for that one what is read patient by patient
   fhir-engage ehr check main --deep --test-patient 4711
 
+Ends with the blind spots: which segments and programs cannot work there, and why.
 Exit code 1 where a step found a problem; what to do stands below it. Reads only, but for --deep with a test patient: then a message
 that says that it is a test is written into that chart, found again, and marked as entered in error where the EHR allows it.")]
     Check {
@@ -42,7 +44,7 @@ that says that it is a test is written into that chart, found again, and marked 
         #[arg(long, requires = "test_patient")]
         deep: bool,
         /// The id, in the EHR, of a patient that is nobody
-        #[arg(long, value_name = "PATIENT", requires = "deep")]
+        #[arg(long, value_name = "PATIENT")]
         test_patient: Option<String>,
     },
     /// Show how an EHR is connected, and where each value comes from
@@ -135,7 +137,7 @@ impl Ehr {
         match self {
             Self::Add(add) => add.run(&app, common).await,
             Self::List => list::list(&app, common).await,
-            Self::Check { id, deep, test_patient } => check::check(&app, common, &ehr_id(&id)?, test_patient.filter(|_| deep)).await,
+            Self::Check { id, deep, test_patient } => check::check(&app, common, &ehr_id(&id)?, deep, test_patient).await,
             Self::Show { id, offline } => show::show(&app, common, &ehr_id(&id)?, offline).await,
             Self::Register { vendor, ehr } => {
                 register::register(&app, common, &vendor, ehr.as_deref().map(ehr_id).transpose()?.as_ref()).await

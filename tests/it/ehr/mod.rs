@@ -3,6 +3,7 @@
 mod blind_spots;
 mod check;
 mod create;
+mod never_asked;
 mod plans;
 mod search;
 mod statements;

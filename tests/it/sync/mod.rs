@@ -7,6 +7,6 @@ mod pull;
 mod pull_faults;
 mod replay;
 mod roster;
-mod setup;
+pub(crate) mod setup;
 mod vanish;
 mod window;
