@@ -15,6 +15,7 @@ mod look;
 mod pages;
 mod present;
 mod stages;
+mod statements;
 mod turns;
 
 use std::cmp::Ordering;
@@ -36,6 +37,7 @@ pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
+pub use statements::{Connected, Drifted};
 pub use turns::{Turn, TurnReport};
 
 use crate::config::Config;

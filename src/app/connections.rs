@@ -128,7 +128,9 @@ impl App {
         }
         profile.page_size = profile.page_size.or(Some(self.config.sync.page_size));
         let parts = self.parts(id, &profile).await?;
-        let connection = Connection::open(&profile, &parts).await?;
+        let opened = Connection::open(&profile, &parts).await;
+        self.note_statement(id, &profile, &opened).await;
+        let connection = opened?;
         if let Some((origin, certificate)) = connection.certificate.clone() {
             let (name, now) = (id.as_str().to_owned(), self.clock.now());
             let noted = self.store.write("note a certificate's end", move |conn| {

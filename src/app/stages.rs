@@ -67,6 +67,9 @@ pub enum StageError {
     /// Another process is at it.
     #[error("{0} is being worked on by another process; it goes on there")]
     Busy(String),
+    /// What an EHR states of itself was never read.
+    #[error("{0} was never asked what it can do; leave --offline out, or run `fhir-engage ehr check {0}` first")]
+    NeverAsked(String),
 }
 
 /// What is going on, for a progress bar.

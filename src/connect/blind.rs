@@ -206,7 +206,7 @@ impl Given<'_> {
                 Some(lacks) => not_read(kind, lacks, "register the EHR again with it (`ehr add`)"),
                 None => not_read(kind, &of.why, "`fhir-engage import` takes such files"),
             },
-            None => not_read(kind, "it is not synced", "name it in [sync] types"),
+            None => not_read(kind, "it is not among the types that are read of this EHR", "name it with --types"),
         };
         if self.by_file.contains(&kind) { Source::Files } else { Source::Nowhere(off) }
     }

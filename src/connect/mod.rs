@@ -4,6 +4,12 @@
 
 mod blind;
 mod charts;
+mod connector;
+mod drift;
+mod sheet;
 
 pub use blind::{BlindSpots, Given, Reason, State, Verdict, blind_spots, refused};
 pub use charts::{Outlook, Shown, outlook};
+pub use connector::{From, Known, Row, connector};
+pub use drift::{Change, Weight, drift, weigh};
+pub use sheet::{PLACEHOLDER, Purpose, Sheet, sheet};

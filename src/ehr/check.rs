@@ -2,9 +2,9 @@
 //! faults it is and what to do. It reads only. The first step that nothing can follow ends the walk.
 
 mod diagnosis;
+mod searches;
 
-use domain::Timestamp;
-use domain::model::ResourceType;
+use domain::model::FhirId;
 use serde::Serialize;
 
 use super::auth::{Granted, SecretMethod};
@@ -14,9 +14,7 @@ use super::connection::{Approach, ConnectError, Parts};
 use super::discovery::Discovery;
 use super::error::EhrError;
 use super::plan::Plan;
-use super::profile::{Auth, ClientSecret, Profile, Strategy};
-use super::reads::{Axis, SearchSet};
-use super::search::Search;
+use super::profile::{Auth, ClientSecret, Profile};
 use diagnosis::Finding;
 
 /// How a step went.
@@ -36,6 +34,8 @@ pub enum Verdict {
 pub struct Step {
     /// `reach`, `fhir`, `discovery`, `clock`, `token`, `scopes`, `search Patient`, ...
     pub name: String,
+    /// The step and how it went, for programs: `search-patient.problem`.
+    pub code: String,
     /// How it went.
     pub verdict: Verdict,
     /// What was found, in one sentence.
@@ -65,19 +65,39 @@ impl Report {
     }
 
     fn ok(&mut self, name: &str, says: impl Into<String>) {
-        self.steps.push(Step { name: name.to_owned(), verdict: Verdict::Ok, says: says.into(), remedy: None });
+        self.steps.push(Step {
+            name: name.to_owned(),
+            code: code(name, Verdict::Ok),
+            verdict: Verdict::Ok,
+            says: says.into(),
+            remedy: None,
+        });
     }
 
     fn add(&mut self, name: &str, verdict: Verdict, finding: Finding) {
-        self.steps.push(Step { name: name.to_owned(), verdict, says: finding.says, remedy: Some(finding.remedy) });
+        let code = code(name, verdict);
+        self.steps.push(Step { name: name.to_owned(), code, verdict, says: finding.says, remedy: Some(finding.remedy) });
     }
 }
 
 /// A server certificate that ends within so many days is worth a word.
 const SOON: i64 = 14;
+fn code(name: &str, verdict: Verdict) -> String {
+    let how = match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Problem => "problem",
+    };
+    format!("{}.{how}", name.to_ascii_lowercase().replace(' ', "-"))
+}
 
 /// Walks the connection.
 pub async fn check(profile: &Profile, parts: &Parts) -> Report {
+    check_with(profile, parts, None).await
+}
+
+/// As [`check`]; with a test patient, what is read patient by patient is searched for that one.
+pub async fn check_with(profile: &Profile, parts: &Parts, test_patient: Option<&FhirId>) -> Report {
     let mut report = Report::default();
     if profile.files_only {
         report.ok("reach", "this EHR delivers files; there is no connection to check");
@@ -91,7 +111,8 @@ pub async fn check(profile: &Profile, parts: &Parts) -> Report {
         }
     };
     if let Some((client, capability)) = walk_to_client(&mut report, approach, profile, parts).await {
-        walk_types(&mut report, &client, profile, &Plan::of(profile, &capability)).await;
+        let probe = searches::Probe { test_patient, now: parts.clock.now() };
+        searches::walk(&mut report, &client, profile, &Plan::of(profile, &capability), &probe).await;
     }
     report
 }
@@ -115,6 +136,9 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
     let unknown = || "unknown".to_owned();
     let version = capability.fhir_version.clone().unwrap_or_else(unknown);
     report.ok("fhir", format!("FHIR {version}, software {}", capability.software.clone().unwrap_or_else(unknown)));
+    if capability.types.is_empty() {
+        report.add("fhir", Verdict::Problem, diagnosis::empty_statement());
+    }
     walk_discovery(report, found.is_some(), &discovery, profile, parts);
     walk_clock(report, &approach);
     walk_certificate(report, &approach, parts);
@@ -124,7 +148,7 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
         report.add("token", Verdict::Problem, diagnosis::connect(&error));
         return None;
     }
-    let client = approach.client(profile);
+    let client = approach.client(profile).within(profile, &capability);
     let let_in = walk_token(report, &client).await;
     if let_in {
         walk_credentials(report, &client, profile).await;
@@ -230,61 +254,6 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
 /// Whether a sync can do without what is missing of a type: it is no type that is read, or its reading is granted.
 fn granted_covers(granted: &Granted, client: &Client, resource_type: &str) -> bool {
     client.reads.iter().filter(|n| n.resource_type == resource_type).all(|n| n.ops.without(granted.ops(resource_type)).is_empty())
-}
-
-async fn walk_types(report: &mut Report, client: &Client, profile: &Profile, plan: &Plan) {
-    for of in &plan.types {
-        let resource_type = of.kind;
-        let name = format!("search {resource_type}");
-        let search = match of.strategy {
-            Strategy::Off => {
-                if let Some(lacks) = &of.lacks {
-                    report.add(&name, Verdict::Problem, diagnosis::lacks(lacks));
-                } else if profile.strategy.get(&resource_type) != Some(&Strategy::Off) {
-                    report.add(&name, Verdict::Warning, diagnosis::no_way(&of.why));
-                }
-                continue;
-            }
-            // A patient would have to be named, and nobody's data is read for a check.
-            _ if of.is_by_patient() || of.strategy == Strategy::Reference => {
-                report.ok(&name, format!("not tried: {}", of.asks));
-                continue;
-            }
-            Strategy::Window => match first_day(&of.search, plan) {
-                Some(search) => search,
-                None => continue,
-            },
-            _ => Search::of(resource_type.as_str()),
-        };
-        // One resource is enough, where the EHR can be told so.
-        let search = match &client.habits.page_size_param {
-            Some(size) => search.with(size, "1"),
-            None => search,
-        };
-        let mut pages = client.search(search);
-        match pages.next().await {
-            Ok(Some(page)) if page.unasked > 0 => report.add(&name, Verdict::Warning, diagnosis::unasked(resource_type)),
-            Ok(page) => {
-                let any = page.is_some_and(|p| !p.entries.is_empty());
-                report.ok(&name, if any { "a search finds resources" } else { "a search works and finds nothing" });
-            }
-            Err(error) => report.add(&name, Verdict::Problem, diagnosis::search(resource_type, &error)),
-        }
-        if profile.auth == Auth::None && report.problems().any(|s| s.says.contains("401")) {
-            return;
-        }
-    }
-}
-
-/// A search as a window puts it, for one day long ago: it shows whether the parameters are taken.
-fn first_day(set: &SearchSet, plan: &Plan) -> Option<Search> {
-    let day = (Timestamp::from_micros(0), Timestamp::from_micros(86_400_000_000));
-    let who = match set.axis() {
-        Axis::Location => plan.window.locations.first()?.as_str(),
-        Axis::Practitioner => plan.window.practitioners.first()?.as_str(),
-        Axis::Alone | Axis::Patient => "",
-    };
-    Some(Search::by(ResourceType::Appointment.as_str(), set, who, Some(day)))
 }
 
 impl From<&EhrError> for Finding {

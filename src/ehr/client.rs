@@ -10,6 +10,7 @@ use http::header::{ACCEPT, HeaderName, IF_MATCH};
 use url::Url;
 
 use super::auth::{Need, Ops, TokenError, Tokens};
+use super::capability::Capability;
 use super::change::{self, ChangeOutcome};
 use super::create::{self, CreateOutcome};
 use super::date::Skew;
@@ -43,6 +44,21 @@ pub struct Habits {
 impl Default for Habits {
     fn default() -> Self {
         Self { page_size: None, page_size_param: Some("_count".to_owned()), search_by_post: false }
+    }
+}
+
+impl Habits {
+    /// Within what the server states: a page size's parameter that is the vendor's own is sent only where every type that is searched lists it.
+    /// `_count` is R4's for all types, and the operator's word holds.
+    #[must_use]
+    pub(super) fn within(mut self, profile: &Profile, capability: &Capability) -> Self {
+        let listed = |name: &str| {
+            let mut searched = profile.all_types().filter(|kind| capability.allows(kind.as_str(), "search-type"));
+            searched.all(|kind| capability.searches_by(kind.as_str(), name))
+        };
+        let own = profile.page_size_param.is_some();
+        self.page_size_param = self.page_size_param.filter(|name| own || name == "_count" || listed(name));
+        self
     }
 }
 
@@ -103,6 +119,13 @@ impl Client {
     pub fn writing(mut self, needs: Vec<Need>) -> Self {
         self.writes = needs.into();
         self.wire.policy = Policy { tries: 1, patience: Duration::ZERO, ..self.wire.policy };
+        self
+    }
+
+    /// Asks for nothing that the server's statement does not list.
+    #[must_use]
+    pub(super) fn within(mut self, profile: &Profile, capability: &Capability) -> Self {
+        self.habits = self.habits.within(profile, capability);
         self
     }
 

@@ -162,7 +162,7 @@ impl Connection {
             approach.authorise(profile, parts, &discovery)?;
         }
         let certificate = approach.certificate();
-        Ok(Self { client: approach.client(profile), capability, discovery, certificate })
+        Ok(Self { client: approach.client(profile).within(profile, &capability), capability, discovery, certificate })
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! Read leniently: real documents misname members, add others, and list fewer scopes than they grant.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
 /// What discovery told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Discovery {
     /// The token endpoint, resolved against the base.
     pub token_url: Option<Url>,

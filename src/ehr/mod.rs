@@ -21,6 +21,7 @@ pub mod profile;
 pub mod reads;
 pub mod retry;
 pub mod search;
+pub mod statement;
 pub mod vendor;
 mod wire;
 
@@ -34,6 +35,7 @@ pub use pace::{Paces, Pacing, Rate};
 pub use plan::{Plan, TypePlan};
 pub use profile::Profile;
 pub use search::{Entry, Page, Pages, Search};
+pub use statement::Statement;
 
 // Whoever connects an EHR hands secrets in, and may not import `net`.
 pub use crate::net::Secret;

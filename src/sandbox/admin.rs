@@ -56,6 +56,14 @@ impl Ehr {
                 Ok(wanted) => done(self.unmerge(&wanted.retired)),
                 Err(error) => Answer::json(400, json!({ "error": error.to_string() }).to_string()),
             },
+            ("POST", "statement") => {
+                self.pretend(Some(&String::from_utf8_lossy(&call.body)));
+                Answer::empty(204)
+            }
+            ("DELETE", "statement") => {
+                self.pretend(None);
+                Answer::empty(204)
+            }
             ("GET", "clock") => shown(&json!({ "now": format_instant(self.now()) })),
             ("POST", "clock") => match serde_json::from_slice::<Advance>(&call.body) {
                 Ok(Advance { advance_seconds }) => {
@@ -64,7 +72,10 @@ impl Ehr {
                 }
                 Err(error) => Answer::json(400, json!({ "error": error.to_string() }).to_string()),
             },
-            _ => Answer::json(404, json!({ "error": "GET or POST one of counts, requests, faults, clock, merge, unmerge" }).to_string()),
+            _ => Answer::json(
+                404,
+                json!({ "error": "GET or POST one of counts, requests, faults, clock, merge, unmerge, statement" }).to_string(),
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Knows no web framework.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::answer::{Answer, Body, Reply};
 use crate::authority::Authority;
@@ -39,6 +39,8 @@ pub(crate) struct Ehr {
     pub(crate) manner: &'static Manner,
     pub(crate) late: Lateness,
     pub(crate) merges: Mutex<Merges>,
+    /// What it states in place of what it does, where it was told to.
+    pub(crate) pretended: Mutex<Option<Arc<str>>>,
 }
 
 /// What a request wants of a resource type.
@@ -186,7 +188,15 @@ impl Ehr {
     }
 
     fn statement(&self, now: i64, last_updated: bool) -> Answer {
+        if let Some(text) = self.pretended.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return Answer::fhir(200, text.to_string());
+        }
         Answer::fhir(200, capability::statement(self.manner, &self.base, now, !self.open, last_updated))
+    }
+
+    /// States this at `/metadata` from now on; what it does, again, where `None`.
+    pub(crate) fn pretend(&self, statement: Option<&str>) {
+        *self.pretended.lock().unwrap_or_else(PoisonError::into_inner) = statement.map(Arc::from);
     }
 
     fn unoffered(&self) -> Answer {

@@ -139,6 +139,7 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         manner,
         late: Lateness::default(),
         merges: Mutex::default(),
+        pretended: std::sync::Mutex::default(),
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
@@ -316,6 +317,11 @@ impl Sandbox {
     /// The requests so far, oldest first; at most the last 50,000.
     pub fn request_log(&self) -> Vec<RequestRecord> {
         self.ehr.log.all()
+    }
+
+    /// States this at `/metadata` from now on, whatever it does, as after an upgrade of the EHR; with `None` what it does, again.
+    pub fn pretend(&self, statement: Option<&str>) {
+        self.ehr.pretend(statement);
     }
 
     /// Plants a fault.

@@ -99,5 +99,6 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::grants::forget_all(conn, id)?;
     super::ehr_keys::forget(conn, id)?;
     super::expiries::forget(conn, id)?;
+    super::statements::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

@@ -44,6 +44,7 @@ pub mod roster;
 pub mod schedules;
 mod schema;
 pub mod server_clock;
+pub mod statements;
 pub mod sync_state;
 mod text;
 pub mod ties;

@@ -382,6 +382,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    ehr_statement (ehr) {
+        ehr -> Text,
+        stated -> Text,
+        seen_at -> BigInt,
+        accepted -> Text,
+        accepted_at -> BigInt,
+        accepted_by -> Nullable<Text>,
+        drifted_at -> Nullable<BigInt>,
+        problems -> BigInt,
+        notes -> BigInt,
+        failure -> Nullable<Text>,
+        failed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     proof (ehr, subject) {
         ehr -> Text,
         subject -> Text,

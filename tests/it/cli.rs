@@ -2,6 +2,7 @@
 
 mod canary;
 mod checking;
+mod connecting;
 mod help;
 mod importing;
 mod keys;

@@ -17,7 +17,7 @@ use crate::ehr::auth::Algorithm;
 use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::ehr::vendor;
-use crate::store::{ehr_keys, ehrs, expiries, proofs, tokens};
+use crate::store::{ehr_keys, ehrs, expiries, proofs, statements, tokens};
 use crate::sync::drops::Drop;
 
 /// Register an EHR, or change how it is connected
@@ -200,6 +200,7 @@ impl Add {
                 if before.is_none_or(|old| old.base_url != base) {
                     // What was seen of the server at the old address says nothing of this one.
                     proofs::forget(conn, name.as_str())?;
+                    statements::forget(conn, name.as_str())?;
                 }
                 // What was got as the client that it was before is not used as the one that it is now; its keys begin as the profile says.
                 tokens::forget_all(conn, name.as_str())?;

@@ -1,6 +1,6 @@
 //! `ehr check`: walks a connection and explains each result.
 
-use domain::model::EhrId;
+use domain::model::{EhrId, FhirId};
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, print};
@@ -10,17 +10,23 @@ use crate::ehr::check::{self, Verdict};
 use crate::writeback::Probed;
 use crate::writeback::trial::Tried;
 
-pub(super) async fn check(app: &App, common: &Common, id: &EhrId, test_patient: Option<String>) -> Result<Ended, Failure> {
+pub(super) async fn check(app: &App, common: &Common, id: &EhrId, deep: bool, test_patient: Option<String>) -> Result<Ended, Failure> {
     let profile = app.profile(id).await?;
     let parts = app.fresh_parts(id, &profile).await?;
-    let report = check::check(&profile, &parts).await;
+    let patient = test_patient.as_deref().map(|p| FhirId::parse(p.trim_start_matches("Patient/")));
+    let patient = patient.map(|p| p.ok_or_else(|| Failure::usage("--test-patient is a logical id, such as 4711"))).transpose()?;
+    let report = check::check_with(&profile, &parts, patient.as_ref()).await;
     let charts = match report.is_ok() {
         // What its charts will show can be told only where it can be asked what it takes.
         true => Some(app.contract_now(id, false).await.map(|(contract, _)| outlook(&app.chart_site(), &contract))?),
         false => None,
     };
-    let deep = match test_patient.filter(|_| report.is_ok()) {
-        Some(patient) => Some(app.probe(id, &patient).await?),
+    let blind = match &charts {
+        Some(_) => Some(app.blind_spots(id, false).await?),
+        None => None,
+    };
+    let deep = match patient.filter(|_| deep && report.is_ok()) {
+        Some(patient) => Some(app.probe(id, patient.as_str()).await?),
         None => None,
     };
     let writes = deep.as_ref().is_none_or(|(_, tried)| tried.written && tried.found != Some(false));
@@ -28,9 +34,9 @@ pub(super) async fn check(app: &App, common: &Common, id: &EhrId, test_patient: 
     if common.json {
         let deep = deep.as_ref().map(|(probed, tried)| serde_json::json!({ "conditional_create": probed, "trial": tried }));
         let warnings = charts.as_ref().map(|c| c.warnings());
-        print::json(
-            &serde_json::json!({ "ehr": id, "ok": well, "steps": report.steps, "charts": charts, "chart_warnings": warnings, "deep": deep }),
-        );
+        print::json(&serde_json::json!({
+            "ehr": id, "ok": well, "steps": report.steps, "charts": charts, "chart_warnings": warnings, "deep": deep, "blind_spots": blind,
+        }));
         return Ok(Ended::well_if(well));
     }
     tell(&report);
@@ -41,6 +47,10 @@ pub(super) async fn check(app: &App, common: &Common, id: &EhrId, test_patient: 
     if let Some((probed, tried)) = &deep {
         print::line("");
         tell_deep(probed, tried);
+    }
+    if let Some(blind) = &blind {
+        print::line("");
+        print::line(blind.to_string().trim_end());
     }
     Ok(Ended::well_if(well))
 }

@@ -41,6 +41,13 @@ pub(super) fn connect(error: &ConnectError) -> Finding {
     }
 }
 
+pub(super) fn empty_statement() -> Finding {
+    finding(
+        "its CapabilityStatement lists no resource type: nothing can be planned by it",
+        "ask the EHR's operator for the whole statement; until then say how each type is read (`ehr add --strategy`)",
+    )
+}
+
 pub(super) fn no_token_endpoint() -> Finding {
     finding("the EHR names no token endpoint", "set auth.token_url to the one that the EHR's operator tells")
 }

@@ -5,6 +5,7 @@ mod check;
 mod create;
 mod credentials;
 mod network;
+mod never_asked;
 mod plans;
 mod search;
 mod statements;

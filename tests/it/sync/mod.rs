@@ -9,7 +9,7 @@ mod pull;
 mod pull_faults;
 mod replay;
 mod roster;
-mod setup;
+pub(crate) mod setup;
 mod supporting;
 mod vanish;
 mod window;
