@@ -4,8 +4,10 @@
 
 mod agenda;
 mod alerts;
+mod authorize;
 pub(crate) mod charts;
 mod connections;
+mod ends;
 mod entropy;
 mod keys;
 mod look;
@@ -24,10 +26,11 @@ use domain::rules::Site;
 
 pub use agenda::{Agenda, Entry};
 pub use alerts::AlertsError;
+pub use authorize::GrantError;
 pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
-pub use keys::{KeysError, open_key};
+pub use keys::{KeysError, Rotation, open_key};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 found a problem, 2 wrong use. Errors say what to do, without patient data.
 
+mod access;
 mod alerts;
 mod check;
 mod demo;
@@ -98,7 +99,7 @@ enum Command {
     /// Register, list, check and remove EHRs
     #[command(subcommand)]
     Ehr(ehr::Ehr),
-    /// Show the signing keys and the public key set
+    /// Make, list, rotate and retire signing keys; show the public key set
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Read what changed in the EHRs; look at runs and at what was put aside

@@ -116,9 +116,13 @@ fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop) -> Result<tokio::ta
         eprintln!("fhir-engage: {warning}");
     }
     let state = app.web_state(tasks).map_err(|e| Failure::problem(e.to_string()))?;
-    let (address, served) = web::serve(state, app.config.web.bind, stop.clone()).map_err(|e| Failure::problem(crate::app::told(&e)))?;
-    eprintln!("pages at http://{address}/ until Ctrl-C");
-    Ok(served)
+    let served = web::serve_apart(state, app.config.web.bind, app.config.web.public, stop.clone());
+    let served = served.map_err(|e| Failure::problem(crate::app::told(&e)))?;
+    if let Some(public) = served.public {
+        eprintln!("public keys, and nothing else, at http://{public}/.well-known/jwks.json");
+    }
+    eprintln!("pages at http://{}/ until Ctrl-C", served.address);
+    Ok(served.running)
 }
 
 /// Serves pages and runs all stages until a signal; what is in hand is finished.

@@ -170,6 +170,10 @@ impl Config {
                 ));
             }
         }
+        if self.web.public.is_some_and(|public| public == self.web.bind && public.port() != 0) {
+            warnings
+                .push("web.public.listen is the same address as web.bind: the second one cannot be had; choose another port".to_owned());
+        }
         // With another channel behind it, e-mail without a server is only passed over.
         if self.outreach.channels.iter().all(|c| c == "email") && self.smtp.is_none() {
             warnings.push("outreach.channels names \"email\", but there is no [smtp]: no e-mail can be sent until there is".to_owned());

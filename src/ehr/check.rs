@@ -7,14 +7,14 @@ use domain::Timestamp;
 use domain::model::ResourceType;
 use serde::Serialize;
 
-use super::auth::Granted;
+use super::auth::{Granted, SecretMethod};
 use super::capability::Capability;
 use super::client::Client;
 use super::connection::{Approach, ConnectError, Parts};
 use super::discovery::Discovery;
 use super::error::EhrError;
 use super::plan::Plan;
-use super::profile::{Auth, Profile, Strategy};
+use super::profile::{Auth, ClientSecret, Profile, Strategy};
 use super::reads::{Axis, SearchSet};
 use super::search::Search;
 use diagnosis::Finding;
@@ -73,6 +73,9 @@ impl Report {
     }
 }
 
+/// A server certificate that ends within so many days is worth a word.
+const SOON: i64 = 14;
+
 /// Walks the connection.
 pub async fn check(profile: &Profile, parts: &Parts) -> Report {
     let mut report = Report::default();
@@ -114,6 +117,7 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
     report.ok("fhir", format!("FHIR {version}, software {}", capability.software.clone().unwrap_or_else(unknown)));
     walk_discovery(report, found.is_some(), &discovery, profile, parts);
     walk_clock(report, &approach);
+    walk_certificate(report, &approach, parts);
     if first.is_err()
         && let Err(error) = approach.authorise(profile, parts, &discovery)
     {
@@ -121,22 +125,65 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
         return None;
     }
     let client = approach.client(profile);
-    walk_token(report, &client).await.then_some((client, capability))
+    let let_in = walk_token(report, &client).await;
+    if let_in {
+        walk_credentials(report, &client, profile).await;
+    }
+    let_in.then_some((client, capability))
+}
+
+/// Whether the server's certificate lasts. Nothing is said where there is none.
+fn walk_certificate(report: &mut Report, approach: &Approach, parts: &Parts) {
+    let Some((_, certificate)) = approach.certificate() else { return };
+    let days = (certificate.not_after.micros() - parts.clock.now().micros()).div_euclid(86_400_000_000);
+    if days <= SOON {
+        report.add("certificate", Verdict::Warning, diagnosis::certificate(&certificate, days));
+    } else {
+        report.ok("certificate", format!("the server's certificate ends in {days} days"));
+    }
+}
+
+/// The credentials beside the EHR's own, each with the types that it is for.
+async fn walk_credentials(report: &mut Report, client: &Client, profile: &Profile) {
+    for (name, of_types) in &profile.credentials {
+        let step = format!("credential {name}");
+        let Some(kind) = of_types.types.first() else { continue };
+        let needs: Vec<_> = client.reads.iter().chain(client.writes.iter()).filter(|n| of_types.types.contains(&n.resource_type)).collect();
+        let needs: Vec<_> = needs.into_iter().cloned().collect();
+        match client.tokens().access_to(kind, &needs).await {
+            Ok(access) if access.missing.is_empty() => report.ok(&step, format!("gives tokens for {}", of_types.types.join(", "))),
+            Ok(access) => report.add(&step, Verdict::Problem, diagnosis::scopes(&access.missing)),
+            Err(error) => report.add(&step, Verdict::Problem, diagnosis::apart(name, &error, client.notable_skew())),
+        }
+    }
 }
 
 fn walk_discovery(report: &mut Report, found: bool, discovery: &Discovery, profile: &Profile, parts: &Parts) {
-    let Auth::BackendServices(backend) = &profile.auth else {
+    if profile.auth.client_id().is_none() {
         report.ok("discovery", "not needed: this connection asks for no token");
         return;
-    };
+    }
     match (&discovery.token_url, found) {
         (Some(_), true) => report.ok("discovery", "smart-configuration names a token endpoint"),
         (Some(_), false) => report.ok("discovery", "no smart-configuration; the CapabilityStatement names a token endpoint"),
-        (None, _) if backend.token_url.is_some() => report.ok("discovery", "the EHR names no token endpoint; the configured one is used"),
+        (None, _) if profile.auth.token_url().is_some() => {
+            report.ok("discovery", "the EHR names no token endpoint; the configured one is used")
+        }
         (None, _) => report.add("discovery", Verdict::Problem, diagnosis::no_token_endpoint()),
     }
-    if let super::Credential::Key(signer) = &parts.credential {
-        let algorithm = signer.algorithm().as_str();
+    let shown_by: &[&str] = match &profile.auth {
+        Auth::BackendServices(_) => &["private_key_jwt"],
+        Auth::ClientSecret(ClientSecret { method: Some(SecretMethod::Post), .. }) => &["client_secret_post"],
+        Auth::ClientSecret(ClientSecret { method: Some(SecretMethod::Basic), .. }) => &["client_secret_basic"],
+        Auth::ClientSecret(_) => &["client_secret_basic", "client_secret_post"],
+        Auth::None | Auth::Bearer { .. } | Auth::UserGrant(_) => &[],
+    };
+    let taken = |m: &&str| discovery.auth_methods.iter().any(|theirs| theirs == m);
+    if !shown_by.is_empty() && !discovery.auth_methods.is_empty() && !shown_by.iter().any(taken) {
+        report.add("discovery", Verdict::Warning, diagnosis::auth_method(shown_by.first().unwrap_or(&""), &discovery.auth_methods));
+    }
+    if let Some(ring) = parts.credential.keyring("") {
+        let algorithm = ring.current().algorithm().as_str();
         if !discovery.algorithms.is_empty() && !discovery.algorithms.iter().any(|a| a == algorithm) {
             report.add("discovery", Verdict::Warning, diagnosis::algorithm(algorithm, &discovery.algorithms));
         }
@@ -165,6 +212,9 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
         return true;
     };
     report.ok("token", "the EHR gives this client tokens");
+    if !client.reads.is_empty() && client.reads.iter().all(|n| granted.ops(&n.resource_type).is_empty()) {
+        report.add("token", Verdict::Warning, diagnosis::dialect());
+    }
     match client.missing().await {
         Ok(missing) if missing.is_empty() => report.ok("scopes", "all that is needed is granted"),
         Ok(missing) => {

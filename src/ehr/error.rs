@@ -16,6 +16,9 @@ pub enum EhrError {
     /// No token, so no request.
     #[error("no access token for the EHR")]
     Token(#[source] TokenError),
+    /// No token for a type that has a credential of its own; the other types go on.
+    #[error("no access token for {0}, which has a credential of its own")]
+    TokenApart(String, #[source] TokenError),
     /// The EHR granted nothing for the type.
     #[error("the EHR granted this client no access to {0}; have the scope added to the client's registration")]
     NotGranted(String),
@@ -73,7 +76,7 @@ impl EhrError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(failure) => failure.is_transient(),
-            Self::Token(error) => error.is_transient(),
+            Self::Token(error) | Self::TokenApart(_, error) => error.is_transient(),
             Self::Busy { .. } | Self::PageExpired => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::NotGranted(_) | Self::NotFhir { .. } | Self::PagesCircle | Self::NextLinkElsewhere | Self::BadRequest => false,

@@ -3,14 +3,19 @@
 //!
 //! Unknown keys are refused: a misspelt limit must not pass in silence. Secrets are pointers (`env:`, `file:`), never themselves.
 
+mod access;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+pub use access::{
+    AudForm, Audience, Auth, BackendServices, ClientCertificate, ClientSecret, Proxy, PurposeScopes, TypeCredential, UserGrant,
+};
+use chrono::NaiveDate;
 use domain::model::{FhirId, ResourceType};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::auth::Dialect;
 use super::pace::Rate;
 use super::reads::{RosterSource, SearchSet, Window};
 use crate::net::Origin;
@@ -30,6 +35,24 @@ pub struct Profile {
     pub files_only: bool,
     /// How requests are authorised.
     pub auth: Auth,
+    /// Other credentials, each for the types that it names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<String, TypeCredential>,
+    /// The day on which the secret or token of `auth` ends, where the EHR said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_expires: Option<NaiveDate>,
+    /// Scopes to ask for in place of those that each purpose needs.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scopes: PurposeScopes,
+    /// What `aud` says, where it is not what SMART asks for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub audience: Audience,
+    /// The certificate to show to the EHR.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
+    /// The proxy through which the EHR is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// A PEM file with certificate authorities to trust beside the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_ca: Option<PathBuf>,
@@ -79,42 +102,6 @@ pub struct Profile {
     /// The operator's word on writing back. Opaque here; `writeback` reads it, strictly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_back: Option<serde_json::Value>,
-}
-
-/// How requests are authorised.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Auth {
-    /// Not at all.
-    #[default]
-    None,
-    /// By a static token.
-    Bearer {
-        /// Where the token is: `env:NAME` or `file:PATH`.
-        token: String,
-    },
-    /// By SMART Backend Services.
-    BackendServices(BackendServices),
-}
-
-/// A SMART Backend Services registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackendServices {
-    /// The client's id, as the EHR gave it.
-    pub client_id: String,
-    /// The `kid` of the key to sign with; the current key where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_id: Option<String>,
-    /// The token endpoint, where discovery tells none or a wrong one. Its origin counts as registered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_url: Option<Url>,
-    /// Scopes to ask for instead of those that each purpose needs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scopes: Option<Vec<String>>,
-    /// How scopes are written, where the EHR's own statement is wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dialect: Option<Dialect>,
 }
 
 /// How the resources of a type are kept up to date (standards.md D.1).
@@ -197,12 +184,7 @@ impl Profile {
                 rule(self.transport_is_safe(base), "base_url must be https (plain http is for this machine, or with allow_insecure)")?;
             }
         }
-        if let Auth::BackendServices(backend) = &self.auth {
-            rule(!backend.client_id.trim().is_empty(), "auth.client_id is empty; give the client id that the EHR issued")?;
-            if let Some(url) = &backend.token_url {
-                rule(self.transport_is_safe(url), "auth.token_url must be https (plain http is for this machine, or with allow_insecure)")?;
-            }
-        }
+        self.access_holds_together()?;
         if self.vendor.as_deref().is_some_and(|name| super::vendor::preset(name).is_none()) {
             return Err(ProfileError::Vendor(super::vendor::known()));
         }
@@ -299,6 +281,8 @@ mod tests {
             r#"{"base_url":"https://e.org","vendor":"hapi","write_back":{"payload":"text","leave_out":["note"]}}"#,
             r#"{"base_url":"https://e.org","roster":[{"file":"/srv/panel.txt"},{"group":"g1"},"appointments"],"window":{"back_days":1,"ahead_days":30,"locations":["l-1"]},"searches":{"CarePlan":["patient","category=x"]},"strategy":{"Appointment":"window"},"vanish_limit_percent":5}"#,
             r#"{"base_url":"https://ehr.example.org/r4","auth":{"kind":"backend-services","client_id":"app","dialect":"v1"},"strategy":{"CarePlan":"off"}}"#,
+            r#"{"base_url":"https://e.org","auth":{"kind":"client-secret","client_id":"app","secret":"env:S","method":"post"},"credential_expires":"2027-03-01","scopes":{"read":["system/*.read"]},"audience":{"authorize":"no-slash","assertion":"https://e.org"}}"#,
+            r#"{"base_url":"https://e.org","credentials":{"desk":{"types":["Appointment"],"auth":{"kind":"user-grant","client_id":"app","key":true}}},"client_certificate":{"certificate":"/etc/c.pem","key":"file:/etc/k.pem"},"proxy":{"url":"http://proxy:3128","user":"u","password":"env:P","except":[".local","10.0.0.0/8"]}}"#,
         ] {
             let profile = Profile::from_json(text).unwrap();
             assert_eq!(Profile::from_json(&profile.to_json()).unwrap(), profile);
@@ -334,6 +318,26 @@ mod tests {
             (r#"{"base_url":"https://e.org","write_back":"text"}"#, "must be an object"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),
             (r#"{"base_url":"e.org"}"#, "cannot be read"),
+            (r#"{"base_url":"https://e.org","auth":{"kind":"client-secret","client_id":"a","secret":"hunter2"}}"#, "env:NAME or file:PATH"),
+            (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"hunter2"}}"#, "env:NAME or file:PATH"),
+            (
+                r#"{"base_url":"https://e.org","auth":{"kind":"user-grant","client_id":"a","secret":"env:S","key":true}}"#,
+                "exclude each other",
+            ),
+            (
+                r#"{"base_url":"https://e.org","auth":{"kind":"user-grant","client_id":"a","redirect_url":"http://e.org/back"}}"#,
+                "on this machine",
+            ),
+            (r#"{"base_url":"https://e.org","credentials":{"x":{"types":[],"auth":{"kind":"none"}}}}"#, "each names"),
+            (
+                r#"{"base_url":"https://e.org","credentials":{"x":{"types":["A"],"auth":{"kind":"none"}},"y":{"types":["A"],"auth":{"kind":"none"}}}}"#,
+                "one credential only",
+            ),
+            (r#"{"base_url":"https://e.org","credentials":{"X":{"types":["A"],"auth":{"kind":"none"}}}}"#, "lower-case"),
+            (r#"{"base_url":"https://e.org","client_certificate":{"certificate":"c.pem","key":"k.pem"}}"#, "never as the key itself"),
+            (r#"{"base_url":"https://e.org","proxy":{"url":"http://u:p@proxy:3128"}}"#, "without a name"),
+            (r#"{"base_url":"https://e.org","proxy":{"url":"http://proxy:3128","user":"u"}}"#, "go together"),
+            (r#"{"base_url":"https://e.org","proxy":{"url":"http://proxy:3128","except":["10.0.0.0/99"]}}"#, "proxy.except"),
         ] {
             let error = Profile::from_json(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -80,9 +80,10 @@ impl Wire {
         loop {
             tried += 1;
             self.wait_out_hold().await?;
-            let access = match self.tokens.access(needs).await {
+            let access = match self.tokens.access_to(resource_type, needs).await {
                 Ok(access) => access,
                 Err(error) if error.is_transient() && self.pause(tried, None).await => continue,
+                Err(error) if self.tokens.is_apart(resource_type) => return Err(EhrError::TokenApart(resource_type.to_owned(), error)),
                 Err(error) => return Err(EhrError::Token(error)),
             };
             if access.granted.as_ref().is_some_and(|g| g.ops(resource_type).is_empty()) {
@@ -95,7 +96,7 @@ impl Wire {
                     renewed = true;
                     // The request was refused before it was looked at: it does not count as a try.
                     tried -= 1;
-                    self.tokens.discard(needs, &token).await;
+                    self.tokens.discard(resource_type, needs, &token).await;
                 }
                 (Class::Later, _) if self.pause(tried, ended.retry_after).await => {}
                 _ => return Ok(ended),

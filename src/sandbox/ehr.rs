@@ -112,6 +112,13 @@ impl Ehr {
         if call.path == "/auth/token" {
             return self.token(call, now).into();
         }
+        if call.path == "/auth/authorize" && !self.open {
+            if call.method != "GET" {
+                return method_not_allowed("GET").into();
+            }
+            let denied = self.fault(call, |kind| *kind == FaultKind::AccessDenied).is_some();
+            return self.authority.authorize(&call.query_pairs(), &self.base, denied, now).into();
+        }
         match call.path.strip_prefix("/fhir/") {
             Some(rest) => self.fhir(call, rest.trim_end_matches('/'), now),
             None => Answer::error(404, "not-found", "there is nothing at this path").into(),
@@ -127,7 +134,7 @@ impl Ehr {
                 Answer::json(status, serde_json::json!({ "error": error }).to_string()).with("Cache-Control", "no-store")
             }
             Some(FaultKind::TokenRefused { status, error: None }) => Answer::plain(status, "Internal error"),
-            _ => self.authority.token(call.content_type(), &call.form(), now),
+            _ => self.authority.token(call.content_type(), call.header("authorization"), &call.form(), now),
         }
     }
 

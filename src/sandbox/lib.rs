@@ -14,6 +14,7 @@
 
 mod admin;
 mod answer;
+mod apps;
 mod authority;
 mod call;
 mod capability;
@@ -29,6 +30,7 @@ mod interactions;
 mod journal;
 mod json;
 mod jwt;
+mod key_sets;
 mod keys;
 mod meta;
 mod patch;
@@ -43,12 +45,14 @@ mod server;
 mod trials;
 mod validity;
 
-pub use authority::Client;
+pub use apps::App;
+pub use authority::{Client, ScopeManner};
 pub use charts::LoadError;
 pub use ehr::Clock;
 pub use faults::{Fault, FaultKind};
 pub use flavour::Flavour;
 pub use journal::JournalError;
+pub use key_sets::KeyCache;
 pub use meta::{read_meta, write_meta};
 pub use population::Population;
 pub use request_log::RequestRecord;

@@ -13,7 +13,8 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 use serde_json::Value;
 
-use crate::authority::{Authority, Client};
+use crate::apps::App as RegisteredApp;
+use crate::authority::{Authority, Client, ScopeManner};
 use crate::capability::token_url;
 use crate::carrying;
 use crate::charts::{Charts, LoadError};
@@ -23,6 +24,7 @@ use crate::exchange::{self, Line};
 use crate::faults::{Fault, Faults};
 use crate::flavour::Flavour;
 use crate::journal::JournalError;
+use crate::key_sets::KeyCache;
 use crate::records::known_type;
 use crate::request_log::{RequestLog, RequestRecord};
 use crate::search::Rules;
@@ -197,6 +199,26 @@ impl Sandbox {
     /// Registers a client; one of the same id is replaced.
     pub fn register(&self, client: Client) {
         self.ehr.authority.register(client);
+    }
+
+    /// Registers an app: a client with a secret, or one that a person lets in. One of the same id is replaced.
+    pub fn register_app(&self, app: RegisteredApp) {
+        self.ehr.authority.register_app(app);
+    }
+
+    /// From now on the keys of a registered client are those that it publishes at a URL of this machine, kept so long.
+    pub fn keys_at(&self, client_id: &str, url: &str, cache: KeyCache) {
+        self.ehr.authority.keys_at(client_id, url, cache);
+    }
+
+    /// The scopes that a client asked for last.
+    pub fn scopes_asked(&self) -> String {
+        self.ehr.authority.asked()
+    }
+
+    /// Sets what becomes of scopes that a client may not have.
+    pub fn set_scope_manner(&self, manner: ScopeManner) {
+        self.ehr.authority.set_manner(manner);
     }
 
     /// Takes resources in as they are, with their ids and `meta`, and returns how many were new. What is there already in the same or a

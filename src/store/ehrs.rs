@@ -93,5 +93,10 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::schedules::forget(conn, id)?;
     super::turns::forget(conn, id)?;
     super::pauses::forget(conn, id)?;
+    // What opens a door is not kept for a door that is gone.
+    super::tokens::forget_all(conn, id)?;
+    super::grants::forget_all(conn, id)?;
+    super::ehr_keys::forget(conn, id)?;
+    super::expiries::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

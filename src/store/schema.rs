@@ -509,6 +509,54 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    ehr_key (ehr, client, kid) {
+        ehr -> Text,
+        client -> Text,
+        kid -> Text,
+        state -> Text,
+        since -> BigInt,
+        try_after -> BigInt,
+        refusals -> BigInt,
+        told -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    access_token (ehr, slot) {
+        ehr -> Text,
+        slot -> Text,
+        sealed -> Binary,
+        fingerprint -> Text,
+        renew_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    user_grant (ehr, client) {
+        ehr -> Text,
+        client -> Text,
+        sealed -> Binary,
+        revision -> BigInt,
+        state -> Text,
+        scope -> Text,
+        granted_at -> BigInt,
+        refreshed_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        told -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    seen_expiry (ehr, what, name) {
+        ehr -> Text,
+        what -> Text,
+        name -> Text,
+        expires_at -> BigInt,
+        seen_at -> BigInt,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));

@@ -4,6 +4,7 @@ mod canary;
 mod checking;
 mod help;
 mod importing;
+mod keys;
 mod listing;
 mod sentences;
 mod writing_back;

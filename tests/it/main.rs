@@ -7,6 +7,7 @@ mod bad_line;
 mod cli;
 mod command;
 mod config;
+mod credentials;
 mod demo;
 mod ehr;
 mod journeys;

@@ -6,6 +6,7 @@ use clap::Args;
 use domain::model::EhrId;
 use url::Url;
 
+use super::super::access::Access;
 use super::super::exit::{Ended, Failure};
 use super::super::reading::Reading;
 use super::super::{Common, print};
@@ -16,7 +17,7 @@ use crate::ehr::auth::Algorithm;
 use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
 use crate::ehr::vendor;
-use crate::store::{ehrs, proofs};
+use crate::store::{ehr_keys, ehrs, expiries, proofs, tokens};
 
 /// Register an EHR, or change how it is connected
 #[derive(Debug, Args)]
@@ -27,6 +28,11 @@ use crate::store::{ehrs, proofs};
       an open server on this machine
   fhir-engage ehr add nightly --files
       no connection: data comes by `fhir-engage import --ehr nightly PATH`
+  fhir-engage ehr add other --url https://ehr.example.org/r4 --client-id app --client-secret env:EHR
+      client credentials with a secret, where the EHR takes no signed assertion
+  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --credentials desk.toml
+      with desk.toml: [desk] types = [\"Appointment\"]; [desk.auth] kind = \"user-grant\", client_id = \"desk\";
+      then `fhir-engage ehr authorize main --credential desk`
   fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
       an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(in crate::cli) struct Add {
@@ -80,6 +86,8 @@ pub(in crate::cli) struct Add {
     moved: bool,
     #[command(flatten)]
     reading: Reading,
+    #[command(flatten)]
+    access: Access,
 }
 
 fn whole_url(text: &str) -> Result<Url, String> {
@@ -102,7 +110,7 @@ pub(super) fn vendor_name(text: &str) -> Result<String, String> {
 }
 
 /// Reads write-back settings; what they may hold is checked with the whole profile.
-fn settings(path: &Path) -> Result<serde_json::Value, Failure> {
+pub(in crate::cli) fn settings(path: &Path) -> Result<serde_json::Value, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::usage(format!("{} cannot be read: {}", path.display(), e.kind())))?;
     if let Ok(json) = serde_json::from_str(&text) {
         return Ok(json);
@@ -134,15 +142,18 @@ impl Add {
             .ok_or_else(|| Failure::usage(format!("{} is not an algorithm here; use RS384 or ES384", self.key_alg)))?;
         let auth = match (self.client_id, self.token) {
             (Some(client_id), _) => {
-                let key = app.ensure_key(algorithm).await?;
+                let key = if self.access.signs() { Some(app.ensure_key(algorithm).await?) } else { None };
                 let scopes = (!self.scopes.is_empty()).then_some(self.scopes);
-                Auth::BackendServices(BackendServices {
-                    client_id,
-                    key_id: Some(key.kid),
-                    token_url: self.token_url,
-                    scopes,
-                    dialect: None,
-                })
+                match self.access.auth(&client_id, self.token_url.as_ref())? {
+                    Some(auth) => auth,
+                    None => Auth::BackendServices(BackendServices {
+                        client_id,
+                        key_id: key.map(|k| k.kid),
+                        token_url: self.token_url,
+                        scopes,
+                        dialect: None,
+                    }),
+                }
             }
             (None, Some(token)) => {
                 SecretRef::parse(&token).map_err(|e| Failure::usage(format!("--token: {e}")))?;
@@ -150,7 +161,7 @@ impl Add {
             }
             (None, None) => Auth::None,
         };
-        let with_key = matches!(auth, Auth::BackendServices(_));
+        let with_key = auth.signs();
         let algorithm = algorithm.as_str();
         let mut profile = Profile {
             base_url: self.url,
@@ -166,6 +177,7 @@ impl Add {
             ..Profile::default()
         };
         self.reading.apply(&mut profile)?;
+        self.access.apply(&mut profile)?;
         profile.check().map_err(|e| Failure::usage(e.to_string()))?;
         let contract = charts::intended_contract(&profile).map_err(|e| Failure::usage(e.to_string()))?;
         if !self.moved {
@@ -179,6 +191,10 @@ impl Add {
                     // What was seen of the server at the old address says nothing of this one.
                     proofs::forget(conn, name.as_str())?;
                 }
+                // What was got as the client that it was before is not used as the one that it is now; its keys begin as the profile says.
+                tokens::forget_all(conn, name.as_str())?;
+                ehr_keys::forget(conn, name.as_str())?;
+                expiries::forget(conn, name.as_str())?;
                 ehrs::put(conn, &name, &text, now)
             })
             .await?;

@@ -12,7 +12,7 @@ use crate::writeback::trial::Tried;
 
 pub(super) async fn check(app: &App, common: &Common, id: &EhrId, test_patient: Option<String>) -> Result<Ended, Failure> {
     let profile = app.profile(id).await?;
-    let parts = app.parts(id, &profile).await?;
+    let parts = app.fresh_parts(id, &profile).await?;
     let report = check::check(&profile, &parts).await;
     let charts = match report.is_ok() {
         // What its charts will show can be told only where it can be asked what it takes.

@@ -6,7 +6,6 @@ use url::Url;
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, print};
 use crate::app::App;
-use crate::ehr::profile::Auth;
 use crate::store::view::overview::{self, TypeStatus};
 
 /// How the latest runs of an EHR's types went.
@@ -56,11 +55,7 @@ pub(super) async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     let problems = all.problems();
     for (id, profile) in all.known {
         let base = profile.base_url.as_ref().map_or_else(|| "files only".to_owned(), Url::to_string);
-        let auth = match profile.auth {
-            Auth::None => "none",
-            Auth::Bearer { .. } => "bearer",
-            Auth::BackendServices(_) => "backend-services",
-        };
+        let auth = profile.auth.as_str();
         let health = Health::of(&runs(&id));
         table.row([id.to_string(), base, auth.to_owned(), health.to_string()]);
     }

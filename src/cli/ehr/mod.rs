@@ -10,6 +10,7 @@ use domain::model::EhrId;
 
 use super::Common;
 use super::exit::{Ended, Failure};
+pub(super) use add::settings;
 pub(super) use check::findings;
 
 /// Register, list, check and remove EHRs
@@ -41,6 +42,8 @@ that says that it is a test is written into that chart, found again, and marked 
         #[arg(long, value_name = "PATIENT", requires = "deep")]
         test_patient: Option<String>,
     },
+    /// Let a person grant this gateway access, once
+    Authorize(super::access::Authorize),
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
   fhir-engage ehr remove main
@@ -62,6 +65,7 @@ impl Ehr {
             Self::Add(add) => add.run(&app, common).await,
             Self::List => list::list(&app, common).await,
             Self::Check { id, deep, test_patient } => check::check(&app, common, &ehr_id(&id)?, test_patient.filter(|_| deep)).await,
+            Self::Authorize(authorize) => authorize.run(&app, common).await,
             Self::Remove { id, force } => remove::remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }

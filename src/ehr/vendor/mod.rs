@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::profile::AudForm;
 use super::reads::Reads;
 pub use registration::{ElementNote, Headers, KeyForm, Registration, Said, Sent};
 
@@ -33,8 +34,19 @@ pub struct Preset {
     /// Elements that do not come, or do not tell what they seem to.
     #[serde(default)]
     pub elements: Vec<ElementNote>,
+    /// What its authorization servers want otherwise than SMART says.
+    #[serde(default)]
+    pub authorization: Authorization,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
+}
+
+/// What a vendor's authorization servers want otherwise than SMART says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authorization {
+    /// The form of `aud` in an authorization request.
+    pub aud: Option<AudForm>,
 }
 
 /// Something that a preset rests on.
@@ -120,7 +132,7 @@ mod tests {
                 let known = ["standards.md ", "statement", "https://", "ours"].iter().any(|s| f.source.starts_with(s));
                 assert!(known && !f.says.trim().is_empty(), "{}: {f:?}", p.name);
                 assert!(
-                    p.write_back.contains_key(&f.about) || ["chain", "sync"].contains(&f.about.as_str()),
+                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization"].contains(&f.about.as_str()),
                     "{}: {} is not in it",
                     p.name,
                     f.about

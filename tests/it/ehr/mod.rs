@@ -3,6 +3,8 @@
 mod blind_spots;
 mod check;
 mod create;
+mod credentials;
+mod network;
 mod plans;
 mod search;
 mod statements;

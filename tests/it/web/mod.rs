@@ -6,4 +6,5 @@ mod fixture;
 mod page;
 mod privacy;
 mod probes;
+mod public;
 mod routes;
