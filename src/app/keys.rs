@@ -4,14 +4,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use domain::model::EhrId;
 
 use super::{App, ConnectionError};
 use crate::config::Keys;
 use crate::credentials::jwks;
 use crate::credentials::keys::{KeyError, KeyRecord, generate};
-use crate::credentials::ring::{self, Dated, Ring};
+use crate::credentials::ring::{self, Ring, RingError};
 use crate::credentials::sealing::{MasterKey, SealError};
 use crate::ehr::auth::{Algorithm, Keyring, Signer};
 use crate::ehr::profile::Auth;
@@ -34,6 +33,9 @@ pub enum KeysError {
     /// A key could not be made or opened.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The keys of an EHR could not be opened.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// The default master key file could not be made.
     #[error("cannot make {}: {}", .0.display(), .1.kind())]
     Make(PathBuf, #[source] std::io::Error),
@@ -281,21 +283,9 @@ impl App {
     /// The keys of a credential, opened, as far as their rotation is. Keys whose time is over are retired on the way.
     pub(super) async fn keyring(&self, at: At, auth: &Auth) -> Result<Arc<dyn Keyring>, KeysError> {
         self.settle_keys().await?;
-        let (current, _) = self.keys_in_use(&at, auth).await?;
-        let master = self.master_key()?;
-        let (all, overlap) = (self.store.read(keys::list).await?, self.config.keys.overlap);
-        let of = at.clone();
-        let rows = self.store.read(move |conn| ehr_keys::of(conn, &of)).await?;
-        let open = |row: &EhrKey, from: i64, more: TimeDelta| -> Option<Dated> {
-            let key = all.iter().find(|k| k.kid == row.kid)?;
-            // One that cannot be opened is told by `check`, and is no reason to lose the current one.
-            let opened = open_key(key.clone(), &master).ok()?;
-            Some((opened, domain::Timestamp::from_micros(from).plus(more)))
-        };
-        let next = rows.iter().find(|r| r.state == "next").and_then(|r| open(r, r.try_after, TimeDelta::zero()));
-        let before = rows.iter().filter(|r| r.state == "retiring").max_by_key(|r| r.since).and_then(|r| open(r, r.since, overlap));
-        let keys = ring::Keys { current: open_key(current, &master)?, next, before };
-        Ok(Arc::new(Ring::new(self.store.clone(), Arc::clone(&self.clock), at, overlap, keys)))
+        self.keys_in_use(&at, auth).await?;
+        let (master, overlap) = (Arc::new(self.master_key()?), self.config.keys.overlap);
+        Ok(Arc::new(Ring::open(self.store.clone(), master, Arc::clone(&self.clock), at, overlap).await?))
     }
 
     async fn settle_keys(&self) -> Result<(), StoreError> {

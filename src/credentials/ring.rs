@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::TimeDelta;
 use domain::{Clock, Timestamp};
 
-use crate::ehr::auth::{Keyring, Signer};
-use crate::store::Store;
-use crate::store::ehr_keys::{self, At, Refused};
+use super::keys::{KeyError, KeyRecord};
+use super::sealing::MasterKey;
+use crate::ehr::auth::{Algorithm, Keyring, Signer};
+use crate::store::ehr_keys::{self, At, EhrKey, Refused};
+use crate::store::{Store, StoreError, keys};
 
 /// After so many refusals a new key is not tried any more.
 pub const REFUSALS: i64 = 5;
@@ -22,32 +24,58 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::hours(24);
 pub const ASSERTION_LIFE: TimeDelta = TimeDelta::minutes(5);
 
 /// A key that is opened, and from or until when it counts.
-pub type Dated = (Arc<dyn Signer>, Timestamp);
+type Dated = (Arc<dyn Signer>, Timestamp);
 
 /// The keys of one credential.
 pub struct Ring {
     store: Store,
+    master: Arc<MasterKey>,
     clock: Arc<dyn Clock>,
     at: At,
     overlap: TimeDelta,
     keys: Mutex<Keys>,
 }
 
-/// What a ring begins with.
-pub struct Keys {
-    /// The key to sign with.
-    pub current: Arc<dyn Signer>,
+/// The keys as they stand.
+struct Keys {
+    current: Arc<dyn Signer>,
     /// The key to be tried, and from when on.
-    pub next: Option<Dated>,
+    next: Option<Dated>,
     /// The key that was current before, and until when it is published.
-    pub before: Option<Dated>,
+    before: Option<Dated>,
+}
+
+/// Why there is no ring.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key to sign with cannot be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// No key is in use.
+    #[error("no signing key is in use at this EHR")]
+    NoKey,
 }
 
 impl Ring {
-    /// A ring with the keys as they stand; `overlap` is how long both are published.
-    #[must_use]
-    pub fn new(store: Store, clock: Arc<dyn Clock>, at: At, overlap: TimeDelta, keys: Keys) -> Self {
-        Self { store, clock, at, overlap, keys: Mutex::new(keys) }
+    /// The ring of a credential; `overlap` is how long both keys of a rotation are published.
+    ///
+    /// # Errors
+    /// [`RingError`].
+    pub async fn open(store: Store, master: Arc<MasterKey>, clock: Arc<dyn Clock>, at: At, overlap: TimeDelta) -> Result<Self, RingError> {
+        let keys = Mutex::new(load(&store, &master, &at, overlap).await?);
+        Ok(Self { store, master, clock, at, overlap, keys })
+    }
+
+    async fn look_again(&self) {
+        match load(&self.store, &self.master, &self.at, self.overlap).await {
+            Ok(keys) => *self.keys() = keys,
+            Err(error) => {
+                tracing::warn!(ehr = %self.at.ehr, %error, "how the signing keys stand could not be read; those of before are used")
+            }
+        }
     }
 
     fn keys(&self) -> MutexGuard<'_, Keys> {
@@ -112,7 +140,30 @@ impl Ring {
     }
 }
 
+async fn load(store: &Store, master: &MasterKey, at: &At, overlap: TimeDelta) -> Result<Keys, RingError> {
+    let of = at.clone();
+    let (all, rows) = store.read(move |conn| Ok((keys::list(conn)?, ehr_keys::of(conn, &of)?))).await?;
+    let open = |row: &EhrKey| -> Result<Arc<dyn Signer>, RingError> {
+        let key = all.iter().find(|k| k.kid == row.kid).ok_or(RingError::NoKey)?;
+        let algorithm = Algorithm::parse(&key.alg).ok_or(StoreError::Damaged("a key's algorithm"))?;
+        let record = KeyRecord { kid: key.kid.clone(), algorithm, sealed: key.sealed.clone(), public_jwk: key.public_jwk.clone() };
+        Ok(Arc::new(record.open(master)?))
+    };
+    // One that cannot be opened is told by `check`, and is no reason to lose the current one.
+    let dated = |row: &EhrKey, from: i64, more: TimeDelta| Some((open(row).ok()?, Timestamp::from_micros(from).plus(more)));
+    let current = rows.iter().find(|r| r.state == "current").ok_or(RingError::NoKey)?;
+    Ok(Keys {
+        current: open(current)?,
+        next: rows.iter().find(|r| r.state == "next").and_then(|r| dated(r, r.try_after, TimeDelta::zero())),
+        before: rows.iter().filter(|r| r.state == "retiring").max_by_key(|r| r.since).and_then(|r| dated(r, r.since, overlap)),
+    })
+}
+
 impl Keyring for Ring {
+    fn renew<'a>(&'a self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(self.look_again())
+    }
+
     fn current(&self) -> Arc<dyn Signer> {
         Arc::clone(&self.keys().current)
     }

@@ -155,6 +155,7 @@ impl OAuth {
             ShownBy::Secret(secret, method) => return self.exchange(Proof::Secret(secret, *method), given()).await,
             ShownBy::Public => return self.exchange(Proof::Public, given()).await,
         };
+        ring.renew().await;
         let now = self.clock.now();
         let first = ring.next(now);
         let in_turn: Vec<Arc<dyn Signer>> = [first, Some(ring.current()), ring.before(now)].into_iter().flatten().collect();

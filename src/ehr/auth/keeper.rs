@@ -86,6 +86,8 @@ pub trait Keeper: Send + Sync {
 
 /// The signing keys of one credential, as far as their rotation is.
 pub trait Keyring: Send + Sync {
+    /// Looks how the keys stand, before they are asked for: another node may have moved the rotation on since.
+    fn renew<'a>(&'a self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
     /// The key to sign with.
     fn current(&self) -> Arc<dyn Signer>;
     /// The key that is to be tried before it, where one is due.
@@ -102,6 +104,10 @@ pub trait Keyring: Send + Sync {
 pub struct OneKey(pub Arc<dyn Signer>);
 
 impl Keyring for OneKey {
+    fn renew<'a>(&'a self) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(std::future::ready(()))
+    }
+
     fn current(&self) -> Arc<dyn Signer> {
         Arc::clone(&self.0)
     }

@@ -139,6 +139,27 @@ on_both! {
         assert_eq!(world.lines(&format!("SELECT state AS line FROM signing_key WHERE kid = '{old}'")), ["retired"]);
     }
 
+    async fn a_run_that_goes_on_for_hours_follows_the_rotation(db) {
+        let world = World::begin(db).await;
+        world.ehr.keys_at("gateway", &world.jwks_url, KeyCache::MaxAge);
+        // Connected before the rotation, and not again.
+        let client = world.client().await;
+        world.clock.advance(TimeDelta::seconds(1));
+        let to = world.app.rotate(&[], None, false).await.unwrap().remove(0).to;
+        for _ in 0..5 {
+            // Another node moves the rotation on, until the old key is published no more.
+            world.reads_after(HOUR).await.unwrap();
+            world.clock.advance(TimeDelta::minutes(6));
+            client.search(fhir_engage::ehr::Search::of("Patient")).next().await.unwrap();
+        }
+        assert_eq!((world.current().await, world.published().await), (to, 1));
+        // An emergency reaches it as well, with its next token.
+        world.app.rotate(&[], None, true).await.unwrap();
+        world.clock.advance(TimeDelta::minutes(6));
+        client.search(fhir_engage::ehr::Search::of("Patient")).next().await.unwrap();
+        assert!(world.ehr.request_log().iter().all(|r| r.status == 200));
+    }
+
     async fn what_is_wrong_with_the_client_is_not_put_down_to_the_new_key(db) {
         let world = World::begin(db).await;
         world.ehr.keys_at("gateway", &world.jwks_url, KeyCache::MaxAge);

@@ -158,7 +158,7 @@ impl World {
 
     /// Puts the refresh tokens of a copy back.
     pub fn puts_back(&self, rows: &[fhir_engage::store::grants::GrantRow]) {
-        for row in rows.to_vec() {
+        for row in rows.iter().cloned() {
             let now = self.clock.now();
             let fresh = fhir_engage::store::grants::Fresh { sealed: row.sealed, scope: row.scope, expires_at: None };
             let put = move |conn: &mut fhir_engage::store::Conn| {
