@@ -127,7 +127,9 @@ pub fn refused(profile: &Profile, granted: Option<&Granted>) -> BTreeMap<Resourc
         let says = format!("{kind} is granted to users only at {}: there is no system scope for it", title(profile));
         nothing(*kind, says, Some("standards.md A.7".to_owned()))
     };
-    types.iter().map(told).collect()
+    // A type with a credential of its own is not asked for by the gateway itself.
+    let apart = |kind: &&ResourceType| profile.credentials.values().any(|c| c.types.iter().any(|t| t == kind.as_str()));
+    types.iter().filter(|kind| !apart(kind)).map(told).collect()
 }
 
 fn title(profile: &Profile) -> &str {
