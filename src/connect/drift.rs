@@ -333,7 +333,9 @@ mod tests {
         drift(&profile, &statement(|_| {}), &statement(change), &contract)
     }
 
-    fn resource<'a>(document: &'a mut serde_json::Value, at: usize) -> &'a mut serde_json::Value {
+    type Spoil = Box<dyn Fn(&mut serde_json::Value)>;
+
+    fn resource(document: &mut serde_json::Value, at: usize) -> &mut serde_json::Value {
         document.pointer_mut(&format!("/rest/0/resource/{at}")).unwrap()
     }
 
@@ -341,7 +343,7 @@ mod tests {
     fn what_takes_away_what_is_used_is_a_problem_and_says_what_stops() {
         let without =
             |name: &'static str| move |params: &mut serde_json::Value| params.as_array_mut().unwrap().retain(|p| p["name"] != name);
-        let spoil: [(&str, Box<dyn Fn(&mut serde_json::Value)>, &str); 8] = [
+        let spoil: [(&str, Spoil, &str); 8] = [
             ("reading", Box::new(move |d| without("_lastUpdated")(&mut resource(d, 0)["searchParam"])), "next best way"),
             ("reading", Box::new(|d| resource(d, 1)["interaction"] = serde_json::json!([])), "not read any more"),
             ("write-back", Box::new(|d| resource(d, 3)["interaction"] = serde_json::json!([{ "code": "read" }])), "nothing is written as"),
@@ -368,7 +370,7 @@ mod tests {
     fn what_is_not_used_and_what_is_more_is_a_note_and_nothing_is_nothing() {
         assert_eq!(changed("", |_| {}), []);
         for change in [
-            Box::new(|d: &mut serde_json::Value| d["software"]["version"] = "2".into()) as Box<dyn Fn(&mut serde_json::Value)>,
+            Box::new(|d: &mut serde_json::Value| d["software"]["version"] = "2".into()) as Spoil,
             Box::new(|d| resource(d, 2)["searchParam"].as_array_mut().unwrap().push(serde_json::json!({ "name": "category" }))),
             Box::new(|d| d["rest"][0]["resource"].as_array_mut().unwrap().push(serde_json::json!({ "type": "Slot" }))),
             Box::new(|d| d["smart"]["token_endpoint"] = "https://ehr.example.org/token/2".into()),

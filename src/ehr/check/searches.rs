@@ -81,7 +81,14 @@ async fn walk_type(report: &mut Report, client: &Client, profile: &Profile, plan
     let before = report.steps.len();
     match first_pages(client, asked).await {
         Ok((first, second)) => {
-            look(report, &name, kind, client, &first, second.as_ref());
+            look(report, &name, kind, client, &first);
+            match second {
+                Ok(Some(page)) if page.unasked > 0 && first.unasked == 0 => {
+                    report.add(&name, Verdict::Warning, diagnosis::unasked(kind));
+                }
+                Ok(_) => {}
+                Err(error) => report.add(&name, Verdict::Problem, diagnosis::search(kind, &error)),
+            }
             if let Some((search, what)) = nothing {
                 match first_pages(client, search).await {
                     Ok((page, _)) if page.entries.is_empty() => {}
@@ -125,19 +132,19 @@ fn searches(of: &TypePlan, plan: &Plan, probe: &Probe<'_>) -> Option<(Search, Op
 }
 
 /// The first page of one resource, and the second where there is one.
-async fn first_pages(client: &Client, search: Search) -> Result<(Page, Option<Page>), EhrError> {
+async fn first_pages(client: &Client, search: Search) -> Result<(Page, Result<Option<Page>, EhrError>), EhrError> {
     let search = match &client.habits.page_size_param {
         Some(size) => search.with(size, "1"),
         None => search,
     };
     let mut pages = client.search(search);
     let first = pages.next().await?.unwrap_or_default();
-    let second = if first.more { pages.next().await? } else { None };
+    let second = if first.more { pages.next().await } else { Ok(None) };
     Ok((first, second))
 }
 
-fn look(report: &mut Report, name: &str, kind: ResourceType, client: &Client, first: &Page, second: Option<&Page>) {
-    if first.unasked > 0 || second.is_some_and(|page| page.unasked > 0) {
+fn look(report: &mut Report, name: &str, kind: ResourceType, client: &Client, first: &Page) {
+    if first.unasked > 0 {
         report.add(name, Verdict::Warning, diagnosis::unasked(kind));
     }
     if !first.dropped.is_empty() {
