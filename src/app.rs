@@ -8,6 +8,7 @@ pub(crate) mod charts;
 mod connections;
 mod entropy;
 mod keys;
+mod limits;
 mod look;
 mod pages;
 mod present;
@@ -28,6 +29,7 @@ pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
 pub use keys::{KeysError, open_key};
+pub use limits::Standing;
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
@@ -67,6 +69,7 @@ pub struct App {
     pub owner: Owner,
     random: Arc<Random>,
     paces: crate::ehr::Paces,
+    shared: Arc<limits::Shared>,
 }
 
 /// Why the gateway could not be put together.
@@ -122,11 +125,14 @@ impl App {
             let programs = task::Programs::put_in_force(conn, library.clone(), &order, now)?;
             Ok((definitions, programs))
         })?;
+        let (owner, shared) = (Owner::this_process(), Arc::new(limits::Shared::new(store.clone(), clock.as_ref())));
+        // Where a process has no name of its own, such as in two containers, the rest tells them apart.
+        let paces = crate::ehr::Paces::kept_by(shared.clone(), format!("{} {}", owner.as_str(), random.id()));
         Ok(Self {
             site: Site::new(config.site.time_zone, &config.site.language),
             voice: voice(&config),
             data: data.to_owned(),
-            owner: Owner::this_process(),
+            owner,
             config,
             store,
             clock,
@@ -134,7 +140,8 @@ impl App {
             programs,
             channels,
             random,
-            paces: crate::ehr::Paces::default(),
+            paces,
+            shared,
         })
     }
 

@@ -23,6 +23,7 @@ pub mod installation;
 pub mod keys;
 mod lanes;
 pub mod leases;
+pub mod limits;
 pub mod memberships;
 pub mod pauses;
 pub mod pending;

@@ -72,6 +72,7 @@ diesel::table! {
         units_done -> Nullable<BigInt>,
         units_of -> Nullable<BigInt>,
         gone -> Nullable<BigInt>,
+        paused_until -> Nullable<BigInt>,
     }
 }
 
@@ -466,6 +467,43 @@ diesel::table! {
         remedy -> Text,
         since -> BigInt,
         holds_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pace (name) {
+        name -> Text,
+        next_at -> BigInt,
+        held_until -> Nullable<BigInt>,
+        throttled_at -> Nullable<BigInt>,
+        share -> BigInt,
+        share_since -> BigInt,
+        learned -> Nullable<BigInt>,
+        learned_until -> Nullable<BigInt>,
+        failures -> BigInt,
+        opened -> BigInt,
+        open_until -> Nullable<BigInt>,
+        probe_by -> Nullable<Text>,
+        probe_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pace_use (name, span) {
+        name -> Text,
+        span -> BigInt,
+        used -> BigInt,
+    }
+}
+
+diesel::table! {
+    pace_seat (name, node) {
+        name -> Text,
+        node -> Text,
+        seats -> BigInt,
+        wanted -> BigInt,
+        since -> BigInt,
+        expires_at -> BigInt,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use domain::model::{EhrId, ResourceType};
 use domain::{Clock, Timestamp};
 
@@ -62,6 +63,8 @@ pub(super) struct Tally {
     pub units: Option<(i64, i64)>,
     /// What the operator should know of how the EHR answers.
     pub notes: Vec<String>,
+    /// The EHR may not be asked before this instant.
+    pub paused_until: Option<Timestamp>,
 }
 
 /// Why a run ended early.
@@ -153,6 +156,11 @@ impl Pull<'_> {
         let how = match &ended {
             Ok((high_water, since)) => End::Done { high_water: *high_water, as_of: (!tally.partial).then_some(*since) },
             Err(Halt::Stopped) => End::Interrupted,
+            Err(Halt::Ehr(error)) if error.pause().is_some() => {
+                let until = self.clock.now().plus(TimeDelta::from_std(error.pause().unwrap_or_default()).unwrap_or(TimeDelta::MAX));
+                tally.paused_until = Some(until);
+                End::Paused(until)
+            }
             Err(Halt::Ehr(error)) => End::Failed(chain(error)),
             Err(Halt::Store(StoreError::LeaseLost(_))) => return ended.map(|_| ()),
             Err(Halt::Store(error)) => End::Failed(chain(error)),

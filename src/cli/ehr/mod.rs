@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod limits;
 mod list;
 mod remove;
 
@@ -41,6 +42,18 @@ that says that it is a test is written into that chart, found again, and marked 
         #[arg(long, value_name = "PATIENT", requires = "deep")]
         test_patient: Option<String>,
     },
+    /// Show what an EHR may be asked for, by whose word, and how much of it is used
+    #[command(after_help = "Examples:
+  fhir-engage ehr limits main
+  fhir-engage ehr limits main --json
+
+All nodes and commands share these limits. What `ehr add` was told holds; else half of what the vendor publishes.
+A pause ends by itself; what it stopped goes on then.")]
+    Limits {
+        /// The EHR's name
+        #[arg(value_name = "ID")]
+        id: String,
+    },
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
   fhir-engage ehr remove main
@@ -62,6 +75,7 @@ impl Ehr {
             Self::Add(add) => add.run(&app, common).await,
             Self::List => list::list(&app, common).await,
             Self::Check { id, deep, test_patient } => check::check(&app, common, &ehr_id(&id)?, test_patient.filter(|_| deep)).await,
+            Self::Limits { id } => limits::limits(&app, common, &ehr_id(&id)?).await,
             Self::Remove { id, force } => remove::remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }

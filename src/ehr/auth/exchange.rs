@@ -62,6 +62,9 @@ pub enum TokenError {
     /// A token of a kind that is not a bearer token.
     #[error("the token endpoint gave a token that is not a bearer token")]
     NotBearer,
+    /// Nothing may be asked for longer than a token is waited for. Nothing was sent.
+    #[error("{0}")]
+    Paused(crate::ehr::pace::Paused),
     /// The key could not sign.
     #[error("no client assertion could be made")]
     Signing(#[source] SigningFailed),
@@ -74,7 +77,17 @@ impl TokenError {
         match self {
             Self::Unreachable(failure) => failure.is_transient(),
             Self::Unusable { status } => *status >= 500 || *status == 429 || *status == 408,
+            Self::Paused(_) => true,
             Self::NoTokenEndpoint | Self::Refused { .. } | Self::NotBearer | Self::Signing(_) => false,
+        }
+    }
+
+    /// For how long nothing is to be asked, where that is why.
+    #[must_use]
+    pub const fn pause(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Paused(paused) => Some(paused.left),
+            _ => None,
         }
     }
 

@@ -19,11 +19,13 @@ use super::scope::{Dialect, Granted, Need};
 use super::{Algorithm, Signer};
 use crate::ehr::Entropy;
 use crate::ehr::date::Skew;
-use crate::ehr::pace::{Pace, until_next_minute};
+use crate::ehr::pace::{Class, Outcome, Pace, until_next_minute};
 use crate::net::{Http, Secret};
 
 /// How long before its end a token is renewed, so that it does not expire on the way.
 const RENEW_BEFORE: TimeDelta = TimeDelta::seconds(30);
+/// How long a token is waited for where nothing may be asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The lifetime assumed where the server tells none: SMART's recommended longest.
 const ASSUMED_LIFETIME: Duration = Duration::from_secs(300);
 
@@ -208,14 +210,21 @@ impl Backend {
             client_id: &self.client_id,
             signer: self.signer.as_ref(),
         };
-        self.pace.turn().await;
+        let permit = self.pace.turn(Class::Write, PATIENCE).await.map_err(TokenError::Paused)?;
         let now = self.clock.now();
         let exchanged = exchange.ask(&scopes, now, &URL_SAFE_NO_PAD.encode(jti)).await;
-        if exchanged.status == 429 {
-            let [first, second, third, fourth, ..] = jti;
-            let wait = until_next_minute(exchanged.server_date.unwrap_or(now), u32::from_le_bytes([first, second, third, fourth]).into());
-            self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(RENEW_BEFORE)));
-        }
+        permit
+            .ended(match (exchanged.status, &exchanged.result) {
+                (429, _) => {
+                    let [first, second, third, fourth, ..] = jti;
+                    let random = u32::from_le_bytes([first, second, third, fourth]).into();
+                    Outcome::Throttled(until_next_minute(exchanged.server_date.unwrap_or(now), random))
+                }
+                (_, Err(TokenError::Unreachable(failure))) if failure.never_sent() => Outcome::Unreachable,
+                (_, Err(error)) if error.is_transient() => Outcome::failed(&self.token_url),
+                _ => Outcome::Answered,
+            })
+            .await;
         if let Some(date) = exchanged.server_date {
             self.skew.note(date, self.clock.now());
         }

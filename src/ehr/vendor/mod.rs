@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::limits::Published;
 use super::reads::Reads;
 pub use registration::{ElementNote, Headers, KeyForm, Registration, Said, Sent};
 
@@ -33,6 +34,9 @@ pub struct Preset {
     /// Elements that do not come, or do not tell what they seem to.
     #[serde(default)]
     pub elements: Vec<ElementNote>,
+    /// What its vendor publishes of how much it may be asked; the first one that is of the address counts.
+    #[serde(default)]
+    pub limits: Vec<Published>,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
 }
