@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::charts;
 use super::{App, ConnectionError, SystemClock};
 use crate::ehr::Plan;
+use crate::ehr::pace::Paused;
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
@@ -80,7 +81,7 @@ pub enum StageProgress {
 impl StageError {
     /// For how long the EHR may not be asked, where that is why: no failure, and it goes on by itself then.
     #[must_use]
-    pub fn pause(&self) -> Option<std::time::Duration> {
+    pub fn pause(&self) -> Option<Paused> {
         match self {
             Self::Connection(ConnectionError::Connect(error)) => error.pause(),
             _ => None,
@@ -183,9 +184,8 @@ impl App {
             Ok(connection) => connection,
             Err(error) => {
                 let error = StageError::from(error);
-                let Some(left) = error.pause() else { return Err(error) };
-                let until = self.clock.now().plus(TimeDelta::from_std(left).unwrap_or(TimeDelta::MAX));
-                return Ok(types.iter().map(|kind| TypeReport::paused(*kind, error.to_string(), until)).collect());
+                let Some(paused) = error.pause() else { return Err(error) };
+                return Ok(types.iter().map(|kind| TypeReport::paused(*kind, paused, self.clock.now())).collect());
             }
         };
         let plan = Plan::of(&profile, &connection.capability);

@@ -15,7 +15,7 @@ use super::date::Skew;
 use super::discovery::{Discovery, smart_configuration_url, under};
 use super::error::EhrError;
 use super::limits::Limits;
-use super::pace::{Class, Paces};
+use super::pace::{Class, Paces, Paused};
 use super::profile::{Auth, Profile};
 use super::retry::Policy;
 use super::wire::Wire;
@@ -81,7 +81,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// For how long nothing is to be asked of the EHR, where that is why.
     #[must_use]
-    pub fn pause(&self) -> Option<Duration> {
+    pub fn pause(&self) -> Option<Paused> {
         match self {
             Self::Statement(error) => error.pause(),
             Self::Token(error) => error.pause(),

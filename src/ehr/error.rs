@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::fhir::{Outcome, Reject};
 
 use super::auth::TokenError;
-use super::pace::Paused;
+use super::pace::{Paused, Why};
 use crate::net::Failure;
 
 /// A request that failed for good, or after all tries. Holds no path, query or body.
@@ -74,10 +74,10 @@ impl EhrError {
 
     /// For how long nothing is to be asked of the EHR, by its own word or by ours: no failure, and no fault of what was asked.
     #[must_use]
-    pub fn pause(&self) -> Option<Duration> {
+    pub fn pause(&self) -> Option<Paused> {
         match self {
-            Self::Paused(paused) => Some(paused.left),
-            Self::Busy { status: 429, retry_after } => Some(retry_after.unwrap_or_default()),
+            Self::Paused(paused) => Some(*paused),
+            Self::Busy { status: 429, retry_after } => Some(Paused { left: retry_after.unwrap_or_default(), why: Why::Asked }),
             Self::Token(error) => error.pause(),
             _ => None,
         }

@@ -8,6 +8,7 @@
 mod driver;
 mod keeper;
 mod ledger;
+mod line;
 mod seats;
 
 use std::collections::HashMap;
@@ -78,6 +79,14 @@ pub fn until_next_minute(theirs: Timestamp, random: u64) -> Duration {
     const MINUTE: i64 = 60_000_000;
     let left = MINUTE - theirs.micros().rem_euclid(MINUTE);
     Duration::from_micros(left.unsigned_abs()) + Duration::from_micros(random % 5_000_000)
+}
+
+impl Paused {
+    /// When it goes on.
+    #[must_use]
+    pub fn until(&self, now: Timestamp) -> Timestamp {
+        now.plus(chrono::TimeDelta::from_std(self.left).unwrap_or(chrono::TimeDelta::MAX))
+    }
 }
 
 /// The paces of this process, by what is shared: two connections to one EHR have one.

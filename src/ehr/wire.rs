@@ -147,7 +147,7 @@ impl Wire {
             Err(failure) => {
                 let transient = failure.is_transient();
                 if transient {
-                    permit.ended(if failure.never_sent() { Met::Unreachable } else { failed }).await;
+                    permit.ended(failed).await;
                 }
                 let answer = if failure.never_sent() { Answer::NeverSent { transient } } else { Answer::Lost { transient } };
                 Ended { class: classify(intent, answer), result: Err(failure), retry_after: None }

@@ -26,8 +26,14 @@ pub struct PaceRow {
     pub share_since: i64,
     /// The rate that was learned where none is known, in thousandths of a request a second.
     pub learned: Option<i64>,
-    /// Until when that holds.
-    pub learned_until: Option<i64>,
+    /// Since when; it grows from then on.
+    pub learned_since: Option<i64>,
+    /// The minute in which turns were last given, counted since 1970.
+    pub minute: i64,
+    /// Turns given in it.
+    pub in_minute: i64,
+    /// And in the minute before.
+    pub in_minute_before: i64,
     /// Failures of the EHR in a row.
     pub failures: i64,
     /// How often in a row the breaker opened.

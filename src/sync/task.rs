@@ -8,6 +8,7 @@ use domain::model::{EhrId, ResourceType};
 use super::lease::{self, Holder};
 use super::pull::{Halt, Pull, Tally, chain};
 use crate::ehr::EhrError;
+use crate::ehr::pace::{Paused, Why};
 use crate::ehr::profile::Strategy;
 use crate::store::Store;
 use crate::store::sync_state::Counts;
@@ -73,6 +74,9 @@ pub struct TypeReport {
     /// Where it is paused: until when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_until: Option<Timestamp>,
+    /// Because the EHR failed again and again: it goes on by itself, and whoever looks after failures is told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_failing: bool,
 }
 
 impl TypeReport {
@@ -93,15 +97,16 @@ impl TypeReport {
             holes: tally.holes,
             gone: tally.gone,
             notes: tally.notes,
-            paused_until: tally.paused_until,
+            paused_until: tally.paused.map(|(_, until)| until),
+            is_failing: tally.paused.is_some_and(|(why, _)| why == Why::Failing),
         }
     }
 
     /// A type that was not begun because the EHR may not be asked before an instant.
     #[must_use]
-    pub fn paused(kind: ResourceType, why: String, until: Timestamp) -> Self {
-        let tally = Tally { paused_until: Some(until), ..Tally::default() };
-        Self::new(kind, Strategy::Off, Ended::Paused(why), tally)
+    pub fn paused(kind: ResourceType, paused: Paused, now: Timestamp) -> Self {
+        let tally = Tally { paused: Some((paused.why, paused.until(now))), ..Tally::default() };
+        Self::new(kind, Strategy::Off, Ended::Paused(paused.to_string()), tally)
     }
 
     /// Why not everything was read, in words.

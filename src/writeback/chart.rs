@@ -260,7 +260,7 @@ fn changed(outcome: Result<ChangeOutcome, EhrError>) -> Changed {
 fn not_sent(error: &EhrError) -> SearchFailed {
     match error {
         EhrError::Busy { retry_after, .. } => SearchFailed::Throttled(*retry_after),
-        EhrError::Paused(_) | EhrError::Token(_) if error.pause().is_some() => SearchFailed::Throttled(error.pause()),
+        EhrError::Paused(_) | EhrError::Token(_) if error.pause().is_some() => SearchFailed::Throttled(error.pause().map(|paused| paused.left)),
         EhrError::NotGranted(_) => SearchFailed::Refused(format!("not-granted: {error}")),
         EhrError::BadRequest => SearchFailed::Refused(format!("not-r4: {error}")),
         _ => SearchFailed::Halted(error.to_string()),

@@ -84,9 +84,9 @@ impl TokenError {
 
     /// For how long nothing is to be asked, where that is why.
     #[must_use]
-    pub const fn pause(&self) -> Option<std::time::Duration> {
+    pub const fn pause(&self) -> Option<crate::ehr::pace::Paused> {
         match self {
-            Self::Paused(paused) => Some(paused.left),
+            Self::Paused(paused) => Some(*paused),
             _ => None,
         }
     }

@@ -220,7 +220,6 @@ impl Backend {
                     let random = u32::from_le_bytes([first, second, third, fourth]).into();
                     Outcome::Throttled(until_next_minute(exchanged.server_date.unwrap_or(now), random))
                 }
-                (_, Err(TokenError::Unreachable(failure))) if failure.never_sent() => Outcome::Unreachable,
                 (_, Err(error)) if error.is_transient() => Outcome::failed(&self.token_url),
                 _ => Outcome::Answered,
             })

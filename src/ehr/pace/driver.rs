@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::keeper::{Answered, Keeper};
 use super::ledger::{Ask, Class, Given, Why, distance};
+use super::line::Line;
 use super::seats::TERM;
 use super::{Paused, Pacing};
 use crate::ehr::limits::Limits;
@@ -37,18 +38,14 @@ const UNREACHABLE: Duration = Duration::from_secs(10);
 const CRAWL_OF: u32 = 4;
 /// URLs that failed in a row and are kept.
 const MOST_KEPT: usize = 64;
-/// Samples of the keeper's clock.
-const SAMPLES: usize = 16;
-const SAMPLE_HOLDS: Duration = Duration::from_secs(20);
 
 /// How a request ended, as the pace has to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The EHR answered, whatever it said.
     Answered,
-    /// It could not be reached at all.
-    Unreachable,
-    /// It failed, or gave no whole answer, to this URL: the same one again counts once, since it may be that resource's fault.
+    /// It could not be reached, failed, or gave no whole answer to this URL: the same one again counts once, since it may be that
+    /// resource's fault.
     Failed(u64),
     /// It said that it is too much, and is to be left alone for so long.
     Throttled(Duration),
@@ -103,16 +100,8 @@ struct State {
     trying: bool,
     since_crawl: u32,
     task: Option<tokio::task::JoinHandle<()>>,
-    samples: VecDeque<Sample>,
+    line: Line,
     unreachable_since: Option<Instant>,
-}
-
-/// What the keeper's clock showed: micros on its line at an instant of ours, give or take.
-#[derive(Clone, Copy)]
-struct Sample {
-    line: i64,
-    at: Instant,
-    unsure: Duration,
 }
 
 /// What the task that gives out turns does next.
@@ -160,10 +149,6 @@ impl Permit {
                     state.failed = 0;
                     state.fine = true;
                     state.others_wait
-                }
-                Outcome::Unreachable => {
-                    state.failed += 1;
-                    true
                 }
                 Outcome::Failed(what) => {
                     let counts = (state.streak.len() < MOST_KEPT && state.streak.insert(what)) || state.trying;
@@ -230,33 +215,6 @@ impl State {
         }
         self.queue(class).pop_front()
     }
-
-    /// When an instant of the keeper's line is, by our clock.
-    fn instant(&self, line: i64) -> Instant {
-        let Some(best) = self.samples.iter().min_by_key(|s| s.unsure) else { return Instant::now() };
-        let ahead = line.saturating_sub(best.line);
-        let distance = Duration::from_micros(ahead.unsigned_abs());
-        if ahead >= 0 { best.at + distance } else { best.at.checked_sub(distance).unwrap_or(best.at) }
-    }
-
-    fn sample(&mut self, answered: &Answered) {
-        let (before, after) = answered.seen;
-        let unsure = (after - before) / 2;
-        self.samples.retain(|s| after.duration_since(s.at) < SAMPLE_HOLDS);
-        // A clock that was moved makes what was seen before it wrong.
-        let moved = |s: &Sample| {
-            let expected = answered.now.micros().saturating_sub(s.line);
-            let passed = i64::try_from((before + unsure).duration_since(s.at).as_micros()).unwrap_or(i64::MAX);
-            expected.abs_diff(passed) > u64::try_from((s.unsure + unsure).as_micros()).unwrap_or(u64::MAX) + 20_000
-        };
-        if self.samples.iter().any(moved) {
-            self.samples.clear();
-        }
-        if self.samples.len() >= SAMPLES {
-            self.samples.pop_front();
-        }
-        self.samples.push_back(Sample { line: answered.now.micros(), at: before + unsure, unsure });
-    }
 }
 
 impl Pace {
@@ -285,7 +243,7 @@ impl Pace {
             trying: false,
             since_crawl: 0,
             task: None,
-            samples: VecDeque::new(),
+            line: Line::default(),
             unreachable_since: None,
         };
         Self { node, keeper, changed: Notify::new(), state: Mutex::new(state) }
@@ -416,7 +374,7 @@ impl Pace {
             }
         };
         state.unreachable_since = None;
-        state.sample(&answered);
+        state.line.see(&answered);
         (state.others_wait, state.trying) = (answered.reply.counting, answered.reply.trying);
         (state.seats, state.seats_until) = (answered.reply.seats, answered.seen.0 + TERM.to_std().unwrap_or_default());
         match answered.reply.given {
@@ -432,7 +390,7 @@ impl Pace {
                     let turn = if distance.is_zero() {
                         Turn { at: now, until: answered.seen.0 + HOLDS }
                     } else {
-                        let at = state.instant(first.micros()) + distance * nth;
+                        let at = state.line.instant(first.micros()) + distance * nth;
                         Turn { at, until: at + state.grace.max(Duration::from_millis(10)) }
                     };
                     state.turns.push_back(turn);
@@ -441,7 +399,7 @@ impl Pace {
             }
             Given::Later(at) => {
                 state.paused = None;
-                state.ask_at = state.instant(at.micros()).max(now + LEAST_GAP);
+                state.ask_at = state.line.instant(at.micros()).max(now + LEAST_GAP);
             }
             Given::Paused(_, why) => {
                 state.lose_turns();

@@ -28,10 +28,11 @@ const CLIMB: TimeDelta = TimeDelta::seconds(60);
 const LEAST_SHARE: i64 = 60;
 /// Refusals that come within this time are one.
 const ONE_EPISODE: TimeDelta = TimeDelta::seconds(2);
-/// How long a learned rate holds.
-const LEARNED_FOR: TimeDelta = TimeDelta::hours(1);
-/// The least that is learned, in thousandths of a request a second.
-const LEAST_LEARNED: i64 = 100;
+/// A learned rate doubles in each minute, and is no more after so many.
+const LEARNED_MINUTES: i32 = 10;
+/// The least that is learned, in thousandths of a request a second: who objects to less objects to something else.
+const LEAST_LEARNED: i64 = 2_000;
+const MINUTE: i64 = 60_000_000;
 /// Failures of the EHR in a row that open the breaker.
 const OPENS_AFTER: u32 = 5;
 const FIRST_BREAK: TimeDelta = TimeDelta::seconds(5);
@@ -184,7 +185,7 @@ pub struct Ledger {
     pub share: i64,
     /// See `share`.
     pub share_since: Timestamp,
-    /// Thousandths of a request a second, and until when: where no rate is known and the EHR said that it is too much.
+    /// Thousandths of a request a second, and since when: where no rate is known and the EHR said that it is too much.
     pub learned: Option<(i64, Timestamp)>,
     /// Failures in a row.
     pub failures: u32,
@@ -194,6 +195,8 @@ pub struct Ledger {
     pub open_until: Option<Timestamp>,
     /// Who tries whether the EHR is back, and how long that one is waited for.
     pub probe: Option<(String, Timestamp)>,
+    /// The minute in which turns were last given, by its number; how many in it, and in the one before.
+    pub minutes: (i64, i64, i64),
     /// Turns given, by the number of the span of five minutes.
     pub uses: BTreeMap<i64, i64>,
     /// What each node may have on its way.
@@ -210,6 +213,7 @@ impl Default for Ledger {
             share: 1000,
             share_since: never,
             learned: None,
+            minutes: (0, 0, 0),
             failures: 0,
             opened: 0,
             open_until: None,
@@ -328,6 +332,7 @@ impl Ledger {
             }
             self.held_until = self.held_until.max(Some(until));
             self.share_since = self.share_since.max(until);
+            self.learned = self.learned.map(|(rate, since)| (rate, since.max(until)));
             self.throttled_at = Some(now);
         }
     }
@@ -337,13 +342,13 @@ impl Ledger {
         self.share = (self.share_at(now) / 2).max(LEAST_SHARE);
         self.share_since = now;
         if limits.frequency.is_none() {
-            // What it objected to is what it was asked in the last minutes.
-            let span = now.micros().div_euclid(SPAN);
-            let used: i64 = self.uses.range(span - 1..=span).map(|(_, n)| n).sum();
-            let begun = self.uses.range(span - 1..=span).next().map_or(span, |(first, _)| *first);
-            let seconds = ((now.micros() - begun * SPAN) / 1_000_000).max(1);
-            let before = self.learned.map_or(i64::MAX, |(rate, _)| rate);
-            self.learned = Some(((used.saturating_mul(1000) / seconds).clamp(LEAST_LEARNED, before.max(LEAST_LEARNED)), now.plus(LEARNED_FOR)));
+            // What it objected to is what it was asked in the last minute.
+            let minute = now.micros().div_euclid(MINUTE);
+            let (latest, n, before) = self.minutes;
+            let (n, before) = if latest == minute { (n, before) } else if latest == minute - 1 { (0, n) } else { (0, 0) };
+            let left = MINUTE - now.micros().rem_euclid(MINUTE);
+            let in_last = n + before * left / MINUTE;
+            self.learned = Some(((in_last * 1000 / 60 / 2).max(LEAST_LEARNED), now));
         }
     }
 
@@ -361,9 +366,12 @@ impl Ledger {
         let share = self.share_at(now) as f64 / 1000.0;
         match (&limits.frequency, self.learned) {
             (Some(told), _) => Some((told.limit.per_second * share, told.limit.counted_over_secs)),
-            #[expect(clippy::cast_precision_loss, reason = "thousandths of a rate")]
-            (None, Some((learned, until))) if until > now => Some((learned as f64 / 1000.0 * share, 1)),
-            (None, _) => None,
+            (None, Some((learned, since))) => {
+                #[expect(clippy::cast_precision_loss, reason = "thousandths of a rate, and milliseconds")]
+                let (learned, minutes) = (learned as f64 / 1000.0, now.since(since).num_milliseconds().max(0) as f64 / 60_000.0);
+                (minutes < f64::from(LEARNED_MINUTES)).then(|| (learned * minutes.exp2(), 1))
+            }
+            (None, None) => None,
         }
     }
 
@@ -425,6 +433,13 @@ impl Ledger {
             let span = now.micros().div_euclid(SPAN);
             let used = self.uses.entry(span).or_default();
             *used = used.saturating_add(more).max(0);
+            let minute = now.micros().div_euclid(MINUTE);
+            let (latest, n, before) = self.minutes;
+            self.minutes = match minute - latest {
+                0 => (minute, n.saturating_add(more).max(0), before),
+                1 => (minute, more.max(0), n),
+                _ => (minute, more.max(0), 0),
+            };
             self.uses.retain(|known, _| *known >= span - DAY);
         }
     }

@@ -1,3 +1,5 @@
+//! What those who ask for turns see.
+
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use proptest::prelude::*;
@@ -130,8 +132,8 @@ async fn failures_of_one_resource_stop_nothing_and_failures_of_the_ehr_stop_all(
     assert_eq!(refused.why, Why::Failing);
     hand.0.fetch_add(6_000_000, Ordering::Relaxed);
     fail(Outcome::Answered).await;
-    for _ in 0..5 {
-        fail(Outcome::Unreachable).await;
+    for n in 0..5 {
+        fail(Outcome::Failed(100 + n)).await;
     }
     assert!(pace.turn(Class::Read, Duration::ZERO).await.is_err());
 }
