@@ -29,7 +29,7 @@ pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
 pub use keys::{KeysError, open_key};
-pub use limits::Standing;
+pub use limits::{Standing, Wait};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;

@@ -150,6 +150,17 @@ fn row(name: &str, ledger: &Ledger) -> PaceRow {
     }
 }
 
+/// Somebody who asks nothing for a while.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Wait {
+    /// Who.
+    pub who: Class,
+    /// Until when.
+    pub until: Timestamp,
+    /// Why.
+    pub why: Why,
+}
+
 /// How it stands with the limits of an EHR.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
@@ -171,10 +182,8 @@ pub struct Standing {
     pub breaker: Breaker,
     /// Failures in a row.
     pub failures: u32,
-    /// Until when nothing is asked.
-    pub paused_until: Option<Timestamp>,
-    /// Why.
-    pub why: Option<Why>,
+    /// Who asks nothing now.
+    pub paused: Vec<Wait>,
     /// Up to how many percent of the budgets of hour and day each may go.
     pub shares: Vec<(Class, u32)>,
 }
@@ -198,13 +207,9 @@ impl App {
             .await?;
         let ledger = if taken.pace.name.is_empty() { Ledger::default() } else { ledger(&taken) };
         let (used_in_hour, used_in_day) = ledger.used_within(now);
-        let used_up = |limit: &Option<crate::ehr::limits::Told<u32>>, used: i64| limit.as_ref().is_some_and(|told| used >= told.limit.into());
-        let budget = match () {
-            () if used_up(&limits.per_hour, used_in_hour) => Some(Why::Hour),
-            () if used_up(&limits.per_day, used_in_day) => Some(Why::Day),
-            () => None,
-        };
-        let paused = ledger.paused(now);
+        let waits =
+            Class::ALL.into_iter().filter_map(|who| ledger.pause_of(&limits, who, now).map(|(until, why)| Wait { who, until, why }));
+        let paused: Vec<Wait> = waits.collect();
         let alive: Vec<&Seat> = ledger.seats.iter().filter(|s| s.expires > now).collect();
         Ok(Some(Standing {
             per_second_now: ledger.rate(&limits, now).map(|(rate, _)| rate),
@@ -215,8 +220,7 @@ impl App {
             nodes: alive.len(),
             breaker: ledger.breaker(now),
             failures: ledger.failures,
-            paused_until: paused.map(|(until, _)| until),
-            why: paused.map(|(_, why)| why).or(budget),
+            paused,
             shares: Class::ALL.map(|class| (class, class.percent())).to_vec(),
             limits,
         }))

@@ -107,8 +107,9 @@ impl Limits {
             source: told.source,
         };
         let own = profile.requests_per_second.map(|rate| Told { limit: Frequency::of(rate), source: OPERATOR.to_owned() });
-        let frequency =
-            own.or_else(|| half(|p| p.per_second).map(|told| every(told, 1))).or_else(|| half(|p| p.per_minute).map(|told| every(told, 60)));
+        let frequency = own
+            .or_else(|| half(|p| p.per_second).map(|told| every(told, 1)))
+            .or_else(|| half(|p| p.per_minute).map(|told| every(told, 60)));
         let enough = frequency.as_ref().map_or(AT_ONCE, |f| at_once_for(f.limit.per_second));
         let ours = || Told { limit: enough, source: "our default".to_owned() };
         Self {
@@ -180,7 +181,9 @@ mod tests {
         assert_eq!((told.limit.per_second * 60.0).round(), 125.0);
         assert_eq!((told.limit.counted_over_secs, ecw.name.as_str()), (60, "https://fhir.example.org/r4"));
         assert!(told.source.contains("half of the published 250"), "{}", told.source);
-        let own = limits(r#"{"base_url":"https://fhir.example.org/r4","vendor":"ecw","requests_per_second":4.0,"requests_per_day":900,"at_once":3}"#);
+        let own = limits(
+            r#"{"base_url":"https://fhir.example.org/r4","vendor":"ecw","requests_per_second":4.0,"requests_per_day":900,"at_once":3}"#,
+        );
         assert_eq!(own.frequency.unwrap().limit, Frequency { per_second: 4.0, counted_over_secs: 1 });
         assert_eq!((own.per_day.unwrap().limit, own.at_once.limit, own.per_hour), (900, 3, None));
         let slow = limits(r#"{"base_url":"https://e.org","requests_per_second":0.25}"#).frequency.unwrap().limit;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use driver::{Outcome, Pace, Permit};
 pub use keeper::{Answered, Keeper, KeeperFailed, Own};
-pub use ledger::{SPAN, Ask, Breaker, Class, Given, Ledger, Now, Reply, Why, distance};
+pub use ledger::{Ask, Breaker, Class, Given, Ledger, Now, Reply, SPAN, Why, distance};
 pub use seats::Seat;
 
 use super::limits::Limits;

@@ -114,8 +114,7 @@ fn with_parts(conn: &mut Conn, found: PaceRow, uses_since: i64) -> Result<Taken,
         .select((pace_use::span, pace_use::used))
         .order(pace_use::span)
         .load(c))?;
-    let seats =
-        on_backend!(conn, c => pace_seat::table.filter(pace_seat::name.eq(&found.name)).order((pace_seat::since, pace_seat::node)).load(c))?;
+    let seats = on_backend!(conn, c => pace_seat::table.filter(pace_seat::name.eq(&found.name)).order((pace_seat::since, pace_seat::node)).load(c))?;
     Ok(Taken { pace: found, uses, seats })
 }
 

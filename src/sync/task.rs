@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::{Clock, Timestamp};
 use domain::model::{EhrId, ResourceType};
+use domain::{Clock, Timestamp};
 
 use super::lease::{self, Holder};
 use super::pull::{Halt, Pull, Tally, chain};

@@ -92,7 +92,10 @@ fn tell(ehr: &sandbox::Sandbox, path: &str, until: i64, rate: u32) {
     let reads: Vec<i64> = log.iter().filter(|r| r.path.starts_with(path) && r.at_micros <= until).map(|r| r.at_micros).collect();
     let (first, last) = (reads.iter().min().unwrap(), reads.iter().max().unwrap());
     let reached = (reads.len() - 1) as f64 / ((last - first) as f64 / 1e6);
-    println!("  {reached:.1} a second reached, {:.1} % of what is allowed; at most {most} in any second", reached * 100.0 / f64::from(rate));
+    println!(
+        "  {reached:.1} a second reached, {:.1} % of what is allowed; at most {most} in any second",
+        reached * 100.0 / f64::from(rate)
+    );
     if most > usize::try_from(rate).unwrap() {
         println!("  MORE THAN ALLOWED");
         std::process::exit(1);

@@ -14,7 +14,11 @@ pub(super) async fn limits(app: &App, common: &Common, id: &EhrId) -> Result<End
         let mut value = serde_json::to_value(&standing).unwrap_or_default();
         if let (Some(map), Some(standing)) = (value.as_object_mut(), &standing) {
             map.insert("ehr".to_owned(), id.as_str().into());
-            map.insert("paused_until".to_owned(), standing.paused_until.map(|at| print::instant(at.micros())).into());
+            let waits = standing
+                .paused
+                .iter()
+                .map(|w| serde_json::json!({ "who": w.who, "until": print::instant(w.until.micros()), "why": w.why }));
+            map.insert("paused".to_owned(), waits.collect());
         }
         print::json(&value);
         return Ok(Ended::Well);
@@ -30,7 +34,9 @@ pub(super) async fn limits(app: &App, common: &Common, id: &EhrId) -> Result<End
 fn tell(standing: &Standing) {
     let limits = &standing.limits;
     let mut table = print::Table::new(&["WHAT", "LIMIT", "NOW", "BY WHOSE WORD"]);
-    let budget = |told: &Option<Told<u32>>| told.as_ref().map_or_else(|| ("none".to_owned(), "-".to_owned()), |t| (t.limit.to_string(), t.source.clone()));
+    let budget = |told: &Option<Told<u32>>| {
+        told.as_ref().map_or_else(|| ("none".to_owned(), "-".to_owned()), |t| (t.limit.to_string(), t.source.clone()))
+    };
     let (rate, source) = limits.frequency.as_ref().map_or_else(
         || ("none".to_owned(), if standing.is_learned { "learned from its refusals".to_owned() } else { "-".to_owned() }),
         |t| (number(t.limit.per_second), t.source.clone()),
@@ -50,10 +56,8 @@ fn tell(standing: &Standing) {
         Breaker::HalfOpen => "half open: one request tries whether the EHR is back".to_owned(),
     };
     print::line(&format!("breaker: {breaker}"));
-    match (standing.paused_until, standing.why) {
-        (Some(until), Some(why)) => print::line(&format!("paused until {}: {why}", print::instant(until.micros()))),
-        (None, Some(why)) => print::line(&format!("paused: {why}")),
-        _ => {}
+    for wait in &standing.paused {
+        print::line(&format!("{} wait until {}: {}", name(wait.who), print::instant(wait.until.micros()), wait.why));
     }
     let shares: Vec<String> = standing.shares.iter().map(|(class, percent)| format!("{} {percent} %", name(*class))).collect();
     print::line(&format!("of the budgets of hour and day may be used by: {}", shares.join(", ")));

@@ -13,7 +13,7 @@ use super::keeper::{Answered, Keeper};
 use super::ledger::{Ask, Class, Given, Why, distance};
 use super::line::Line;
 use super::seats::TERM;
-use super::{Paused, Pacing};
+use super::{Pacing, Paused};
 use crate::ehr::limits::Limits;
 
 /// How long before the last turn more are asked for.
@@ -468,7 +468,12 @@ impl Pace {
     fn next_turn(&self) -> Instant {
         let now = Instant::now();
         let state = self.state();
-        state.turns.front().filter(|_| state.in_flight < state.seats).map_or(now + IDLE, |turn| turn.at).max(now + Duration::from_micros(200))
+        state
+            .turns
+            .front()
+            .filter(|_| state.in_flight < state.seats)
+            .map_or(now + IDLE, |turn| turn.at)
+            .max(now + Duration::from_micros(200))
     }
 
     /// Whether to ask without wanting turns: to show itself, or for seats.
@@ -476,7 +481,9 @@ impl Pace {
         let since = state.asked_at.map_or(ALIVE, |at| now.duration_since(at));
         let needs = state.waits() > 0 && state.in_flight >= state.seats;
         let more = Self::seats_wanted(state) > state.asked_seats;
-        (needs && more && since >= LEAST_GAP) || (needs && since >= SEAT_GAP) || ((state.waits() > 0 || state.in_flight > 0) && since >= ALIVE)
+        (needs && more && since >= LEAST_GAP)
+            || (needs && since >= SEAT_GAP)
+            || ((state.waits() > 0 || state.in_flight > 0) && since >= ALIVE)
     }
 
     fn seats_wanted(state: &State) -> u32 {

@@ -247,7 +247,10 @@ pub fn distance(per_second: f64, counted_over_secs: u32) -> (Duration, Duration)
     let unequal = (span / 25).min(Duration::from_secs(1));
     let apart = (1.0 / per_second.max(0.0001)) * (1.0 + unequal.as_secs_f64() / span.as_secs_f64());
     // Whole microseconds, as instants are told.
-    (Duration::from_nanos(Duration::from_secs_f64(apart).as_nanos().div_ceil(1000).saturating_mul(1000).try_into().unwrap_or(u64::MAX)), unequal / 2)
+    (
+        Duration::from_nanos(Duration::from_secs_f64(apart).as_nanos().div_ceil(1000).saturating_mul(1000).try_into().unwrap_or(u64::MAX)),
+        unequal / 2,
+    )
 }
 
 impl Ledger {
@@ -345,7 +348,13 @@ impl Ledger {
             // What it objected to is what it was asked in the last minute.
             let minute = now.micros().div_euclid(MINUTE);
             let (latest, n, before) = self.minutes;
-            let (n, before) = if latest == minute { (n, before) } else if latest == minute - 1 { (0, n) } else { (0, 0) };
+            let (n, before) = if latest == minute {
+                (n, before)
+            } else if latest == minute - 1 {
+                (0, n)
+            } else {
+                (0, 0)
+            };
             let left = MINUTE - now.micros().rem_euclid(MINUTE);
             let in_last = n + before * left / MINUTE;
             self.learned = Some(((in_last * 1000 / 60 / 2).max(LEAST_LEARNED), now));
@@ -381,6 +390,12 @@ impl Ledger {
         let held = self.held_until.filter(|until| *until > now).map(|until| (until, Why::Asked));
         let open = self.open_until.filter(|until| *until > now).map(|until| (until, Why::Failing));
         held.max_by_until(open)
+    }
+
+    /// Until when a class asks nothing, and why: for all, or because its share of a budget is used up.
+    #[must_use]
+    pub fn pause_of(&self, limits: &Limits, class: Class, now: Timestamp) -> Option<(Timestamp, Why)> {
+        self.paused(now).or_else(|| self.left(limits, class, now).err())
     }
 
     /// The state of the breaker.
