@@ -96,7 +96,7 @@ impl World {
         let write = |conn: &mut _| {
             let mut profile: Value = serde_json::from_str(&ehrs::get(conn, EHR)?.unwrap().profile).unwrap();
             profile["strategy"] = json!({ "Patient": "cursor", "Appointment": "window", "CarePlan": "roster" });
-            profile["window"] = json!({ "back_days": 400, "ahead_days": 400 });
+            profile["window"] = json!({ "back_days": 1120, "ahead_days": 200 });
             ehrs::put(conn, &EhrId::parse(EHR).unwrap(), &profile.to_string(), now)
         };
         self.gateway.db.store().write_blocking(Lane::Interactive, "test", write).unwrap();
@@ -144,13 +144,18 @@ impl World {
     fn settle(&mut self) {
         self.nodes.drain(..).for_each(|node| drop(node.stop()));
         self.ehr.clear_faults();
-        let until = Instant::now() + PATIENCE;
+        let (until, mut whole) = (Instant::now() + PATIENCE, 0);
         loop {
             let ran = self.gateway.start(&["sync", "run", "--json"]).wait();
             let done = ran.json();
             let runs = done["runs"].as_array().unwrap();
             if done["failures"] == json!([]) && runs.len() == 3 && runs.iter().all(|r| r["run"]["state"] == "done") {
-                return;
+                // The first one goes on with a pass that was cut off: what came behind it meanwhile is the next one's.
+                whole += 1;
+                if whole == 2 {
+                    return;
+                }
+                continue;
             }
             assert!(Instant::now() < until, "{ran:?}");
             std::thread::sleep(Duration::from_millis(300));
@@ -241,7 +246,7 @@ async fn killed_again_and_again(db: Database, nodes: usize, seed: &str) {
         world.admit(1);
         // Half of the kills fall on a node that reads a type, the other half anywhere.
         let kind = TYPES[random.random_range(0..3)];
-        let until = Instant::now() + Duration::from_secs(3);
+        let until = Instant::now() + Duration::from_secs(8);
         let mut place = random.random_range(0..nodes);
         while kills % 2 == 0 && Instant::now() < until {
             if let Some((holder, _)) = world.holder(kind) {
