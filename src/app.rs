@@ -11,6 +11,7 @@ mod drops;
 mod ends;
 mod entropy;
 mod keys;
+mod limits;
 mod look;
 mod pages;
 mod present;
@@ -33,6 +34,7 @@ pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
 pub use keys::{KeysError, Rotation, open_key};
+pub use limits::{Standing, Wait};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
@@ -73,6 +75,7 @@ pub struct App {
     pub owner: Owner,
     random: Arc<Random>,
     paces: crate::ehr::Paces,
+    shared: Arc<limits::Shared>,
 }
 
 /// Why the gateway could not be put together.
@@ -129,11 +132,14 @@ impl App {
             let programs = task::Programs::put_in_force(conn, library.clone(), &order, now)?;
             Ok((definitions, programs))
         })?;
+        let (owner, shared) = (Owner::this_process(), Arc::new(limits::Shared::new(store.clone(), clock.as_ref())));
+        // Where a process has no name of its own, such as in two containers, the rest tells them apart.
+        let paces = crate::ehr::Paces::kept_by(shared.clone(), format!("{} {}", owner.as_str(), random.id()));
         Ok(Self {
             site: Site::new(config.site.time_zone, &config.site.language),
             voice: voice(&config),
             data: data.to_owned(),
-            owner: Owner::this_process(),
+            owner,
             config,
             store,
             clock,
@@ -141,7 +147,8 @@ impl App {
             programs,
             channels,
             random,
-            paces: crate::ehr::Paces::default(),
+            paces,
+            shared,
         })
     }
 

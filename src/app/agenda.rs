@@ -127,7 +127,7 @@ impl App {
         let done = Done {
             since: at(set.as_ref().map_or(added, |s| s.set_at)),
             served: turn.served_at.map(at),
-            retry: turn.retry_at.filter(|_| turn.failures > 0).map(|t| (u32::try_from(turn.failures).unwrap_or(u32::MAX), at(t))),
+            retry: turn.retry_at.map(|t| (u32::try_from(turn.failures).unwrap_or(u32::MAX), at(t))),
             wanted: turn.wanted_at.map(|t| (at(t), turn.wanted_by.clone().unwrap_or_default())),
         };
         let mut entry = Entry { ehr, kind, schedule, set, done, turn, known_up_to: as_of.map(at), pause, due: None };

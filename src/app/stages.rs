@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::charts;
 use super::{App, ConnectionError, SystemClock};
 use crate::ehr::Plan;
+use crate::ehr::pace::Paused;
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
@@ -83,6 +84,17 @@ pub enum StageProgress {
     Judged(u64),
 }
 
+impl StageError {
+    /// For how long the EHR may not be asked, where that is why: no failure, and it goes on by itself then.
+    #[must_use]
+    pub fn pause(&self) -> Option<Paused> {
+        match self {
+            Self::Connection(ConnectionError::Connect(error)) => error.pause(),
+            _ => None,
+        }
+    }
+}
+
 /// Who is told.
 pub type Progress<'a> = &'a (dyn Fn(StageProgress) + Send + Sync);
 
@@ -108,7 +120,7 @@ pub struct CycleReport {
 impl CycleReport {
     fn missed(&mut self, stage: &str, error: &StageError) {
         let told = format!("{stage}: {error}");
-        if matches!(error, StageError::Busy(_)) { self.busy.push(told) } else { self.failures.push(told) }
+        if matches!(error, StageError::Busy(_)) || error.pause().is_some() { self.busy.push(told) } else { self.failures.push(told) }
     }
 
     fn synced(&mut self, ehr: &EhrId, types: Vec<TypeReport>) {
@@ -116,6 +128,7 @@ impl CycleReport {
             let told = format!("sync {ehr} {kind}: {why}");
             if held { self.busy.push(told) } else { self.failures.push(told) }
         }
+        self.busy.extend(types.iter().filter(|t| t.paused_until.is_some()).map(|t| format!("sync {ehr} {}: {}", t.kind, t.result())));
         self.sync.extend(types);
     }
 }
@@ -175,8 +188,16 @@ impl App {
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
         let profile = self.profile(ehr).await?;
-        let connection = self.connect(ehr).await?;
+        let connection = match self.connect(ehr).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let error = StageError::from(error);
+                let Some(paused) = error.pause() else { return Err(error) };
+                return Ok(types.iter().map(|kind| TypeReport::paused(*kind, paused, self.clock.now())).collect());
+            }
+        };
         let plan = Plan::of(&profile, &connection.capability);
+        let client = connection.client.clone().crawling();
         let task = sync::Task {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -186,7 +207,7 @@ impl App {
                 is_dead: |other| Owner::this_process().is_dead(other),
             },
             ehr,
-            source: Source { client: &connection.client, plan: &plan },
+            source: Source { client: &client, plan: &plan },
             stop,
             progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
             accept_vanished,
@@ -404,7 +425,8 @@ impl App {
         for (ehr, _) in ehrs.known {
             match self.write_back(&ehr, stop).await {
                 Ok(done) => {
-                    report.failures.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
+                    let told = if done.is_paused { &mut report.busy } else { &mut report.failures };
+                    told.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
                     report.write_back.push((ehr, done));
                 }
                 Err(error) => report.missed(&format!("write-back {ehr}"), &error),

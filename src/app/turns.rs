@@ -148,27 +148,27 @@ impl App {
         began: Timestamp,
         outcome: &Result<Vec<TypeReport>, StageError>,
     ) -> Result<(), StoreError> {
-        let ended: Vec<(ResourceType, Ended)> = match outcome {
-            Ok(reports) => reports.iter().map(|r| (r.kind, r.ended.clone())).collect(),
+        let ended: Vec<(ResourceType, Ended, Option<(Timestamp, bool)>)> = match outcome {
+            Ok(reports) => reports.iter().map(|r| (r.kind, r.ended.clone(), r.paused_until.map(|until| (until, r.is_failing)))).collect(),
             Err(error) => {
                 let why = error.to_string();
-                types.iter().map(|kind| (*kind, Ended::Failed(why.clone()))).collect()
+                types.iter().map(|kind| (*kind, Ended::Failed(why.clone()), None)).collect()
             }
         };
         let set = self.store.read(schedules::list).await?;
         let now = self.clock.now();
         let mut kept = Vec::new();
-        for (kind, ended) in ended {
+        for (kind, ended, paused) in ended {
             let find = |rtype: &str| set.iter().find(|s| s.ehr == ehr.as_str() && s.rtype == rtype);
             let schedule = self.schedule(find(kind.as_str()).or_else(|| find(ALL_TYPES)));
             // What an EHR refuses it refuses tomorrow too: it has to wait for its next time.
             let next = schedule.map_or(now.plus(self.usual_interval()), |s| s.next(now, &format!("{ehr}/{kind}")));
-            kept.push((kind, ended, next, self.jitter()));
+            kept.push((kind, ended, paused, next, self.jitter()));
         }
         let ehr = ehr.clone();
         self.store
             .write("keep how a sync ended", move |conn| {
-                for (kind, ended, next, jitter) in &kept {
+                for (kind, ended, paused, next, jitter) in &kept {
                     let retry = |failures: u32| {
                         let wait = backoff::delay(failures, RETRY_CAP, *jitter) * if failures > MANY_FAILURES { 4 } else { 1 };
                         now.plus(TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(15)))
@@ -177,6 +177,12 @@ impl App {
                         Ended::Done | Ended::Off | Ended::NoWay(_) => turns::served(conn, &ehr, *kind, began, now)?,
                         Ended::Failed(why) => turns::failed(conn, &ehr, *kind, why, began, now, retry)?,
                         Ended::Refused(why) => turns::failed(conn, &ehr, *kind, why, began, now, |_| *next)?,
+                        // One that fails for long is somebody's business, however it goes on by itself.
+                        Ended::Paused(why) => match paused {
+                            Some((until, true)) => turns::failed(conn, &ehr, *kind, why, began, now, |n| retry(n).max(*until))?,
+                            Some((until, false)) => turns::wait_until(conn, &ehr, *kind, *until)?,
+                            None => {}
+                        },
                         Ended::Interrupted | Ended::Held => {}
                     }
                 }

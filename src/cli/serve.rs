@@ -307,8 +307,12 @@ async fn write_one(app: &App, ehr: &EhrId, stop: &AtomicBool) -> Result<(u64, Op
         Err(error) => return Err(error.to_string()),
     }
     match app.write_back(ehr, stop).await {
-        Ok(r) => Ok((r.written + r.exported + r.kept, r.stopped.map(|why| format!("{ehr}: {why}")))),
+        Ok(r) => {
+            let stopped = r.stopped.filter(|_| !r.is_paused);
+            Ok((r.written + r.exported + r.kept, stopped.map(|why| format!("{ehr}: {why}"))))
+        }
         Err(StageError::Busy(_)) => Ok((0, None)),
+        Err(error) if error.pause().is_some() => Ok((0, None)),
         Err(error) => Err(format!("{ehr}: {error}")),
     }
 }

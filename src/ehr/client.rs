@@ -16,7 +16,7 @@ use super::create::{self, CreateOutcome};
 use super::date::Skew;
 use super::discovery::under;
 use super::error::EhrError;
-use super::pace::Pacing;
+use super::pace::{Class as Whom, Pacing};
 use super::profile::{Profile, Strategy};
 use super::reads::RosterSource;
 use super::retry::{Class, Intent, Policy};
@@ -118,6 +118,7 @@ impl Client {
     #[must_use]
     pub fn writing(mut self, needs: Vec<Need>) -> Self {
         self.writes = needs.into();
+        self.wire.class = Whom::Write;
         self.wire.policy = Policy { tries: 1, patience: Duration::ZERO, ..self.wire.policy };
         self
     }
@@ -127,6 +128,19 @@ impl Client {
     pub(super) fn within(mut self, profile: &Profile, capability: &Capability) -> Self {
         self.habits = self.habits.within(profile, capability);
         self
+    }
+
+    /// For a sync, which can wait: whatever else is asked of this EHR comes first.
+    #[must_use]
+    pub fn crawling(mut self) -> Self {
+        self.wire.class = Whom::Crawl;
+        self
+    }
+
+    /// How many requests may be on their way at once, over all nodes.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        self.wire.pace.at_once()
     }
 
     /// How it stands with turns to ask; `None` where the EHR may be asked as fast as it goes.

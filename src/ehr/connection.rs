@@ -17,7 +17,8 @@ use super::client::{Client, FHIR_JSON, Habits};
 use super::date::Skew;
 use super::discovery::{Discovery, smart_configuration_url, under};
 use super::error::EhrError;
-use super::pace::Paces;
+use super::limits::Limits;
+use super::pace::{Class, Paces, Paused};
 use super::profile::{Auth, Profile, PurposeScopes};
 use super::retry::Policy;
 use super::wire::Wire;
@@ -130,6 +131,18 @@ pub enum ConnectError {
     Credential,
 }
 
+impl ConnectError {
+    /// For how long nothing is to be asked of the EHR, where that is why.
+    #[must_use]
+    pub fn pause(&self) -> Option<Paused> {
+        match self {
+            Self::Statement(error) => error.pause(),
+            Self::Token(error) => error.pause(),
+            _ => None,
+        }
+    }
+}
+
 /// A connected EHR.
 #[derive(Clone, Debug)]
 pub struct Connection {
@@ -209,8 +222,9 @@ impl Approach {
             clock: parts.clock.clone(),
             entropy: parts.entropy.clone(),
             skew: Arc::new(Skew::default()),
-            pace: parts.paces.of(&base, profile.requests_per_second),
             headers: profile.request_headers().into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect(),
+            pace: parts.paces.of(Limits::of(profile, &base), &parts.clock),
+            class: Class::Read,
         };
         Ok(Self { base, wire, certificate: Mutex::default() })
     }
@@ -224,7 +238,7 @@ impl Approach {
     /// The smart-configuration document; `None` where there is none that can be read, which is no fault of an open or an older EHR.
     pub async fn smart_configuration(&self) -> Option<Discovery> {
         let request = Request::get(smart_configuration_url(&self.base)?).header(ACCEPT, "application/json");
-        let response = self.wire.open(&request).await.success().ok()?;
+        let response = self.wire.open(&request).await.ok()?.success().ok()?;
         Discovery::from_smart_configuration(&response.body, &self.base)
     }
 
@@ -232,7 +246,7 @@ impl Approach {
     pub async fn statement(&self) -> Result<(Capability, Discovery), ConnectError> {
         let nowhere = || ConnectError::NotFhir(NotACapability::NotAStatement);
         let request = Request::get(under(&self.base, "metadata").ok_or_else(nowhere)?).header(ACCEPT, FHIR_JSON);
-        let mut answer = self.wire.open(&request).await.success();
+        let mut answer = self.wire.open(&request).await.and_then(super::wire::Ended::success);
         if matches!(answer, Err(EhrError::Refused { status: 401 | 403, .. })) {
             let reads = Client::default_reads();
             let again = self.wire.send(super::retry::Intent::Read, &request, &reads, "Patient").await;

@@ -92,13 +92,23 @@ pub struct Profile {
     /// Whole seconds for one exchange; 60 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
-    /// How many requests a second this EHR allows, those for tokens included; as fast as it goes where absent.
+    /// How many requests a second this EHR allows, those for tokens included; half of what the vendor
+    /// publishes where absent, else as fast as it goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<Rate>,
     /// Request headers by name, beside those of the vendor's preset or in their place; an empty value leaves one out. No secrets: they are
     /// stored and shown as they are.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// How many requests in any hour; the vendor's published limit decides where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_hour: Option<u32>,
+    /// How many requests in any day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_day: Option<u32>,
+    /// How many requests may be on their way at once, over all nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
     /// The vendor's preset to begin with, such as `full-r4`; that one where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
@@ -198,6 +208,8 @@ impl Profile {
         )?;
         self.reading_holds_together()?;
         rule(self.page_size != Some(0), "page_size must be at least 1")?;
+        let some = [self.requests_per_hour, self.requests_per_day, self.at_once].iter().all(|n| *n != Some(0));
+        rule(some, "requests_per_hour, requests_per_day and at_once must be at least 1")?;
         rule(self.timeout_secs != Some(0), "timeout_secs must be at least 1")
     }
 

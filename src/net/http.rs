@@ -86,6 +86,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Where it goes. Never to be told: it may name a patient.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// A `GET`.
     #[must_use]
     pub fn get(url: Url) -> Self {

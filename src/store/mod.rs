@@ -28,6 +28,7 @@ pub mod joining;
 pub mod keys;
 mod lanes;
 pub mod leases;
+pub mod limits;
 pub mod memberships;
 pub mod pauses;
 pub mod pending;

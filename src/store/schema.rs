@@ -72,6 +72,7 @@ diesel::table! {
         units_done -> Nullable<BigInt>,
         units_of -> Nullable<BigInt>,
         gone -> Nullable<BigInt>,
+        paused_until -> Nullable<BigInt>,
     }
 }
 
@@ -607,6 +608,46 @@ diesel::table! {
         name -> Text,
         expires_at -> BigInt,
         seen_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    pace (name) {
+        name -> Text,
+        next_at -> BigInt,
+        held_until -> Nullable<BigInt>,
+        throttled_at -> Nullable<BigInt>,
+        share -> BigInt,
+        share_since -> BigInt,
+        learned -> Nullable<BigInt>,
+        learned_since -> Nullable<BigInt>,
+        minute -> BigInt,
+        in_minute -> BigInt,
+        in_minute_before -> BigInt,
+        failures -> BigInt,
+        opened -> BigInt,
+        open_until -> Nullable<BigInt>,
+        probe_by -> Nullable<Text>,
+        probe_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pace_use (name, span) {
+        name -> Text,
+        span -> BigInt,
+        used -> BigInt,
+    }
+}
+
+diesel::table! {
+    pace_seat (name, node) {
+        name -> Text,
+        node -> Text,
+        seats -> BigInt,
+        wanted -> BigInt,
+        since -> BigInt,
+        expires_at -> BigInt,
     }
 }
 

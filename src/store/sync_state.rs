@@ -101,6 +101,8 @@ pub struct SyncRun {
     pub units_of: Option<i64>,
     /// Found gone.
     pub gone: Option<i64>,
+    /// Of a run that ended because the EHR may not be asked for a while: until when.
+    pub paused_until: Option<i64>,
 }
 
 /// The state of one (EHR, type).
@@ -249,6 +251,8 @@ pub enum End {
     Failed(String),
     /// It was stopped; the resume point stays.
     Interrupted,
+    /// The EHR may not be asked before this instant; the resume point stays.
+    Paused(Timestamp),
 }
 
 /// Ends a run.
@@ -272,10 +276,16 @@ pub fn end_together(conn: &mut Conn, ehr: &EhrId, runs: &[(ResourceType, i64)], 
                 ("done", None)
             }
             End::Failed(why) => ("failed", Some(why.as_str())),
-            End::Interrupted => ("interrupted", None),
+            End::Interrupted | End::Paused(_) => ("interrupted", None),
         };
+        let paused = if let End::Paused(until) = how { Some(until.micros()) } else { None };
         on_backend!(conn, c => diesel::update(sync_run::table.find(run))
-            .set((sync_run::state.eq(state), sync_run::failure.eq(failure), sync_run::ended_at.eq(now.micros())))
+            .set((
+                sync_run::state.eq(state),
+                sync_run::failure.eq(failure),
+                sync_run::ended_at.eq(now.micros()),
+                sync_run::paused_until.eq(paused),
+            ))
             .execute(c))?;
     }
     if first_known {

@@ -110,6 +110,18 @@ pub fn failed(
     granted(conn, ehr, rtype, began)
 }
 
+/// The EHR may not be asked before an instant: that is no failure, and it goes on then.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn wait_until(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, until: Timestamp) -> Result<(), StoreError> {
+    ensure(conn, ehr, rtype)?;
+    on_backend!(conn, c => diesel::update(sync_turn::table.find((ehr.as_str(), rtype.as_str())))
+        .set(sync_turn::retry_at.eq(until.micros()))
+        .execute(c))?;
+    Ok(())
+}
+
 fn granted(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, began: Timestamp) -> Result<(), StoreError> {
     let wish = sync_turn::table.find((ehr.as_str(), rtype.as_str())).filter(sync_turn::wanted_at.le(began.micros()));
     let none = (sync_turn::wanted_at.eq(None::<i64>), sync_turn::wanted_by.eq(None::<String>));

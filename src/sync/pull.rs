@@ -10,6 +10,7 @@ use super::lease::Holder;
 use super::page::{self, Context, Told};
 use super::pass::Pass;
 use super::window::{self, Left, Seen};
+use crate::ehr::pace::Why;
 use crate::ehr::profile::Strategy;
 use crate::ehr::{Client, EhrError, Entry, Page, Pages, Plan, Search, TypePlan};
 use crate::store::leases::{self, Fence};
@@ -62,6 +63,8 @@ pub(super) struct Tally {
     pub units: Option<(i64, i64)>,
     /// What the operator should know of how the EHR answers.
     pub notes: Vec<String>,
+    /// The EHR may not be asked before this instant, and why.
+    pub paused: Option<(Why, Timestamp)>,
 }
 
 /// Why a run ended early.
@@ -153,7 +156,14 @@ impl Pull<'_> {
         let how = match &ended {
             Ok((high_water, since)) => End::Done { high_water: *high_water, as_of: (!tally.partial).then_some(*since) },
             Err(Halt::Stopped) => End::Interrupted,
-            Err(Halt::Ehr(error)) => End::Failed(chain(error)),
+            Err(Halt::Ehr(error)) => match error.pause() {
+                Some(paused) => {
+                    let until = paused.until(self.clock.now());
+                    tally.paused = Some((paused.why, until));
+                    End::Paused(until)
+                }
+                None => End::Failed(chain(error)),
+            },
             Err(Halt::Store(StoreError::LeaseLost(_))) => return ended.map(|_| ()),
             Err(Halt::Store(error)) => End::Failed(chain(error)),
             Err(Halt::Person(why)) => End::Failed(why.clone()),

@@ -182,7 +182,7 @@ fn by_id(ids: Vec<String>) -> impl Iterator<Item = (String, Option<String>)> {
 
 /// Whether an error says something of the EHR or of this client, and nothing of the one patient who was asked for.
 pub(super) fn concerns_all(error: &EhrError) -> bool {
-    error.is_credential() || matches!(error, EhrError::NotGranted(_) | EhrError::Token(_) | EhrError::Busy { .. })
+    error.is_credential() || matches!(error, EhrError::NotGranted(_) | EhrError::Token(_) | EhrError::Busy { .. } | EhrError::Paused(_))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {

@@ -87,6 +87,15 @@ pub(in crate::cli) struct Add {
     /// How many requests a second this EHR allows
     #[arg(long, value_name = "N", conflicts_with = "files", value_parser = rate)]
     requests_per_second: Option<Rate>,
+    /// How many requests in any hour
+    #[arg(long, value_name = "N", conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_hour: Option<u32>,
+    /// How many requests in any day
+    #[arg(long, value_name = "N", conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_day: Option<u32>,
+    /// How many requests on their way at once, over all nodes
+    #[arg(long, value_name = "N", conflicts_with = "files", value_parser = clap::value_parser!(u32).range(1..))]
+    at_once: Option<u32>,
     /// The same EHR has another address now: what is stored under this name stays its
     #[arg(long)]
     moved: bool,
@@ -180,6 +189,9 @@ impl Add {
             vendor: self.vendor,
             write_back: self.write_back.as_deref().map(settings).transpose()?,
             requests_per_second: self.requests_per_second,
+            requests_per_hour: self.requests_per_hour,
+            requests_per_day: self.requests_per_day,
+            at_once: self.at_once,
             ..Profile::default()
         };
         self.reading.apply(&mut profile)?;

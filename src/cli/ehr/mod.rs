@@ -4,6 +4,7 @@ mod add;
 mod blind_spots;
 mod check;
 mod drift;
+mod limits;
 mod list;
 mod register;
 mod remove;
@@ -120,6 +121,18 @@ Exit code 1 where a change stops something, or the statement cannot be read any 
         #[arg(long, value_name = "NAME", requires = "acknowledge")]
         by: Option<String>,
     },
+    /// Show what an EHR may be asked for, by whose word, and how much of it is used
+    #[command(after_help = "Examples:
+  fhir-engage ehr limits main
+  fhir-engage ehr limits main --json
+
+All nodes and commands share these limits. What `ehr add` was told holds; else half of what the vendor publishes.
+A pause ends by itself; what it stopped goes on then.")]
+    Limits {
+        /// The EHR's name
+        #[arg(value_name = "ID")]
+        id: String,
+    },
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
   fhir-engage ehr remove main
@@ -150,6 +163,7 @@ impl Ehr {
             Self::Drift { id, offline, acknowledge, by } => {
                 drift::drift(&app, common, &ehr_id(&id)?, drift::How { offline, acknowledge, by: by.as_deref() }).await
             }
+            Self::Limits { id } => limits::limits(&app, common, &ehr_id(&id)?).await,
             Self::Remove { id, force } => remove::remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }

@@ -218,6 +218,7 @@ fn why(due: &Due) -> String {
         Why::First => "it was never read".to_owned(),
         Why::Scheduled => "as scheduled".to_owned(),
         Why::Missed { was_due } => format!("missed since {}; it is made up for once", print::instant(was_due.micros())),
+        Why::Retry { failures: 0 } => "the EHR may not be asked before; see `fhir-engage ehr limits`".to_owned(),
         Why::Retry { failures } => format!("another try after {}", print::plural(*failures as usize, "failure")),
         Why::Wanted { by } => format!("{by} asked for it"),
     };

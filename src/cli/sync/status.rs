@@ -111,7 +111,7 @@ fn as_json(look: &Look) -> Vec<Value> {
         .map(|t| {
             let mut value = serde_json::to_value(t).unwrap_or_default();
             if let Some(map) = value.as_object_mut() {
-                for key in ["started_at", "ended_at", "known_up_to", "failing_since", "retry_at"] {
+                for key in ["started_at", "ended_at", "known_up_to", "failing_since", "retry_at", "paused_until"] {
                     let told = map.get(key).and_then(Value::as_i64).map(print::instant);
                     map.insert(key.to_owned(), told.into());
                 }
@@ -194,6 +194,9 @@ fn as_table(look: &Look) {
             if let Some(remedy) = remedy(t) {
                 print::line(&format!("    {remedy}"));
             }
+        }
+        if let Some(until) = t.paused_until.filter(|until| *until > look.now.micros()) {
+            print::line(&format!("{of}: paused until {}; see `fhir-engage ehr limits {}`", print::instant(until), t.ehr));
         }
         if t.partial {
             print::line(&format!("{of}: the EHR said that its answer was not complete"));

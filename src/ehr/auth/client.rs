@@ -2,10 +2,10 @@
 //! to be tried. It keeps nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::TimeDelta;
 use domain::Clock;
 use url::Url;
 
@@ -15,9 +15,12 @@ use super::scope::{Dialect, Level, Need, Purpose};
 use super::{Algorithm, Signer};
 use crate::ehr::Entropy;
 use crate::ehr::date::Skew;
-use crate::ehr::pace::{Pace, until_next_minute};
+use crate::ehr::pace::{Class, Outcome, Pace, until_next_minute};
 use crate::ehr::profile::PurposeScopes;
 use crate::net::{Http, Secret};
+
+/// How long a token is waited for where nothing may be asked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client that is registered with an EHR.
 pub struct OAuth {
@@ -185,14 +188,20 @@ impl OAuth {
         let mut jti = [0_u8; 16];
         self.entropy.fill(&mut jti);
         let exchange = Exchange { http: &self.http, token_url: &self.token_url, client_id: &self.client_id, proof };
-        self.pace.turn().await;
+        let permit = self.pace.turn(Class::Write, PATIENCE).await.map_err(TokenError::Paused)?;
         let now = self.clock.now();
         let Exchanged { result, server_date, status } = exchange.ask(given, now, &URL_SAFE_NO_PAD.encode(jti)).await;
-        if status == 429 {
-            let [first, second, third, fourth, ..] = jti;
-            let wait = until_next_minute(server_date.unwrap_or(now), u32::from_le_bytes([first, second, third, fourth]).into());
-            self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(TimeDelta::seconds(60))));
-        }
+        permit
+            .ended(match (status, &result) {
+                (429, _) => {
+                    let [first, second, third, fourth, ..] = jti;
+                    let random = u32::from_le_bytes([first, second, third, fourth]).into();
+                    Outcome::Throttled(until_next_minute(server_date.unwrap_or(now), random))
+                }
+                (_, Err(error)) if error.is_transient() => Outcome::failed(&self.token_url),
+                _ => Outcome::Answered,
+            })
+            .await;
         if let Some(date) = server_date {
             self.skew.note(date, self.clock.now());
         }

@@ -67,6 +67,9 @@ pub enum TokenError {
     /// A token of a kind that is not a bearer token.
     #[error("the token endpoint gave a token that is not a bearer token")]
     NotBearer,
+    /// Nothing may be asked for longer than a token is waited for. Nothing was sent.
+    #[error("{0}")]
+    Paused(crate::ehr::pace::Paused),
     /// The key could not sign.
     #[error("no client assertion could be made")]
     Signing(#[source] SigningFailed),
@@ -100,7 +103,7 @@ impl TokenError {
         match self {
             Self::Unreachable(failure) => failure.is_transient(),
             Self::Unusable { status } => *status >= 500 || *status == 429 || *status == 408,
-            Self::Awaited | Self::Keeper(_) => true,
+            Self::Awaited | Self::Keeper(_) | Self::Paused(_) => true,
             Self::NoTokenEndpoint
             | Self::Refused { .. }
             | Self::NotBearer
@@ -117,6 +120,15 @@ impl TokenError {
             Self::Refused { code, .. } => !matches!(code.as_str(), "invalid_scope" | "unsupported_grant_type" | "temporarily_unavailable"),
             Self::Unusable { status } => matches!(status, 400 | 401 | 403 | 500),
             _ => false,
+        }
+    }
+
+    /// For how long nothing is to be asked, where that is why.
+    #[must_use]
+    pub const fn pause(&self) -> Option<crate::ehr::pace::Paused> {
+        match self {
+            Self::Paused(paused) => Some(*paused),
+            _ => None,
         }
     }
 

@@ -85,6 +85,7 @@ pub(super) fn token(error: &TokenError, skew: Option<TimeDelta>) -> Finding {
         }
         TokenError::Awaited => finding(error.to_string(), "try again in a minute; another process of this installation is at it"),
         TokenError::Keeper(_) => finding(error.to_string(), "check the database and the master key: `fhir-engage check`"),
+        TokenError::Paused(_) => finding(error.to_string(), "try again then"),
         TokenError::Signing(_) => finding("the signing key cannot sign", "create a new key and register it with the EHR"),
     }
 }
@@ -208,7 +209,7 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
             format!("{error}: the EHR does not take this request as it is"),
             "the EHR may ask for search parameters that this gateway did not give; choose another strategy for the type, or switch it off",
         ),
-        EhrError::Refused { .. } | EhrError::Busy { .. } => {
+        EhrError::Refused { .. } | EhrError::Busy { .. } | EhrError::Paused(_) => {
             finding(error.to_string(), "try again later; if it stays so, ask the EHR's operator")
         }
         EhrError::NotFhir { .. } => finding(error.to_string(), "check base_url; a sign-in page or a proxy may answer in the EHR's place"),

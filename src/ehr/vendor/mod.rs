@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::limits::Published;
 use super::profile::AudForm;
 use super::reads::Reads;
 pub use registration::{ElementNote, Headers, KeyForm, Registration, Said, Sent};
@@ -37,6 +38,9 @@ pub struct Preset {
     /// What its authorization servers want otherwise than SMART says.
     #[serde(default)]
     pub authorization: Authorization,
+    /// What its vendor publishes of how much it may be asked; the first one that is of the address counts.
+    #[serde(default)]
+    pub limits: Vec<Published>,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
 }

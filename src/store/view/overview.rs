@@ -52,6 +52,8 @@ pub struct TypeStatus {
     pub units_of: Option<i64>,
     /// Resources that the run found gone.
     pub gone: Option<i64>,
+    /// The run ended because the EHR may not be asked before this instant.
+    pub paused_until: Option<i64>,
     /// Patients of whom the type is not known, or less far.
     pub holes: i64,
     /// Failures since it last went well, those on the way to the EHR too.
@@ -157,6 +159,7 @@ fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeSt
             units_done: r.units_done,
             units_of: r.units_of,
             gone: r.gone,
+            paused_until: r.paused_until,
             holes: holes.iter().find(|h| is_this(&h.0, &h.1)).map_or(0, |h| h.2),
             known_up_to: states.iter().find(|s| is_this(&s.ehr, &s.rtype)).and_then(|s| s.as_of),
             failures: turn.map_or(0, |t| t.failures),

@@ -222,9 +222,13 @@ on_both! {
         north.world.clock.advance(TimeDelta::minutes(10));
         north.world.ehr.plant(Fault::new(FaultKind::ServerError { status: 503 }).on("GET", "/fhir/Patient").times(32 * 4));
         let report = north.sync_one(&store, Patient).await;
-        assert!(matches!(&report.ended, Ended::Failed(why) if why.contains("503")), "{report:?}");
+        assert!(matches!(&report.ended, Ended::Paused(why) if why.contains("failed again and again")), "{report:?}");
+        assert!(report.is_failing && report.failure().is_none());
+        let run = latest_run(&store, Patient).unwrap();
+        assert_eq!((run.state.as_str(), run.paused_until), ("interrupted", report.paused_until.map(|t| t.micros())));
         assert_eq!((holes(&store).len(), bodies(&store, Patient).len()), (0, 32));
         north.world.ehr.clear_faults();
+        north.world.clock.advance(TimeDelta::seconds(10));
         let asked = north.world.asked("GET", "/fhir/Patient/");
         let report = north.sync_one(&store, Patient).await;
         assert_eq!((report.ended.clone(), report.found, report.units), (Ended::Done, 48, Some((80, 80))), "{report:?}");
