@@ -44,10 +44,11 @@ impl Exception {
     /// Reads one: `*`, a host's name, `.example.org` (or `*.example.org`) for a domain, an address, or a network such as `10.0.0.0/8`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.trim().trim_end_matches('.').to_ascii_lowercase();
+        let text = text.trim();
         if text == "*" {
             return Some(Self::All);
         }
+        let text = text.trim_end_matches('.').to_ascii_lowercase();
         let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
         if let Ok(ip) = bare.parse::<IpAddr>() {
             return Some(Self::Network(ip, bits(ip)));

@@ -170,7 +170,7 @@ fn a_published_key_set_is_kept_as_long_as_it_says_or_for_ever() {
         for mut socket in listener.incoming().flatten() {
             let _read = socket.read(&mut [0; 2048]);
             let body = served.lock().unwrap().clone();
-            let head = format!("HTTP/1.1 200 OK\r\ncache-control: public, max-age=300\r\nContent-Length: {}\r\n\r\n", body.len());
+            let head = format!("HTTP/1.1 200 OK\r\ncache-control: public, max-age=60\r\nContent-Length: {}\r\n\r\n", body.len());
             let _gone = socket.write_all(format!("{head}{body}").as_bytes());
         }
     });
@@ -182,7 +182,7 @@ fn a_published_key_set_is_kept_as_long_as_it_says_or_for_ever() {
         assert_eq!(token(&sandbox, &old, "1", "system/*.rs").status, 200);
         *set.lock().unwrap() = json!({ "keys": [new.jwk("k1")] }).to_string();
         assert_eq!(token(&sandbox, &new, "2", "system/*.rs").status, 401, "the old set is kept");
-        clock.fetch_add(300 * SECOND, Ordering::Relaxed);
+        clock.fetch_add(60 * SECOND, Ordering::Relaxed);
         assert_eq!(token(&sandbox, &new, "3", "system/*.rs").status == 200, sees_the_new_one);
     }
 }
