@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::model::{EhrId, ResourceType};
@@ -17,8 +18,8 @@ use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
 use crate::store::{StoreError, reading, server_clock, writebacks};
+use crate::sync::Holder;
 use crate::sync::task::{self as sync, Source, TypeReport};
-use crate::sync::{Holder, reading_lease};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::{self};
@@ -26,6 +27,9 @@ use crate::writeback::{self};
 /// How far a node's clock may be from the database server's: two nodes are then apart by twice that at most, which is well below the time
 /// for which a row in somebody's hand is left alone.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(10);
+
+/// How long a round waits for an export: the other EHRs and stages come after it, and a later round reads it.
+const EXPORT_WAIT: Duration = Duration::from_secs(120);
 
 /// Why a stage could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -117,10 +121,11 @@ impl App {
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
-        self.sync_with(ehr, types, false, stop, progress).await
+        self.sync_with(ehr, types, false, EXPORT_WAIT, stop, progress).await
     }
 
-    /// As [`App::sync`]; with `accept_vanished` what disappeared may be gone, however much it is.
+    /// As [`App::sync`]; with `accept_vanished` what disappeared may be gone, however much it is. Exports that take longer than `export_wait`
+    /// are read by a later run.
     ///
     /// # Errors
     /// As [`App::sync`].
@@ -129,12 +134,14 @@ impl App {
         ehr: &EhrId,
         types: &[ResourceType],
         accept_vanished: bool,
+        export_wait: Duration,
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
         let profile = self.profile(ehr).await?;
         let connection = self.connect(ehr).await?;
         let plan = Plan::of(&profile, &connection.capability);
+        let leases = self.leases();
         let task = sync::Task {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -148,16 +155,10 @@ impl App {
             stop,
             progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
             accept_vanished,
+            export_wait,
+            reading: Some(&leases),
         };
-        // Where another process reads this EHR too, that one says so.
-        let reading = self.leases().take(&reading_lease(ehr)).await?;
-        let reports = sync::run(&task, types).await;
-        if let Some(lease) = reading
-            && let Err(error) = lease.release().await
-        {
-            tracing::warn!(%ehr, error = %error, "the EHR still counts as being read, until a lease runs out");
-        }
-        Ok(reports)
+        Ok(sync::run(&task, types).await)
     }
 
     /// How each type of an EHR would be read now, by what it says of itself.

@@ -36,16 +36,18 @@ pub(super) enum Ehr {
     #[command(after_help = "Examples:
   fhir-engage ehr check main
   fhir-engage ehr check main --json
+  fhir-engage ehr check main --deep
   fhir-engage ehr check main --deep --test-patient 4711
 
-Exit code 1 where a step found a problem; what to do stands below it. Reads only, but for --deep with a test patient: then a message
-that says that it is a test is written into that chart, found again, and marked as entered in error where the EHR allows it.")]
+Exit code 1 where a step found a problem; what to do stands below it. Reads only, but for --deep: then an export is started and
+deleted; and with a test patient a message that says that it is a test is written into that chart, found again, and marked as entered in
+error where the EHR allows it.")]
     Check {
         /// The EHR's name
         #[arg(value_name = "ID")]
         id: String,
-        /// Try out what only a write can show; needs --test-patient
-        #[arg(long, requires = "test_patient")]
+        /// Start and delete an export; with --test-patient also write
+        #[arg(long)]
         deep: bool,
         /// The id, in the EHR, of a patient that is nobody
         #[arg(long, value_name = "PATIENT", requires = "deep")]
@@ -132,7 +134,7 @@ impl Ehr {
         match self {
             Self::Add(add) => add.run(&app, common).await,
             Self::List => list(&app, common).await,
-            Self::Check { id, deep, test_patient } => check(&app, common, &ehr_id(&id)?, test_patient.filter(|_| deep)).await,
+            Self::Check { id, deep, test_patient } => check(&app, common, &ehr_id(&id)?, deep, test_patient.filter(|_| deep)).await,
             Self::Remove { id, force } => remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }
@@ -311,10 +313,13 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     Ok(Ended::Well)
 }
 
-async fn check(app: &App, common: &Common, id: &EhrId, test_patient: Option<String>) -> Result<Ended, Failure> {
+async fn check(app: &App, common: &Common, id: &EhrId, deep: bool, test_patient: Option<String>) -> Result<Ended, Failure> {
     let profile = app.profile(id).await?;
     let parts = app.parts(id, &profile).await?;
-    let report = check::check(&profile, &parts).await;
+    let mut report = check::check(&profile, &parts).await;
+    if deep && report.is_ok() && !profile.files_only {
+        check::try_export(&mut report, &profile, &parts).await;
+    }
     let charts = match report.is_ok() {
         // What its charts will show can be told only where it can be asked what it takes.
         true => Some(app.contract_now(id, false).await.map(|(contract, _)| outlook(&app.chart_site(), &contract))?),

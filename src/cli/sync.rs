@@ -114,6 +114,9 @@ The bytes are a patient's data: mind where you print them.")]
     },
 }
 
+/// How long a sync by hand waits for exports; who does not want to stops it, and the next one goes on.
+const EXPORT_WAIT: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
+
 impl Sync {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
         let app = common.open()?;
@@ -150,7 +153,7 @@ async fn run(app: &App, common: &Common, only: Option<String>, types: &[String],
     for (id, _) in ehrs {
         let bar = super::progress::spinner("resources");
         let done = app
-            .sync_with(&id, &types, accept_vanished, &stop, &|p| {
+            .sync_with(&id, &types, accept_vanished, EXPORT_WAIT, &stop, &|p| {
                 if let StageProgress::Synced(_, n) = p {
                     bar.set_position(n)
                 }
@@ -236,7 +239,7 @@ async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
             .map(|t| {
                 let mut value = serde_json::to_value(t).unwrap_or_default();
                 if let Some(map) = value.as_object_mut() {
-                    for key in ["started_at", "ended_at", "known_up_to"] {
+                    for key in ["started_at", "ended_at", "known_up_to", "reconciled_at"] {
                         let told = map.get(key).and_then(serde_json::Value::as_i64).map(print::instant);
                         map.insert(key.to_owned(), told.into());
                     }
@@ -272,6 +275,12 @@ async fn status(app: &App, common: &Common) -> Result<Ended, Failure> {
     for t in &found.types {
         if let Some(why) = &t.failure {
             print::line(&format!("{} {}: {why}", t.ehr, t.rtype));
+        }
+        if let Some(note) = &t.note {
+            print::line(&format!("{} {}: {note}", t.ehr, t.rtype));
+        }
+        if let Some(export) = &t.export {
+            print::line(&format!("{} {}: {export}", t.ehr, t.rtype));
         }
         if t.partial {
             print::line(&format!("{} {}: the EHR said that its answer was not complete", t.ehr, t.rtype));

@@ -2,6 +2,7 @@
 //! faults it is and what to do. It reads only. The first step that nothing can follow ends the walk.
 
 mod diagnosis;
+mod export;
 
 use domain::Timestamp;
 use domain::model::ResourceType;
@@ -18,6 +19,8 @@ use super::profile::{Auth, Profile, Strategy};
 use super::reads::{Axis, SearchSet};
 use super::search::Search;
 use diagnosis::Finding;
+
+pub use export::try_export;
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -195,6 +198,10 @@ async fn walk_types(report: &mut Report, client: &Client, profile: &Profile, pla
                 }
                 continue;
             }
+            Strategy::Bulk => {
+                report.ok(&name, format!("not tried: {}; `--deep` tries an export", of.asks));
+                continue;
+            }
             // A patient would have to be named, and nobody's data is read for a check.
             _ if of.is_by_patient() => {
                 report.ok(&name, format!("not tried: {}", of.asks));
@@ -224,6 +231,10 @@ async fn walk_types(report: &mut Report, client: &Client, profile: &Profile, pla
             return;
         }
     }
+}
+
+fn words_of(types: &[ResourceType]) -> String {
+    types.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// A search as a window puts it, for one day long ago: it shows whether the parameters are taken.

@@ -114,6 +114,8 @@ impl Connection {
 pub(super) struct Approach {
     pub base: Url,
     pub wire: Wire,
+    /// For files: the same peer and where it may give files from.
+    files: Http,
 }
 
 impl Approach {
@@ -129,6 +131,9 @@ impl Approach {
         if let Some(path) = &profile.extra_ca {
             peer.extra_ca = Some(std::fs::read(path).map_err(|e| ConnectError::ExtraCa(path.clone(), e))?);
         }
+        let mut from = peer.clone();
+        from.origins.extend(profile.bulk.download_origins());
+        let files = Http::for_files(from).map_err(ConnectError::Setup)?;
         let wire = Wire {
             http: Http::new(peer).map_err(ConnectError::Setup)?,
             tokens: Arc::new(Tokens::none()),
@@ -139,7 +144,7 @@ impl Approach {
             skew: Arc::new(Skew::default()),
             pace: parts.paces.of(&base, profile.requests_per_second),
         };
-        Ok(Self { base, wire })
+        Ok(Self { base, wire, files })
     }
 
     /// The smart-configuration document; `None` where there is none that can be read, which is no fault of an open or an older EHR.
@@ -206,6 +211,7 @@ impl Approach {
     pub fn client(self, profile: &Profile) -> Client {
         Client {
             wire: self.wire,
+            files: self.files,
             base: self.base,
             habits: Habits {
                 page_size: profile.page_size,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::auth::Dialect;
+use super::bulk::Choice;
 use super::pace::Rate;
 use super::reads::{RosterSource, SearchSet, Window};
 use crate::net::Origin;
@@ -60,6 +61,9 @@ pub struct Profile {
     /// How much of a type may disappear at once, in percent, before a run stops and asks; 20 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vanish_limit_percent: Option<u8>,
+    /// Exports: how they are asked for, from which hosts files may come, how often a full one is compared with what is stored.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bulk: Choice,
     /// Whole seconds for one exchange; 60 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
@@ -122,6 +126,8 @@ pub enum Strategy {
     Window,
     /// Goes from patient to patient.
     Roster,
+    /// Asks for an export of all patients or of a Group's members, and reads its files.
+    Bulk,
     /// Not synced.
     Off,
 }
@@ -135,6 +141,7 @@ impl Strategy {
             Self::Full => "full",
             Self::Window => "window",
             Self::Roster => "roster",
+            Self::Bulk => "bulk",
             Self::Off => "off",
         }
     }
@@ -209,6 +216,7 @@ impl Profile {
         rule(groups, "roster: a group is named by its logical id, as in Group/ID")?;
         let named = self.window.locations.iter().chain(&self.window.practitioners).all(id);
         rule(named, "window: locations and practitioners are named by their logical ids")?;
+        rule(self.bulk.hosts_are_hosts(), "bulk.download_hosts: write HOST, HOST:PORT or https://HOST")?;
         let days = |n: u16| n <= LONGEST_WINDOW;
         rule(days(self.window.back_days) && days(self.window.ahead_days), "window: at most 1830 days back and 1830 ahead")?;
         rule(self.window.back_days + self.window.ahead_days > 0, "window: it must hold at least one day")?;

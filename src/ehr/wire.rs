@@ -101,6 +101,28 @@ impl Wire {
         }
     }
 
+    /// Sends a request with a token for `needs` and tries it once; a token that is not taken is renewed once. A 429 says nothing of other
+    /// requests. For those who decide by themselves what comes next.
+    ///
+    /// # Errors
+    /// As [`Wire::send`].
+    pub async fn ask_once(&self, request: &Request, needs: &[Need]) -> Result<Ended, EhrError> {
+        let mut renewed = false;
+        loop {
+            self.wait_out_hold().await?;
+            let access = self.tokens.access(needs).await.map_err(EhrError::Token)?;
+            self.pace.turn().await;
+            let ended = self.exchange(Intent::Read, self.authorise(request, &access), false).await;
+            match (ended.class, access.token) {
+                (Class::Renew, Some(token)) if !renewed => {
+                    renewed = true;
+                    self.tokens.discard(needs, &token).await;
+                }
+                _ => return Ok(ended),
+            }
+        }
+    }
+
     /// Leaves the EHR alone for as long as it asked to be.
     async fn wait_out_hold(&self) -> Result<(), EhrError> {
         match self.pace.held(self.clock.now()) {
@@ -113,7 +135,7 @@ impl Wire {
         }
     }
 
-    fn authorise(&self, request: &Request, access: &Access) -> Request {
+    pub(super) fn authorise(&self, request: &Request, access: &Access) -> Request {
         match &access.token {
             Some(token) => request.clone().bearer(token.clone(), self.origin.clone()),
             None => request.clone(),
@@ -121,6 +143,11 @@ impl Wire {
     }
 
     async fn once(&self, intent: Intent, request: Request) -> Ended {
+        self.exchange(intent, request, true).await
+    }
+
+    /// Sends a request once. With `holds` a 429 keeps all other requests back too.
+    async fn exchange(&self, intent: Intent, request: Request, holds: bool) -> Ended {
         match self.http.send(request).await {
             Ok(response) => {
                 let now = self.clock.now();
@@ -129,7 +156,7 @@ impl Wire {
                     self.skew.note(date, now);
                 }
                 let mut asked = response.header(RETRY_AFTER.as_str()).and_then(|h| retry_after(h, now));
-                if response.status.as_u16() == 429 {
+                if response.status.as_u16() == 429 && holds {
                     let wait = asked.unwrap_or_else(|| until_next_minute(theirs.unwrap_or(now), self.random()));
                     self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(LONGEST_HOLD).min(LONGEST_HOLD)));
                     asked = Some(wait);

@@ -6,12 +6,14 @@
 //!
 //! This room knows nothing of FHIR, of OAuth, or of the store.
 
+pub mod download;
 pub mod failure;
 pub mod http;
 pub mod origin;
 pub mod secret;
 pub mod smtp;
 
+pub use download::Download;
 pub use failure::{Failure, FailureKind};
 pub use http::{Http, Peer, Request, Response};
 pub use origin::Origin;

@@ -88,5 +88,6 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::proofs::forget(conn, id)?;
     super::roster::forget(conn, id)?;
     super::coverage::forget(conn, id)?;
+    super::exports::forget_ehr(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

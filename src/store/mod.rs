@@ -17,6 +17,7 @@ pub mod coverage;
 pub mod ehrs;
 pub mod enrolments;
 mod error;
+pub mod exports;
 pub mod gone;
 pub mod installation;
 pub mod keys;

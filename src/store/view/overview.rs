@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::super::connection::Conn;
 use super::super::error::StoreError;
-use super::super::{attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, writebacks};
+use super::super::{attempts, coverage, exports, memberships, pending, people, quarantine, resources, sync_state, writebacks};
 
 /// Where one (EHR, type) stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +40,12 @@ pub struct TypeStatus {
     pub partial: bool,
     /// Why it failed.
     pub failure: Option<String>,
+    /// What the run has to say beside its counts.
+    pub note: Option<String>,
+    /// When a complete answer was last compared with what is stored.
+    pub reconciled_at: Option<i64>,
+    /// An export that the EHR prepares, or that is being read: in words.
+    pub export: Option<String>,
     /// How many are stored in all.
     pub total: i64,
     /// Known up to this instant.
@@ -108,11 +114,14 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
     let totals = resources::counts(conn)?;
     let states = sync_state::list(conn)?;
     let holes = coverage::counts(conn)?;
+    let exports = exports::list(conn)?;
     let types = sync_state::latest_runs(conn)?
         .into_iter()
         .map(|r| TypeStatus {
             total: totals.iter().find(|t| t.0 == r.ehr && t.1 == r.rtype).map_or(0, |t| t.2),
             by_patient: states.iter().any(|s| s.ehr == r.ehr && s.rtype == r.rtype && s.by_patient == Some(true)),
+            reconciled_at: states.iter().find(|s| s.ehr == r.ehr && s.rtype == r.rtype).and_then(|s| s.reconciled_at),
+            export: exports.iter().find(|j| j.ehr == r.ehr && j.types.split(' ').any(|t| t == r.rtype)).map(in_words),
             units_done: r.units_done,
             units_of: r.units_of,
             gone: r.gone,
@@ -132,6 +141,7 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
             quarantined: r.quarantined,
             partial: r.partial,
             failure: r.failure,
+            note: r.note,
         })
         .collect();
     let mut synced: BTreeMap<String, i64> = domain::model::ResourceType::ALL.iter().map(|t| (t.as_str().to_owned(), 0)).collect();
@@ -150,6 +160,15 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
         write_backs: writebacks::counts(conn)?.into_iter().collect(),
         pending: pending::counts(conn)?,
     })
+}
+
+fn in_words(job: &exports::Job) -> String {
+    let said = job.progress.as_ref().map_or_else(String::new, |text| format!(" (`{text}`)"));
+    match job.state.as_str() {
+        "waiting" => format!("the EHR prepares an export{said}"),
+        "reading" => format!("an export is read, or is to be read on: {} files are done", job.file),
+        _ => "an export is over, and the EHR is still to be told to delete it".to_owned(),
+    }
 }
 
 fn attempt_counts(conn: &mut Conn) -> Result<AttemptCounts, StoreError> {

@@ -7,13 +7,13 @@
 //! All types' leases are held from the beginning, so that an import and a sync of the same EHR never mix. A type of which no line came
 //! stays as it was.
 
-mod commit;
-mod prepare;
+pub(super) mod commit;
+pub(super) mod prepare;
 mod report;
-mod source;
+pub(super) mod source;
 #[cfg(test)]
 mod tests;
-mod turns;
+pub(super) mod turns;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, ehrs, sync_state};
 use commit::{Committer, Desk};
 use prepare::{Bench, Prepared};
-use report::{Clocks, Stage};
+pub(super) use report::{Clocks, Stage};
 use source::{Batch, Input};
 use turns::{InFlight, Turns};
 
@@ -128,33 +128,18 @@ fn import(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, ImportError> {
     let started = Instant::now();
-    let (in_flight, clocks, announce, hand_on) = (InFlight::default(), Clocks::default(), Turns::new(), Turns::new());
+    let (in_flight, clocks, announce) = (InFlight::default(), Clocks::default(), Turns::new());
     let began = began(store, clock, ehr)?;
-    let desk = Desk { store, ehr, clock, term: holder.term, fences: fences.to_vec(), began, in_flight: &in_flight, clocks: &clocks };
-    let bench = Bench { store, ehr, in_flight: &in_flight, announce: &announce, clocks: &clocks };
+    let fences = fences.to_vec();
+    let desk = Desk { store, ehr, clock, term: holder.term, fences, began, in_flight: &in_flight, clocks: &clocks, export: None };
+    let kinds = &ResourceType::ALL;
+    let bench = Bench { store, ehr, in_flight: &in_flight, announce: &announce, clocks: &clocks, kinds, sees: false };
     let mut committer = Committer::new(desk);
     let files = AtomicU64::new(0);
-    let done = std::thread::scope(|scope| {
-        let (to_workers, from_reader) = sync_channel(WAITING);
-        let (to_committer, from_workers) = sync_channel(WAITING);
-        let reader = scope.spawn(|| read(inputs, to_workers, stop, &clocks, &files));
-        // Shared by the workers alone: when the last one ends, the reader can send no more and ends too.
-        let from_reader = Arc::new(Mutex::new(from_reader));
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(MOST_WORKERS) {
-            let (from_reader, to_committer) = (Arc::clone(&from_reader), to_committer.clone());
-            let (bench, hand_on) = (&bench, &hand_on);
-            scope.spawn(move || work(bench, hand_on, &from_reader, &to_committer));
-        }
-        drop((from_reader, to_committer));
-        let gathered = gather(&mut committer, &from_workers, started, progress);
-        drop(from_workers);
-        if gathered.is_err() {
-            announce.give_up();
-            hand_on.give_up();
-        }
-        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        gathered.map_err(ImportError::from).and(read)
-    });
+    let told = |c: &Committer<'_>| progress(Progress { lines: c.report.lines, bytes: c.report.bytes, elapsed: started.elapsed() });
+    let done = pump(&bench, &mut committer, |send| read(inputs, send, stop, &clocks, &files), &told)
+        .map_err(ImportError::from)
+        .and_then(std::convert::identity);
     let interrupted = stop.load(Ordering::Relaxed);
     let done = done.and_then(|()| Ok(committer.finish(interrupted)?));
     if let Err(error) = done {
@@ -169,8 +154,46 @@ fn import(
     Ok(report)
 }
 
+/// From lines to the store: what `read` sends is parsed, compared, projected and compressed on several threads, and committed on this one.
+/// `send` tells whether anybody is there still. The store's failure comes first, since it is why nobody is.
+pub(super) fn pump<E: Send>(
+    bench: &Bench<'_>,
+    committer: &mut Committer<'_>,
+    read: impl FnOnce(&mut dyn FnMut(Batch) -> bool) -> Result<(), E> + Send,
+    told: &dyn Fn(&Committer<'_>),
+) -> Result<Result<(), E>, StoreError> {
+    let hand_on = Turns::new();
+    std::thread::scope(|scope| {
+        let (to_workers, from_reader) = sync_channel(WAITING);
+        let (to_committer, from_workers) = sync_channel(WAITING);
+        let reader = scope.spawn(move || {
+            let mut number = 0;
+            read(&mut |batch| {
+                number += 1;
+                to_workers.send((number - 1, batch)).is_ok()
+            })
+        });
+        // Shared by the workers alone: when the last one ends, the reader can send no more and ends too.
+        let from_reader = Arc::new(Mutex::new(from_reader));
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(MOST_WORKERS) {
+            let (from_reader, to_committer) = (Arc::clone(&from_reader), to_committer.clone());
+            let hand_on = &hand_on;
+            scope.spawn(move || work(bench, hand_on, &from_reader, &to_committer));
+        }
+        drop((from_reader, to_committer));
+        let gathered = gather(committer, &from_workers, told);
+        drop(from_workers);
+        if gathered.is_err() {
+            bench.announce.give_up();
+            hand_on.give_up();
+        }
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        gathered.map(|()| read)
+    })
+}
+
 /// Of each type, an instant that is not before now and later than the end of its last run.
-fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
+pub(super) fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
     store.read_blocking(|conn| {
         let mut all = HashMap::new();
         for kind in ResourceType::ALL {
@@ -185,12 +208,11 @@ fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<Resour
 
 fn read(
     inputs: &[Input],
-    to_workers: SyncSender<(u64, Batch)>,
+    send: &mut dyn FnMut(Batch) -> bool,
     stop: &AtomicBool,
     clocks: &Clocks,
     files: &AtomicU64,
 ) -> Result<(), ImportError> {
-    let mut number = 0;
     for input in inputs {
         if stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -203,10 +225,9 @@ fn read(
             clocks.add(Stage::Read, started.elapsed());
             let Some(batch) = batch else { break };
             // A worker that is gone has told the committer why.
-            if stop.load(Ordering::Relaxed) || to_workers.send((number, batch)).is_err() {
+            if stop.load(Ordering::Relaxed) || !send(batch) {
                 return Ok(());
             }
-            number += 1;
         }
     }
     Ok(())
@@ -259,8 +280,7 @@ fn work(
 fn gather(
     committer: &mut Committer<'_>,
     from_workers: &Receiver<Result<Prepared, StoreError>>,
-    started: Instant,
-    progress: &(dyn Fn(Progress) + Sync),
+    told: &dyn Fn(&Committer<'_>),
 ) -> Result<(), StoreError> {
     loop {
         match from_workers.recv_timeout(committer.idle().max(std::time::Duration::from_millis(100))) {
@@ -268,6 +288,6 @@ fn gather(
             Err(RecvTimeoutError::Timeout) => committer.stay_alive()?,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        progress(Progress { lines: committer.report.lines, bytes: committer.report.bytes, elapsed: started.elapsed() });
+        told(committer);
     }
 }

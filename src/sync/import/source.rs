@@ -11,6 +11,7 @@ use domain::fhir::MAX_RESOURCE_BYTES;
 use flate2::bufread::MultiGzDecoder;
 
 use super::ImportError;
+use crate::store::exports::Place;
 
 const BUFFER: usize = 256 * 1024;
 /// Lines of one batch: enough to make the hand-over between threads cheap.
@@ -22,7 +23,7 @@ const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// One thing to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Input {
+pub(in crate::sync) struct Input {
     /// How it is called in messages: the path below the folder that was named, the file's name, or `-`.
     pub label: Arc<str>,
     /// The file; standard input where absent.
@@ -30,7 +31,7 @@ pub(super) struct Input {
 }
 
 /// The files behind the paths that were named. Patients come first, so that stubs are rare; the result does not depend on it.
-pub(super) fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, ImportError> {
+pub(in crate::sync) fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, ImportError> {
     let mut all = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -102,7 +103,7 @@ fn is_patients(label: &str) -> bool {
 
 /// What is wrong with a line before it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::sync) enum Fault {
     /// Longer than is taken; so long it was. Its first part is kept.
     TooLong(u64),
     /// The input ended in the middle of its compressed form. What came of the line is kept.
@@ -113,7 +114,7 @@ pub(super) enum Fault {
 
 /// A line that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(in crate::sync) struct Line {
     /// Its number in the input, from 1; blank lines count here, as in an editor.
     pub number: u64,
     /// Where it is in the batch.
@@ -124,7 +125,7 @@ pub(super) struct Line {
 
 /// Some lines of one input.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::sync) struct Batch {
     /// The input.
     pub label: Arc<str>,
     /// Their bytes.
@@ -133,10 +134,12 @@ pub(super) struct Batch {
     pub lines: Vec<Line>,
     /// Bytes read for them, after unpacking.
     pub bytes: u64,
+    /// How far the input was read with them: its number is whoever's reads several.
+    pub place: Place,
 }
 
 /// An input, cut into batches of lines.
-pub(super) struct Lines<'r> {
+pub(in crate::sync) struct Lines<'r> {
     label: Arc<str>,
     from: Box<dyn BufRead + Send + 'r>,
     number: u64,
@@ -145,7 +148,7 @@ pub(super) struct Lines<'r> {
 
 impl Input {
     /// Opens it. Whether it is gzipped is told by its first bytes, not by its name.
-    pub(super) fn open(&self) -> Result<Lines<'static>, ImportError> {
+    pub(in crate::sync) fn open(&self) -> Result<Lines<'static>, ImportError> {
         let unreadable = |source| ImportError::Unreadable { path: self.path.clone().unwrap_or_else(|| "-".into()), source };
         match &self.path {
             Some(path) => {
@@ -158,7 +161,7 @@ impl Input {
 }
 
 impl<'r> Lines<'r> {
-    pub(super) fn new(label: &Arc<str>, mut raw: impl BufRead + Send + 'r) -> io::Result<Self> {
+    pub(in crate::sync) fn new(label: &Arc<str>, mut raw: impl BufRead + Send + 'r) -> io::Result<Self> {
         let mut head = Vec::with_capacity(GZIP.len());
         (&mut raw).take(GZIP.len() as u64).read_to_end(&mut head)?;
         let gzipped = head == GZIP;
@@ -169,11 +172,12 @@ impl<'r> Lines<'r> {
     }
 
     /// The next lines; `None` at the end.
-    pub(super) fn batch(&mut self) -> Option<Batch> {
+    pub(in crate::sync) fn batch(&mut self) -> Option<Batch> {
         let mut batch = Batch { label: Arc::clone(&self.label), data: Vec::with_capacity(BATCH_BYTES), ..Batch::default() };
         while !self.ended && batch.lines.len() < BATCH_LINES && batch.data.len() < BATCH_BYTES {
             self.line(&mut batch);
         }
+        batch.place.line = i64::try_from(self.number).unwrap_or(i64::MAX);
         (!self.ended || !batch.lines.is_empty()).then_some(batch)
     }
 
