@@ -480,7 +480,10 @@ mod tests {
         assert_eq!(strategies(&plan("", &updated)), [Strategy::Cursor; 3]);
         let plain = plan("", &stated("", "date", ""));
         assert_eq!(strategies(&plain), [Strategy::Full; 3]);
-        assert_eq!(plain.types[0].passed_over, ["cursor: the server's statement does not list _lastUpdated"]);
+        assert_eq!(
+            plain.types[0].passed_over,
+            ["cursor: the server's statement does not list _lastUpdated", "bulk: the server's statement lists no $export"]
+        );
     }
 
     #[test]

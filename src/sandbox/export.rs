@@ -103,7 +103,8 @@ impl Ehr {
         }
         let by_post = call.method == "POST";
         let post_only = self.fault(call, |k| *k == FaultKind::ExportPostOnly).is_some();
-        if !(by_post || call.method == "GET") || (!by_post && post_only) || (by_post && !manner.post && !post_only) {
+        let taken = if by_post { post_only || manner.post } else { call.method == "GET" && !post_only };
+        if !taken {
             return Answer::error(405, "not-supported", "not by this method").with("Allow", if by_post { "GET" } else { "POST" });
         }
         if let Some(FaultKind::ExportRefused { status }) = self.fault(call, |k| matches!(k, FaultKind::ExportRefused { .. })) {
@@ -326,10 +327,13 @@ impl Ehr {
             let url = format!("{base}/export-files/{}/{}/{at}{signed}", job.id, job.generation);
             let mut one = json!({ "type": file.kind, "url": url });
             let count = i64::try_from(file.lines.len()).unwrap_or(i64::MAX);
-            match &counts {
-                Some(FaultKind::ExportCounts { by: None }) => {}
-                Some(FaultKind::ExportCounts { by: Some(by) }) if file.role == "output" => one["count"] = json!(count + by),
-                _ => one["count"] = json!(count),
+            let told = match &counts {
+                Some(FaultKind::ExportCounts { by: None }) => None,
+                Some(FaultKind::ExportCounts { by: Some(by) }) if file.role == "output" => Some(count + by),
+                _ => Some(count),
+            };
+            if let (Some(count), Some(members)) = (told, one.as_object_mut()) {
+                members.insert("count".to_owned(), json!(count));
             }
             let name = if file.role == "error" { errors } else { file.role };
             if let Some(list) = told.entry(name).or_insert_with(|| json!([])).as_array_mut() {

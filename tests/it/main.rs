@@ -16,6 +16,7 @@ mod readme;
 mod rough;
 mod schema_parity;
 mod sekmet;
+mod sekmet_bulk;
 mod store;
 mod support;
 mod sync;

@@ -215,7 +215,7 @@ impl Reader<'_> {
     pub(super) fn file(&self, number: usize, file: &File, from: Place, take: &mut dyn FnMut(Batch) -> bool) -> Result<FileEnd, ReadEnd> {
         let at = i64::try_from(number).unwrap_or(i64::MAX);
         let mut place = if from.file == at { from } else { Place { file: at, line: 0, counted: 0 } };
-        let label = format!("export, file {} ({})", number + 1, file.rtype.as_deref().unwrap_or("no type told")).into();
+        let label = format!("export, file {} ({})", number + 1, type_of(file)).into();
         let mut tried = 0;
         'anew: loop {
             let before = place.line;
@@ -270,6 +270,12 @@ impl Reader<'_> {
         self.asks.send(Ask { file, answer }).map_err(|_| stopped())?;
         told.blocking_recv().map_err(|_| stopped())?
     }
+}
+
+/// The type that the manifest names, where it is a name: it is the EHR's text, and goes into messages.
+pub(super) fn type_of(file: &File) -> &str {
+    let name = |text: &&str| text.len() < 32 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphabetic());
+    file.rtype.as_deref().filter(name).unwrap_or("no type told")
 }
 
 /// Whether a file holds fewer resources than the manifest says. More of them is no loss.

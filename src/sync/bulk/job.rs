@@ -300,9 +300,8 @@ impl Round<'_> {
                 exports::polled(conn, id, at, words.as_deref(), failures).map(|()| at)
             })
             .await?;
-        if let Some(progress) = &progress {
-            tracing::info!(ehr = %self.task.ehr, progress, "the EHR prepares an export");
-        }
+        // What the EHR says of its progress is free text: it is shown to the operator and never logged.
+        tracing::debug!(ehr = %self.task.ehr, "the EHR prepares an export");
         let job = Job { poll_at: Some(poll_at.micros()), progress, failures, ..job.clone() };
         self.stage = Stage::Waiting(Box::new(job));
         Ok(())

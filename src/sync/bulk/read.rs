@@ -12,7 +12,7 @@ use domain::{Clock as _, Timestamp};
 use tokio::sync::mpsc;
 use url::Url;
 
-use super::feed::{Fetcher, FileEnd, ReadEnd, Reader};
+use super::feed::{Fetcher, FileEnd, ReadEnd, Reader, type_of};
 use super::{Round, Stage, ended};
 use crate::ehr::bulk::side::{self, Trouble};
 use crate::ehr::bulk::{File, Manifest, Role, manifest};
@@ -510,7 +510,7 @@ impl Intake {
 
     fn fell_short(&self, number: usize, file: &File, end: &FileEnd, taken: &mut Taken) -> Result<(), StoreError> {
         let Some(why) = &end.short else { return Ok(()) };
-        let kind = file.rtype.as_deref().filter(|t| t.len() < 32 && t.bytes().all(|b| b.is_ascii_alphanumeric())).unwrap_or("no type told");
+        let kind = type_of(file);
         taken.notes.push(format!("file {} of the export ({kind}) is not complete: {why}", number + 1));
         self.keep_short(file)?;
         taken.partial.extend(self.types_of(file));
