@@ -327,12 +327,12 @@ impl Ehr {
             let url = format!("{base}/export-files/{}/{}/{at}{signed}", job.id, job.generation);
             let mut one = json!({ "type": file.kind, "url": url });
             let count = i64::try_from(file.lines.len()).unwrap_or(i64::MAX);
-            let told = match &counts {
+            let shown = match &counts {
                 Some(FaultKind::ExportCounts { by: None }) => None,
                 Some(FaultKind::ExportCounts { by: Some(by) }) if file.role == "output" => Some(count + by),
                 _ => Some(count),
             };
-            if let (Some(count), Some(members)) = (told, one.as_object_mut()) {
+            if let (Some(count), Some(members)) = (shown, one.as_object_mut()) {
                 members.insert("count".to_owned(), json!(count));
             }
             let name = if file.role == "error" { errors } else { file.role };

@@ -270,8 +270,8 @@ fn work(
         let Ok((number, batch)) = next else { return };
         let Some(prepared) = bench.prepare(number, &batch) else { return };
         drop(batch);
-        match hand_on.take(number, || to_committer.send(prepared)) {
-            Some(Ok(())) => {}
+        match hand_on.take(number, || to_committer.send(prepared).is_ok()) {
+            Some(true) => {}
             _ => return,
         }
     }
