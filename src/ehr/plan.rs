@@ -432,7 +432,9 @@ fn blind(plan: &TypePlan) -> Vec<&'static str> {
         Strategy::Window => all.push("appointments before and after the span of days, and those without a start"),
         Strategy::Cursor => all.push("changes that do not move _lastUpdated, and what was deleted"),
         Strategy::Full => all.push("what was deleted"),
-        Strategy::Bulk if !plan.of_group && plan.kind == ResourceType::Appointment => all.push("appointments without a patient"),
+        Strategy::Bulk if plan.kind == ResourceType::Appointment && plan.asks.starts_with("Patient/$export") => {
+            all.push("appointments without a patient")
+        }
         Strategy::Bulk | Strategy::Roster | Strategy::Off => {}
     }
     if plan.strategy == Strategy::Window {
