@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::model::{EhrId, ResourceType};
@@ -19,7 +20,7 @@ use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
 use crate::store::{Store, StoreError, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
-use crate::sync::{Holder, identify, reading_lease};
+use crate::sync::{Holder, identify};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::{self};
@@ -44,6 +45,8 @@ pub(super) async fn clock_apart(store: &Store) -> Result<Option<(i64, &'static s
         () => None,
     })
 }
+/// How long a round waits for an export: the other EHRs and stages come after it, and a later round reads it.
+const EXPORT_WAIT: Duration = Duration::from_secs(120);
 
 /// Why a stage could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -155,10 +158,11 @@ impl App {
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
-        self.sync_with(ehr, types, false, stop, progress).await
+        self.sync_with(ehr, types, false, EXPORT_WAIT, stop, progress).await
     }
 
-    /// As [`App::sync`]; with `accept_vanished` what disappeared may be gone, however much it is.
+    /// As [`App::sync`]; with `accept_vanished` what disappeared may be gone, however much it is. Exports that take longer than `export_wait`
+    /// are read by a later run.
     ///
     /// # Errors
     /// As [`App::sync`].
@@ -167,11 +171,12 @@ impl App {
         ehr: &EhrId,
         types: &[ResourceType],
         accept_vanished: bool,
+        export_wait: Duration,
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
         let began = self.clock.now();
-        let outcome = self.read_types(ehr, types, accept_vanished, stop, progress).await;
+        let outcome = self.read_types(ehr, types, (accept_vanished, export_wait), stop, progress).await;
         // It was read, whether this can be kept or not; where it cannot, it is read once more.
         if let Err(error) = self.keep_outcome(ehr, types, began, &outcome).await {
             tracing::warn!(%ehr, error = %error, "how the sync ended could not be kept");
@@ -183,7 +188,7 @@ impl App {
         &self,
         ehr: &EhrId,
         types: &[ResourceType],
-        accept_vanished: bool,
+        (accept_vanished, export_wait): (bool, Duration),
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
@@ -198,6 +203,7 @@ impl App {
         };
         let plan = Plan::of(&profile, &connection.capability);
         let client = connection.client.clone().crawling();
+        let leases = self.leases();
         let task = sync::Task {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -211,16 +217,10 @@ impl App {
             stop,
             progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
             accept_vanished,
+            export_wait,
+            reading: Some(&leases),
         };
-        // Where another process reads this EHR too, that one says so.
-        let reading = self.leases().take(&reading_lease(ehr)).await?;
-        let reports = sync::run(&task, types).await;
-        if let Some(lease) = reading
-            && let Err(error) = lease.release().await
-        {
-            tracing::warn!(%ehr, error = %error, "the EHR still counts as being read, until a lease runs out");
-        }
-        Ok(reports)
+        Ok(sync::run(&task, types).await)
     }
 
     /// The types that a sync reads where nobody names them: the configured ones, and what supporting types an EHR is asked for.

@@ -183,6 +183,8 @@ impl App {
                             Some((until, false)) => turns::wait_until(conn, &ehr, *kind, *until)?,
                             None => {}
                         },
+                        // The EHR prepares an export: it is asked again soon, and need not be asked all the time.
+                        Ended::Waiting(_) => turns::wait_until(conn, &ehr, *kind, now.plus(TimeDelta::minutes(1)))?,
                         Ended::Interrupted | Ended::Held => {}
                     }
                 }

@@ -6,6 +6,7 @@ use clap::Args;
 use domain::model::ResourceType;
 
 use super::exit::Failure;
+use crate::ehr::bulk::{Level, TypeFilter};
 use crate::ehr::profile::{Profile, Strategy};
 use crate::ehr::reads::{Param, RosterSource, SearchSet};
 
@@ -37,13 +38,25 @@ pub(super) struct Reading {
     /// Supporting types to read, or take from files, beside patients, appointments and care plans: names, comma-separated, or `all`
     #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = supporting)]
     types: Vec<Supporting>,
-    /// How to read a type against what `sync plan` chooses, as TYPE=cursor|full|window|roster|reference|off; may be repeated
+    /// How to read a type against what `sync plan` chooses, as TYPE=cursor|full|window|roster|reference|bulk|off; may be repeated
     #[arg(long = "strategy", value_name = "TYPE=NAME", value_parser = strategy, conflicts_with = "files")]
     strategies: Vec<(ResourceType, Strategy)>,
     /// The parameters to search a type by, as TYPE=PARAM&PARAM; `patient`, `date`, `location` and `practitioner` are filled in, any other is
     /// given with its value: CarePlan=patient&category=assess-plan,38717003
     #[arg(long = "search", value_name = "TYPE=PARAMS", value_parser = search, conflicts_with = "files")]
     searches: Vec<(ResourceType, SearchSet)>,
+    /// Whose data an export holds, against what `sync plan` chooses
+    #[arg(long, value_name = "LEVEL", value_parser = level, conflicts_with = "files")]
+    bulk_level: Option<Level>,
+    /// What of a type an export holds, as TYPE?PARAM=VALUE; may be repeated
+    #[arg(long = "type-filter", value_name = "FILTER", value_parser = filter, conflicts_with = "files")]
+    type_filters: Vec<TypeFilter>,
+    /// Another host that files of an export may come from; may be repeated
+    #[arg(long = "download-host", value_name = "HOST", conflicts_with = "files")]
+    download_hosts: Vec<String>,
+    /// Days between full exports that are compared with what is stored, 0 for never [default: 7]
+    #[arg(long, value_name = "DAYS", conflicts_with = "files")]
+    reconcile_days: Option<u16>,
     /// How much of a type may disappear at once before a sync stops and asks, in percent [default: 20]
     #[arg(long, value_name = "PERCENT", conflicts_with = "files")]
     vanish_limit: Option<u8>,
@@ -68,13 +81,23 @@ fn supporting(text: &str) -> Result<Supporting, String> {
 }
 
 fn strategy(text: &str) -> Result<(ResourceType, Strategy), String> {
-    const ALL: [Strategy; 6] = [Strategy::Cursor, Strategy::Full, Strategy::Window, Strategy::Roster, Strategy::Reference, Strategy::Off];
+    const ALL: [Strategy; 7] =
+        [Strategy::Cursor, Strategy::Full, Strategy::Window, Strategy::Roster, Strategy::Reference, Strategy::Bulk, Strategy::Off];
     let (kind, name) = text.split_once('=').unwrap_or((text, ""));
     let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the '=', such as Appointment")?;
     let found = ALL.into_iter().find(|s| s.as_str() == name);
     found
         .map(|strategy| (kind, strategy))
-        .ok_or_else(|| "write one of cursor, full, window, roster, reference, off after the '='".to_owned())
+        .ok_or_else(|| "write one of cursor, full, window, roster, reference, bulk, off after the '='".to_owned())
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    let all = [Level::System, Level::Patient, Level::Group];
+    all.into_iter().find(|l| l.as_str() == text).ok_or_else(|| "write one of system, patient, group".to_owned())
+}
+
+fn filter(text: &str) -> Result<TypeFilter, String> {
+    TypeFilter::try_from(text.to_owned()).map_err(|e| e.to_string())
 }
 
 fn search(text: &str) -> Result<(ResourceType, SearchSet), String> {
@@ -115,6 +138,10 @@ impl Reading {
         }
         profile.strategy.extend(self.strategies);
         profile.searches.extend(self.searches);
+        profile.bulk.level = self.bulk_level;
+        profile.bulk.filters = self.type_filters;
+        profile.bulk.download_hosts = self.download_hosts;
+        profile.bulk.reconcile_days = self.reconcile_days;
         profile.vanish_limit_percent = self.vanish_limit;
         Ok(())
     }

@@ -23,6 +23,20 @@ pub struct Capability {
     pub date: Option<String>,
     /// What may be done per resource type.
     pub types: BTreeMap<String, TypeCapability>,
+    /// Whose data it says it exports.
+    pub exports: Exports,
+}
+
+/// Which exports are advertised (Bulk Data Access; `operation` of the statement).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exports {
+    /// `[base]/$export`.
+    pub system: bool,
+    /// `[base]/Patient/$export`.
+    pub patient: bool,
+    /// `[base]/Group/[id]/$export`.
+    pub group: bool,
 }
 
 /// What may be done with one type.
@@ -78,7 +92,10 @@ impl Capability {
             (!parts.is_empty()).then(|| parts.join(" "))
         });
         let types = types(&statement);
-        Ok((Self { fhir_version, software, date: text(&statement, "date").map(str::to_owned), types }, discovery))
+        Ok((
+            Self { fhir_version, software, date: text(&statement, "date").map(str::to_owned), types, exports: exports(&statement) },
+            discovery,
+        ))
     }
 
     /// Whether an interaction with a type is advertised.
@@ -119,6 +136,35 @@ fn types(statement: &Value) -> BTreeMap<String, TypeCapability> {
     types
 }
 
+/// An operation is known by its name or its definition; some list those of all levels in one place, or one per definition that it follows.
+fn exports(statement: &Value) -> Exports {
+    let mut found = Exports::default();
+    for rest in objects(statement, "rest").filter(|r| text(r, "mode") != Some("client")) {
+        for operation in objects(rest, "operation").filter(|o| is_export(o)) {
+            let told = [text(operation, "definition"), text(operation, "name")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            match (told.contains("group-export"), told.contains("patient-export")) {
+                (true, _) => found.group = true,
+                (_, true) => found.patient = true,
+                _ => found.system = true,
+            }
+        }
+        for resource in objects(rest, "resource").filter(|r| objects(r, "operation").any(is_export)) {
+            match text(resource, "type") {
+                Some("Group") => found.group = true,
+                Some("Patient") => found.patient = true,
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn is_export(operation: &Value) -> bool {
+    let name = text(operation, "name").unwrap_or_default().trim_start_matches('$');
+    let defined = text(operation, "definition").unwrap_or_default().split('|').next().unwrap_or_default();
+    name == "export" || name.ends_with("-export") || defined.contains("/bulkdata/") && defined.ends_with("-export")
+}
+
 fn names(value: &Value, list: &str, member: &str) -> BTreeSet<String> {
     objects(value, list).filter_map(|v| text(v, member)).map(str::to_owned).collect()
 }
@@ -145,6 +191,33 @@ mod tests {
         ] {
             let error: NotACapability = Capability::read(text.as_bytes(), &base()).unwrap_err();
             assert!(error.to_string().contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn exports_are_known_by_name_or_definition() {
+        let exports = |rest: &str| {
+            let text = format!(r#"{{"resourceType":"CapabilityStatement","rest":[{{"mode":"server",{rest}}}]}}"#);
+            let found = Capability::read(text.as_bytes(), &base()).unwrap().0.exports;
+            (found.system, found.patient, found.group)
+        };
+        let ig = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition";
+        for (rest, found) in [
+            (r#""operation":[{"name":"export"}]"#.to_owned(), (true, false, false)),
+            (r#""resource":[{"type":"Group","operation":[{"name":"group-export"}]}]"#.to_owned(), (false, false, true)),
+            (r#""resource":[{"type":"Patient","operation":[{"name":"$export"}]},{"type":"Group"}]"#.to_owned(), (false, true, false)),
+            (
+                format!(
+                    r#""operation":[{{"name":"x","definition":"{ig}/group-export|2.0.0"}},{{"name":"y","definition":"{ig}/patient-export"}}]"#
+                ),
+                (false, true, true),
+            ),
+            (
+                r#""operation":[{"name":"everything"},{"name":"import"}],"resource":[{"type":"Patient","operation":null}]"#.to_owned(),
+                (false, false, false),
+            ),
+        ] {
+            assert_eq!(exports(&rest), found, "{rest}");
         }
     }
 

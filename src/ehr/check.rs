@@ -2,9 +2,10 @@
 //! faults it is and what to do. It reads only. The first step that nothing can follow ends the walk.
 
 mod diagnosis;
+mod export;
 mod searches;
 
-use domain::model::FhirId;
+use domain::model::{FhirId, ResourceType};
 use serde::Serialize;
 
 use super::auth::{Granted, SecretMethod};
@@ -16,6 +17,8 @@ use super::error::EhrError;
 use super::plan::Plan;
 use super::profile::{Auth, ClientSecret, Profile};
 use diagnosis::Finding;
+
+pub use export::try_export;
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -254,6 +257,10 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
 /// Whether a sync can do without what is missing of a type: it is no type that is read, or its reading is granted.
 fn granted_covers(granted: &Granted, client: &Client, resource_type: &str) -> bool {
     client.reads.iter().filter(|n| n.resource_type == resource_type).all(|n| n.ops.without(granted.ops(resource_type)).is_empty())
+}
+
+fn words_of(types: &[ResourceType]) -> String {
+    types.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 impl From<&EhrError> for Finding {

@@ -22,7 +22,7 @@ use super::reads::RosterSource;
 use super::retry::{Class, Intent, Policy};
 use super::search::{Entry, Pages, Search};
 use super::wire::Wire;
-use crate::net::Request;
+use crate::net::{Http, Request};
 
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -66,6 +66,8 @@ impl Habits {
 #[derive(Clone)]
 pub struct Client {
     pub(super) wire: Wire,
+    /// For files that may be on other hosts, as they were sent.
+    pub(super) files: Http,
     pub(super) base: Url,
     pub(super) habits: Habits,
     /// What is read together, under one token.

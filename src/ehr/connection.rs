@@ -184,6 +184,8 @@ pub(super) struct Approach {
     pub base: Url,
     pub wire: Wire,
     certificate: Mutex<Option<Certificate>>,
+    /// For files: the same peer and where it may give files from.
+    files: Http,
 }
 
 impl Approach {
@@ -214,6 +216,9 @@ impl Approach {
             let except = proxy.except.iter().filter_map(|text| Exception::parse(text)).collect();
             peer.proxy = Some(EgressProxy { url: proxy.url.clone(), login, except });
         }
+        let mut from = peer.clone();
+        from.origins.extend(profile.bulk.download_origins());
+        let files = Http::for_files(from).map_err(ConnectError::Setup)?;
         let wire = Wire {
             http: Http::new(peer).map_err(ConnectError::Setup)?,
             tokens: Arc::new(Tokens::none()),
@@ -226,7 +231,7 @@ impl Approach {
             pace: parts.paces.of(Limits::of(profile, &base), &parts.clock),
             class: Class::Read,
         };
-        Ok(Self { base, wire, certificate: Mutex::default() })
+        Ok(Self { base, wire, certificate: Mutex::default(), files })
     }
 
     /// The certificate that the server showed so far, and at which origin.
@@ -333,6 +338,7 @@ impl Approach {
     pub fn client(self, profile: &Profile) -> Client {
         Client {
             wire: self.wire,
+            files: self.files,
             base: self.base,
             habits: Habits {
                 page_size: profile.page_size,

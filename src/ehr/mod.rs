@@ -5,6 +5,7 @@
 //! path, a query or a body: they may name a patient.
 
 pub mod auth;
+pub mod bulk;
 pub mod capability;
 pub mod change;
 pub mod check;

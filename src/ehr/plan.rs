@@ -3,11 +3,15 @@
 //!
 //! A parameter that the statement does not list is never planned, unless the operator asks for it; then a warning says so.
 
+mod export;
 mod words;
 
 use domain::model::ResourceType;
 use serde::Serialize;
 
+pub use export::ExportPlan;
+
+use super::bulk::{Dialect, Export, KickOff, Level, Lists, TypeFilter};
 use super::capability::Capability;
 use super::profile::{Profile, Strategy};
 use super::reads::{Axis, Param, RosterSource, SearchSet, TypeReads, Window};
@@ -28,6 +32,9 @@ pub struct Plan {
     pub window: Window,
     /// What share of a type may disappear at once, in percent.
     pub vanish_limit_percent: u8,
+    /// How exports are asked for, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportPlan>,
 }
 
 /// How one type is read.
@@ -59,6 +66,12 @@ pub struct TypePlan {
     /// The parameters of its searches; none where resources are read by id, or all are searched for.
     #[serde(skip)]
     pub search: SearchSet,
+    /// Of an export: whether it is of a Group's members only.
+    #[serde(skip)]
+    pub of_group: bool,
+    /// How it is read where the EHR refuses an export.
+    #[serde(skip)]
+    pub fallback: Option<Box<TypePlan>>,
 }
 
 /// What makes up for what a way of reading misses.
@@ -67,6 +80,8 @@ pub struct TypePlan {
 pub enum Reconciled {
     /// Every run reads all of it anew: what changed without a sign and what vanished is seen.
     EachRun,
+    /// A full export does, every so many days.
+    ByExport(u16),
     /// Nothing does.
     Unreconciled,
     /// Nothing is read.
@@ -79,18 +94,20 @@ impl Reconciled {
             Strategy::Window | Strategy::Roster => Self::EachRun,
             Strategy::Reference => Self::Unreconciled,
             // A full search compares what comes and does not look for what is missing.
-            Strategy::Cursor | Strategy::Full => Self::Unreconciled,
+            Strategy::Cursor | Strategy::Full | Strategy::Bulk => Self::Unreconciled,
             Strategy::Off => Self::Nothing,
         }
     }
 
     /// In words.
     #[must_use]
-    pub const fn words(self) -> &'static str {
+    pub fn words(self) -> String {
         match self {
-            Self::EachRun => "each run reads all of it anew and finds what changed without a sign or vanished",
-            Self::Unreconciled => "unreconciled: nothing finds what was deleted",
-            Self::Nothing => "nothing is read",
+            Self::EachRun => "each run reads all of it anew and finds what changed without a sign or vanished".to_owned(),
+            Self::ByExport(1) => "each day a full export is compared with what is stored, and finds what vanished".to_owned(),
+            Self::ByExport(days) => format!("every {days} days a full export is compared with what is stored, and finds what vanished"),
+            Self::Unreconciled => "unreconciled: nothing finds what was deleted".to_owned(),
+            Self::Nothing => "nothing is read".to_owned(),
         }
     }
 }
@@ -102,6 +119,7 @@ impl TypePlan {
         match self.strategy {
             Strategy::Roster => true,
             Strategy::Window => self.search.axis() == Axis::Patient,
+            Strategy::Bulk => self.of_group,
             Strategy::Cursor | Strategy::Full | Strategy::Reference | Strategy::Off => false,
         }
     }
@@ -112,9 +130,13 @@ impl Plan {
     #[must_use]
     pub fn of(profile: &Profile, capability: &Capability) -> Self {
         let mind = Mind { profile, capability };
+        let mut types: Vec<TypePlan> = profile.all_types().map(|kind| mind.plan(kind)).collect();
+        let export = mind.export(&types);
+        types.iter_mut().for_each(|t| export::reconcile(t, export.as_ref()));
         Self {
             preset: profile.preset().map(|p| p.name.clone()).unwrap_or_default(),
-            types: profile.all_types().map(|kind| mind.plan(kind)).collect(),
+            types,
+            export,
             roster: profile.roster.clone(),
             window: profile.window.clone(),
             vanish_limit_percent: profile.vanish_limit_percent.unwrap_or(VANISH_LIMIT_PERCENT),
@@ -125,6 +147,20 @@ impl Plan {
     #[must_use]
     pub fn of_type(&self, kind: ResourceType) -> Option<&TypePlan> {
         self.types.iter().find(|t| t.kind == kind)
+    }
+
+    /// The same without exports of these types: each is read as it would be if the EHR had none.
+    #[must_use]
+    pub fn without_export(&self, types: &[ResourceType]) -> Self {
+        let mut plan = self.clone();
+        for of in plan.types.iter_mut().filter(|t| t.strategy == Strategy::Bulk && types.contains(&t.kind)) {
+            let (kind, why) = (of.kind, "the EHR refuses the export, and there is no other way".to_owned());
+            *of = match of.fallback.take() {
+                Some(other) => *other,
+                None => TypePlan { strategy: Strategy::Off, lacks: Some(why.clone()), why, kind, ..of.clone() },
+            };
+        }
+        plan
     }
 
     /// The types that are read patient by patient.
@@ -180,11 +216,12 @@ impl Mind<'_> {
         for &strategy in &reads.strategies {
             match self.can(kind, strategy, reads) {
                 Ok(search) => {
+                    let fallback = self.fallback(kind, strategy, reads);
                     let why = match passed_over.is_empty() {
                         true => format!("the best that is known for {title}, and the server's statement lists what it needs"),
                         false => format!("the next best for {title}; the server's statement lists what it needs"),
                     };
-                    return self.told(kind, strategy, search, why, passed_over, reads);
+                    return TypePlan { fallback, ..self.told(kind, strategy, search, why, passed_over, reads) };
                 }
                 Err(no) => {
                     if no.lacks && lacks.is_none() {
@@ -215,7 +252,7 @@ impl Mind<'_> {
         if let Some(no) = no.filter(|no| !no.lacks) {
             told.warnings.push(format!("the operator asks for {}, but {}", wanted.as_str(), no.why));
         }
-        TypePlan { lacks, ..told }
+        TypePlan { lacks, fallback: self.fallback(kind, wanted, reads), ..told }
     }
 
     /// The search of an override that the statement does not bear out: the first that the operator has given what it needs for.
@@ -258,7 +295,13 @@ impl Mind<'_> {
             blind: Vec::new(),
             warnings,
             search,
+            of_group: strategy == Strategy::Bulk && self.level_of(kind) == Level::Group,
+            fallback: None,
         };
+        if strategy == Strategy::Bulk {
+            told.asks = self.asked_by_export(kind);
+            told.warnings.extend(self.dialect().and_then(|d| d.note.clone()));
+        }
         told.blind = blind(&told);
         if told.is_by_patient() && group && !self.capability.allows("Group", "read") {
             told.warnings.push("the server's statement does not list reading a Group; the roster may not be had".to_owned());
@@ -275,6 +318,7 @@ impl Mind<'_> {
         match strategy {
             Strategy::Off => Ok(SearchSet::default()),
             Strategy::Full => searchable().map(|()| SearchSet::default()),
+            Strategy::Bulk => self.exported(kind).map(|_| SearchSet::default()),
             Strategy::Cursor => {
                 searchable()?;
                 if !self.lists(kind, "_lastUpdated") {
@@ -371,7 +415,7 @@ fn asks(kind: ResourceType, strategy: Strategy, search: &SearchSet) -> String {
     match strategy {
         Strategy::Off => "nothing".to_owned(),
         Strategy::Cursor => format!("{kind}?_lastUpdated=ge…&_sort=-_lastUpdated"),
-        Strategy::Full => kind.to_string(),
+        Strategy::Full | Strategy::Bulk => kind.to_string(),
         Strategy::Reference => format!("{kind}/…, one by one, of those that appointments name"),
         Strategy::Roster if kind == ResourceType::Patient => "Patient/…, one by one".to_owned(),
         Strategy::Roster | Strategy::Window => {
@@ -396,7 +440,10 @@ fn blind(plan: &TypePlan) -> Vec<&'static str> {
         Strategy::Cursor => all.push("changes that do not move _lastUpdated, and what was deleted"),
         Strategy::Full => all.push("what was deleted"),
         Strategy::Reference => all.push("those that no appointment names, and changes for a month"),
-        Strategy::Roster | Strategy::Off => {}
+        Strategy::Bulk if plan.kind == ResourceType::Appointment && plan.asks.starts_with("Patient/$export") => {
+            all.push("appointments without a patient")
+        }
+        Strategy::Bulk | Strategy::Roster | Strategy::Off => {}
     }
     if plan.strategy == Strategy::Window {
         match plan.search.axis() {
@@ -443,7 +490,10 @@ mod tests {
         assert_eq!(strategies(&plan("", &updated)), [Strategy::Cursor; 3]);
         let plain = plan("", &stated("", "date", ""));
         assert_eq!(strategies(&plain), [Strategy::Full; 3]);
-        assert_eq!(plain.types[0].passed_over, ["cursor: the server's statement does not list _lastUpdated"]);
+        assert_eq!(
+            plain.types[0].passed_over,
+            ["cursor: the server's statement does not list _lastUpdated", "bulk: the server's statement lists no $export"]
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use domain::model::{FhirId, ResourceType};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::bulk::Choice;
 use super::pace::Rate;
 use super::reads::{RosterSource, SearchSet, Window};
 use crate::net::Origin;
@@ -89,6 +90,9 @@ pub struct Profile {
     /// How much of a type may disappear at once, in percent, before a run stops and asks; 20 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vanish_limit_percent: Option<u8>,
+    /// Exports: how they are asked for, from which hosts files may come, how often a full one is compared with what is stored.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bulk: Choice,
     /// Whole seconds for one exchange; 60 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
@@ -131,6 +135,8 @@ pub enum Strategy {
     Roster,
     /// Reads by id who and where it is that appointments name.
     Reference,
+    /// Asks for an export of all patients or of a Group's members, and reads its files.
+    Bulk,
     /// Not synced.
     Off,
 }
@@ -145,6 +151,7 @@ impl Strategy {
             Self::Window => "window",
             Self::Roster => "roster",
             Self::Reference => "reference",
+            Self::Bulk => "bulk",
             Self::Off => "off",
         }
     }
@@ -220,6 +227,7 @@ impl Profile {
         rule(groups, "roster: a group is named by its logical id, as in Group/ID")?;
         let named = self.window.locations.iter().chain(&self.window.practitioners).all(id);
         rule(named, "window: locations and practitioners are named by their logical ids")?;
+        rule(self.bulk.hosts_are_hosts(), "bulk.download_hosts: write HOST, HOST:PORT or https://HOST")?;
         let days = |n: u16| n <= LONGEST_WINDOW;
         rule(days(self.window.back_days) && days(self.window.ahead_days), "window: at most 1830 days back and 1830 ahead")?;
         rule(self.window.back_days + self.window.ahead_days > 0, "window: it must hold at least one day")?;

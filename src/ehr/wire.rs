@@ -54,6 +54,9 @@ impl Ended {
     }
 }
 
+/// No resource type: what is asked of the EHR as a whole.
+pub(super) const WHOLE: &str = "";
+
 impl Wire {
     /// Sends a request that needs no authorisation.
     ///
@@ -106,11 +109,34 @@ impl Wire {
         }
     }
 
-    async fn turn(&self) -> Result<Permit, EhrError> {
+    pub(super) async fn turn(&self) -> Result<Permit, EhrError> {
         self.pace.turn(self.class, self.policy.patience).await.map_err(|paused: Paused| EhrError::Paused(paused))
     }
 
-    fn authorise(&self, request: &Request, access: &Access) -> Request {
+    /// Sends a request with a token for `needs` and tries it once; a token that is not taken is renewed once. A 429 says nothing of other
+    /// requests. For those who decide by themselves what comes next.
+    ///
+    /// # Errors
+    /// As [`Wire::send`].
+    pub async fn ask_once(&self, request: &Request, needs: &[Need]) -> Result<Ended, EhrError> {
+        let mut renewed = false;
+        loop {
+            self.pace.ready(self.policy.patience).await.map_err(EhrError::Paused)?;
+            // An export is the EHR's own credential's, whatever opens single types.
+            let access = self.tokens.access_to(WHOLE, needs).await.map_err(EhrError::Token)?;
+            let permit = self.turn().await?;
+            let ended = self.exchange(Intent::Read, self.authorise(request, &access), permit, false).await;
+            match (ended.class, access.token) {
+                (Ending::Renew, Some(token)) if !renewed => {
+                    renewed = true;
+                    self.tokens.discard(WHOLE, needs, &token).await;
+                }
+                _ => return Ok(ended),
+            }
+        }
+    }
+
+    pub(super) fn authorise(&self, request: &Request, access: &Access) -> Request {
         match &access.token {
             Some(token) => request.clone().bearer(token.clone(), self.origin.clone()),
             None => request.clone(),
@@ -118,6 +144,11 @@ impl Wire {
     }
 
     async fn once(&self, intent: Intent, request: Request, permit: Permit) -> Ended {
+        self.exchange(intent, request, permit, true).await
+    }
+
+    /// Sends a request once. With `holds` a 429 keeps all other requests back too.
+    async fn exchange(&self, intent: Intent, request: Request, permit: Permit, holds: bool) -> Ended {
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name.clone(), value));
         let failed = Met::failed(request.url());
         match self.http.send(request).await {
@@ -128,12 +159,12 @@ impl Wire {
                     self.skew.note(date, now);
                 }
                 let mut asked = response.header(RETRY_AFTER.as_str()).and_then(|h| retry_after(h, now));
-                if response.status.as_u16() == 429 {
+                if response.status.as_u16() == 429 && holds {
                     let wait = asked.unwrap_or_else(|| until_next_minute(theirs.unwrap_or(now), self.random()));
                     asked = Some(wait);
                 }
                 let outcome_of_it = match response.status.as_u16() {
-                    429 => Met::Throttled(asked.unwrap_or_default()),
+                    429 if holds => Met::Throttled(asked.unwrap_or_default()),
                     408 | 500 | 502..=599 => failed,
                     _ => Met::Answered,
                 };

@@ -128,6 +128,12 @@ impl Request {
         self
     }
 
+    /// A `DELETE`.
+    #[must_use]
+    pub fn delete(url: Url) -> Self {
+        Self { method: Method::DELETE, ..Self::get(url) }
+    }
+
     /// Adds a header; a value that HTTP cannot carry is left out.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
@@ -193,6 +199,21 @@ impl Http {
         Ok(Self { client, peer })
     }
 
+    /// The same for files: bodies are handed on as they were sent, compressed or not, whatever the headers say of it.
+    ///
+    /// # Errors
+    /// As [`Http::new`].
+    pub fn for_files(peer: Peer) -> Result<Self, SetupError> {
+        install_crypto_provider();
+        let client = builder(&peer)?.gzip(false).build().map_err(SetupError::Tls)?;
+        Ok(Self { client, peer })
+    }
+
+    /// How long an exchange may take.
+    pub(super) const fn timeout(&self) -> Duration {
+        self.peer.timeout
+    }
+
     /// The origins this client may talk to.
     #[must_use]
     pub fn origins(&self) -> &[Origin] {
@@ -207,7 +228,7 @@ impl Http {
         let mut url = request.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let origin = self.permit(&url, &request.url)?;
-            let response = self.attempt(&request, &url, &origin).await?;
+            let response = self.attempt(&request, &url, &origin, None).await?;
             match redirected(&request, &response) {
                 Some(next) => url = next,
                 None => return read_body(response, &origin, self.peer.body_limit).await,
@@ -216,7 +237,14 @@ impl Http {
         Err(Failure::new(&self.permit(&url, &request.url)?, FailureKind::TooManyRedirects))
     }
 
-    async fn attempt(&self, request: &Request, url: &Url, origin: &Origin) -> Result<reqwest::Response, Failure> {
+    /// Sends a request once. `within` is the time for the whole exchange, where it is another than the peer's.
+    pub(super) async fn attempt(
+        &self,
+        request: &Request,
+        url: &Url,
+        origin: &Origin,
+        within: Option<Duration>,
+    ) -> Result<reqwest::Response, Failure> {
         let mut headers = request.headers.clone();
         if let Some((token, _)) = request.bearer.as_ref().filter(|(_, issued_for)| issued_for == origin)
             && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
@@ -228,6 +256,9 @@ impl Http {
         if let Some(body) = &request.body {
             sent = sent.body(body.clone());
         }
+        if let Some(within) = within {
+            sent = sent.timeout(within);
+        }
         let through = self.peer.proxy.as_ref().is_some_and(|proxy| !proxy.passes_by(origin));
         let answer = sent.send().await.map_err(|e| Failure::from_reqwest(origin, e, through))?;
         // A server that is not a proxy never answers so (RFC 9110, 15.5.8).
@@ -238,7 +269,7 @@ impl Http {
     }
 
     /// Lets a URL pass where its origin is registered and its transport is safe. `from` is where the way began, for the message.
-    fn permit(&self, url: &Url, from: &Url) -> Result<Origin, Failure> {
+    pub(super) fn permit(&self, url: &Url, from: &Url) -> Result<Origin, Failure> {
         let origin = Origin::of(url).filter(|o| self.peer.origins.contains(o)).ok_or_else(|| Failure::other_origin(from, url))?;
         if !origin.is_https() && !origin.is_loopback() && !self.peer.allow_insecure {
             return Err(Failure::new(&origin, FailureKind::PlainText));
@@ -299,7 +330,7 @@ fn install_crypto_provider() {
 }
 
 /// Where a read is sent on to. A redirect of a write is handed back as it is: repeating a body elsewhere is the caller's decision.
-fn redirected(request: &Request, response: &reqwest::Response) -> Option<Url> {
+pub(super) fn redirected(request: &Request, response: &reqwest::Response) -> Option<Url> {
     let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
     if !moved || request.method != Method::GET || !request.redirects {
         return None;

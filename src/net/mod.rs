@@ -7,6 +7,7 @@
 //! This room knows nothing of FHIR, of OAuth, or of the store.
 
 pub mod certificate;
+pub mod download;
 pub mod failure;
 pub mod http;
 pub mod loopback;
@@ -16,6 +17,7 @@ pub mod secret;
 pub mod smtp;
 
 pub use certificate::Certificate;
+pub use download::Download;
 pub use failure::{Failure, FailureKind};
 pub use http::{Http, Peer, Request, Response};
 pub use origin::Origin;

@@ -15,6 +15,8 @@ pub(crate) struct Answer {
 pub(crate) enum Body {
     Empty,
     Text(String),
+    /// As they are, and compressed no further.
+    Bytes(Vec<u8>),
     /// So many bytes of white space, never held in memory at once.
     Flood(u64),
 }

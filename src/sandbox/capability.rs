@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::flavour::{Manner, Served, Stated};
+use crate::flavour::{ExportLevel, Exporting, Manner, Served};
 use crate::instant::format_instant;
 use crate::json::Writer;
 use crate::patch::JSON_PATCH;
@@ -36,7 +36,10 @@ pub(crate) fn statement(manner: &Manner, base: &str, now: i64, secured: bool, la
             if secured {
                 w.object("security", |w| security(w, base));
             }
-            w.array("resource", |w| types.iter().for_each(|served| w.item(|w| resource(w, served, manner.stated, last_updated))));
+            w.array("resource", |w| types.iter().for_each(|served| w.item(|w| resource(w, served, manner, last_updated))));
+            if let Some(export) = manner.export.filter(|e| e.levels.contains(&ExportLevel::System)) {
+                w.array("operation", |w| w.item(|w| exported(w, export, "export")));
+            }
         });
     });
     writer.finish()
@@ -66,7 +69,13 @@ fn security(writer: &mut Writer, base: &str) {
     });
 }
 
-fn resource(writer: &mut Writer, served: &Served, stated: Stated, last_updated: bool) {
+fn exported(writer: &mut Writer, export: &Exporting, suffix: &str) {
+    writer.text("name", export.named.0);
+    writer.text("definition", &format!("{}{suffix}", export.named.1));
+}
+
+fn resource(writer: &mut Writer, served: &Served, manner: &Manner, last_updated: bool) {
+    let stated = manner.stated;
     writer.text("type", served.name);
     writer.array("interaction", |w| {
         for code in served.codes {
@@ -87,8 +96,17 @@ fn resource(writer: &mut Writer, served: &Served, stated: Stated, last_updated: 
     if !names.is_empty() {
         writer.array("searchParam", |w| names.iter().for_each(|name| parameter(w, name, kind_of(name))));
     }
-    if !served.operations.is_empty() {
+    let level = match served.name {
+        "Patient" => Some((ExportLevel::Patient, "patient-export")),
+        "Group" => Some((ExportLevel::Group, "group-export")),
+        _ => None,
+    };
+    let export = level.and_then(|(level, suffix)| Some((manner.export.filter(|e| e.levels.contains(&level))?, suffix)));
+    if !served.operations.is_empty() || export.is_some() {
         writer.array("operation", |w| {
+            if let Some((export, suffix)) = export {
+                w.item(|w| exported(w, export, suffix));
+            }
             for operation in served.operations {
                 w.item(|w| {
                     w.text("name", operation.name);

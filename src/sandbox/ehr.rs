@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::capability;
 use crate::charts::Charts;
 use crate::create::Lateness;
+use crate::export::Exports;
 use crate::faults::{FaultKind, Faults};
 use crate::flavour::{Code, Manner, Operation, Served};
 use crate::merge::Merges;
@@ -41,6 +42,7 @@ pub(crate) struct Ehr {
     pub(crate) merges: Mutex<Merges>,
     /// What it states in place of what it does, where it was told to.
     pub(crate) pretended: Mutex<Option<Arc<str>>>,
+    pub(crate) exports: Exports,
 }
 
 /// What a request wants of a resource type.
@@ -156,6 +158,9 @@ impl Ehr {
             "metadata" | ".well-known/smart-configuration" if !get => return method_not_allowed("GET").into(),
             _ => {}
         }
+        if let Some(reply) = self.export(call, rest, now) {
+            return reply;
+        }
         let segments: Vec<&str> = rest.split('/').collect();
         let interaction = match (call.method.as_str(), segments.as_slice()) {
             ("GET", [_]) | ("POST", [_, "_search"]) => Interaction::Search,
@@ -254,7 +259,7 @@ fn operation(served: &Served, interaction: Interaction<'_>) -> Option<Operation>
     served.operations.iter().find(|operation| name.strip_prefix('$') == Some(operation.name)).copied()
 }
 
-fn unauthorized(challenge: &str) -> Answer {
+pub(crate) fn unauthorized(challenge: &str) -> Answer {
     let separator = if challenge.is_empty() { "" } else { ", " };
     let header = format!("Bearer realm=\"sandbox\"{separator}{challenge}");
     Answer::error(401, "login", "a valid access token is required").with("WWW-Authenticate", header)

@@ -85,7 +85,11 @@ fn hung_up(line: Option<&Line>) -> HttpResponse {
 }
 
 fn breaks_off(ehr: &Ehr, call: &Call, answer: &Answer) -> bool {
-    let long = matches!(&answer.body, Body::Text(text) if text.len() > 1);
+    let long = match &answer.body {
+        Body::Text(text) => text.len() > 1,
+        Body::Bytes(bytes) => bytes.len() > 1,
+        Body::Empty | Body::Flood(_) => false,
+    };
     long && ehr.fault(call, |kind| *kind == FaultKind::ResetMidBody).is_some()
 }
 
@@ -134,6 +138,7 @@ fn response_of(answer: Answer, now: i64, gzip: bool) -> HttpResponse {
     match answer.body {
         Body::Empty => builder.finish(),
         Body::Flood(bytes) => flood(&mut builder, bytes),
+        Body::Bytes(bytes) => builder.body(bytes),
         Body::Text(text) if gzip && text.len() >= WORTH_COMPRESSING => match compressed(text.as_bytes()) {
             Ok(packed) => builder.insert_header((CONTENT_ENCODING, "gzip")).insert_header((VARY, "Accept-Encoding")).body(packed),
             Err(_) => builder.body(text),
@@ -144,8 +149,11 @@ fn response_of(answer: Answer, now: i64, gzip: bool) -> HttpResponse {
 
 /// Half of the answer under the length of the whole.
 fn broken_off(answer: Answer, now: i64, line: Option<&Line>) -> HttpResponse {
-    let Body::Text(text) = &answer.body else { return response_of(answer, now, false) };
-    let whole = Bytes::from(text.clone());
+    let whole = match &answer.body {
+        Body::Text(text) => Bytes::from(text.clone()),
+        Body::Bytes(bytes) => Bytes::from(bytes.clone()),
+        Body::Empty | Body::Flood(_) => return response_of(answer, now, false),
+    };
     if line.is_none_or(|line| line.end_with_reset().is_err()) {
         tracing::warn!("this connection ends without a reset");
     }

@@ -137,6 +137,100 @@ pub enum FaultKind {
     NoLastUpdated,
     /// A read is answered 410.
     Gone,
+    /// The kick-off of an export is answered with this status.
+    ExportRefused {
+        /// 403, 404, 501, ...
+        status: u16,
+    },
+    /// An export is accepted, and its status answered with this status of HTTP.
+    ExportRefusedAtStatus {
+        /// 403, ...
+        status: u16,
+    },
+    /// An export is not ready yet, with this `Retry-After` as it stands.
+    ExportWaits {
+        /// The header's value.
+        #[serde(default)]
+        retry_after: Option<String>,
+    },
+    /// The server has lost an export when its status is asked for.
+    ExportForgotten {
+        /// 404 or 410.
+        status: u16,
+    },
+    /// The addresses of an export's files have ended; the manifest tells fresh ones.
+    ExportFileGone {
+        /// 403, 404 or 410.
+        status: u16,
+    },
+    /// The manifest's counts are missing, or off by so many.
+    ExportCounts {
+        /// What is added to each.
+        #[serde(default)]
+        by: Option<i64>,
+    },
+    /// The files want no token: their addresses are signed, and a token beside the signature is refused.
+    ExportOpenFiles {
+        /// Where they are, where that is another origin, such as `http://localhost:8090`.
+        #[serde(default)]
+        origin: Option<String>,
+    },
+    /// A file is answered with 307 to a signed address at this origin.
+    ExportRedirects {
+        /// For example `http://localhost:8090`.
+        origin: String,
+    },
+    /// A file is gzip, and no header says so.
+    ExportPacked,
+    /// An export has an error file, with an OperationOutcome of this severity.
+    ExportErrors {
+        /// `error`, `warning` or `information`.
+        severity: String,
+    },
+    /// `transactionTime` is this, or missing.
+    ExportTime {
+        /// Its value.
+        #[serde(default)]
+        value: Option<String>,
+    },
+    /// The manifest is that of this version of Bulk Data Access: 1 to 4.
+    ExportVersion {
+        /// The version.
+        version: u8,
+    },
+    /// The manifest comes in pages of one file each.
+    ExportPages,
+    /// A file's second line breaks off.
+    ExportBadLine,
+    /// An export is empty where one was made before, unless `Cache-Control: no-cache` asks for a new one.
+    ExportEmptyAgain,
+    /// 429 at kick-off while another export is there.
+    ExportOneAtATime,
+    /// 413 at kick-off where more than one type is asked for.
+    ExportTooLarge,
+    /// 400 at kick-off where several types are not written so.
+    ExportLists {
+        /// True: joined by commas. False: repeated.
+        comma: bool,
+    },
+    /// 405 at a kick-off by GET.
+    ExportPostOnly,
+    /// A delete of an export is answered in plain text.
+    ExportDeleteText,
+    /// A delete of an export is answered with this status, and not done.
+    ExportDeleteRefused {
+        /// 404, 405, 500, ...
+        status: u16,
+    },
+    /// The token ends before a file: 401, and every token given out is void.
+    ExportTokenEnds,
+    /// `_since` is forgotten.
+    ExportIgnoresSince,
+    /// The status of an export is to be asked for at this origin.
+    ExportStatusElsewhere {
+        /// For example `http://127.0.0.1:9`.
+        origin: String,
+    },
     /// The server's clock is so far off: in `Date`, in `meta.lastUpdated` of what is written, and in the checks of the token endpoint.
     ClockSkew {
         /// Seconds; negative is slow.

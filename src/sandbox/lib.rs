@@ -23,6 +23,7 @@ mod charts;
 mod create;
 mod ehr;
 mod exchange;
+mod export;
 mod faults;
 mod flavour;
 mod instant;

@@ -120,6 +120,12 @@ impl Records {
         self.shelves.get(resource_type).into_iter().flat_map(|shelf| &shelf.entries).filter(|entry| entry.body.is_some())
     }
 
+    /// The ids of what was deleted of a type after an instant.
+    pub(crate) fn deleted_since(&self, resource_type: &str, since: i64) -> impl Iterator<Item = &str> {
+        let shelf = self.shelves.get(resource_type).into_iter().flat_map(|shelf| &shelf.entries);
+        shelf.filter(move |entry| entry.body.is_none() && entry.version > 0 && entry.updated > since).map(|entry| entry.id.as_str())
+    }
+
     /// The entries of a search after a position, at most `search.count`.
     pub(crate) fn page(&self, search: &Search, after: Option<Position>) -> Page<'_> {
         let mut page = Page { entries: Vec::new(), more: false };

@@ -21,6 +21,7 @@ use crate::charts::{Charts, LoadError};
 use crate::create::Lateness;
 use crate::ehr::{Clock, Ehr};
 use crate::exchange::{self, Line};
+use crate::export::Exports;
 use crate::faults::{Fault, Faults};
 use crate::flavour::Flavour;
 use crate::journal::JournalError;
@@ -140,6 +141,7 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         late: Lateness::default(),
         merges: Mutex::default(),
         pretended: std::sync::Mutex::default(),
+        exports: Exports::default(),
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
@@ -312,6 +314,11 @@ impl Sandbox {
     /// How many resources of one type there are.
     pub fn count(&self, resource_type: &str) -> usize {
         self.counts().get(resource_type).copied().unwrap_or(0)
+    }
+
+    /// How many exports nobody has deleted yet.
+    pub fn open_exports(&self) -> usize {
+        self.ehr.exports.count()
     }
 
     /// The requests so far, oldest first; at most the last 50,000.

@@ -145,6 +145,20 @@ pub fn open(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, patients: &[(&str
     wake(conn, ehr, rtype, &new, now)
 }
 
+/// The patients on the list of whom a type is not known, in order; at most so many.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn listed_holes(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, limit: i64) -> Result<Vec<String>, StoreError> {
+    // An EHR's name and a type's have letters, digits and '-' only, so they can stand in the text as they are.
+    let text = format!(
+        "SELECT h.patient AS id FROM coverage_hole h WHERE h.ehr = '{ehr}' AND h.rtype = '{rtype}'
+         AND EXISTS (SELECT 1 FROM roster r WHERE r.ehr = h.ehr AND r.patient = h.patient) ORDER BY h.patient LIMIT {limit}"
+    );
+    let found: Vec<Id> = on_backend!(conn, c => diesel::sql_query(text).load(c))?;
+    Ok(ids(found))
+}
+
 /// Takes the holes of these patients away: the type is known of them.
 ///
 /// # Errors

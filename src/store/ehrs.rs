@@ -100,5 +100,6 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::ehr_keys::forget(conn, id)?;
     super::expiries::forget(conn, id)?;
     super::statements::forget(conn, id)?;
+    super::exports::forget_ehr(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

@@ -21,6 +21,7 @@ pub mod ehrs;
 pub mod enrolments;
 mod error;
 pub mod expiries;
+pub mod exports;
 pub mod gone;
 pub mod grants;
 pub mod installation;

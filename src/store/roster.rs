@@ -136,6 +136,23 @@ pub fn patients_after(conn: &mut Conn, ehr: &EhrId, after: &str, limit: i64) -> 
     Ok(found.into_iter().flatten().collect())
 }
 
+/// The same of those who were listed at an instant already.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn listed_by(conn: &mut Conn, ehr: &EhrId, by: Timestamp, after: &str, limit: i64) -> Result<Vec<String>, StoreError> {
+    let found: Vec<Option<String>> = on_backend!(conn, c => roster::table
+        .filter(roster::ehr.eq(ehr.as_str()))
+        .filter(roster::listed_at.le(by.micros()))
+        .filter(roster::patient.gt(after))
+        .select(roster::patient)
+        .distinct()
+        .order(roster::patient)
+        .limit(limit)
+        .load(c))?;
+    Ok(found.into_iter().flatten().collect())
+}
+
 /// How many patients are on the list.
 ///
 /// # Errors

@@ -48,6 +48,7 @@ diesel::table! {
         run -> Nullable<BigInt>,
         as_of -> Nullable<BigInt>,
         by_patient -> Nullable<Bool>,
+        reconciled_at -> Nullable<BigInt>,
     }
 }
 
@@ -73,6 +74,7 @@ diesel::table! {
         units_of -> Nullable<BigInt>,
         gone -> Nullable<BigInt>,
         paused_until -> Nullable<BigInt>,
+        note -> Nullable<Text>,
     }
 }
 
@@ -648,6 +650,38 @@ diesel::table! {
         wanted -> BigInt,
         since -> BigInt,
         expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    export_job (id) {
+        id -> BigInt,
+        ehr -> Text,
+        types -> Text,
+        request -> Text,
+        since -> Nullable<BigInt>,
+        status_url -> Text,
+        state -> Text,
+        started_at -> BigInt,
+        server_started_at -> Nullable<BigInt>,
+        poll_at -> Nullable<BigInt>,
+        progress -> Nullable<Text>,
+        failures -> BigInt,
+        manifest -> Nullable<Text>,
+        file -> BigInt,
+        line -> BigInt,
+        counted -> BigInt,
+        partial -> Text,
+    }
+}
+
+diesel::table! {
+    export_seen (job, rtype, file, line) {
+        job -> BigInt,
+        rtype -> Text,
+        file -> BigInt,
+        line -> BigInt,
+        ids -> Binary,
     }
 }
 

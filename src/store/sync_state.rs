@@ -16,7 +16,7 @@ pub struct SyncState {
     pub ehr: String,
     /// The type.
     pub rtype: String,
-    /// The strategy of the last run: `cursor`, `full`, `window`, `roster` or `file`.
+    /// The strategy of the last run: `cursor`, `full`, `window`, `roster`, `bulk` or `file`.
     pub strategy: String,
     /// What the resume point belongs to: a change of strategy, filter or base URL makes it void.
     pub fingerprint: String,
@@ -30,6 +30,8 @@ pub struct SyncState {
     pub as_of: Option<i64>,
     /// Whether it is read patient by patient, so that it is known of those who are listed only (`coverage`); absent where nobody said.
     pub by_patient: Option<bool>,
+    /// When a complete answer was last compared with what is stored, by our clock.
+    pub reconciled_at: Option<i64>,
 }
 
 /// What a run did so far.
@@ -69,7 +71,7 @@ pub struct SyncRun {
     pub ehr: String,
     /// The type.
     pub rtype: String,
-    /// `cursor`, `full`, `window`, `roster` or `file`.
+    /// `cursor`, `full`, `window`, `roster`, `bulk` or `file`.
     pub strategy: String,
     /// `running`, `done`, `failed`, `interrupted`.
     pub state: String,
@@ -103,6 +105,8 @@ pub struct SyncRun {
     pub gone: Option<i64>,
     /// Of a run that ended because the EHR may not be asked for a while: until when.
     pub paused_until: Option<i64>,
+    /// What it has to say beside that, in words for the operator: that it fell back to another way, for instance.
+    pub note: Option<String>,
 }
 
 /// The state of one (EHR, type).
@@ -208,6 +212,26 @@ pub fn set_by_patient(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, by_pati
     Ok(())
 }
 
+/// Notes that a complete answer was compared with what is stored.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn reconciled(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, at: Timestamp) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(sync_state::table.find((ehr.as_str(), rtype.as_str())))
+        .set(sync_state::reconciled_at.eq(at.micros()))
+        .execute(c))?;
+    Ok(())
+}
+
+/// Notes what a run has to say beside its counts.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn remark(conn: &mut Conn, run: i64, note: &str) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(sync_run::table.find(run)).set(sync_run::note.eq(note)).execute(c))?;
+    Ok(())
+}
+
 /// Notes how many units of a run are done, of how many, and how many more resources were found gone.
 ///
 /// # Errors
@@ -218,6 +242,15 @@ pub fn progress(conn: &mut Conn, run: i64, done: i64, of: i64, gone: i64) -> Res
     on_backend!(conn, c => diesel::update(sync_run::table.find(run))
         .set((sync_run::units_done.eq(done), sync_run::units_of.eq(of), sync_run::gone.eq(gone)))
         .execute(c))?;
+    Ok(())
+}
+
+/// Notes how many resources a run found gone.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn found_gone(conn: &mut Conn, run: i64, gone: i64) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(sync_run::table.find(run)).set(sync_run::gone.eq(gone)).execute(c))?;
     Ok(())
 }
 

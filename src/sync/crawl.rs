@@ -117,6 +117,26 @@ impl Pull<'_> {
         Ok(pass.started)
     }
 
+    /// Reads the type of these patients, beside another way that reads it of the others.
+    pub(super) async fn crawl_these(&self, plan: &TypePlan, patients: Vec<String>, start: &Start, tally: &mut Tally) -> Result<(), Halt> {
+        // What goes wrong with all of them is no failure of the other way.
+        let mut pass = Pass { done: 1, ..Pass::at(start.at) };
+        let days = (plan.strategy == Strategy::Window && plan.search.has_date())
+            .then(|| pass::span(pass.started, self.source.plan.window.back_days, self.source.plan.window.ahead_days));
+        let question = Question { kind: self.kind, set: plan.search.clone(), days };
+        let (total, many) = (i64::try_from(patients.len()).unwrap_or(i64::MAX), usize::try_from(CHUNK).unwrap_or(1));
+        for some in patients.chunks(many) {
+            let asked: Vec<Asked> = {
+                let each = stream::iter(some.to_vec()).map(|patient| ask(self.source.client, &question, patient));
+                self.while_alive(&start.context, each.buffered(self.source.client.at_once().clamp(1, MOST_AT_ONCE)).collect()).await?
+            };
+            let chunk = self.take(asked, pass.done, tally)?;
+            self.store_chunk(chunk, &question, start, &mut pass, total, tally).await?;
+        }
+        tally.units = None;
+        Ok(())
+    }
+
     /// Sorts out what came; fails where what went wrong is no matter of single patients.
     fn take(&self, asked: Vec<Asked>, done: i64, tally: &mut Tally) -> Result<Chunk, Halt> {
         let passing = asked.iter().filter(|a| matches!(&a.answer, Err(e) if e.is_transient())).count();

@@ -6,6 +6,7 @@
 //!
 //! Knows nothing of segments, programs or channels: it leaves marks for the next stage in the same transaction as its rows.
 
+pub mod bulk;
 mod crawl;
 pub mod drops;
 pub mod identify;

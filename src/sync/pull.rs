@@ -46,6 +46,8 @@ pub(super) struct Pull<'a> {
     pub progress: &'a (dyn Fn(ResourceType, Counts) + Sync),
     /// Whether the operator has said that what disappeared may be gone, however much it is.
     pub accept_vanished: bool,
+    /// What the run has to say of why it is read so.
+    pub remark: Option<String>,
 }
 
 /// How far a run came.
@@ -97,6 +99,13 @@ pub(super) struct Start {
     /// What was done of a pass over patients or weeks that was cut off.
     pub pass: Option<Pass>,
     pub at: Timestamp,
+}
+
+impl Start {
+    /// A run that has neither mark nor resume point.
+    pub(super) const fn bare(context: Context, at: Timestamp) -> Self {
+        Self { context, mark: None, left: None, pass: None, at }
+    }
 }
 
 /// How a search is put. Servers advertise parameters that they refuse; then less is asked, and more is read.
@@ -169,11 +178,16 @@ impl Pull<'_> {
             Err(Halt::Person(why)) => End::Failed(why.clone()),
         };
         let by_patient = self.is_by_patient();
+        // The first reading of all there is found everything: nothing can have vanished before it.
+        let all_read = start.mark.is_none() && start.left.is_none() && strategy == Strategy::Cursor;
         let (context, now) = (start.context, self.clock.now());
         let noted = self.store.write("end a sync run", move |conn| {
             leases::extend(conn, &context.fence, now, context.term)?;
             if matches!(how, End::Done { as_of: Some(_), .. }) && !by_patient {
                 coverage::fill_all(conn, &context.ehr, context.kind, now)?;
+                if all_read {
+                    sync_state::reconciled(conn, &context.ehr, context.kind, now)?;
+                }
             }
             sync_state::end(conn, &context.ehr, context.kind, context.run, &how, now)
         });
@@ -190,8 +204,10 @@ impl Pull<'_> {
             Strategy::Roster => self.crawl(plan, start, tally).await.map(|since| (None, since)),
             Strategy::Window if plan.is_by_patient() => self.crawl(plan, start, tally).await.map(|since| (None, since)),
             Strategy::Window => self.rescan(plan, start, tally).await.map(|since| (None, since)),
+            // An export serves several types together: what it is for is not asked of one alone.
+            Strategy::Bulk | Strategy::Off => Ok((None, start.at)),
             Strategy::Reference => self.read_named(start, tally).await.map(|mark| (mark, start.at)),
-            Strategy::Cursor | Strategy::Full | Strategy::Off => self.pages(strategy, start, tally).await.map(|mark| (mark, start.at)),
+            Strategy::Cursor | Strategy::Full => self.pages(strategy, start, tally).await.map(|mark| (mark, start.at)),
         }
     }
 
@@ -206,7 +222,7 @@ impl Pull<'_> {
         if let Some(plan) = self.source.plan.of_type(kind).filter(|plan| !plan.search.0.is_empty()) {
             fingerprint.push_str(&format!(" {}", plan.search.pattern()));
         }
-        let by_patient = self.is_by_patient();
+        let (by_patient, remark) = (self.is_by_patient(), self.remark.clone());
         let begun = self.store.write("begin a sync run", move |conn| {
             leases::extend(conn, &fence, now, term)?;
             if sync_state::get(conn, &ehr, kind)?.is_some_and(|state| state.fingerprint != fingerprint) {
@@ -214,6 +230,9 @@ impl Pull<'_> {
             }
             let run = sync_state::begin(conn, &ehr, kind, strategy.as_str(), &fingerprint, now)?;
             sync_state::set_by_patient(conn, &ehr, kind, by_patient)?;
+            if let Some(remark) = &remark {
+                sync_state::remark(conn, run, remark)?;
+            }
             let state = sync_state::get(conn, &ehr, kind)?;
             let context = Context { ehr: ehr.clone(), kind, fence: fence.clone(), term, run };
             Ok((context, state))

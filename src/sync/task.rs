@@ -1,17 +1,21 @@
 //! A sync of one EHR: its types one after the other, each under its own lease, each with its own end.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use domain::model::{EhrId, ResourceType};
 use domain::{Clock, Timestamp};
 
-use super::lease::{self, Holder};
+use super::bulk::Round;
+use super::lease::{self, Holder, reading_lease};
 use super::pull::{Halt, Pull, Tally, chain};
 use crate::ehr::EhrError;
 use crate::ehr::pace::{Paused, Why};
 use crate::ehr::profile::Strategy;
 use crate::store::Store;
 use crate::store::sync_state::Counts;
+use crate::worker::lease::{Lease, Leases};
 
 pub use super::pull::Source;
 
@@ -35,6 +39,8 @@ pub enum Ended {
     Off,
     /// This EHR gives no way to it. No failure: files may.
     NoWay(String),
+    /// The EHR prepares an export: a later run reads it. No failure.
+    Waiting(String),
 }
 
 /// What came of one type.
@@ -43,7 +49,7 @@ pub struct TypeReport {
     /// The type.
     #[serde(rename = "type")]
     pub kind: ResourceType,
-    /// `cursor`, `full`, `window`, `roster`, `reference` or `off`.
+    /// `cursor`, `full`, `window`, `roster`, `reference`, `bulk` or `off`.
     pub strategy: &'static str,
     /// How it ended.
     #[serde(flatten)]
@@ -80,7 +86,11 @@ pub struct TypeReport {
 }
 
 impl TypeReport {
-    fn new(kind: ResourceType, strategy: Strategy, ended: Ended, tally: Tally) -> Self {
+    pub(super) fn bare(kind: ResourceType, strategy: Strategy, ended: Ended) -> Self {
+        Self::of(kind, strategy, ended, Tally::default())
+    }
+
+    pub(super) fn of(kind: ResourceType, strategy: Strategy, ended: Ended, tally: Tally) -> Self {
         let Counts { pages, found, stored, unchanged, superseded, quarantined } = tally.counts;
         Self {
             kind,
@@ -106,14 +116,14 @@ impl TypeReport {
     #[must_use]
     pub fn paused(kind: ResourceType, paused: Paused, now: Timestamp) -> Self {
         let tally = Tally { paused: Some((paused.why, paused.until(now))), ..Tally::default() };
-        Self::new(kind, Strategy::Off, Ended::Paused(paused.to_string()), tally)
+        Self::of(kind, Strategy::Off, Ended::Paused(paused.to_string()), tally)
     }
 
     /// Why not everything was read, in words.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         match &self.ended {
-            Ended::Done | Ended::Off | Ended::NoWay(_) | Ended::Paused(_) => None,
+            Ended::Done | Ended::Off | Ended::NoWay(_) | Ended::Paused(_) | Ended::Waiting(_) => None,
             Ended::Refused(why) | Ended::Failed(why) => Some(why),
             Ended::Interrupted => Some("stopped; the next run goes on"),
             Ended::Held => Some("another process is at it"),
@@ -126,7 +136,7 @@ impl TypeReport {
         match (&self.ended, self.failure()) {
             (_, Some(why)) => why.to_owned(),
             (Ended::Off, _) => "switched off".to_owned(),
-            (Ended::NoWay(why), _) => why.clone(),
+            (Ended::NoWay(why) | Ended::Waiting(why), _) => why.clone(),
             (Ended::Paused(why), _) => format!("paused: {why}"),
             _ if self.holes > 0 => format!("done; it could not be read of {} patients", self.holes),
             _ => "done".to_owned(),
@@ -165,21 +175,91 @@ pub struct Task<'a> {
     pub progress: &'a (dyn Fn(ResourceType, Counts) + Sync),
     /// Whether the operator has said that what disappeared may be gone, however much it is.
     pub accept_vanished: bool,
+    /// How long the run waits for exports that the EHR prepares; one that takes longer is read by a later run.
+    pub export_wait: Duration,
+    /// Where it is noted that the EHR is being read; nowhere where whoever calls has done so.
+    pub reading: Option<&'a Leases>,
 }
 
-/// Syncs the types of an EHR, one report for each. Nothing that goes wrong with one type keeps the others from being synced, except a
-/// credential that the EHR does not take.
+/// Syncs the types of an EHR, one report for each; a type that is read by a cursor has a second one where a full export was compared with it.
+/// Nothing that goes wrong with one type keeps the others from being synced, except a credential that the EHR does not take.
+///
+/// An export is asked for first, so that the EHR prepares it while the other types are read.
 pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
+    let types = order(task, types);
+    let mut round = match Round::of(task, &types).await {
+        Ok(round) => round,
+        Err(error) => return types.into_iter().map(|kind| failed(task, kind, chain(&error))).collect(),
+    };
+    let searched: Vec<ResourceType> = types.iter().copied().filter(|kind| task.source.strategy(*kind) != Strategy::Bulk).collect();
+    if !task.stop.load(Ordering::Relaxed) {
+        round.start().await;
+    }
+    let mut dead = None;
     let mut reports = Vec::with_capacity(types.len());
-    let mut dead: Option<String> = None;
-    for kind in order(task, types) {
+    if !searched.is_empty() {
+        let reading = reading(task).await;
+        reports.extend(search(task, &searched, &BTreeMap::new(), &mut dead).await);
+        give_back(reading).await;
+    }
+    while round.wait().await {
+        let reading = reading(task).await;
+        reports.extend(round.read().await);
+        give_back(reading).await;
+    }
+    let fallen = round.fallen();
+    if !fallen.is_empty() {
+        let kinds: Vec<ResourceType> = fallen.keys().copied().collect();
+        let plan = task.source.plan.without_export(&kinds);
+        let other = Task { source: Source { plan: &plan, ..task.source }, ..*task };
+        let reading = reading(task).await;
+        reports.extend(search(&other, &order(&other, &kinds), &fallen, &mut dead).await);
+        give_back(reading).await;
+    }
+    reports.extend(round.close().await);
+    reports.sort_by_key(|r| types.iter().position(|kind| *kind == r.kind));
+    reports
+}
+
+fn failed(task: &Task<'_>, kind: ResourceType, why: String) -> TypeReport {
+    TypeReport::bare(kind, task.source.strategy(kind), Ended::Failed(why))
+}
+
+/// Notes that the EHR is being read. Where another process reads it too, that one says so.
+async fn reading(task: &Task<'_>) -> Option<Lease> {
+    let leases = task.reading?;
+    leases.take(&reading_lease(task.ehr)).await.unwrap_or_else(|error| {
+        tracing::warn!(ehr = %task.ehr, error = %error, "it could not be noted that the EHR is being read");
+        None
+    })
+}
+
+async fn give_back(lease: Option<Lease>) {
+    if let Some(lease) = lease
+        && let Err(error) = lease.release().await
+    {
+        tracing::warn!(error = %error, "the EHR still counts as being read, until a lease runs out");
+    }
+}
+
+/// Reads types one after the other, none by an export. `remarks` says of some why they are read so.
+async fn search(
+    task: &Task<'_>,
+    types: &[ResourceType],
+    remarks: &BTreeMap<ResourceType, String>,
+    dead: &mut Option<String>,
+) -> Vec<TypeReport> {
+    let mut reports = Vec::with_capacity(types.len());
+    for kind in types.iter().copied() {
         let strategy = task.source.strategy(kind);
         let mut tally = Tally::default();
-        let ended = match &dead {
+        let remark = remarks.get(&kind).map(|why| format!("{why}; it is read by search instead ({})", strategy.as_str()));
+        remark.iter().for_each(|remark| tally.note(remark.clone()));
+        let ended = match &*dead {
             _ if strategy == Strategy::Off => not_read(task, kind),
             _ if task.stop.load(Ordering::Relaxed) => Ended::Interrupted,
             Some(why) => Ended::Failed(why.clone()),
-            None => match one(task, kind, strategy, &mut tally).await {
+            None => match one(task, kind, strategy, remark, &mut tally).await {
                 Ok(true) => Ended::Done,
                 Ok(false) => Ended::Held,
                 Err(Halt::Stopped) => Ended::Interrupted,
@@ -189,7 +269,7 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
                 Err(Halt::Ehr(error)) => {
                     let why = chain(&error);
                     if error.is_credential() {
-                        dead = Some(why.clone());
+                        *dead = Some(why.clone());
                     }
                     if is_refusal(&error) { Ended::Refused(why) } else { Ended::Failed(why) }
                 }
@@ -198,7 +278,7 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
         if let Ended::Refused(why) | Ended::Failed(why) = &ended {
             tracing::warn!(ehr = %task.ehr, %kind, why, "a type was not synced");
         }
-        reports.push(TypeReport::new(kind, strategy, ended, tally));
+        reports.push(TypeReport::of(kind, strategy, ended, tally));
     }
     reports
 }
@@ -226,7 +306,7 @@ fn not_read(task: &Task<'_>, kind: ResourceType) -> Ended {
 }
 
 /// One type under its lease; `false` where another one holds it.
-async fn one(task: &Task<'_>, kind: ResourceType, strategy: Strategy, tally: &mut Tally) -> Result<bool, Halt> {
+async fn one(task: &Task<'_>, kind: ResourceType, strategy: Strategy, remark: Option<String>, tally: &mut Tally) -> Result<bool, Halt> {
     let Some(fence) = lease::take(task.store, task.clock, task.holder, task.ehr, kind).await? else { return Ok(false) };
     let pull = Pull {
         store: task.store,
@@ -239,6 +319,7 @@ async fn one(task: &Task<'_>, kind: ResourceType, strategy: Strategy, tally: &mu
         stop: task.stop,
         progress: task.progress,
         accept_vanished: task.accept_vanished,
+        remark,
     };
     let done = pull.run(strategy, tally).await;
     lease::give_back_one(task.store, fence).await;
@@ -246,7 +327,7 @@ async fn one(task: &Task<'_>, kind: ResourceType, strategy: Strategy, tally: &mu
 }
 
 /// Whether the EHR keeps the type from this client, rather than failing.
-fn is_refusal(error: &EhrError) -> bool {
+pub(super) fn is_refusal(error: &EhrError) -> bool {
     match error {
         EhrError::NotGranted(_) => true,
         EhrError::Token(token) => token.is_scope(),

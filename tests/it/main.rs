@@ -20,6 +20,7 @@ mod rough;
 mod schedule;
 mod schema_parity;
 mod sekmet;
+mod sekmet_bulk;
 mod store;
 mod support;
 mod sync;

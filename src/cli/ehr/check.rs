@@ -15,7 +15,10 @@ pub(super) async fn check(app: &App, common: &Common, id: &EhrId, deep: bool, te
     let parts = app.fresh_parts(id, &profile).await?;
     let patient = test_patient.as_deref().map(|p| FhirId::parse(p.trim_start_matches("Patient/")));
     let patient = patient.map(|p| p.ok_or_else(|| Failure::usage("--test-patient is a logical id, such as 4711"))).transpose()?;
-    let report = check::check_with(&profile, &parts, patient.as_ref()).await;
+    let mut report = check::check_with(&profile, &parts, patient.as_ref()).await;
+    if deep && report.is_ok() && !profile.files_only {
+        check::try_export(&mut report, &profile, &parts).await;
+    }
     let charts = match report.is_ok() {
         // What its charts will show can be told only where it can be asked what it takes.
         true => Some(app.contract_now(id, false).await.map(|(contract, _)| outlook(&app.chart_site(), &contract))?),

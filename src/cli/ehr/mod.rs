@@ -33,17 +33,19 @@ pub(super) enum Ehr {
   fhir-engage ehr check main
   fhir-engage ehr check main --json
   fhir-engage ehr check main --test-patient 4711      searches for that one what is read patient by patient
+  fhir-engage ehr check main --deep      starts and deletes an export
   fhir-engage ehr check main --deep --test-patient 4711
 
 Ends with the blind spots: which segments and programs cannot work there, and why.
-Exit code 1 where a step found a problem; what to do stands below it. Reads only, but for --deep with a test patient: then a message
-that says that it is a test is written into that chart, found again, and marked as entered in error where the EHR allows it.")]
+Exit code 1 where a step found a problem; what to do stands below it. Reads only, but for --deep: then an export is started and
+deleted; and with a test patient a message that says that it is a test is written into that chart, found again, and marked as entered in
+error where the EHR allows it.")]
     Check {
         /// The EHR's name
         #[arg(value_name = "ID")]
         id: String,
-        /// Try out what only a write can show; needs --test-patient
-        #[arg(long, requires = "test_patient")]
+        /// Start and delete an export; with --test-patient also write
+        #[arg(long)]
         deep: bool,
         /// The id, in the EHR, of a patient that is nobody
         #[arg(long, value_name = "PATIENT")]

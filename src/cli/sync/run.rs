@@ -32,6 +32,9 @@ pub(in crate::cli) struct Run {
     anyway: bool,
 }
 
+/// How long a sync by hand waits for exports; who does not want to stops it, and the next one goes on.
+const EXPORT_WAIT: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
+
 impl Run {
     pub(super) async fn run(self, app: &Arc<App>, common: &Common) -> Result<Ended, Failure> {
         let only = self.ehr.as_deref().map(ehr::ehr_id).transpose()?;
@@ -95,7 +98,7 @@ impl Run {
             }
             let bar = progress::spinner("resources");
             let done = app
-                .sync_with(&id, &types, self.accept_vanished, &stop, &|p| {
+                .sync_with(&id, &types, self.accept_vanished, EXPORT_WAIT, &stop, &|p| {
                     if let StageProgress::Synced(_, n) = p {
                         bar.set_position(n)
                     }

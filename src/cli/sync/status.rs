@@ -111,7 +111,7 @@ fn as_json(look: &Look) -> Vec<Value> {
         .map(|t| {
             let mut value = serde_json::to_value(t).unwrap_or_default();
             if let Some(map) = value.as_object_mut() {
-                for key in ["started_at", "ended_at", "known_up_to", "failing_since", "retry_at", "paused_until"] {
+                for key in ["started_at", "ended_at", "known_up_to", "failing_since", "retry_at", "paused_until", "reconciled_at"] {
                     let told = map.get(key).and_then(Value::as_i64).map(print::instant);
                     map.insert(key.to_owned(), told.into());
                 }
@@ -187,6 +187,9 @@ fn as_table(look: &Look) {
     table.print();
     for t in &look.types {
         let of = format!("{} {}", t.ehr, t.rtype);
+        for says in [&t.note, &t.export].into_iter().flatten() {
+            print::line(&format!("{} {}: {says}", t.ehr, t.rtype));
+        }
         if let Some(why) = &t.failure {
             let since = t.failing_since.filter(|_| t.failures > 1);
             let since = since.map(|at| format!(" ({} times in a row since {})", t.failures, print::instant(at))).unwrap_or_default();

@@ -74,6 +74,7 @@ async fn walk_type(report: &mut Report, client: &Client, profile: &Profile, plan
     let Some((asked, nothing)) = searches(of, plan, probe) else {
         match probe.test_patient.filter(|_| kind == ResourceType::Patient && of.is_by_patient()) {
             Some(patient) => read_patient(report, &name, client, patient).await,
+            None if of.strategy == Strategy::Bulk => report.ok(&name, format!("not tried: {}; `--deep` tries an export", of.asks)),
             None => report.ok(&name, format!("not tried: {}", of.asks)),
         }
         return;
@@ -117,7 +118,7 @@ fn searches(of: &TypePlan, plan: &Plan, probe: &Probe<'_>) -> Option<(Search, Op
     };
     let week = (probe.now, probe.now.plus(TimeDelta::days(7)));
     match of.strategy {
-        Strategy::Off | Strategy::Reference => None,
+        Strategy::Off | Strategy::Reference | Strategy::Bulk => None,
         Strategy::Cursor => {
             let asked = Search::of(kind).with("_sort", "-_lastUpdated");
             Some((asked, Some((Search::of(kind).with("_lastUpdated", NEVER), "_lastUpdated"))))

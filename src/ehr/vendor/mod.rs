@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::bulk::Dialect;
 use super::limits::Published;
 use super::profile::AudForm;
 use super::reads::Reads;
@@ -41,6 +42,9 @@ pub struct Preset {
     /// What its vendor publishes of how much it may be asked; the first one that is of the address counts.
     #[serde(default)]
     pub limits: Vec<Published>,
+    /// How exports are asked for; absent where such servers have none that is known.
+    #[serde(default)]
+    pub bulk: Option<Dialect>,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
 }
@@ -129,14 +133,21 @@ mod tests {
     fn every_part_of_a_preset_says_where_it_is_from() {
         for p in all() {
             let about: BTreeSet<&str> = p.facts.iter().map(|f| f.about.as_str()).collect();
-            for part in p.write_back.iter().filter(|(_, v)| v.is_table()).map(|(name, _)| name.as_str()).chain(["chain", "sync"]) {
+            for part in p
+                .write_back
+                .iter()
+                .filter(|(_, v)| v.is_table())
+                .map(|(name, _)| name.as_str())
+                .chain(["chain", "sync"])
+                .chain(p.bulk.is_some().then_some("bulk"))
+            {
                 assert!(about.contains(part), "{}: nothing says why {part} is so", p.name);
             }
             for f in &p.facts {
                 let known = ["standards.md ", "statement", "https://", "ours"].iter().any(|s| f.source.starts_with(s));
                 assert!(known && !f.says.trim().is_empty(), "{}: {f:?}", p.name);
                 assert!(
-                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization"].contains(&f.about.as_str()),
+                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization", "bulk"].contains(&f.about.as_str()),
                     "{}: {} is not in it",
                     p.name,
                     f.about

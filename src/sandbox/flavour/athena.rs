@@ -1,6 +1,6 @@
 //! athenahealth, by its CapabilityStatement: no Communication, and documents are written by its own API only.
 
-use super::{BY_OWN_ROW, Manner, READ, SAYS_NOTHING, Searching, Served, Unknown};
+use super::{BY_OWN_ROW, Exporting, Manner, READ, SAYS_NOTHING, Searching, Served, Unknown};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("athenahealth FHIR Server", None)),
@@ -20,7 +20,11 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 404,
+    export: Some(&EXPORTS),
 };
+
+static EXPORTS: Exporting =
+    Exporting { comma_only: true, named: ("export", "https://fhir.example.org/OperationDefinition/ah-"), ..super::EXPORTING };
 
 const PLANS: Searching = Searching::only(&["_id", "patient", "category", "_lastUpdated"], &[&["_id"], &["patient"]], Unknown::Silent);
 

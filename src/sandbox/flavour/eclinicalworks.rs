@@ -1,7 +1,7 @@
 //! eClinicalWorks, by its CapabilityStatement: no Communication, no Appointment. Writing a document needs a contract, so a create is
 //! forbidden and not merely unknown.
 
-use super::{BY_OWN_ROW, Manner, READ, SAYS_NOTHING, Searching, Served, Unknown};
+use super::{BY_OWN_ROW, Exporting, Manner, READ, SAYS_NOTHING, Searching, Served, Unknown};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("eCW FHIR Facade", Some("1.6"))),
@@ -20,7 +20,10 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 403,
+    export: Some(&EXPORTS),
 };
+
+static EXPORTS: Exporting = Exporting { comma_only: true, status_in_query: true, retry_after: "7200", ..super::EXPORTING };
 
 const PLANS: Searching = Searching::only(&["_id", "category", "encounter", "patient"], &[&["_id"], &["patient"]], Unknown::Refused);
 

@@ -2,7 +2,7 @@
 //! unknown parameter is warned of (its code 4122), and so is an empty result (4101).
 
 use super::note::NOTE;
-use super::{BY_OWN_ROW, CREATE, CREATE_UPDATE, Code, Manner, READ, Searching, Served, Stated, Unknown};
+use super::{BY_OWN_ROW, CREATE, CREATE_UPDATE, Code, Exporting, Manner, READ, Searching, Served, Stated, Unknown};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("Epic", Some("May 2026"))),
@@ -29,7 +29,10 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 405,
+    export: Some(&EXPORTS),
 };
+
+static EXPORTS: Exporting = Exporting { one_at_a_time: true, named: ("group-export", super::BULK), ..super::EXPORTING };
 
 const COMMUNICATIONS: Searching = patients(&[
     "category",

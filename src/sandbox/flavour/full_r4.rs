@@ -1,6 +1,6 @@
 //! A server that offers everything that the sandbox knows.
 
-use super::{APPOINTMENTS, Code, Manner, Patching, Searching, Served, Stated};
+use super::{APPOINTMENTS, Code, Exporting, Manner, Patching, Searching, Served, Stated};
 
 const EVERYTHING: &[Code] = &[Code::Read, Code::VersionRead, Code::Update, Code::Delete, Code::Create, Code::Search];
 const PATCHED_TOO: &[Code] = &[Code::Read, Code::VersionRead, Code::Update, Code::Patch, Code::Delete, Code::Create, Code::Search];
@@ -23,6 +23,13 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 405,
+    export: Some(&EXPORTS),
+};
+
+static EXPORTS: Exporting = Exporting {
+    levels: &[super::ExportLevel::System, super::ExportLevel::Patient, super::ExportLevel::Group],
+    post: true,
+    ..super::EXPORTING
 };
 
 const ORIGINS: Searching = Searching::full(&["target"]);

@@ -3,7 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{BY_OWN_ROW, CREATE, Code, Kept, Manner, Operation, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing};
+use super::{
+    BY_OWN_ROW, CREATE, Code, Exporting, Kept, Manner, Operation, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing,
+};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("Interoperability Services: US Core STU6 FHIR R4", Some("2.0.0"))),
@@ -24,7 +26,11 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 404,
+    export: Some(&EXPORTS),
 };
+
+static EXPORTS: Exporting =
+    Exporting { levels: &[super::ExportLevel::Group, super::ExportLevel::Patient], comma_only: true, ..super::EXPORTING };
 
 const MESSAGES: Searching =
     Searching::only(&["_id", "in-response-to", "part-of", "patient", "recipient", "sender", "sent", "subject"], &[], Unknown::Silent);

@@ -158,7 +158,49 @@ pub(crate) struct Manner {
     pub(crate) stale: u16,
     /// The status for an interaction that is not offered on a served type.
     pub(crate) unoffered: u16,
+    /// How it exports; `None`: not at all.
+    pub(crate) export: Option<&'static Exporting>,
 }
+
+/// Whose data an export holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExportLevel {
+    System,
+    Patient,
+    Group,
+}
+
+/// How a server exports (Bulk Data Access).
+pub(crate) struct Exporting {
+    pub(crate) levels: &'static [ExportLevel],
+    /// Several types are joined by commas: a repeated parameter is refused.
+    pub(crate) comma_only: bool,
+    /// Types that are refused.
+    pub(crate) withheld: &'static [&'static str],
+    /// 429 at kick-off while another job is there.
+    pub(crate) one_at_a_time: bool,
+    /// Whether a kick-off may come by POST.
+    pub(crate) post: bool,
+    /// The status address ends in `$export-poll-location?job_id=`.
+    pub(crate) status_in_query: bool,
+    /// What it asks for while it prepares an export.
+    pub(crate) retry_after: &'static str,
+    /// The name that the statement gives the operation, and its definition's beginning.
+    pub(crate) named: (&'static str, &'static str),
+}
+
+const BULK: &str = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/";
+
+const EXPORTING: Exporting = Exporting {
+    levels: &[ExportLevel::Group],
+    comma_only: false,
+    withheld: &[],
+    one_at_a_time: false,
+    post: false,
+    status_in_query: false,
+    retry_after: "1",
+    named: ("export", BULK),
+};
 
 /// What the CapabilityStatement says of every type; `None`: nothing.
 #[derive(Clone, Copy)]
@@ -295,6 +337,11 @@ impl Manner {
 }
 
 impl Served {
+    /// A type with R4's own grammar, whatever the server offers of it.
+    pub(crate) fn whole(name: &'static str) -> Self {
+        Self::new(name, READ, Searching::full(parameters_of(name)))
+    }
+
     const fn new(name: &'static str, codes: &'static [Code], search: Searching) -> Self {
         Self { name, codes, search, writing: None, patching: None, operations: &[] }
     }

@@ -19,6 +19,7 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 405,
+    export: None,
 };
 
 const PLANS: Searching = Searching::only(

@@ -9,7 +9,9 @@
 use serde_json::{Map, Value, json};
 
 use super::note::{attached, broken, refers_to};
-use super::{BY_OWN_ROW, CREATE_UPDATE, Code, Kept, Manner, Patching, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing};
+use super::{
+    BY_OWN_ROW, CREATE_UPDATE, Code, Exporting, Kept, Manner, Patching, READ, SAYS_NOTHING, Searching, Served, Unknown, WRITING, Writing,
+};
 use crate::instant::parse_range;
 
 pub(super) static MANNER: Manner = Manner {
@@ -32,6 +34,16 @@ pub(super) static MANNER: Manner = Manner {
     echoes: false,
     stale: 409,
     unoffered: 405,
+    export: Some(&EXPORTS),
+};
+
+static EXPORTS: Exporting = Exporting {
+    comma_only: true,
+    withheld: &["Appointment", "Communication"],
+    one_at_a_time: true,
+    retry_after: "3600",
+    named: ("export", "https://fhir-ehr.example.org/r4/OperationDefinition/"),
+    ..super::EXPORTING
 };
 
 const VISITS: Searching = Searching {

@@ -2,7 +2,7 @@
 //! version.
 
 use super::note::NOTE;
-use super::{BY_OWN_ROW, CREATE_UPDATE, Manner, READ, SAYS_NOTHING, Searching, Served, Stated, Unknown};
+use super::{BY_OWN_ROW, CREATE_UPDATE, Exporting, Manner, READ, SAYS_NOTHING, Searching, Served, Stated, Unknown};
 
 pub(super) static MANNER: Manner = Manner {
     software: Some(("Veradigm FHIR", Some("4.22.0.1"))),
@@ -21,7 +21,10 @@ pub(super) static MANNER: Manner = Manner {
     echoes: true,
     stale: 412,
     unoffered: 405,
+    export: Some(&EXPORTS),
 };
+
+static EXPORTS: Exporting = Exporting { comma_only: true, ..super::EXPORTING };
 
 const PLANS: Searching = Searching::only(
     &["_id", "patient", "status", "category", "date"],

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::super::connection::Conn;
 use super::super::error::StoreError;
-use super::super::{alerts, attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, turns, writebacks};
+use super::super::{
+    alerts, attempts, coverage, exports, memberships, pending, people, quarantine, resources, sync_state, turns, writebacks,
+};
 
 /// Where one (EHR, type) stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,6 +42,12 @@ pub struct TypeStatus {
     pub partial: bool,
     /// Why it failed.
     pub failure: Option<String>,
+    /// What the run has to say beside its counts.
+    pub note: Option<String>,
+    /// When a complete answer was last compared with what is stored.
+    pub reconciled_at: Option<i64>,
+    /// An export that the EHR prepares, or that is being read: in words.
+    pub export: Option<String>,
     /// How many are stored in all.
     pub total: i64,
     /// Known up to this instant.
@@ -145,6 +153,7 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
 /// Each (EHR, type) by its latest run; one that was never reached has none, and is told by its turn alone.
 fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeStatus>, StoreError> {
     let (states, holes, turns) = (sync_state::list(conn)?, coverage::counts(conn)?, turns::list(conn)?);
+    let exports = exports::list(conn)?;
     let before = sync_state::before_latest(conn)?;
     let mut types = Vec::new();
     for r in sync_state::latest_runs(conn)? {
@@ -158,6 +167,9 @@ fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeSt
             by_patient: states.iter().any(|s| is_this(&s.ehr, &s.rtype) && s.by_patient == Some(true)),
             units_done: r.units_done,
             units_of: r.units_of,
+            reconciled_at: states.iter().find(|s| is_this(&s.ehr, &s.rtype)).and_then(|s| s.reconciled_at),
+            export: exports.iter().find(|j| j.ehr == r.ehr && j.types.split(' ').any(|t| t == r.rtype)).map(in_words),
+            note: r.note,
             gone: r.gone,
             paused_until: r.paused_until,
             holes: holes.iter().find(|h| is_this(&h.0, &h.1)).map_or(0, |h| h.2),
@@ -210,6 +222,15 @@ fn open_alerts(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {
         *kinds.entry(alert.kind).or_default() += 1;
     }
     Ok(kinds)
+}
+
+fn in_words(job: &exports::Job) -> String {
+    let said = job.progress.as_ref().map_or_else(String::new, |text| format!(" (`{text}`)"));
+    match job.state.as_str() {
+        "waiting" => format!("the EHR prepares an export{said}"),
+        "reading" => format!("an export is read, or is to be read on: {} files are done", job.file),
+        _ => "an export is over, and the EHR is still to be told to delete it".to_owned(),
+    }
 }
 
 fn attempt_counts(conn: &mut Conn) -> Result<AttemptCounts, StoreError> {

@@ -10,6 +10,7 @@ use domain::model::{EhrId, ResourceType};
 use super::prepare::{Bad, Item, Prepared, Row};
 use super::report::{Clocks, LISTED, Report, Stage};
 use super::turns::{IdHash, InFlight, id_hash};
+use crate::store::exports::{self, HASH, Place};
 use crate::store::leases::{self, Fence, Term};
 use crate::store::quarantine::{self, Aside};
 use crate::store::resources::{self, Incoming, Precedence, Written};
@@ -17,14 +18,14 @@ use crate::store::sync_state::{self, Counts, End};
 use crate::store::{Conn, Lane, Store, StoreError};
 
 /// The strategy's name in runs and states.
-pub(super) const STRATEGY: &str = "file";
+pub(in crate::sync) const STRATEGY: &str = "file";
 /// A chunk is committed at this size too: bodies may be large.
 const CHUNK_BYTES: usize = 32 << 20;
 /// And at so many things put aside: they are written one by one.
 const CHUNK_ASIDES: usize = 500;
 
 /// What an import writes with.
-pub(super) struct Desk<'a> {
+pub(in crate::sync) struct Desk<'a> {
     pub store: &'a Store,
     pub ehr: &'a EhrId,
     pub clock: &'a dyn Clock,
@@ -35,6 +36,24 @@ pub(super) struct Desk<'a> {
     pub began: HashMap<ResourceType, Timestamp>,
     pub in_flight: &'a InFlight,
     pub clocks: &'a Clocks,
+    /// The export whose files these are.
+    pub export: Option<Export>,
+}
+
+/// An export whose files are read: how far they were stored is kept with what is stored.
+#[derive(Clone, Debug)]
+pub(in crate::sync) struct Export {
+    /// Its number in the store.
+    pub job: i64,
+    /// The types' resume point while it is read.
+    pub resume: String,
+}
+
+/// How far an export is stored once all is that waits now.
+#[derive(Default)]
+struct Reached {
+    place: Option<Place>,
+    seen: Vec<(ResourceType, Vec<u8>)>,
 }
 
 /// What waits to be committed of one type.
@@ -53,7 +72,7 @@ struct Waiting {
     counts: Counts,
 }
 
-pub(super) struct Committer<'a> {
+pub(in crate::sync) struct Committer<'a> {
     desk: Desk<'a>,
     waiting: Vec<Waiting>,
     /// Put aside without a type that can be told.
@@ -63,6 +82,9 @@ pub(super) struct Committer<'a> {
     partial: bool,
     /// What the input showed, where that is asked for.
     pub shown: Option<Shown>,
+    reached: Reached,
+    /// The counts of each type.
+    pub by_type: HashMap<ResourceType, Counts>,
     pub report: Report,
 }
 
@@ -86,6 +108,8 @@ struct Chunk<'c> {
     outdated: &'c [Aside],
     asides: &'c [Aside],
     counts: Counts,
+    /// All that waited is stored with this.
+    reached: Option<&'c Reached>,
 }
 
 impl Desk<'_> {
@@ -106,6 +130,16 @@ impl Desk<'_> {
         });
         self.clocks.add(Stage::Store, started.elapsed());
         done
+    }
+
+    /// Notes how far an export is stored.
+    fn keep(&self, conn: &mut Conn, reached: Option<&Reached>) -> Result<(), StoreError> {
+        let Some((export, reached)) = self.export.as_ref().zip(reached) else { return Ok(()) };
+        let Some(place) = reached.place else { return Ok(()) };
+        for (kind, ids) in &reached.seen {
+            exports::see(conn, export.job, *kind, place, ids)?;
+        }
+        exports::advance(conn, export.job, place)
     }
 
     fn commit(&self, chunk: &Chunk<'_>) -> Result<(i64, Counts), StoreError> {
@@ -129,7 +163,8 @@ impl Desk<'_> {
             let written = told(&written, began);
             let mut counts = chunk.counts;
             counts += written;
-            sync_state::advance(conn, ehr, kind, run, counts, None)?;
+            sync_state::advance(conn, ehr, kind, run, counts, self.export.as_ref().map(|e| e.resume.as_str()))?;
+            self.keep(conn, chunk.reached)?;
             Ok((run, written))
         })
     }
@@ -228,7 +263,7 @@ impl Waiting {
 }
 
 impl<'a> Committer<'a> {
-    pub(super) fn new(desk: Desk<'a>) -> Self {
+    pub(in crate::sync) fn new(desk: Desk<'a>) -> Self {
         let waiting = ResourceType::ALL.map(Waiting::new).into();
         Self {
             desk,
@@ -237,13 +272,23 @@ impl<'a> Committer<'a> {
             loose_bytes: 0,
             extended: Instant::now(),
             partial: false,
+            reached: Reached::default(),
+            by_type: HashMap::new(),
             shown: None,
             report: Report::default(),
         }
     }
 
+    /// The runs that were begun already.
+    pub(in crate::sync) fn with_runs(mut self, runs: &HashMap<ResourceType, i64>) -> Self {
+        for waiting in &mut self.waiting {
+            waiting.run = runs.get(&waiting.kind).copied();
+        }
+        self
+    }
+
     /// Takes a batch in; commits what is full.
-    pub(super) fn take(&mut self, batch: Prepared) -> Result<(), StoreError> {
+    pub(in crate::sync) fn take(&mut self, batch: Prepared) -> Result<(), StoreError> {
         self.report.lines += batch.lines;
         self.report.bytes += batch.bytes;
         for (name, n) in batch.ignored {
@@ -274,6 +319,11 @@ impl<'a> Committer<'a> {
         }
         self.desk.in_flight.remove(&batch.settled);
         let rows = self.desk.store.bulk_rows();
+        if self.desk.export.is_some() {
+            self.reach(batch.place, &batch.seen);
+            let full = self.waiting.iter().any(|w| w.is_full(rows)) || self.loose.len() >= CHUNK_ASIDES || self.loose_bytes >= CHUNK_BYTES;
+            return if full { self.flush_all() } else { self.stay_alive() };
+        }
         for at in 0..self.waiting.len() {
             if self.waiting.get(at).is_some_and(|w| w.is_full(rows)) {
                 self.flush(at)?;
@@ -283,6 +333,32 @@ impl<'a> Committer<'a> {
             self.flush_loose()?;
         }
         self.stay_alive()
+    }
+
+    fn reach(&mut self, place: Place, seen: &[(ResourceType, [u8; HASH])]) {
+        self.reached.place = Some(place);
+        for (kind, id) in seen {
+            match self.reached.seen.iter_mut().find(|(k, _)| k == kind) {
+                Some((_, ids)) => ids.extend_from_slice(id),
+                None => self.reached.seen.push((*kind, id.to_vec())),
+            }
+        }
+    }
+
+    /// Commits all that waits, and with the last of it how far the export is stored now.
+    pub(in crate::sync) fn flush_all(&mut self) -> Result<(), StoreError> {
+        if !self.loose.is_empty() {
+            self.flush_loose()?;
+        }
+        let reached = std::mem::take(&mut self.reached);
+        let last = self.waiting.iter().rposition(|w| !w.is_empty());
+        for at in 0..self.waiting.len() {
+            self.flush_with(at, (last == Some(at)).then_some(&reached))?;
+        }
+        if last.is_none() && reached.place.is_some() {
+            self.desk.write("keep the place of an export", Lane::Bulk, |conn| self.desk.keep(conn, Some(&reached)))?;
+        }
+        Ok(())
     }
 
     fn put_aside(&mut self, bad: Bad) {
@@ -306,7 +382,7 @@ impl<'a> Committer<'a> {
     }
 
     /// Extends the leases when nothing was committed for a while.
-    pub(super) fn stay_alive(&mut self) -> Result<(), StoreError> {
+    pub(in crate::sync) fn stay_alive(&mut self) -> Result<(), StoreError> {
         if self.extended.elapsed() >= self.idle() {
             self.desk.write("extend the leases of an import", Lane::Bulk, |_| Ok(()))?;
             self.extended = Instant::now();
@@ -315,12 +391,16 @@ impl<'a> Committer<'a> {
     }
 
     /// How long the leases may be left alone.
-    pub(super) fn idle(&self) -> Duration {
+    pub(in crate::sync) fn idle(&self) -> Duration {
         self.desk.term.0.to_std().unwrap_or_default() / 3
     }
 
     /// Commits what waits of a type, in as many transactions as the writer's other users need it to be.
     fn flush(&mut self, at: usize) -> Result<(), StoreError> {
+        self.flush_with(at, None)
+    }
+
+    fn flush_with(&mut self, at: usize, reached: Option<&Reached>) -> Result<(), StoreError> {
         let Some(waiting) = self.waiting.get_mut(at).filter(|w| !w.is_empty()) else { return Ok(()) };
         let kind = waiting.kind;
         let taken = std::mem::replace(waiting, Waiting { run: waiting.run, ..Waiting::new(kind) });
@@ -337,7 +417,13 @@ impl<'a> Committer<'a> {
                 outdated: if first { &taken.outdated } else { &[] },
                 asides: if last { &taken.asides } else { &[] },
                 counts: if first { taken.counts } else { Counts::default() },
+                reached: reached.filter(|_| last),
             })?;
+            let counts = self.by_type.entry(kind).or_default();
+            *counts += written;
+            if first {
+                *counts += taken.counts;
+            }
             run = Some(number);
             // What an earlier line of this run stored and this one replaced was counted as stored then, so `stored` may go down.
             self.report.stored = self.report.stored.saturating_add_signed(written.stored);
@@ -363,7 +449,7 @@ impl<'a> Committer<'a> {
     }
 
     /// Commits all that waits and ends the runs.
-    pub(super) fn finish(&mut self, interrupted: bool) -> Result<(), StoreError> {
+    pub(in crate::sync) fn finish(&mut self, interrupted: bool) -> Result<(), StoreError> {
         for at in 0..self.waiting.len() {
             self.flush(at)?;
         }
@@ -378,7 +464,7 @@ impl<'a> Committer<'a> {
     }
 
     /// Ends the runs as failed, as far as the leases still allow it.
-    pub(super) fn fail(&mut self, why: &str) {
+    pub(in crate::sync) fn fail(&mut self, why: &str) {
         if let Err(error) = self.end(|_| End::Failed(why.to_owned()), true) {
             tracing::warn!(error = %error, "the end of a failed import could not be noted");
         }

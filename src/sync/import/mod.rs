@@ -7,13 +7,13 @@
 //! All types' leases are held from the beginning, so that an import and a sync of the same EHR never mix. A type of which no line came
 //! stays as it was.
 
-mod commit;
-mod prepare;
+pub(super) mod commit;
+pub(super) mod prepare;
 mod report;
-mod source;
+pub(super) mod source;
 #[cfg(test)]
 mod tests;
-mod turns;
+pub(super) mod turns;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, ehrs, sync_state};
 use commit::{Committer, Desk};
 use prepare::{Bench, Prepared};
-use report::{Clocks, Stage};
+pub(super) use report::{Clocks, Stage};
 use source::Batch;
 use turns::{InFlight, Turns};
 
@@ -152,34 +152,18 @@ fn import(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Report, Shown), ImportError> {
     let started = Instant::now();
-    let (in_flight, clocks, announce, hand_on) = (InFlight::default(), Clocks::default(), Turns::new(), Turns::new());
+    let (in_flight, clocks, announce) = (InFlight::default(), Clocks::default(), Turns::new());
     let began = began(store, clock, ehr, types)?;
-    let desk = Desk { store, ehr, clock, term: holder.term, fences: fences.to_vec(), began, in_flight: &in_flight, clocks: &clocks };
-    let bench = Bench { store, ehr, types, in_flight: &in_flight, announce: &announce, clocks: &clocks };
+    let fences = fences.to_vec();
+    let desk = Desk { store, ehr, clock, term: holder.term, fences, began, in_flight: &in_flight, clocks: &clocks, export: None };
+    let bench = Bench { store, ehr, types, in_flight: &in_flight, announce: &announce, clocks: &clocks, sees: false };
     let mut committer = Committer::new(desk);
     committer.shown = watch.then(Shown::default);
     let files = AtomicU64::new(0);
-    let done = std::thread::scope(|scope| {
-        let (to_workers, from_reader) = sync_channel(WAITING);
-        let (to_committer, from_workers) = sync_channel(WAITING);
-        let reader = scope.spawn(|| read(inputs, to_workers, stop, &clocks, &files));
-        // Shared by the workers alone: when the last one ends, the reader can send no more and ends too.
-        let from_reader = Arc::new(Mutex::new(from_reader));
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(MOST_WORKERS) {
-            let (from_reader, to_committer) = (Arc::clone(&from_reader), to_committer.clone());
-            let (bench, hand_on) = (&bench, &hand_on);
-            scope.spawn(move || work(bench, hand_on, &from_reader, &to_committer));
-        }
-        drop((from_reader, to_committer));
-        let gathered = gather(&mut committer, &from_workers, started, progress);
-        drop(from_workers);
-        if gathered.is_err() {
-            announce.give_up();
-            hand_on.give_up();
-        }
-        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        gathered.map_err(ImportError::from).and(read)
-    });
+    let told = |c: &Committer<'_>| progress(Progress { lines: c.report.lines, bytes: c.report.bytes, elapsed: started.elapsed() });
+    let done = pump(&bench, &mut committer, |send| read(inputs, send, stop, &clocks, &files), &told)
+        .map_err(ImportError::from)
+        .and_then(std::convert::identity);
     let interrupted = stop.load(Ordering::Relaxed);
     let done = done.and_then(|()| Ok(committer.finish(interrupted)?));
     if let Err(error) = done {
@@ -194,8 +178,46 @@ fn import(
     Ok((report, committer.shown.take().unwrap_or_default()))
 }
 
+/// From lines to the store: what `read` sends is parsed, compared, projected and compressed on several threads, and committed on this one.
+/// `send` tells whether anybody is there still. The store's failure comes first, since it is why nobody is.
+pub(super) fn pump<E: Send>(
+    bench: &Bench<'_>,
+    committer: &mut Committer<'_>,
+    read: impl FnOnce(&mut dyn FnMut(Batch) -> bool) -> Result<(), E> + Send,
+    told: &dyn Fn(&Committer<'_>),
+) -> Result<Result<(), E>, StoreError> {
+    let hand_on = Turns::new();
+    std::thread::scope(|scope| {
+        let (to_workers, from_reader) = sync_channel(WAITING);
+        let (to_committer, from_workers) = sync_channel(WAITING);
+        let reader = scope.spawn(move || {
+            let mut number = 0;
+            read(&mut |batch| {
+                number += 1;
+                to_workers.send((number - 1, batch)).is_ok()
+            })
+        });
+        // Shared by the workers alone: when the last one ends, the reader can send no more and ends too.
+        let from_reader = Arc::new(Mutex::new(from_reader));
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(MOST_WORKERS) {
+            let (from_reader, to_committer) = (Arc::clone(&from_reader), to_committer.clone());
+            let hand_on = &hand_on;
+            scope.spawn(move || work(bench, hand_on, &from_reader, &to_committer));
+        }
+        drop((from_reader, to_committer));
+        let gathered = gather(committer, &from_workers, told);
+        drop(from_workers);
+        if gathered.is_err() {
+            bench.announce.give_up();
+            hand_on.give_up();
+        }
+        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        gathered.map(|()| read)
+    })
+}
+
 /// Of each type, an instant that is not before now and later than the end of its last run.
-fn began(
+pub(super) fn began(
     store: &Store,
     clock: &dyn Clock,
     ehr: &EhrId,
@@ -215,12 +237,11 @@ fn began(
 
 fn read(
     inputs: &[Input],
-    to_workers: SyncSender<(u64, Batch)>,
+    send: &mut dyn FnMut(Batch) -> bool,
     stop: &AtomicBool,
     clocks: &Clocks,
     files: &AtomicU64,
 ) -> Result<(), ImportError> {
-    let mut number = 0;
     for input in inputs {
         if stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -233,10 +254,9 @@ fn read(
             clocks.add(Stage::Read, started.elapsed());
             let Some(batch) = batch else { break };
             // A worker that is gone has told the committer why.
-            if stop.load(Ordering::Relaxed) || to_workers.send((number, batch)).is_err() {
+            if stop.load(Ordering::Relaxed) || !send(batch) {
                 return Ok(());
             }
-            number += 1;
         }
     }
     Ok(())
@@ -279,8 +299,8 @@ fn work(
         let Ok((number, batch)) = next else { return };
         let Some(prepared) = bench.prepare(number, &batch) else { return };
         drop(batch);
-        match hand_on.take(number, || to_committer.send(prepared)) {
-            Some(Ok(())) => {}
+        match hand_on.take(number, || to_committer.send(prepared).is_ok()) {
+            Some(true) => {}
             _ => return,
         }
     }
@@ -289,8 +309,7 @@ fn work(
 fn gather(
     committer: &mut Committer<'_>,
     from_workers: &Receiver<Result<Prepared, StoreError>>,
-    started: Instant,
-    progress: &(dyn Fn(Progress) + Sync),
+    told: &dyn Fn(&Committer<'_>),
 ) -> Result<(), StoreError> {
     loop {
         match from_workers.recv_timeout(committer.idle().max(std::time::Duration::from_millis(100))) {
@@ -298,6 +317,6 @@ fn gather(
             Err(RecvTimeoutError::Timeout) => committer.stay_alive()?,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        progress(Progress { lines: committer.report.lines, bytes: committer.report.bytes, elapsed: started.elapsed() });
+        told(committer);
     }
 }

@@ -10,20 +10,21 @@ use super::report::{Clocks, Stage};
 use super::source::{Batch, Fault, Line};
 use super::turns::{IdHash, InFlight, Turns, id_hash};
 use crate::store::codec::content_hash;
+use crate::store::exports::{HASH, Place};
 use crate::store::quarantine::Aside;
 use crate::store::resources::{self, Incoming, Known, PROJECTOR};
 use crate::store::{Store, StoreError};
 use crate::sync::{incoming, resource_types};
 
 /// A resource on its way to the store.
-pub(super) struct Row {
+pub(in crate::sync) struct Row {
     pub kind: ResourceType,
     pub id: IdHash,
     pub incoming: Incoming,
 }
 
 /// What cannot be taken.
-pub(super) struct Bad {
+pub(in crate::sync) struct Bad {
     pub kind: Option<ResourceType>,
     pub aside: Aside,
     /// The input ends here before its time.
@@ -31,7 +32,7 @@ pub(super) struct Bad {
 }
 
 /// What became of a line.
-pub(super) enum Item {
+pub(in crate::sync) enum Item {
     /// To be stored.
     Row(Row),
     /// As already stored.
@@ -42,7 +43,7 @@ pub(super) enum Item {
 
 /// A batch, ready for the store. Each of its lines is an item or ignored.
 #[derive(Default)]
-pub(super) struct Prepared {
+pub(in crate::sync) struct Prepared {
     /// Items in the order of their lines, with their numbers.
     pub items: Vec<(u64, Item)>,
     /// Types that are not synced.
@@ -53,6 +54,10 @@ pub(super) struct Prepared {
     pub lines: u64,
     /// How many bytes.
     pub bytes: u64,
+    /// How far the input was read with it.
+    pub place: Place,
+    /// Hashes of the ids that it shows, where somebody wants to know.
+    pub seen: Vec<(ResourceType, [u8; HASH])>,
 }
 
 impl Prepared {
@@ -62,7 +67,7 @@ impl Prepared {
 }
 
 /// What all threads share.
-pub(super) struct Bench<'a> {
+pub(in crate::sync) struct Bench<'a> {
     pub store: &'a Store,
     pub ehr: &'a EhrId,
     /// The types that are taken; others are ignored.
@@ -70,6 +75,8 @@ pub(super) struct Bench<'a> {
     pub in_flight: &'a InFlight,
     pub announce: &'a Turns,
     pub clocks: &'a Clocks,
+    /// Whether it is told which ids came.
+    pub sees: bool,
 }
 
 /// A line that may have to be stored.
@@ -84,10 +91,13 @@ struct Candidate<'b> {
 
 impl Bench<'_> {
     /// Makes a batch ready. `None` where the import was given up.
-    pub(super) fn prepare(&self, number: u64, batch: &Batch) -> Option<Result<Prepared, StoreError>> {
+    pub(in crate::sync) fn prepare(&self, number: u64, batch: &Batch) -> Option<Result<Prepared, StoreError>> {
         let began = Instant::now();
-        let mut out = Prepared { lines: batch.lines.len() as u64, bytes: batch.bytes, ..Prepared::default() };
+        let mut out = Prepared { lines: batch.lines.len() as u64, bytes: batch.bytes, place: batch.place, ..Prepared::default() };
         let candidates = sort_out(batch, self.types, &mut out);
+        if self.sees {
+            out.seen = candidates.iter().map(|c| (c.kind, seen_hash(&c.id))).collect();
+        }
         let parsed = began.elapsed();
         let ids: Vec<IdHash> = candidates.iter().map(|c| c.id_hash).collect();
         // In the order of the input, and before the look-up: an id that is announced by an earlier batch and not stored yet is then seen
@@ -147,6 +157,12 @@ impl Bench<'_> {
             Ok(all)
         })
     }
+}
+
+/// What stands for an id in what an export has shown.
+pub(in crate::sync) fn seen_hash(id: &str) -> [u8; HASH] {
+    let [a, b, c, d, e, f, g, h, ..] = content_hash(id.as_bytes());
+    [a, b, c, d, e, f, g, h]
 }
 
 fn is_same(known: &Known, candidate: &Candidate<'_>) -> bool {

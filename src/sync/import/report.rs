@@ -72,7 +72,7 @@ impl Progress {
 
 /// What a thread spends time on.
 #[derive(Clone, Copy)]
-pub(super) enum Stage {
+pub(in crate::sync) enum Stage {
     Read,
     Parse,
     Compare,
@@ -82,16 +82,16 @@ pub(super) enum Stage {
 
 /// Adds up time over threads.
 #[derive(Default)]
-pub(super) struct Clocks([AtomicU64; 5]);
+pub(in crate::sync) struct Clocks([AtomicU64; 5]);
 
 impl Clocks {
-    pub(super) fn add(&self, stage: Stage, spent: Duration) {
+    pub(in crate::sync) fn add(&self, stage: Stage, spent: Duration) {
         if let Some(clock) = self.0.get(stage as usize) {
             clock.fetch_add(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 
-    pub(super) fn read(&self) -> Stages {
+    pub(in crate::sync) fn read(&self) -> Stages {
         let [read, parse, compare, compress, store] = &self.0;
         let seconds = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed)).as_secs_f64();
         Stages { read: seconds(read), parse: seconds(parse), compare: seconds(compare), compress: seconds(compress), store: seconds(store) }

@@ -13,6 +13,7 @@ use flate2::bufread::MultiGzDecoder;
 use domain::model::ResourceType;
 
 use super::ImportError;
+use crate::store::exports::Place;
 use crate::sync::drops::{Rows, Table};
 
 const BUFFER: usize = 256 * 1024;
@@ -35,7 +36,7 @@ pub(in crate::sync) struct Input {
 }
 
 /// The files behind the paths that were named. Patients come first, so that stubs are rare; the result does not depend on it.
-pub(super) fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, ImportError> {
+pub(in crate::sync) fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, ImportError> {
     let mut all = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -107,7 +108,7 @@ fn is_patients(label: &str) -> bool {
 
 /// What is wrong with a line before it is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::sync) enum Fault {
     /// Longer than is taken; so long it was. Its first part is kept.
     TooLong(u64),
     /// The input ended in the middle of its compressed form. What came of the line is kept.
@@ -127,7 +128,7 @@ pub(super) enum Fault {
 
 /// A line that is not blank.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(in crate::sync) struct Line {
     /// Its number in the input, from 1; blank lines count here, as in an editor.
     pub number: u64,
     /// Where it is in the batch.
@@ -138,7 +139,7 @@ pub(super) struct Line {
 
 /// Some lines of one input.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(in crate::sync) struct Batch {
     /// The input.
     pub label: Arc<str>,
     /// Their bytes.
@@ -149,10 +150,12 @@ pub(super) struct Batch {
     pub bytes: u64,
     /// What each row is, where these are rows of a table.
     pub kind: Option<ResourceType>,
+    /// How far the input was read with them: its number is whoever's reads several.
+    pub place: Place,
 }
 
 /// An input, cut into batches.
-pub(super) enum Reader {
+pub(in crate::sync) enum Reader {
     /// Of lines.
     Lines(Lines<'static>),
     /// Of rows.
@@ -160,7 +163,7 @@ pub(super) enum Reader {
 }
 
 /// A table, cut into batches: each row is a line with its resource.
-pub(super) struct TableRows {
+pub(in crate::sync) struct TableRows {
     label: Arc<str>,
     kind: ResourceType,
     rows: Rows<Box<dyn BufRead + Send>>,
@@ -214,7 +217,7 @@ pub(in crate::sync) fn unpacked<'r>(mut raw: impl BufRead + Send + 'r) -> io::Re
 }
 
 /// An input, cut into batches of lines.
-pub(super) struct Lines<'r> {
+pub(in crate::sync) struct Lines<'r> {
     label: Arc<str>,
     from: Box<dyn BufRead + Send + 'r>,
     number: u64,
@@ -223,7 +226,7 @@ pub(super) struct Lines<'r> {
 
 impl Input {
     /// Opens it. Whether it is gzipped is told by its first bytes, not by its name.
-    pub(super) fn open(&self) -> Result<Reader, ImportError> {
+    pub(in crate::sync) fn open(&self) -> Result<Reader, ImportError> {
         let unreadable = |source| ImportError::Unreadable { path: self.path.clone().unwrap_or_else(|| "-".into()), source };
         match &self.path {
             Some(path) => {
@@ -243,16 +246,17 @@ impl Input {
 }
 
 impl<'r> Lines<'r> {
-    pub(super) fn new(label: &Arc<str>, raw: impl BufRead + Send + 'r) -> io::Result<Self> {
+    pub(in crate::sync) fn new(label: &Arc<str>, raw: impl BufRead + Send + 'r) -> io::Result<Self> {
         Ok(Self { label: Arc::clone(label), from: unpacked(raw)?, number: 0, ended: false })
     }
 
     /// The next lines; `None` at the end.
-    pub(super) fn batch(&mut self) -> Option<Batch> {
+    pub(in crate::sync) fn batch(&mut self) -> Option<Batch> {
         let mut batch = Batch { label: Arc::clone(&self.label), data: Vec::with_capacity(BATCH_BYTES), ..Batch::default() };
         while !self.ended && batch.lines.len() < BATCH_LINES && batch.data.len() < BATCH_BYTES {
             self.line(&mut batch);
         }
+        batch.place.line = i64::try_from(self.number).unwrap_or(i64::MAX);
         (!self.ended || !batch.lines.is_empty()).then_some(batch)
     }
 

@@ -9,17 +9,17 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use domain::model::ResourceType;
 
 /// Stands for a (type, id). Two that fall together cost a comparison in the transaction, no more.
-pub(super) type IdHash = u64;
+pub(in crate::sync) type IdHash = u64;
 
 /// The hash of a (type, id).
-pub(super) fn id_hash(kind: ResourceType, id: &str) -> IdHash {
+pub(in crate::sync) fn id_hash(kind: ResourceType, id: &str) -> IdHash {
     let mut hasher = DefaultHasher::new();
     (kind, id).hash(&mut hasher);
     hasher.finish()
 }
 
 /// Lets numbered work pass one by one, in order.
-pub(super) struct Turns {
+pub(in crate::sync) struct Turns {
     next: Mutex<Option<u64>>,
     moved: Condvar,
 }
@@ -30,12 +30,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Turns {
-    pub(super) const fn new() -> Self {
+    pub(in crate::sync) const fn new() -> Self {
         Self { next: Mutex::new(Some(0)), moved: Condvar::new() }
     }
 
     /// Runs `f` when all lower numbers have passed; `None` where the work was given up.
-    pub(super) fn take<T>(&self, number: u64, f: impl FnOnce() -> T) -> Option<T> {
+    pub(in crate::sync) fn take<T>(&self, number: u64, f: impl FnOnce() -> T) -> Option<T> {
         let mut next = lock(&self.next);
         loop {
             match *next {
@@ -54,7 +54,7 @@ impl Turns {
     }
 
     /// Lets nobody pass any more.
-    pub(super) fn give_up(&self) {
+    pub(in crate::sync) fn give_up(&self) {
         *lock(&self.next) = None;
         self.moved.notify_all();
     }
@@ -62,11 +62,11 @@ impl Turns {
 
 /// The ids that are on their way to the store, with how often.
 #[derive(Default)]
-pub(super) struct InFlight(Mutex<HashMap<IdHash, u32, BuildHasherDefault<DefaultHasher>>>);
+pub(in crate::sync) struct InFlight(Mutex<HashMap<IdHash, u32, BuildHasherDefault<DefaultHasher>>>);
 
 impl InFlight {
     /// Adds ids; tells of each whether it was on its way already.
-    pub(super) fn add(&self, ids: &[IdHash]) -> Vec<bool> {
+    pub(in crate::sync) fn add(&self, ids: &[IdHash]) -> Vec<bool> {
         let mut all = lock(&self.0);
         ids.iter()
             .map(|id| {
@@ -78,7 +78,7 @@ impl InFlight {
     }
 
     /// These have arrived, or are not going there.
-    pub(super) fn remove(&self, ids: &[IdHash]) {
+    pub(in crate::sync) fn remove(&self, ids: &[IdHash]) {
         let mut all = lock(&self.0);
         for id in ids {
             if let std::collections::hash_map::Entry::Occupied(mut times) = all.entry(*id) {

@@ -80,6 +80,8 @@ async fn run(preset: &str, flavour: Flavour, statement: Option<&str>, list: &std
         stop: &false.into(),
         progress: &|_, _| {},
         accept_vanished: false,
+        export_wait: std::time::Duration::ZERO,
+        reading: None,
     };
     let core: Vec<ResourceType> = ResourceType::ALL.into_iter().filter(|kind| kind.is_core()).collect();
     task::run(&task, &core).await;

@@ -1,5 +1,7 @@
 //! EHR to store: files and searches, on both engines.
 
+mod bulk;
+mod bulk_faults;
 mod drops;
 mod import;
 mod import_bad;

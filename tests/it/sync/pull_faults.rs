@@ -156,7 +156,18 @@ on_both! {
             let source = Source { client: &client, plan: &plan };
             let (ehr, stop) = (ehr(), AtomicBool::new(false));
             let clock = &*north.world.clock;
-            let task = Task { store: &store, clock, holder: HOLDER, ehr: &ehr, source, stop: &stop, progress: &|_, _| {}, accept_vanished: false };
+            let task = Task {
+                store: &store,
+                clock,
+                holder: HOLDER,
+                ehr: &ehr,
+                source,
+                stop: &stop,
+                progress: &|_, _| {},
+                accept_vanished: false,
+                export_wait: std::time::Duration::ZERO,
+                reading: None,
+            };
             for (stored, asked) in [(1, searches), (0, 1 + searches)] {
                 let before = fussy.searches();
                 let report = task::run(&task, &[Patient]).await.remove(0);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::clock::ManualClock;
@@ -103,6 +104,7 @@ pub struct Synced {
     pub connection: Connection,
     pub strategies: BTreeMap<ResourceType, Strategy>,
     pub accept_vanished: bool,
+    pub export_wait: Duration,
 }
 
 /// A Group of patients, called `panel`.
@@ -133,7 +135,7 @@ impl Synced {
         let now = world.clock.now();
         store.write("test", move |conn| ehrs::put(conn, &ehr(), &profile, now)).await.unwrap();
         let connection = Connection::open(&world.profile, &world.parts).await.unwrap();
-        Self { world, connection, strategies: BTreeMap::new(), accept_vanished: false }
+        Self { world, connection, strategies: BTreeMap::new(), accept_vanished: false, export_wait: Duration::from_secs(20) }
     }
 
     /// How it is read.
@@ -163,8 +165,18 @@ impl Synced {
     ) -> Vec<TypeReport> {
         let plan = self.plan();
         let source = Source { client: &self.connection.client, plan: &plan };
-        let task =
-            Task { store, clock: &*self.world.clock, holder, ehr: &ehr(), source, stop, progress, accept_vanished: self.accept_vanished };
+        let task = Task {
+            store,
+            clock: &*self.world.clock,
+            holder,
+            ehr: &ehr(),
+            source,
+            stop,
+            progress,
+            accept_vanished: self.accept_vanished,
+            export_wait: self.export_wait,
+            reading: None,
+        };
         let reports = task::run(&task, types).await;
         for r in &reports {
             assert_eq!(r.found, r.stored + r.unchanged + r.superseded + r.quarantined, "{r:?}");
