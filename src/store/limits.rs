@@ -199,7 +199,8 @@ pub fn server_now(conn: &mut Conn) -> Result<Option<Timestamp>, StoreError> {
 }
 
 /// Lets this transaction end without waiting for the disk: what a power cut takes of it is a quarter of a second's turns, and the server
-/// takes longer than that to come back.
+/// takes longer than that to come back. And a node that stands still in the middle of it loses its connection soon: the others wait for
+/// its row.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -208,6 +209,8 @@ pub fn need_not_last(conn: &mut Conn) -> Result<(), StoreError> {
         // The lane decides it.
         Conn::Sqlite(_) => Ok(()),
         #[cfg(feature = "postgres")]
-        Conn::Postgres(_) => conn.execute_batch("SET LOCAL synchronous_commit = off"),
+        Conn::Postgres(_) => conn.execute_batch(
+            "SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '5s'",
+        ),
     }
 }
