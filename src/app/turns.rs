@@ -31,6 +31,9 @@ const ASK: u32 = 5;
 const RETRY_CAP: Duration = Duration::from_secs(15 * 60);
 const MANY_FAILURES: u32 = 8;
 
+/// A type, how its run ended, and where it is paused: until when, and whether the EHR fails.
+type HowEnded = (ResourceType, Ended, Option<(Timestamp, bool)>);
+
 /// Types of an EHR that are due and are this process's to read.
 #[derive(Debug)]
 pub struct Turn {
@@ -148,7 +151,7 @@ impl App {
         began: Timestamp,
         outcome: &Result<Vec<TypeReport>, StageError>,
     ) -> Result<(), StoreError> {
-        let ended: Vec<(ResourceType, Ended, Option<(Timestamp, bool)>)> = match outcome {
+        let ended: Vec<HowEnded> = match outcome {
             Ok(reports) => reports.iter().map(|r| (r.kind, r.ended.clone(), r.paused_until.map(|until| (until, r.is_failing)))).collect(),
             Err(error) => {
                 let why = error.to_string();

@@ -107,7 +107,7 @@ struct State {
 /// What the task that gives out turns does next.
 enum Step {
     Wait(Instant),
-    Ask { limits: Limits, ask: Ask, last: bool },
+    Ask { about: Box<(Limits, Ask)>, last: bool },
 }
 
 struct Turn {
@@ -413,7 +413,7 @@ impl Pace {
     async fn drive(self: Arc<Self>) {
         let mut idle_since: Option<Instant> = None;
         loop {
-            let (limits, ask, last) = match self.step(&mut idle_since) {
+            let (about, last) = match self.step(&mut idle_since) {
                 Step::Wait(until) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
@@ -421,8 +421,9 @@ impl Pace {
                     }
                     continue;
                 }
-                Step::Ask { limits, ask, last } => (limits, ask, last),
+                Step::Ask { about, last } => (about, last),
             };
+            let (limits, ask) = *about;
             let asked = self.keeper.ask(&limits, ask.clone());
             tokio::pin!(asked);
             // Turns that are here go on being given out meanwhile.
@@ -460,7 +461,7 @@ impl Pace {
         }
         let want = if last { 0 } else { Self::wanted(&state, now) };
         if last || want > 0 || Self::shows_itself(&state, now) {
-            return Step::Ask { limits: state.limits.clone(), ask: self.question(&mut state, want), last };
+            return Step::Ask { about: Box::new((state.limits.clone(), self.question(&mut state, want))), last };
         }
         Step::Wait(Self::wake(&state, now, *idle_since))
     }

@@ -292,7 +292,8 @@ async fn a_node_that_was_stopped_for_longer_than_its_lease_writes_no_page() {
     let run = world.gateway.db.lines("SELECT '' || max(id) AS line FROM sync_run WHERE rtype = 'CarePlan'")[0].clone();
     // A stopped process is not a dead one: its lease has to run out first.
     wait_for("another node", || world.holder("CarePlan").filter(|(place, taken)| *place != stopped && *taken > token));
-    let row = format!("SELECT state || ' ' || pages || ' ' || found || ' ' || COALESCE(units_done, 0) AS line FROM sync_run WHERE id = {run}");
+    let row =
+        format!("SELECT state || ' ' || pages || ' ' || found || ' ' || COALESCE(units_done, 0) AS line FROM sync_run WHERE id = {run}");
     // Whoever takes over closes the run first.
     let before = wait_for("the run's end", || Some(world.gateway.db.lines(&row)).filter(|told| told[0].starts_with("interrupted")));
     let asked = world.ehr.request_log().len();
