@@ -36,10 +36,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What its times are spread by.
+    /// What its times are spread by: all types that go by one schedule have one moment, and are read together, patients first.
     #[must_use]
     pub fn salt(&self) -> String {
-        format!("{}/{}", self.ehr, self.kind)
+        salt(&self.ehr, self.set.as_ref())
     }
 
     /// Whether it is to be read now.
@@ -60,6 +60,11 @@ impl Entry {
             Err(bad) => Some(bad.to_string()),
         }
     }
+}
+
+/// What the times of a schedule are spread by.
+pub(super) fn salt(ehr: &EhrId, set: Option<&ScheduleRow>) -> String {
+    format!("{ehr}/{}", set.map_or(ALL_TYPES, |row| row.rtype.as_str()))
 }
 
 /// To the second.

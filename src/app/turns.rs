@@ -14,7 +14,7 @@ use domain::Timestamp;
 use domain::model::{EhrId, ResourceType};
 use serde::Serialize;
 
-use super::{App, StageError};
+use super::{App, StageError, agenda};
 use crate::store::schedules::{self, ALL_TYPES};
 use crate::store::{StoreError, leases, pauses, reading, turns};
 use crate::sync::lease_name;
@@ -160,20 +160,23 @@ impl App {
         };
         let set = self.store.read(schedules::list).await?;
         let now = self.clock.now();
+        // One for all: what failed together is tried again together.
+        let jitter = self.jitter();
         let mut kept = Vec::new();
         for (kind, ended, paused) in ended {
             let find = |rtype: &str| set.iter().find(|s| s.ehr == ehr.as_str() && s.rtype == rtype);
-            let schedule = self.schedule(find(kind.as_str()).or_else(|| find(ALL_TYPES)));
+            let row = find(kind.as_str()).or_else(|| find(ALL_TYPES));
+            let schedule = self.schedule(row);
             // What an EHR refuses it refuses tomorrow too: it has to wait for its next time.
-            let next = schedule.map_or(now.plus(self.usual_interval()), |s| s.next(now, &format!("{ehr}/{kind}")));
-            kept.push((kind, ended, paused, next, self.jitter()));
+            let next = schedule.map_or(now.plus(self.usual_interval()), |s| s.next(now, &agenda::salt(ehr, row)));
+            kept.push((kind, ended, paused, next));
         }
         let ehr = ehr.clone();
         self.store
             .write("keep how a sync ended", move |conn| {
-                for (kind, ended, paused, next, jitter) in &kept {
+                for (kind, ended, paused, next) in &kept {
                     let retry = |failures: u32| {
-                        let wait = backoff::delay(failures, RETRY_CAP, *jitter) * if failures > MANY_FAILURES { 4 } else { 1 };
+                        let wait = backoff::delay(failures, RETRY_CAP, jitter) * if failures > MANY_FAILURES { 4 } else { 1 };
                         now.plus(TimeDelta::from_std(wait).unwrap_or(TimeDelta::minutes(15)))
                     };
                     match ended {

@@ -41,6 +41,19 @@ on_both! {
         assert_eq!(take_all(&node).await.len(), 1, "and then it goes on as scheduled");
     }
 
+    async fn all_types_of_a_schedule_have_one_moment_and_are_read_together(db) {
+        let world = World::new(db, 5, "").await;
+        world.set(r#"{"cron":"30 2 * * *","time_zone":"UTC","jitter_seconds":600}"#).await;
+        let node = world.node();
+        let agenda = node.agenda().await.unwrap();
+        let moments: std::collections::BTreeSet<_> = agenda.entries.iter().map(|e| e.due.as_ref().unwrap().at).collect();
+        let moment = *moments.first().unwrap();
+        assert!(moments.len() == 1 && (0..600).contains(&moment.since(at("2027-01-13T02:30:00Z")).num_seconds()), "{moments:?}");
+        world.clock.set(moment);
+        let turns = node.due_turns(8).await.unwrap();
+        assert_eq!(turns.iter().map(|t| t.kinds.len()).collect::<Vec<_>>(), [agenda.entries.len()]);
+    }
+
     async fn nothing_configured_is_every_quarter_of_an_hour_after_the_last_end(db) {
         let world = World::new(db, 5, "").await;
         let node = world.node();
