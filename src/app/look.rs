@@ -76,7 +76,7 @@ impl Look {
     /// # Errors
     /// Their mistakes.
     pub fn segments(&self) -> Result<Vec<String>, NotInForce> {
-        Ok(definitions::shipped()?.segments().iter().map(|s| s.definition().id.clone()).collect())
+        Ok(definitions::shipped()?.rules().segments().iter().map(|s| s.definition().id.clone()).collect())
     }
 
     /// The programs over those segments.

@@ -200,7 +200,6 @@ impl App {
         let done = tokio::task::spawn_blocking(move || {
             let stage = segments::Stage {
                 store: &app.store,
-                definitions: &app.definitions,
                 site: &app.site,
                 clock: app.clock.as_ref(),
                 fence: &fence,

@@ -15,6 +15,7 @@ mod mail;
 mod readme;
 mod rough;
 mod schema_parity;
+mod segments;
 mod sekmet;
 mod store;
 mod support;

@@ -2,6 +2,7 @@
 
 use super::definition::Definition;
 use super::mistake::Mistake;
+use super::value_set::ValueSet;
 
 /// The definition files.
 pub const FILES: [&str; 8] = [
@@ -14,6 +15,29 @@ pub const FILES: [&str; 8] = [
     include_str!("shipped/visit-follow-up.toml"),
     include_str!("shipped/lapsed.toml"),
 ];
+
+/// The value sets.
+pub const VALUE_SETS: [&str; 3] = [
+    include_str!("shipped/value-sets/cancelled-by-patient.toml"),
+    include_str!("shipped/value-sets/cancelled-by-provider.toml"),
+    include_str!("shipped/value-sets/transport-barrier.toml"),
+];
+
+/// The shipped value sets.
+///
+/// # Errors
+/// None in a released build: a test reads every file.
+pub fn value_sets() -> Result<Vec<ValueSet>, Vec<Mistake>> {
+    let mut sets = Vec::new();
+    let mut mistakes = Vec::new();
+    for file in VALUE_SETS {
+        match ValueSet::parse(file) {
+            Ok(set) => sets.push(set),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    if mistakes.is_empty() { Ok(sets) } else { Err(mistakes) }
+}
 
 /// The shipped definitions, in the order of the care journey.
 ///

@@ -1,4 +1,9 @@
-//! `segments`: the segments, their members, and why someone is in one or not.
+//! `segments`: the segments, their members, why someone is in one or not, and how definitions come into force.
+
+mod attributes;
+mod lifecycle;
+
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use domain::Timestamp;
@@ -7,10 +12,12 @@ use super::exit::{Ended, Failure};
 use super::{Common, print};
 use crate::app::App;
 use crate::segments::explain::{self, Explanation};
+use crate::segments::history;
+use crate::store::definitions;
 use crate::store::memberships::{self, State};
 use crate::store::people;
 
-/// Look at segments, their members, and why
+/// Look at segments, their members, and why; put definitions in force
 #[derive(Debug, Subcommand)]
 pub(super) enum Segments {
     /// List the segments with their sizes
@@ -21,7 +28,8 @@ pub(super) enum Segments {
     /// Show one segment: its rule and its members
     #[command(after_help = "Examples:
   fhir-engage segments show visit-unconfirmed
-  fhir-engage segments show visit-unconfirmed --held --json")]
+  fhir-engage segments show visit-unconfirmed --held --json
+  fhir-engage segments show lapsed --at 2026-11-01T00:00:00Z")]
     Show {
         /// The segment's id
         #[arg(value_name = "SEGMENT")]
@@ -29,6 +37,9 @@ pub(super) enum Segments {
         /// Show those of whom it is not known
         #[arg(long)]
         held: bool,
+        /// Show who was a member at this instant
+        #[arg(long, value_name = "INSTANT", conflicts_with = "held")]
+        at: Option<String>,
         /// At most so many members
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: i64,
@@ -45,25 +56,122 @@ pub(super) enum Segments {
         #[arg(long, value_name = "SEGMENT")]
         segment: Option<String>,
     },
+    /// Check definition files; tell all mistakes at once
+    #[command(after_help = "Examples:
+  fhir-engage segments check data/segments/seniors.toml
+  fhir-engage segments check --json data/segments/*.toml")]
+    Check {
+        /// Files of segments (.toml); they may name the shipped ones and those of --definitions
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        from: From,
+    },
+    /// Show what the definition files would change, and change nothing
+    #[command(after_help = "Examples:
+  fhir-engage segments plan
+  fhir-engage segments plan --all --json")]
+    Plan {
+        #[command(flatten)]
+        from: From,
+        /// Show segments that do not differ too: how many are in, out and unknown
+        #[arg(long)]
+        all: bool,
+        /// At most so many examples of who enters and who leaves
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        examples: usize,
+    },
+    /// Put the definition files in force
+    #[command(after_help = "Examples:
+  fhir-engage segments apply
+  fhir-engage segments apply --no-wait
+
+While everyone is evaluated, the versions in force still answer. Run again after an
+interruption, or leave it to `serve`: it goes on where it stopped.")]
+    Apply {
+        #[command(flatten)]
+        from: From,
+        /// Begin, and leave the work to `serve` or `segments run`
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Go back to the definitions that were in force before
+    #[command(after_help = "Examples:
+  fhir-engage segments rollback
+  fhir-engage segments rollback --to 3
+
+Gives up a roll-out that is not in force yet. The files stay as they are: put them right
+before the next `segments apply`.")]
+    Rollback {
+        /// To what was in force after this roll-out
+        #[arg(long, value_name = "N")]
+        to: Option<i64>,
+        /// Begin, and leave the work to `serve` or `segments run`
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// List the roll-outs, the versions of a segment, or the entries and exits of a patient
+    #[command(after_help = "Examples:
+  fhir-engage segments history
+  fhir-engage segments history lapsed --json
+  fhir-engage segments history --patient main/123")]
+    History {
+        /// The segment's id
+        #[arg(value_name = "SEGMENT")]
+        id: Option<String>,
+        /// Entries and exits of this patient
+        #[arg(long, value_name = "EHR/ID")]
+        patient: Option<String>,
+    },
     /// Evaluate everyone whose facts changed or whose time has come
     #[command(after_help = "Examples:
   fhir-engage segments run")]
     Run,
     /// List the attributes that rules can ask about
     #[command(after_help = "Examples:
-  fhir-engage segments attributes")]
-    Attributes,
+  fhir-engage segments attributes
+  fhir-engage segments attributes age --json
+  fhir-engage segments attributes --markdown")]
+    Attributes {
+        /// One attribute, in full
+        #[arg(value_name = "ATTRIBUTE")]
+        name: Option<String>,
+        /// Print the documentation page
+        #[arg(long, conflicts_with = "name")]
+        markdown: bool,
+    },
+}
+
+/// Where definition files are.
+#[derive(Debug, clap::Args)]
+pub(super) struct From {
+    /// The folder with segments/*.toml and value-sets/*.toml or *.json [default: the data folder]
+    #[arg(long, value_name = "DIR")]
+    definitions: Option<PathBuf>,
+}
+
+impl From {
+    fn folder(&self, common: &Common) -> PathBuf {
+        self.definitions.clone().unwrap_or_else(|| common.data())
+    }
 }
 
 impl Segments {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
-        if matches!(self, Self::Attributes) {
-            return Ok(attributes(common));
-        }
+        let this = match self {
+            Self::Attributes { name, markdown } => return attributes::show(common, name.as_deref(), markdown),
+            Self::Check { files, from } => return lifecycle::check(common, &files, &from.folder(common)),
+            other => other,
+        };
         let app = common.open()?;
-        match self {
+        match this {
             Self::List => list(&app, common).await,
-            Self::Show { id, held, limit } => show(&app, common, &id, if held { State::Held } else { State::In }, limit).await,
+            Self::Plan { from, all, examples } => lifecycle::plan(app, common, &from.folder(common), all, examples).await,
+            Self::Apply { from, no_wait } => lifecycle::apply(app, common, &from.folder(common), no_wait).await,
+            Self::Rollback { to, no_wait } => lifecycle::roll_back(app, common, to, no_wait).await,
+            Self::History { id, patient } => lifecycle::history(&app, common, id.as_deref(), patient.as_deref()).await,
+            Self::Show { id, at: Some(at), limit, .. } => show_past(&app, common, id, &at, limit).await,
+            Self::Show { id, held, limit, .. } => show(&app, common, &id, if held { State::Held } else { State::In }, limit).await,
             Self::Explain { patient, segment } => explain_patient(app, common, &patient, segment).await,
             Self::Run => {
                 let app = std::sync::Arc::new(app);
@@ -78,7 +186,7 @@ impl Segments {
                 }
                 Ok(Ended::Well)
             }
-            Self::Attributes => Ok(Ended::Well),
+            Self::Attributes { .. } | Self::Check { .. } => Ok(Ended::Well),
         }
     }
 }
@@ -87,13 +195,18 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     let sizes = app.store.read(memberships::sizes).await?;
     let of = |id: &str| sizes.iter().find(|s| s.0 == id).map_or((0, 0), |s| (s.1, s.2));
     let segments = app.definitions.rules().segments();
+    let going_on = app.store.read(definitions::going_on).await?;
+    if let Some(r) = going_on.filter(|r| r.state == "staging") {
+        print::note(&format!("roll-out {} is under way, {} persons evaluated; until then the versions before it answer", r.number, r.persons));
+    }
     if common.json {
         let rows: Vec<_> = segments
             .iter()
             .map(|s| {
                 let d = s.definition();
                 let (members, held) = of(&d.id);
-                serde_json::json!({ "id": d.id, "title": d.title, "stage": d.stage, "members": members, "held": held, "unknown_counts_as": d.unknown.as_str(), "rule": d.rule_text })
+                let version = app.definitions.by_id(&d.id).map_or(0, |row| row.version);
+                serde_json::json!({ "id": d.id, "version": version, "title": d.title, "stage": d.stage, "members": members, "held": held, "unknown_counts_as": d.unknown.as_str(), "rule": d.rule_text })
             })
             .collect();
         print::json(&rows);
@@ -149,10 +262,31 @@ fn no_such_segment(app: &App, id: &str) -> Failure {
     Failure::usage(format!("there is no segment {id}; there are: {}", known.join(", ")))
 }
 
-async fn explain_patient(app: App, common: &Common, patient: &str, segment: Option<String>) -> Result<Ended, Failure> {
-    let Some((ehr, id)) = patient.split_once('/').map(|(e, i)| (e.to_owned(), i.trim_start_matches("Patient/").to_owned())) else {
-        return Err(Failure::usage("--patient wants the EHR's name, a slash, and the patient's id there: main/123"));
+async fn show_past(app: &App, common: &Common, id: String, at: &str, limit: i64) -> Result<Ended, Failure> {
+    let Some(at) = Timestamp::parse(at) else {
+        return Err(Failure::usage("--at wants an instant with its offset, as in 2026-11-01T00:00:00Z"));
     };
+    let known = id.clone();
+    let definitions = app.definitions.clone();
+    let past = app.store.snapshot(move |conn| history::members_at(conn, &definitions, &id, at, limit)).await?;
+    let Some(past) = past else { return Err(no_such_segment(app, &known)) };
+    if app.store.read(definitions::going_on).await?.is_some_and(|r| r.state == "settling") {
+        print::note("a roll-out is being entered into the histories: what it changed shows in part; ask again when `segments history` says done");
+    }
+    if common.json {
+        print::json(&past);
+        return Ok(Ended::Well);
+    }
+    let version = past.version.map_or_else(|| "not in force then".to_owned(), |v| format!("version {v}"));
+    print::line(&format!("{} at {} ({version}): {}", past.id, to_the_second(&past.at), print::plural(usize::try_from(past.members).unwrap_or(0), "member")));
+    for records in past.listed {
+        print::line(&records.iter().map(|r| r.expose().as_str()).collect::<Vec<_>>().join(" = "));
+    }
+    Ok(Ended::Well)
+}
+
+async fn explain_patient(app: App, common: &Common, patient: &str, segment: Option<String>) -> Result<Ended, Failure> {
+    let (ehr, id) = record(patient)?;
     if let Some(id) = &segment
         && app.definitions.by_id(id).is_none()
     {
@@ -172,6 +306,14 @@ async fn explain_patient(app: App, common: &Common, patient: &str, segment: Opti
         tell(&found);
     }
     Ok(Ended::Well)
+}
+
+/// `main/123` as its two parts.
+fn record(patient: &str) -> Result<(String, String), Failure> {
+    patient
+        .split_once('/')
+        .map(|(ehr, id)| (ehr.to_owned(), id.trim_start_matches("Patient/").to_owned()))
+        .ok_or_else(|| Failure::usage("--patient wants the EHR's name, a slash, and the patient's id there: main/123"))
 }
 
 /// A text of several lines, each below the first.
@@ -204,18 +346,4 @@ fn tell(found: &Explanation) {
     }
     print::line("");
     print::line("* decides the answer");
-}
-
-fn attributes(common: &Common) -> Ended {
-    let all = domain::rules::attributes();
-    if common.json {
-        print::json(&all.collect::<Vec<_>>());
-    } else {
-        let mut table = print::Table::new(&["ATTRIBUTE", "TYPE", "MEANING"]);
-        for a in all {
-            table.row([a.name.to_owned(), a.kind.to_string(), a.meaning.to_owned()]);
-        }
-        table.print();
-    }
-    Ended::Well
 }

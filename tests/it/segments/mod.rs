@@ -1,0 +1,6 @@
+//! Segments: roll-outs of definitions, and that work grows with what changed.
+
+mod narrow;
+mod plan;
+mod rollout;
+mod setup;
