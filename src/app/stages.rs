@@ -198,13 +198,7 @@ impl App {
         let lease = self.lease(segments::LEASE).await?;
         let (app, stop, fence, term): (_, _, Fence, Term) = (Arc::clone(self), Arc::clone(stop), lease.fence().clone(), lease.term());
         let done = tokio::task::spawn_blocking(move || {
-            let stage = segments::Stage {
-                store: &app.store,
-                site: &app.site,
-                clock: app.clock.as_ref(),
-                fence: &fence,
-                term,
-            };
+            let stage = segments::Stage { store: &app.store, site: &app.site, clock: app.clock.as_ref(), fence: &fence, term };
             segments::run(&stage, &stop, &|n| progress(n))
         })
         .await

@@ -8,7 +8,7 @@ use domain::rules::{Answer, Membership, RuleSet, Site};
 use serde::Serialize;
 
 use super::definitions::{Definitions, Next};
-use crate::store::memberships::{Assignment, Change, Evaluated, SINCE_FLIP, Staged, Staging, State};
+use crate::store::memberships::{Assignment, Change, Evaluated, SINCE_FLIP, Segment, Staged, Staging, State};
 
 /// What an evaluation knows of a person.
 pub(super) struct Subject<'a> {
@@ -151,8 +151,25 @@ pub(super) fn carry_over(definitions: &Definitions, next: &Next, person: i64, st
             written,
         });
     }
+    versions.extend(next.gone.iter().filter_map(|row| Some(ending(row, &in_store(stored, row.number)?))));
     let staged = Some(Staging { rollout: next.rollout, versions });
     Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: stored.events, wake_at: None, outreach: false, staged }
+}
+
+/// What the end of a segment makes of a membership.
+fn ending(row: &Segment, before: &Live) -> Staged {
+    Staged {
+        segment: row.number,
+        version: row.version,
+        before: Some(before.state),
+        after: None,
+        since: SINCE_FLIP,
+        entry: before.entry,
+        reasons: Vec::new(),
+        event_reasons: b"[]".to_vec(),
+        // The membership is that of the version in force, which answers until the end.
+        written: false,
+    }
 }
 
 /// A membership by the version in force.
@@ -209,22 +226,7 @@ fn staged<E>(
         }
         versions.push(version);
     }
-    for row in &next.gone {
-        if let Some(before) = live(row.number) {
-            versions.push(Staged {
-                segment: row.number,
-                version: row.version,
-                before: Some(before.state),
-                after: None,
-                since: SINCE_FLIP,
-                entry: before.entry,
-                reasons: Vec::new(),
-                event_reasons: b"[]".to_vec(),
-                // Its membership is that of the version in force, which answers until the end.
-                written: false,
-            });
-        }
-    }
+    versions.extend(next.gone.iter().filter_map(|row| Some(ending(row, &live(row.number)?))));
     let until = answers.iter().filter_map(|a| a.valid_until).min();
     Ok((Staging { rollout: next.rollout, versions }, until, count(&answers)))
 }

@@ -105,8 +105,7 @@ fn begin(conn: &mut Conn, wanted: &[Text], cause: Cause, now: Timestamp) -> Resu
         return Ok(versions::give_up(conn)?.map_or(Applied::Nothing, Applied::GivenUp));
     }
     let differs = |kind: &str, id: &str| differences.iter().find(|d| d.kind.as_str() == kind && d.id == id).map(|d| d.how);
-    let new: Vec<New<'_>> =
-        wanted.iter().filter(|t| differs(t.kind.as_str(), &t.id).is_some()).map(Text::as_new).collect();
+    let new: Vec<New<'_>> = wanted.iter().filter(|t| differs(t.kind.as_str(), &t.id).is_some()).map(Text::as_new).collect();
     let gone: Vec<i64> = current.iter().filter(|v| differs(&v.kind, &v.id) == Some(How::Ends)).map(|v| v.number).collect();
     Ok(match versions::begin(conn, cause, &new, &gone, catalogue(), now)? {
         Begun::Rollout(number) => Applied::Begun(number),

@@ -159,7 +159,9 @@ fn read<T>(
         let name = path.display().to_string();
         match read_file(&path, longest).map_err(|why| vec![Mistake::new(why)]).and_then(|text| parse(extension, &text)) {
             Ok(one) => found.push((name, one)),
-            Err(all) => mistakes.extend(all.into_iter().map(|m| Mistake { message: format!("{name}: {m}"), place: None, definition: None })),
+            Err(all) => {
+                mistakes.extend(all.into_iter().map(|m| Mistake { message: format!("{name}: {m}"), place: None, definition: None }))
+            }
         }
     }
     found

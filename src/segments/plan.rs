@@ -108,8 +108,7 @@ pub fn plan(dry: &Dry<'_>, stop: &AtomicBool, progress: &dyn Fn(u64)) -> Result<
         }
     }
     plan.value_sets = differences.iter().filter(|d| d.kind == Kind::ValueSet).map(|d| (d.id.clone(), d.how)).collect();
-    let ends: Vec<&str> =
-        differences.iter().filter(|d| d.kind == Kind::Segment && d.how == How::Ends).map(|d| d.id.as_str()).collect();
+    let ends: Vec<&str> = differences.iter().filter(|d| d.kind == Kind::Segment && d.how == How::Ends).map(|d| d.id.as_str()).collect();
     plan.segments.extend(ends.iter().map(|id| Planned::of(id, "", Some(How::Ends), "out")));
     if plan.segments.is_empty() {
         return Ok(plan);
@@ -140,7 +139,8 @@ fn chunk(conn: &mut Conn, dry: &Dry<'_>, places: &[usize], after: i64, plan: &mu
         let answers = dry.wanted.rules().evaluate_only(places, &known.facts, dry.site, now);
         plan.persons += 1;
         for (place, planned) in plan.segments.iter_mut().enumerate() {
-            let now_in = dry.live.by_id(&planned.id).and_then(|row| stored.memberships.get(&row.number)).is_some_and(|m| m.state == State::In);
+            let now_in =
+                dry.live.by_id(&planned.id).and_then(|row| stored.memberships.get(&row.number)).is_some_and(|m| m.state == State::In);
             planned.count(answers.get(place), now_in);
             let would = answers.get(place).is_some_and(|a| a.membership == Membership::In);
             let examples = match (now_in, would) {

@@ -38,8 +38,7 @@ pub(super) fn finish(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u6
 
 fn finish_part(conn: &mut crate::store::Conn, rollout: &Rollout, now: Timestamp) -> Result<(), StoreError> {
     let settling = rollout.state == "settling";
-    let more =
-        if settling { steps::settle(conn, rollout, SETTLE, now)? } else { steps::discard(conn, rollout.number, SETTLE)? };
+    let more = if settling { steps::settle(conn, rollout, SETTLE, now)? } else { steps::discard(conn, rollout.number, SETTLE)? };
     if more { Ok(()) } else { versions::end(conn, rollout.number, if settling { "done" } else { "dropped" }, now) }
 }
 
@@ -94,9 +93,7 @@ pub(super) fn turn(
                 complete = true;
                 break;
             };
-            let goes_on = write(stage, |conn, _| {
-                steps::stage(conn, next.rollout, (&chunk.evaluated, last), &chunk.left, chunk.now)
-            })?;
+            let goes_on = write(stage, |conn, _| steps::stage(conn, next.rollout, (&chunk.evaluated, last), &chunk.left, chunk.now))?;
             if !goes_on {
                 // Somebody began another one: what was evaluated is of no use any more.
                 return Ok(());
@@ -125,9 +122,7 @@ fn evaluate(stage: &Stage<'_>, definitions: &Definitions, next: &Next, after: i6
         let numbers: Vec<i64> =
             next.changed.iter().filter_map(|at| next.set.rows.get(*at)).flat_map(|row| definitions.numbers(&row.id)).copied().collect();
         let before = memberships::entries_of(conn, &persons, &numbers)?;
-        let entries = |person: i64, numbers: &[i64]| {
-            Ok::<i64, StoreError>(numbers.iter().filter_map(|n| before.get(&(person, *n))).sum())
-        };
+        let entries = |person: i64, numbers: &[i64]| Ok::<i64, StoreError>(numbers.iter().filter_map(|n| before.get(&(person, *n))).sum());
         let mut evaluated = Vec::with_capacity(persons.len());
         for person in &persons {
             let of = stored.get(person);

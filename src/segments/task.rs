@@ -137,12 +137,8 @@ fn evaluate_chunk(stage: &Stage<'_>, definitions: &Definitions, after: i64) -> R
         let mut chunk = Chunk { evaluated: Vec::with_capacity(taken.len()), pairs: 0, now, taken: Vec::new() };
         for pending in &taken {
             let Some(known) = facts.get(&pending.person) else { continue };
-            let subject = Subject {
-                person: pending.person,
-                facts: &known.facts,
-                stored: stored.get(&pending.person),
-                reads: pending.reads,
-            };
+            let subject =
+                Subject { person: pending.person, facts: &known.facts, stored: stored.get(&pending.person), reads: pending.reads };
             let (evaluated, pairs) = compare(definitions, stage.site, &subject, now, &entries)?;
             chunk.evaluated.push(evaluated);
             chunk.pairs += pairs;

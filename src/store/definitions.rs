@@ -246,14 +246,7 @@ pub enum Begun {
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn begin(
-    conn: &mut Conn,
-    cause: Cause,
-    new: &[New<'_>],
-    gone: &[i64],
-    catalogue: i64,
-    now: Timestamp,
-) -> Result<Begun, StoreError> {
+pub fn begin(conn: &mut Conn, cause: Cause, new: &[New<'_>], gone: &[i64], catalogue: i64, now: Timestamp) -> Result<Begun, StoreError> {
     conn.write_alone("definition")?;
     if in_state(conn, "settling")?.is_some() {
         return Ok(Begun::Busy);

@@ -12,8 +12,8 @@ use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::definitions::{self, Kind, Version};
 use super::error::StoreError;
-use super::{pending, steps};
 use super::schema::{definition, membership, membership_event};
+use super::{pending, steps};
 
 /// A version of a segment that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -386,6 +386,66 @@ pub fn members(conn: &mut Conn, segment: i64, state: State, after: i64, limit: i
         .order(membership::person)
         .limit(limit)
         .load(c))?)
+}
+
+/// A record of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// The EHR.
+    pub ehr: String,
+    /// The patient's logical id there.
+    pub fhir_id: String,
+    /// Since when the person is a member.
+    pub since: i64,
+}
+
+/// The records of a version's members, by number of the person, after `after`, of at most `limit` persons; and after whom the next page
+/// begins, where there is one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn member_records(conn: &mut Conn, segment: i64, after: i64, limit: i64) -> Result<(Vec<MemberRecord>, Option<i64>), StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        person: i64,
+        #[diesel(sql_type = Text)]
+        ehr: String,
+        #[diesel(sql_type = Text)]
+        fhir_id: String,
+    }
+    let rows: Vec<(i64, i64)> = on_backend!(conn, c => membership::table
+        .filter(membership::segment.eq(segment))
+        .filter(membership::state.eq(State::In.as_str()))
+        .filter(membership::person.gt(after))
+        .select((membership::person, membership::since))
+        .order(membership::person)
+        .limit(limit)
+        .load(c))?;
+    let since: BTreeMap<i64, i64> = rows.into_iter().collect();
+    let full = i64::try_from(since.len()).is_ok_and(|n| n >= limit);
+    let next = since.last_key_value().map(|(person, _)| *person).filter(|_| full);
+    let persons: Vec<i64> = since.keys().copied().collect();
+    let live = "state IN ('live', 'stub') AND person";
+    let records: Vec<Row> = bulk::select_numbers(conn, "SELECT person, ehr, fhir_id FROM patient", live, &persons, "ORDER BY person, pk")?;
+    let flip = if since.values().any(|s| *s == SINCE_FLIP) { flips(conn)?.get(&segment).copied() } else { None };
+    let of = |person: i64| since.get(&person).copied().filter(|s| *s != SINCE_FLIP).or(flip).unwrap_or_default();
+    Ok((records.into_iter().map(|r| MemberRecord { since: of(r.person), ehr: r.ehr, fhir_id: r.fhir_id }).collect(), next))
+}
+
+/// How many records the members of a version have.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn count_records(conn: &mut Conn, segment: i64) -> Result<i64, StoreError> {
+    use super::schema::patient;
+    Ok(on_backend!(conn, c => membership::table
+        .inner_join(patient::table.on(patient::person.eq(membership::person)))
+        .filter(membership::segment.eq(segment))
+        .filter(membership::state.eq(State::In.as_str()))
+        .filter(patient::state.eq_any(["live", "stub"]))
+        .count()
+        .get_result(c))?)
 }
 
 /// Who was a member at an instant, by the events that hold by then: how many, and the first of them. `numbers` are those of all versions of

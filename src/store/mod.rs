@@ -13,6 +13,7 @@ mod bulk;
 mod checkpoint;
 pub mod codec;
 mod connection;
+mod contact;
 pub mod coverage;
 pub mod definitions;
 pub mod ehrs;

@@ -104,7 +104,8 @@ pub(super) fn write(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<(), Stor
             Column::Int(kept.iter().map(|k| k.1.entry).collect()),
             Column::Bytes(kept.iter().map(|k| k.1.reasons.as_slice()).collect()),
         ],
-        conflict: "ON CONFLICT (person, segment) DO UPDATE SET version = excluded.version, reasons = excluded.reasons, entry = excluded.entry,
+        conflict:
+            "ON CONFLICT (person, segment) DO UPDATE SET version = excluded.version, reasons = excluded.reasons, entry = excluded.entry,
                    since = excluded.since, state = excluded.state",
     }
     .execute(conn)?;

@@ -10,11 +10,11 @@ use domain::rules::{Definition, Mistake};
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, print, progress, signals};
 use crate::app::{App, StageError};
+use crate::segments::Library;
 use crate::segments::change::{self, Applied, How};
 use crate::segments::history;
 use crate::segments::library::read_file;
 use crate::segments::plan::{self, Dry, Plan, Planned};
-use crate::segments::Library;
 use crate::store::definitions::{self, Kind, Rollout};
 use crate::store::steps;
 
@@ -136,8 +136,7 @@ const fn word(how: How) -> &'static str {
 pub(super) async fn apply(app: App, common: &Common, folder: &Path, no_wait: bool) -> Result<Ended, Failure> {
     let wanted = library(folder)?;
     let now = app.clock.now();
-    let applied =
-        app.store.write("apply segments", move |conn| change::apply(conn, &wanted, now)).await?;
+    let applied = app.store.write("apply segments", move |conn| change::apply(conn, &wanted, now)).await?;
     follow(app, common, &applied, no_wait).await
 }
 
@@ -160,7 +159,9 @@ async fn follow(app: App, common: &Common, applied: &Applied, no_wait: bool) -> 
                 "the last roll-out is still being entered into the histories; try again when `fhir-engage segments history` says it is done",
             ));
         }
-        Applied::NoSuch => return Err(Failure::usage("there is no such roll-out to go back to; `fhir-engage segments history` lists them")),
+        Applied::NoSuch => {
+            return Err(Failure::usage("there is no such roll-out to go back to; `fhir-engage segments history` lists them"));
+        }
     };
     if no_wait {
         return Ok(told(common, None, &format!("roll-out {number} began; `serve` or `segments run` goes on with it")));
@@ -245,7 +246,9 @@ async fn rollouts(app: &App, common: &Common) -> Result<Ended, Failure> {
             if v.kind == Kind::ValueSet.as_str() { format!("value set {what}") } else { what }
         });
         // What is replaced is told by what replaces it.
-        let ended_only = |v: &&definitions::Version| v.rollout == number || !versions.iter().any(|o| o.rollout == number && o.id == v.id && o.kind == v.kind);
+        let ended_only = |v: &&definitions::Version| {
+            v.rollout == number || !versions.iter().any(|o| o.rollout == number && o.id == v.id && o.kind == v.kind)
+        };
         let kept: Vec<String> = names.zip(&versions).filter(|(_, v)| ended_only(v)).map(|(name, _)| name).collect();
         brought.push(kept);
     }

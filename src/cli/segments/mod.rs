@@ -1,6 +1,7 @@
 //! `segments`: the segments, their members, why someone is in one or not, and how definitions come into force.
 
 mod attributes;
+mod export;
 mod lifecycle;
 
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use domain::Timestamp;
 use super::exit::{Ended, Failure};
 use super::{Common, print};
 use crate::app::App;
+use crate::segments::Library;
+use crate::segments::change;
 use crate::segments::explain::{self, Explanation};
 use crate::segments::history;
 use crate::store::definitions;
@@ -123,6 +126,17 @@ before the next `segments apply`.")]
         #[arg(long, value_name = "EHR/ID")]
         patient: Option<String>,
     },
+    /// Print a segment for other systems
+    #[command(after_help = "Examples:
+  fhir-engage segments export lapsed --format group > lapsed.json")]
+    Export {
+        /// The segment's id
+        #[arg(value_name = "SEGMENT")]
+        id: String,
+        /// In which form
+        #[arg(long, value_name = "FORM", value_enum, default_value_t = export::Format::Group)]
+        format: export::Format,
+    },
     /// Evaluate everyone whose facts changed or whose time has come
     #[command(after_help = "Examples:
   fhir-engage segments run")]
@@ -166,6 +180,7 @@ impl Segments {
         let app = common.open()?;
         match this {
             Self::List => list(&app, common).await,
+            Self::Export { id, format } => export::export(&app, &id, format).await,
             Self::Plan { from, all, examples } => lifecycle::plan(app, common, &from.folder(common), all, examples).await,
             Self::Apply { from, no_wait } => lifecycle::apply(app, common, &from.folder(common), no_wait).await,
             Self::Rollback { to, no_wait } => lifecycle::roll_back(app, common, to, no_wait).await,
@@ -197,8 +212,12 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     let segments = app.definitions.rules().segments();
     let going_on = app.store.read(definitions::going_on).await?;
     if let Some(r) = going_on.filter(|r| r.state == "staging") {
-        print::note(&format!("roll-out {} is under way, {} persons evaluated; until then the versions before it answer", r.number, r.persons));
+        print::note(&format!(
+            "roll-out {} is under way, {} persons evaluated; until then the versions before it answer",
+            r.number, r.persons
+        ));
     }
+    differing(app, common);
     if common.json {
         let rows: Vec<_> = segments
             .iter()
@@ -220,6 +239,22 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
     }
     table.print();
     Ok(Ended::Well)
+}
+
+/// Tells where the files, or what is shipped, say something else than what is in force.
+fn differing(app: &App, common: &Common) {
+    match Library::with_files(&common.data()) {
+        Ok(wanted) => {
+            let n = change::differences(&app.definitions, &wanted).len();
+            if n > 0 {
+                print::note(&format!("{} not as in force: `fhir-engage segments plan` tells", print::plural(n, "definition")));
+            }
+        }
+        Err(mistakes) => {
+            let n = print::plural(mistakes.len(), "mistake");
+            print::note(&format!("the definition files have {n}: `fhir-engage segments plan` tells"));
+        }
+    }
 }
 
 async fn show(app: &App, common: &Common, id: &str, state: State, limit: i64) -> Result<Ended, Failure> {
@@ -271,14 +306,21 @@ async fn show_past(app: &App, common: &Common, id: String, at: &str, limit: i64)
     let past = app.store.snapshot(move |conn| history::members_at(conn, &definitions, &id, at, limit)).await?;
     let Some(past) = past else { return Err(no_such_segment(app, &known)) };
     if app.store.read(definitions::going_on).await?.is_some_and(|r| r.state == "settling") {
-        print::note("a roll-out is being entered into the histories: what it changed shows in part; ask again when `segments history` says done");
+        print::note(
+            "a roll-out is being entered into the histories: what it changed shows in part; ask again when `segments history` says done",
+        );
     }
     if common.json {
         print::json(&past);
         return Ok(Ended::Well);
     }
     let version = past.version.map_or_else(|| "not in force then".to_owned(), |v| format!("version {v}"));
-    print::line(&format!("{} at {} ({version}): {}", past.id, to_the_second(&past.at), print::plural(usize::try_from(past.members).unwrap_or(0), "member")));
+    print::line(&format!(
+        "{} at {} ({version}): {}",
+        past.id,
+        to_the_second(&past.at),
+        print::plural(usize::try_from(past.members).unwrap_or(0), "member")
+    ));
     for records in past.listed {
         print::line(&records.iter().map(|r| r.expose().as_str()).collect::<Vec<_>>().join(" = "));
     }

@@ -91,26 +91,34 @@ pub fn nearest_attribute(wrong: &str) -> Option<&'static str> {
 #[must_use]
 pub fn attribute_page() -> String {
     let mut page = String::from(PAGE_HEAD);
-    let mut subject = "";
-    for a in attributes() {
-        let of = a.name.split_once('.').map_or("person", |(subject, _)| subject);
-        if of != subject {
-            subject = of;
-            page.push_str(&format!("\n## {subject}\n\n| attribute | type | meaning | read from | unknown where | example |\n|---|---|---|---|---|---|\n"));
+    let subject = |a: &Attribute| a.name.split_once('.').map_or("person", |(subject, _)| subject);
+    let mut subjects: Vec<&str> = Vec::new();
+    for of in attributes().map(subject) {
+        if !subjects.contains(&of) {
+            subjects.push(of);
         }
-        let unit = a.unit.map_or_else(String::new, |u| format!(" ({u})"));
-        let values = if a.values.is_empty() { String::new() } else { format!(" One of: {}.", a.values.join(", ")) };
+    }
+    for of in subjects {
         page.push_str(&format!(
-            "| `{}` | {}{unit} | {}{values} | {} | {} | `{}` |\n",
-            a.name,
-            a.kind,
-            a.meaning,
-            a.origin(),
-            if a.unknown.is_empty() { "-" } else { a.unknown },
-            a.example.replace('|', "\\|"),
+            "\n## {of}\n\n| attribute | type | meaning | read from | unknown where | example |\n|---|---|---|---|---|---|\n"
         ));
+        attributes().filter(|a| subject(a) == of).for_each(|a| page.push_str(&page_row(a)));
     }
     page
+}
+
+fn page_row(a: &Attribute) -> String {
+    let unit = a.unit.map_or_else(String::new, |u| format!(" ({u})"));
+    let values = if a.values.is_empty() { String::new() } else { format!(" One of: {}.", a.values.join(", ")) };
+    format!(
+        "| `{}` | {}{unit} | {}{values} | {} | {} | `{}` |\n",
+        a.name,
+        a.kind,
+        a.meaning,
+        a.origin(),
+        if a.unknown.is_empty() { "-" } else { a.unknown },
+        a.example.replace('|', "\\|"),
+    )
 }
 
 const PAGE_HEAD: &str = "# Attributes

@@ -225,6 +225,7 @@ fn show_set(set: &Set<'_>) -> String {
         Items::Codes(codes) => codes.iter().map(show_code).collect(),
         Items::ManyCodes(lists) => lists.iter().flat_map(|codes| codes.iter()).map(show_code).collect(),
         Items::Texts(texts) => texts.to_vec(),
+        Items::Some(texts) => texts.iter().map(|t| (*t).to_owned()).collect(),
     };
     if set.open {
         shown.push("perhaps more".into());

@@ -175,8 +175,10 @@ impl Reader {
             .get("attribute")
             .map_or_else(|| Name { text: String::new(), at: At::default() }, |v| self.name(v, &format!("{path}.attribute")));
         let period = map.get("in_last").and_then(|v| self.duration(v, &format!("{path}.in_last")));
-        let asked: Vec<&str> =
-            ["is", "in", "in_valueset", "within", "within_last", "older_than", "exists"].into_iter().filter(|k| map.contains_key(*k)).collect();
+        let asked: Vec<&str> = ["is", "in", "in_valueset", "within", "within_last", "older_than", "exists"]
+            .into_iter()
+            .filter(|k| map.contains_key(*k))
+            .collect();
         if asked.len() > 1 {
             self.mistake(path, format_args!("asks {} things at once ({}); ask one", asked.len(), asked.join(", ")));
         }

@@ -268,7 +268,10 @@ impl<'a> Parser<'a> {
     fn list(&mut self) -> Result<Vec<Operand>, Lost> {
         let at = self.at();
         if !self.eat(&Token::Open) {
-            return Err(self.mistake(at, "`in` is followed by a list, as in `in (\"a\", \"b\")`, by `valueset(id)`, or by `last` and a length of time"));
+            return Err(self.mistake(
+                at,
+                "`in` is followed by a list, as in `in (\"a\", \"b\")`, by `valueset(id)`, or by `last` and a length of time",
+            ));
         }
         let mut operands = vec![self.operand()?];
         while self.eat(&Token::Comma) {

@@ -5,15 +5,29 @@ use super::mistake::Mistake;
 use super::value_set::ValueSet;
 
 /// The definition files.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 22] = [
+    include_str!("shipped/needs-interpreter.toml"),
+    include_str!("shipped/minor.toml"),
+    include_str!("shipped/no-contact.toml"),
     include_str!("shipped/new-patient.toml"),
     include_str!("shipped/other-language.toml"),
+    include_str!("shipped/to-schedule.toml"),
     include_str!("shipped/missed-visit.toml"),
+    include_str!("shipped/often-missed.toml"),
+    include_str!("shipped/cancelled-by-provider.toml"),
+    include_str!("shipped/visit-soon.toml"),
     include_str!("shipped/visit-unconfirmed.toml"),
+    include_str!("shipped/needs-transport.toml"),
     include_str!("shipped/chronic-care-plan.toml"),
     include_str!("shipped/care-plan-activity-due.toml"),
+    include_str!("shipped/care-plan-ending.toml"),
     include_str!("shipped/visit-follow-up.toml"),
+    include_str!("shipped/first-month.toml"),
     include_str!("shipped/lapsed.toml"),
+    include_str!("shipped/age-65-and-over.toml"),
+    include_str!("shipped/answers-messages.toml"),
+    include_str!("shipped/does-not-answer.toml"),
+    include_str!("shipped/opted-out.toml"),
 ];
 
 /// The value sets.

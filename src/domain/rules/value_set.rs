@@ -132,7 +132,8 @@ impl ValueSet {
         let (source, version, licence) = (text("source", true), text("version", true), text("licence", true));
         let description = text("description", false);
         if !id.is_empty() && !is_segment_id(&id) {
-            mistakes.push(Mistake::new(format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter")));
+            mistakes
+                .push(Mistake::new(format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter")));
         }
         let codes = table.get("codes").map(|codes| toml_codes(codes, &mut mistakes));
         Self { id, title, source, version, licence, description, codes }.unless(mistakes)
@@ -265,7 +266,11 @@ fn composed(compose: &Value, codes: &mut Codes, mistakes: &mut Vec<Mistake>) {
         let concepts = include.get("concept").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let system = include.get("system").and_then(Value::as_str).unwrap_or_default();
         let listed: Vec<&str> = concepts.iter().filter_map(|c| c.get("code")?.as_str()).filter(|c| !c.is_empty()).collect();
-        if system.is_empty() || listed.is_empty() || listed.len() != concepts.len() || include.get("filter").or(include.get("valueSet")).is_some() {
+        if system.is_empty()
+            || listed.is_empty()
+            || listed.len() != concepts.len()
+            || include.get("filter").or(include.get("valueSet")).is_some()
+        {
             let what = format!("`compose.include[{at}]` does not list a system and its codes; expand the value set first");
             mistakes.push(Mistake::new(what));
             continue;
@@ -317,7 +322,9 @@ mod tests {
     fn mistakes_are_told_at_once() {
         let told = |file: &str| ValueSet::parse(file).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
         let all = told("id = 'Eyes'\ntitel = 'x'\nversion = 1\ncodes = { 'http://a' = ['1', ''] }");
-        for wanted in ["did you mean `title`", "not an id", "`title` must", "`source` must", "`version` must", "`licence` must", "`http://a`"] {
+        for wanted in
+            ["did you mean `title`", "not an id", "`title` must", "`source` must", "`version` must", "`licence` must", "`http://a`"]
+        {
             assert!(all.contains(wanted), "{wanted}: {all}");
         }
         assert!(told("id = ").contains("line 1 is not TOML"));

@@ -1,5 +1,6 @@
 //! Segments: roll-outs of definitions, and that work grows with what changed.
 
+mod files;
 mod narrow;
 mod plan;
 mod rollout;

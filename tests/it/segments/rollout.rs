@@ -192,12 +192,14 @@ on_both! {
     fn who_is_known_by_half_keeps_the_old_answer_until_the_ehr_is_read(db) {
         let w = World::new(&db);
         w.born(0, &[70, 62, 30]);
-        w.wants(&[("seniors", "age >= 65")]);
+        w.wants(&[("seniors", "age >= 65"), ("anyone", "true")]);
         w.runs();
         let reading = write(&w.store, |c| leases::acquire(c, "sync/north", "reader", NOW, Term(TimeDelta::seconds(60)), |_| false)).unwrap();
         w.wants(&[("seniors", "age >= 60")]);
         w.runs();
         assert_eq!((w.rollout().state.as_str(), w.size("seniors")), ("done", (1, 0)), "as before");
+        let events = read(&w.store, |c| history::of_patient(c, ("north", "p00002"), Some("anyone"))).unwrap();
+        assert_eq!(events.last().unwrap().after, "out", "a segment that ends ends for everyone");
         assert_eq!(read(&w.store, pending::counts).0, 3, "all are to be judged");
         write(&w.store, |c| leases::release(c, &reading));
         w.runs();
@@ -220,6 +222,48 @@ on_both! {
         w.wants(&[("seniors", "age >= 60 or not exists age or true")]);
         w.runs();
         assert_eq!(w.size("seniors"), (2, 0));
+        w.is_in_order();
+    }
+
+    fn any_series_of_changes_and_interruptions_ends_in_order(db) {
+        const RULES: [&[(&str, &str)]; 5] = [
+            &[("a", "age >= 65"), ("b", "not segment(a)")],
+            &[("a", "held: age >= 60"), ("b", "not segment(a)"), ("c", "age < 18")],
+            &[("a", "held: age >= 60 and age < 70"), ("c", "age < 20 or segment(a)")],
+            &[("c", "true")],
+            &[("a", "age >= 65 or not exists next_appointment.start"), ("b", "age < 40")],
+        ];
+        let mut random = 7_u64;
+        let mut next = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) % n
+        };
+        let mut w = World::new(&db);
+        w.wants(RULES[0]);
+        for _ in 0..60 {
+            match next(6) {
+                0 => w.born(usize::try_from(next(40)).unwrap(), &[i32::try_from(next(90)).unwrap(), i32::try_from(next(90)).unwrap()]),
+                1 => drop(w.wants(RULES[usize::try_from(next(5)).unwrap()])),
+                2 => drop(write(&w.store, |c| change::roll_back(c, None, w.clock.now()))),
+                3 => {
+                    w.clock.advance(TimeDelta::days(i64::try_from(next(200)).unwrap()));
+                    w.fence = write(&w.store, |c| {
+                        leases::acquire(c, "segments", "worker", w.clock.now(), Term(TimeDelta::seconds(60)), |_| true)
+                    })
+                    .unwrap();
+                }
+                4 => {
+                    let enough = next(3);
+                    let calls = std::sync::atomic::AtomicU64::new(0);
+                    w.runs_until(|_| calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= enough).unwrap();
+                }
+                _ => {
+                    w.runs();
+                    w.is_in_order();
+                }
+            }
+        }
+        w.runs();
         w.is_in_order();
     }
 }
