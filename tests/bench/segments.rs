@@ -3,7 +3,7 @@
 //! `cargo bench --bench segments -- --patients 100000` takes the synthetic population (a patient, three appointments and a care plan each). With
 //! `--features compare-cel` two rules are evaluated by a library for the Common Expression Language too, in the same run.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
