@@ -20,7 +20,7 @@ fn these_routes_are_open_and_no_other() {
 async fn what_is_not_open_answers_401_without_the_bearer() {
     let db = database();
     let new = New { kind: Kind::Segment, id: "lapsed", source: "x", hash: "1" };
-    crate::store::fixtures::write(&db.store(), |c| definitions::first(c, &[new.clone()], 1, crate::store::fixtures::at(0)));
+    crate::store::fixtures::write(&db.store(), |c| definitions::first(c, std::slice::from_ref(&new), 1, crate::store::fixtures::at(0)));
     let server = Server::start(&db.store());
     let mut closed = 0;
     for row in table().iter().filter(|r| r.access != Access::Open) {
