@@ -2,14 +2,22 @@
 //!
 //! Construction only: no rule, no SQL, no FHIR. Commands and pages get what they need from here.
 
+mod agenda;
+mod alerts;
+mod authorize;
 pub(crate) mod charts;
 mod connections;
+mod drops;
+mod ends;
 mod entropy;
 mod keys;
+mod limits;
 mod look;
 mod pages;
 mod present;
 mod stages;
+mod statements;
+mod turns;
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -19,14 +27,20 @@ use chrono::NaiveTime;
 use domain::Clock;
 use domain::rules::Site;
 
-pub use connections::ConnectionError;
+pub use agenda::{Agenda, Entry};
+pub use alerts::AlertsError;
+pub use authorize::GrantError;
 pub(crate) use connections::told;
+pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
-pub use keys::{KeysError, open_key};
+pub use keys::{KeysError, Rotation, open_key};
+pub use limits::{Standing, Wait};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
+pub use statements::{Connected, Drifted};
+pub use turns::{Turn, TurnReport};
 
 use crate::config::Config;
 use crate::outreach::channel::{Channel, ChannelKind};
@@ -34,7 +48,7 @@ use crate::outreach::gate::{Hours, SitePolicy};
 use crate::outreach::{SiteVoice, program, task};
 use crate::segments::{Definitions, NotInForce, definitions};
 use crate::store::installation::{self, Setting};
-use crate::store::{Location, Store, StoreError};
+use crate::store::{Location, Store, StoreError, ties};
 use crate::worker::Owner;
 
 /// The gateway, put together.
@@ -61,6 +75,7 @@ pub struct App {
     pub owner: Owner,
     random: Arc<Random>,
     paces: crate::ehr::Paces,
+    shared: Arc<limits::Shared>,
 }
 
 /// Why the gateway could not be put together.
@@ -112,15 +127,19 @@ impl App {
         let order = channel_order(&config, &channels);
         let now = clock.now();
         let (definitions, programs) = store.write_blocking(crate::store::Lane::Interactive, "put definitions in force", |conn| {
+            ties::declare(conn, &config.persons.common_identifiers)?;
             let definitions = Definitions::open(conn, &wanted, now)?;
             let programs = task::Programs::put_in_force(conn, library.clone(), &order, now)?;
             Ok((definitions, programs))
         })?;
+        let (owner, shared) = (Owner::this_process(), Arc::new(limits::Shared::new(store.clone(), clock.as_ref())));
+        // Where a process has no name of its own, such as in two containers, the rest tells them apart.
+        let paces = crate::ehr::Paces::kept_by(shared.clone(), format!("{} {}", owner.as_str(), random.id()));
         Ok(Self {
             site: Site::new(config.site.time_zone, &config.site.language),
             voice: voice(&config),
             data: data.to_owned(),
-            owner: Owner::this_process(),
+            owner,
             config,
             store,
             clock,
@@ -128,7 +147,8 @@ impl App {
             programs,
             channels,
             random,
-            paces: crate::ehr::Paces::default(),
+            paces,
+            shared,
         })
     }
 

@@ -114,7 +114,7 @@ pub enum Kind {
 }
 
 /// Every metric: name, kind, labels, meaning. A label holds only names that an operator or this program gave.
-pub const METRICS: [(&str, Kind, &[&str], &str); 18] = [
+pub const METRICS: [(&str, Kind, &[&str], &str); 22] = [
     ("fhir_engage_http_requests_total", Kind::Counter, &["method", "route", "status"], "Requests answered, by route pattern"),
     ("fhir_engage_http_request_seconds", Kind::Histogram, &["route"], "Time to answer a request"),
     ("fhir_engage_task_runs_total", Kind::Counter, &["task", "outcome"], "Runs of a background task: worked, idle, failed"),
@@ -128,6 +128,15 @@ pub const METRICS: [(&str, Kind, &[&str], &str); 18] = [
     ("fhir_engage_sync_known_up_to_timestamp_seconds", Kind::Gauge, &["ehr", "type"], "Changes in the EHR are known up to this instant"),
     ("fhir_engage_sync_last_run_timestamp_seconds", Kind::Gauge, &["ehr", "type"], "When the latest run began"),
     ("fhir_engage_sync_failed", Kind::Gauge, &["ehr", "type"], "1 where the latest run failed"),
+    ("fhir_engage_sync_running", Kind::Gauge, &["ehr", "type"], "1 while a run goes on"),
+    (
+        "fhir_engage_sync_failures_in_a_row",
+        Kind::Gauge,
+        &["ehr", "type"],
+        "Failures since it last went well, those on the way to the EHR too",
+    ),
+    ("fhir_engage_sync_holes", Kind::Gauge, &["ehr", "type"], "Patients of whom the type is not known, or less far"),
+    ("fhir_engage_alerts_open", Kind::Gauge, &["kind"], "Open alerts"),
     ("fhir_engage_segment_members", Kind::Gauge, &["segment"], "Members of a segment"),
     ("fhir_engage_segment_held", Kind::Gauge, &["segment"], "Persons held out of a segment because the answer is not known"),
     ("fhir_engage_attempts", Kind::Gauge, &["state"], "Attempts to reach a person"),

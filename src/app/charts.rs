@@ -220,7 +220,7 @@ impl App {
     /// The engine's refusal, or a profile that cannot be read.
     pub async fn owing(&self) -> Result<Owing, StageError> {
         let mut wants = std::collections::BTreeMap::new();
-        for (id, profile) in self.ehrs().await? {
+        for (id, profile) in self.ehrs().await?.known {
             match intended_contract(&profile) {
                 Ok(contract) => drop(wants.insert(id.as_str().to_owned(), wanted(contract.writes))),
                 // Its write-backs fail by themselves, and say so. What is owed meanwhile is owed in the usual way.
@@ -256,7 +256,7 @@ impl App {
     /// The EHRs that take changes of an Appointment's status.
     async fn changing_status(&self) -> Result<BTreeSet<String>, ConnectionError> {
         let takes = |profile: &Profile| intended_contract(profile).ok().and_then(|c| c.status_change).is_some_and(|c| c.enabled);
-        Ok(self.ehrs().await?.into_iter().filter(|(_, p)| takes(p)).map(|(id, _)| id.as_str().to_owned()).collect())
+        Ok(self.ehrs().await?.known.into_iter().filter(|(_, p)| takes(p)).map(|(id, _)| id.as_str().to_owned()).collect())
     }
 }
 

@@ -1,18 +1,25 @@
 //! From a registered EHR to a connection that works: its profile from the store, its credential from where the profile points.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use domain::Clock;
 use domain::model::EhrId;
 
 use super::keys::KeysError;
 use super::{App, Random};
-use crate::credentials::SecretRef;
-use crate::ehr::connection::{ConnectError, Connection, Credential, Parts};
+use crate::credentials::{SecretRef, Vault};
+use crate::ehr::connection::{ConnectError, Connection, Credential, Parts, Wallet};
 use crate::ehr::profile::{Auth, Profile, ProfileError};
 use crate::ehr::retry::Policy;
 use crate::ehr::{Entropy, Paces, Secret};
-use crate::store::{StoreError, ehrs};
+use crate::store::ehr_keys::At;
+use crate::store::{StoreError, ehrs, expiries, tokens};
+use crate::worker::lease::Leases;
+
+/// How long a node that died with the turn to get a token in its hand holds up the others.
+const TOKEN_LEASE: TimeDelta = TimeDelta::seconds(60);
 
 impl Entropy for Random {
     fn fill(&self, bytes: &mut [u8]) {
@@ -72,12 +79,37 @@ impl App {
     /// # Errors
     /// Where a secret or key cannot be read.
     pub async fn parts(&self, id: &EhrId, profile: &Profile) -> Result<Parts, ConnectionError> {
-        let credential = match &profile.auth {
-            Auth::None => Credential::None,
-            Auth::Bearer { token } => Credential::Bearer(secret(id, token)?),
-            Auth::BackendServices(backend) => Credential::Key(self.signer(backend.key_id.as_deref()).await?),
-        };
-        Ok(parts(credential, Arc::clone(&self.clock), &self.random, &self.paces))
+        let mut credentials = BTreeMap::new();
+        for (name, auth) in profile.all_auth() {
+            let credential = match auth {
+                auth if auth.signs() => {
+                    let at = At { ehr: id.to_string(), client: name.to_owned() };
+                    Credential::Keys(self.keyring(at, auth).await?)
+                }
+                auth => plain(id, auth)?,
+            };
+            credentials.insert(name.to_owned(), credential);
+        }
+        let wants_tokens = profile.all_auth().any(|(_, auth)| auth.client_id().is_some());
+        let keeper = if wants_tokens { Some(Arc::new(self.vault(id)?) as Arc<dyn crate::ehr::auth::Keeper>) } else { None };
+        let wallet = wallet(id, profile, credentials, keeper)?;
+        Ok(parts(Credential::Wallet(Arc::new(wallet)), Arc::clone(&self.clock), &self.random, &self.paces))
+    }
+
+    /// As [`App::parts`], with no token of before: what an EHR grants now is to be seen.
+    ///
+    /// # Errors
+    /// As [`App::parts`].
+    pub async fn fresh_parts(&self, id: &EhrId, profile: &Profile) -> Result<Parts, ConnectionError> {
+        let name = id.as_str().to_owned();
+        self.store.write("throw tokens away", move |conn| tokens::forget_all(conn, &name)).await?;
+        self.parts(id, profile).await
+    }
+
+    /// Where tokens and grants of an EHR are.
+    pub(super) fn vault(&self, id: &EhrId) -> Result<Vault, KeysError> {
+        let leases = Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), TOKEN_LEASE);
+        Ok(Vault::new(self.store.clone(), leases, Arc::new(self.master_key()?), Arc::clone(&self.clock), id.as_str()))
     }
 
     /// Connects a registered EHR.
@@ -96,17 +128,85 @@ impl App {
         }
         profile.page_size = profile.page_size.or(Some(self.config.sync.page_size));
         let parts = self.parts(id, &profile).await?;
-        Ok(Connection::open(&profile, &parts).await?)
+        let opened = Connection::open(&profile, &parts).await;
+        self.note_statement(id, &profile, &opened).await;
+        let connection = opened?;
+        if let Some((origin, certificate)) = connection.certificate.clone() {
+            let (name, now) = (id.as_str().to_owned(), self.clock.now());
+            let noted = self.store.write("note a certificate's end", move |conn| {
+                expiries::note(conn, &name, SERVER_CERTIFICATE, &origin, certificate.not_after, now)
+            });
+            if let Err(error) = noted.await {
+                tracing::warn!(%error, "the end of a server's certificate could not be stored");
+            }
+        }
+        Ok(connection)
     }
 
-    /// The registered EHRs with their profiles, by name.
+    /// The registered EHRs with their profiles, by name. One whose profile cannot be read is named and keeps none of the others from their work.
     ///
     /// # Errors
-    /// Where one of the profiles cannot be read.
-    pub async fn ehrs(&self) -> Result<Vec<(EhrId, Profile)>, ConnectionError> {
-        let rows = self.store.read(ehrs::list).await?;
-        rows.into_iter().map(registered).collect()
+    /// The engine's refusal.
+    pub async fn ehrs(&self) -> Result<Registered, StoreError> {
+        Ok(Registered::of(self.store.read(ehrs::list).await?))
     }
+}
+
+/// The registered EHRs.
+#[derive(Debug, Default)]
+pub struct Registered {
+    /// Those that can be worked with.
+    pub known: Vec<(EhrId, Profile)>,
+    /// Those that cannot, by name, and why.
+    pub unreadable: Vec<(String, ConnectionError)>,
+}
+
+impl Registered {
+    pub(super) fn of(rows: Vec<ehrs::EhrRow>) -> Self {
+        let mut all = Self::default();
+        for row in rows {
+            let name = row.id.clone();
+            match registered(row) {
+                Ok(one) => all.known.push(one),
+                Err(error) => all.unreadable.push((name, error)),
+            }
+        }
+        all
+    }
+
+    /// What is wrong, in words, one for each that cannot be worked with.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.unreadable.iter().map(|(_, error)| error.to_string()).collect()
+    }
+}
+
+/// How the store names what was seen of a server's certificate.
+pub(super) const SERVER_CERTIFICATE: &str = "server-certificate";
+
+/// A credential that is a secret, or none.
+pub(super) fn plain(id: &EhrId, auth: &Auth) -> Result<Credential, ConnectionError> {
+    Ok(match auth {
+        Auth::Bearer { token } => Credential::Bearer(secret(id, token)?),
+        Auth::ClientSecret(client) => Credential::Secret(secret(id, &client.secret)?),
+        Auth::UserGrant(grant) => match &grant.secret {
+            Some(pointer) => Credential::Secret(secret(id, pointer)?),
+            None => Credential::None,
+        },
+        Auth::None | Auth::BackendServices(_) => Credential::None,
+    })
+}
+
+/// All secrets of a profile beside its credentials.
+pub(super) fn wallet(
+    id: &EhrId,
+    profile: &Profile,
+    credentials: BTreeMap<String, Credential>,
+    keeper: Option<Arc<dyn crate::ehr::auth::Keeper>>,
+) -> Result<Wallet, ConnectionError> {
+    let client_key = profile.client_certificate.as_ref().map(|c| secret(id, &c.key)).transpose()?;
+    let proxy_password = profile.proxy.as_ref().and_then(|p| p.password.as_ref()).map(|p| secret(id, p)).transpose()?;
+    Ok(Wallet { credentials, keeper, client_key, proxy_password })
 }
 
 /// A registered EHR with its profile, from its row.

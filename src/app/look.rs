@@ -1,8 +1,11 @@
 //! What `check` looks at, each thing by itself, so that what is wrong with one hides nothing of another. Reads only: it makes no key, runs
 //! no migration and puts nothing in force.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use chrono::TimeDelta;
 
 use domain::model::EhrId;
 
@@ -10,13 +13,16 @@ use super::keys::{KeysError, open_key, read_master_key};
 use super::{ConnectionError, OpenError, Random, SystemClock, connections, stored_offset};
 use crate::config::Config;
 use crate::credentials::sealing::MasterKey;
+use crate::credentials::{Expiry, Vault};
 use crate::ehr::connection::{Credential, Parts};
 use crate::ehr::profile::{Auth, Profile};
 use crate::outreach::definition::Mistakes;
 use crate::outreach::program::{self, Library};
 use crate::segments::{NotInForce, library};
 use crate::store::keys::{self, SigningKey};
-use crate::store::{Location, Schema, Store, StoreError, ehrs};
+use crate::store::{Location, Schema, Store, StoreError, ehr_keys, ehrs};
+use crate::worker::Owner;
+use crate::worker::lease::Leases;
 
 /// An installation, looked at from outside.
 pub struct Look {
@@ -136,6 +142,15 @@ impl Look {
         Ok(rows.into_iter().map(|row| (row.id.clone(), connections::registered(row))).collect())
     }
 
+    /// What ends by itself, of the installation and these EHRs.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn expiries(&self, store: &Store, ehrs: &[(EhrId, Profile)]) -> Result<Vec<Expiry>, StoreError> {
+        let now = domain::Clock::now(&SystemClock::with_offset(stored_offset(store)?));
+        super::ends::expiries(store, ehrs, now).await
+    }
+
     /// What a connection needs from its surroundings; `None` where no signing key was made yet.
     ///
     /// # Errors
@@ -147,19 +162,38 @@ impl Look {
         master: Option<&MasterKey>,
         signing: &[SigningKey],
     ) -> Result<Option<Parts>, ConnectionError> {
-        let credential = match &profile.auth {
-            Auth::None => Credential::None,
-            Auth::Bearer { token } => Credential::Bearer(connections::secret(id, token)?),
-            Auth::BackendServices(backend) => {
-                let found = match &backend.key_id {
-                    Some(kid) => Some(signing.iter().find(|k| k.kid == *kid).ok_or_else(|| KeysError::NoSuchKey(kid.clone()))?),
+        let uses = store.read_blocking(ehr_keys::list)?;
+        let mut credentials = BTreeMap::new();
+        for (name, auth) in profile.all_auth() {
+            let credential = if auth.signs() {
+                let used = uses.iter().find(|r| r.ehr == id.as_str() && r.client == name && r.state == "current").map(|r| r.kid.as_str());
+                let set = match auth {
+                    Auth::BackendServices(backend) => backend.key_id.as_deref(),
+                    _ => None,
+                };
+                let found = match used.or(set) {
+                    Some(kid) => Some(signing.iter().find(|k| k.kid == kid).ok_or_else(|| KeysError::NoSuchKey(kid.to_owned()))?),
                     None => signing.iter().find(|k| k.state == "current"),
                 };
                 let (Some(found), Some(master)) = (found, master) else { return Ok(None) };
                 Credential::Key(open_key(found.clone(), master)?)
-            }
-        };
+            } else {
+                connections::plain(id, auth)?
+            };
+            credentials.insert(name.to_owned(), credential);
+        }
         let clock = Arc::new(SystemClock::with_offset(stored_offset(store)?));
+        // A grant's token may change with its use: it is used where the change is kept, or not at all.
+        let keeper = match (profile.all_auth().any(|(_, auth)| matches!(auth, Auth::UserGrant(_))), read_master_key(&self.config.keys)) {
+            (true, Ok(master)) => {
+                let clock: Arc<dyn domain::Clock> = clock.clone();
+                let leases = Leases::new(store.clone(), Owner::this_process(), Arc::clone(&clock), TimeDelta::seconds(60));
+                let vault = Vault::new(store.clone(), leases, Arc::new(master), clock, id.as_str());
+                Some(Arc::new(vault) as Arc<dyn crate::ehr::auth::Keeper>)
+            }
+            _ => None,
+        };
+        let credential = Credential::Wallet(Arc::new(connections::wallet(id, profile, credentials, keeper)?));
         Ok(Some(connections::parts(credential, clock, &self.random, &crate::ehr::Paces::default())))
     }
 }

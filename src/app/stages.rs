@@ -13,12 +13,13 @@ use serde::Serialize;
 use super::charts;
 use super::{App, ConnectionError, SystemClock};
 use crate::ehr::Plan;
+use crate::ehr::pace::Paused;
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
 use crate::store::{Store, StoreError, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
-use crate::sync::{Holder, reading_lease};
+use crate::sync::{Holder, identify, reading_lease};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::{self};
@@ -53,6 +54,9 @@ pub enum StageError {
     /// The EHR could not be connected.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// The drop folders of an EHR.
+    #[error(transparent)]
+    Drops(crate::sync::drops::DropError),
     /// The write-back settings of an EHR.
     #[error("{0}: {1}")]
     WriteBack(String, String),
@@ -64,6 +68,9 @@ pub enum StageError {
     /// Another process is at it.
     #[error("{0} is being worked on by another process; it goes on there")]
     Busy(String),
+    /// What an EHR states of itself was never read.
+    #[error("{0} was never asked what it can do; leave --offline out, or run `fhir-engage ehr check {0}` first")]
+    NeverAsked(String),
 }
 
 /// What is going on, for a progress bar.
@@ -77,6 +84,17 @@ pub enum StageProgress {
     Judged(u64),
 }
 
+impl StageError {
+    /// For how long the EHR may not be asked, where that is why: no failure, and it goes on by itself then.
+    #[must_use]
+    pub fn pause(&self) -> Option<Paused> {
+        match self {
+            Self::Connection(ConnectionError::Connect(error)) => error.pause(),
+            _ => None,
+        }
+    }
+}
+
 /// Who is told.
 pub type Progress<'a> = &'a (dyn Fn(StageProgress) + Send + Sync);
 
@@ -85,13 +103,15 @@ pub type Progress<'a> = &'a (dyn Fn(StageProgress) + Send + Sync);
 pub struct CycleReport {
     /// Each (EHR, type).
     pub sync: Vec<TypeReport>,
+    /// Each drop folder.
+    pub drops: Vec<(EhrId, crate::sync::drops::DropReport)>,
     /// Segments.
     pub segments: segments::Report,
     /// Outreach.
     pub outreach: outreach::Report,
     /// Each EHR's write-backs.
     pub write_back: Vec<(EhrId, writeback::Report)>,
-    /// Stages that another process is running now, in words. That is no failure: what they leave undone, a later round does.
+    /// Stages that another process is running now, or that are paused, in words. That is no failure: what they leave undone, a later round does.
     pub busy: Vec<String>,
     /// Stages that did not get through, in words.
     pub failures: Vec<String>,
@@ -100,7 +120,7 @@ pub struct CycleReport {
 impl CycleReport {
     fn missed(&mut self, stage: &str, error: &StageError) {
         let told = format!("{stage}: {error}");
-        if matches!(error, StageError::Busy(_)) { self.busy.push(told) } else { self.failures.push(told) }
+        if matches!(error, StageError::Busy(_)) || error.pause().is_some() { self.busy.push(told) } else { self.failures.push(told) }
     }
 
     fn synced(&mut self, ehr: &EhrId, types: Vec<TypeReport>) {
@@ -108,6 +128,7 @@ impl CycleReport {
             let told = format!("sync {ehr} {kind}: {why}");
             if held { self.busy.push(told) } else { self.failures.push(told) }
         }
+        self.busy.extend(types.iter().filter(|t| t.paused_until.is_some()).map(|t| format!("sync {ehr} {}: {}", t.kind, t.result())));
         self.sync.extend(types);
     }
 }
@@ -119,7 +140,7 @@ impl App {
         Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), self.config.worker.lease)
     }
 
-    async fn lease(&self, name: &str) -> Result<Lease, StageError> {
+    pub(super) async fn lease(&self, name: &str) -> Result<Lease, StageError> {
         self.leases().take(name).await?.ok_or_else(|| StageError::Busy(name.to_owned()))
     }
 
@@ -149,9 +170,34 @@ impl App {
         stop: &AtomicBool,
         progress: Progress<'_>,
     ) -> Result<Vec<TypeReport>, StageError> {
+        let began = self.clock.now();
+        let outcome = self.read_types(ehr, types, accept_vanished, stop, progress).await;
+        // It was read, whether this can be kept or not; where it cannot, it is read once more.
+        if let Err(error) = self.keep_outcome(ehr, types, began, &outcome).await {
+            tracing::warn!(%ehr, error = %error, "how the sync ended could not be kept");
+        }
+        outcome
+    }
+
+    async fn read_types(
+        &self,
+        ehr: &EhrId,
+        types: &[ResourceType],
+        accept_vanished: bool,
+        stop: &AtomicBool,
+        progress: Progress<'_>,
+    ) -> Result<Vec<TypeReport>, StageError> {
         let profile = self.profile(ehr).await?;
-        let connection = self.connect(ehr).await?;
+        let connection = match self.connect(ehr).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                let error = StageError::from(error);
+                let Some(paused) = error.pause() else { return Err(error) };
+                return Ok(types.iter().map(|kind| TypeReport::paused(*kind, paused, self.clock.now())).collect());
+            }
+        };
         let plan = Plan::of(&profile, &connection.capability);
+        let client = connection.client.clone().crawling();
         let task = sync::Task {
             store: &self.store,
             clock: self.clock.as_ref(),
@@ -161,7 +207,7 @@ impl App {
                 is_dead: |other| Owner::this_process().is_dead(other),
             },
             ehr,
-            source: Source { client: &connection.client, plan: &plan },
+            source: Source { client: &client, plan: &plan },
             stop,
             progress: &|kind, counts| progress(StageProgress::Synced(kind, u64::try_from(counts.found).unwrap_or(0))),
             accept_vanished,
@@ -175,6 +221,12 @@ impl App {
             tracing::warn!(%ehr, error = %error, "the EHR still counts as being read, until a lease runs out");
         }
         Ok(reports)
+    }
+
+    /// The types that a sync reads where nobody names them: the configured ones, and what supporting types an EHR is asked for.
+    #[must_use]
+    pub fn types_to_sync(&self) -> Vec<ResourceType> {
+        ResourceType::ALL.into_iter().filter(|kind| !kind.is_core() || self.config.sync.types.contains(kind)).collect()
     }
 
     /// How each type of an EHR would be read now, by what it says of itself.
@@ -198,6 +250,8 @@ impl App {
         let lease = self.lease(segments::LEASE).await?;
         let (app, stop, fence, term): (_, _, Fence, Term) = (Arc::clone(self), Arc::clone(stop), lease.fence().clone(), lease.term());
         let done = tokio::task::spawn_blocking(move || {
+            // Whose a record is comes before what is true of the person.
+            identify::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;
             let stage = segments::Stage { store: &app.store, site: &app.site, clock: app.clock.as_ref(), fence: &fence, term };
             segments::run(&stage, &stop, &|n| progress(n))
         })
@@ -293,14 +347,6 @@ impl App {
         Ok(done?)
     }
 
-    /// The EHRs that have a connection.
-    ///
-    /// # Errors
-    /// Where a profile cannot be read.
-    pub async fn connected(&self) -> Result<Vec<EhrId>, ConnectionError> {
-        Ok(self.ehrs().await?.into_iter().filter(|(_, p)| !p.files_only).map(|(id, _)| id).collect())
-    }
-
     /// The EHRs whose patients segments and outreach leave out now, because they are known by half.
     ///
     /// # Errors
@@ -313,17 +359,32 @@ impl App {
     /// One round through all stages and all EHRs that have a connection. A stage that fails is told and does not stop the others.
     pub async fn cycle(self: &Arc<Self>, stop: &Arc<AtomicBool>, progress: Arc<dyn Fn(StageProgress) + Send + Sync>) -> CycleReport {
         let mut report = CycleReport::default();
-        let connected = match self.connected().await {
-            Ok(connected) => connected,
+        let agenda = match self.agenda().await {
+            Ok(agenda) => agenda,
             Err(error) => {
                 report.failures.push(error.to_string());
                 return report;
             }
         };
-        for ehr in &connected {
-            match self.sync(ehr, &self.config.sync.types, stop, progress.as_ref()).await {
+        report.failures.extend(agenda.unreadable.iter().map(|(_, why)| why.clone()));
+        let mut open: Vec<(EhrId, Vec<ResourceType>)> = Vec::new();
+        for entry in &agenda.entries {
+            match (entry.closed(agenda.now), open.last_mut().filter(|(ehr, _)| *ehr == entry.ehr)) {
+                (Some(why), _) => report.busy.push(format!("sync {} {}: {why}", entry.ehr, entry.kind)),
+                (None, Some((_, types))) => types.push(entry.kind),
+                (None, None) => open.push((entry.ehr.clone(), vec![entry.kind])),
+            }
+        }
+        for (ehr, types) in &open {
+            match self.sync(ehr, types, stop, progress.as_ref()).await {
                 Ok(types) => report.synced(ehr, types),
                 Err(error) => report.missed(&format!("sync {ehr}"), &error),
+            }
+        }
+        for (ehr, profile) in self.ehrs().await.unwrap_or_default().known {
+            match self.take_drops(&ehr, &profile, false, stop, Arc::new(|_| ())).await {
+                Ok(drops) => report.drops.extend(drops.into_iter().map(|drop| (ehr.clone(), drop))),
+                Err(error) => report.missed(&format!("drops {ehr}"), &error),
             }
         }
         self.go_on(&mut report, stop, progress).await;
@@ -354,10 +415,11 @@ impl App {
                 return;
             }
         };
-        for (ehr, _) in ehrs {
+        for (ehr, _) in ehrs.known {
             match self.write_back(&ehr, stop).await {
                 Ok(done) => {
-                    report.failures.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
+                    let told = if done.is_paused { &mut report.busy } else { &mut report.failures };
+                    told.extend(done.stopped.iter().map(|why| format!("write-back {ehr}: {why}")));
                     report.write_back.push((ehr, done));
                 }
                 Err(error) => report.missed(&format!("write-back {ehr}"), &error),
@@ -371,7 +433,7 @@ impl App {
     /// The engine's refusal, or a profile that cannot be read.
     pub async fn next_write_back(&self) -> Result<Option<Timestamp>, StageError> {
         let mut next = None;
-        for (ehr, _) in self.ehrs().await? {
+        for (ehr, _) in self.ehrs().await?.known {
             let (name, now) = (ehr.as_str().to_owned(), self.clock.now());
             let due = self.store.read(move |conn| writebacks::next_due(conn, &name, now)).await?;
             next = [next, due].into_iter().flatten().min();

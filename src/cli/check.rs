@@ -9,6 +9,7 @@ use super::exit::{Ended, Failure};
 use super::{Common, print};
 use crate::app::Look;
 use crate::config::{Config, Mistake};
+use crate::credentials::expiry::Urgency;
 use crate::credentials::sealing::MasterKey;
 use crate::ehr::profile::Profile;
 use crate::store::installation::{self, Setting};
@@ -201,11 +202,24 @@ impl Beyond<'_> {
         if ehrs.is_empty() {
             findings.warning("EHRs", "none is registered; add one with `fhir-engage ehr add`".to_owned());
         }
+        let mut sound = Vec::new();
         for (name, profile) in ehrs {
             let about = format!("EHR {name}");
             match profile {
-                Ok((id, profile)) => self.ehr(&about, (&id, &profile), &signing, findings).await,
+                Ok((id, profile)) => {
+                    self.ehr(&about, (&id, &profile), &signing, findings).await;
+                    sound.push((id, profile));
+                }
                 Err(error) => findings.problem(&about, error.to_string()),
+            }
+        }
+        for e in self.look.expiries(self.store, &sound).await? {
+            let about = e.ehr.as_ref().map_or_else(|| "installation".to_owned(), |ehr| format!("EHR {ehr}"));
+            let says = format!("{}{}", e.says, e.remedy.map(|r| format!("; {r}")).unwrap_or_default());
+            match e.urgency {
+                Urgency::Over => findings.problem(&about, says),
+                Urgency::Soon => findings.warning(&about, says),
+                Urgency::Later => findings.ok(&about, says),
             }
         }
         Ok(())

@@ -2,8 +2,11 @@
 //!
 //! Exit codes: 0 done, 1 found a problem, 2 wrong use. Errors say what to do, without patient data.
 
+mod access;
+mod alerts;
 mod check;
 mod demo;
+mod drops;
 mod ehr;
 mod exit;
 mod import;
@@ -11,6 +14,7 @@ mod inbound;
 mod keys;
 mod migrate;
 mod outreach;
+mod persons;
 mod preferences;
 mod pretend;
 mod print;
@@ -21,6 +25,7 @@ mod segments;
 mod serve;
 mod signals;
 mod sync;
+mod who;
 mod writeback;
 
 use std::path::PathBuf;
@@ -96,12 +101,18 @@ enum Command {
     /// Register, list, check and remove EHRs
     #[command(subcommand)]
     Ehr(ehr::Ehr),
-    /// Show the signing keys and the public key set
+    /// Make, list, rotate and retire signing keys; show the public key set
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Read what changed in the EHRs; look at runs and at what was put aside
     #[command(subcommand)]
     Sync(sync::Sync),
+    /// Look at what is wrong and who was told; take note of it, try it out
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
+    /// Look at which records are one person and why; join and part them
+    #[command(subcommand)]
+    Persons(persons::Persons),
     /// Look at segments, their members, and why
     #[command(subcommand)]
     Segments(segments::Segments),
@@ -144,6 +155,8 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Ehr(command) => command.run(&common).await,
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
+        Command::Alerts(command) => command.run(&common).await,
+        Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,
         Command::Writeback(command) => command.run(&common).await,

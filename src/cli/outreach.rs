@@ -101,6 +101,9 @@ const STATES: [&str; 8] = ["planned", "held", "sending", UNCLEAR, "sent", "finis
 struct Row {
     id: String,
     patient: Option<String>,
+    /// All records of the person.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    person: Vec<String>,
     program: String,
     step: String,
     state: String,
@@ -181,7 +184,8 @@ fn row(a: Attempt, record: Option<&people::Record>, verdict: Option<VerdictRow>)
         to_do: a.is_left_to_person().then(|| {
             format!("find out at the mail server whether it went out, then: fhir-engage outreach settle {} --sent, or --not-sent", a.id)
         }),
-        patient: record.map(|r| format!("{}/{}", r.ehr, r.fhir_id)),
+        patient: record.map(people::Record::name),
+        person: Vec::new(),
         id: a.id,
         program: a.program,
         step: a.step,
@@ -215,7 +219,8 @@ async fn list(app: &App, common: &Common, state: Option<String>, program: Option
                     let verdict = attempts::verdicts(conn, &a.id)?.pop();
                     let records = people::records(conn, a.person)?;
                     let record = records.iter().find(|r| r.pk == a.patient);
-                    Ok(row(a, record, verdict))
+                    let person = records.iter().map(people::Record::name).collect();
+                    Ok(Row { person, ..row(a, record, verdict) })
                 })
                 .collect::<Result<Vec<Row>, crate::store::StoreError>>()
         })

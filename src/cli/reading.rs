@@ -34,7 +34,10 @@ pub(super) struct Reading {
     /// The logical id of a practitioner to read appointments of; may be repeated
     #[arg(long = "practitioner", value_name = "ID", conflicts_with = "files")]
     practitioners: Vec<String>,
-    /// How to read a type against what `sync plan` chooses, as TYPE=cursor|full|window|roster|off; may be repeated
+    /// Supporting types to read, or take from files, beside patients, appointments and care plans: names, comma-separated, or `all`
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', value_parser = supporting)]
+    types: Vec<Supporting>,
+    /// How to read a type against what `sync plan` chooses, as TYPE=cursor|full|window|roster|reference|off; may be repeated
     #[arg(long = "strategy", value_name = "TYPE=NAME", value_parser = strategy, conflicts_with = "files")]
     strategies: Vec<(ResourceType, Strategy)>,
     /// The parameters to search a type by, as TYPE=PARAM&PARAM; `patient`, `date`, `location` and `practitioner` are filled in, any other is
@@ -46,17 +49,37 @@ pub(super) struct Reading {
     vanish_limit: Option<u8>,
 }
 
+/// What `--types` names.
+#[derive(Clone, Copy, Debug)]
+enum Supporting {
+    All,
+    One(ResourceType),
+}
+
+fn supporting(text: &str) -> Result<Supporting, String> {
+    if text.eq_ignore_ascii_case("all") {
+        return Ok(Supporting::All);
+    }
+    let found = ResourceType::SUPPORTING.into_iter().find(|kind| kind.as_str() == text.trim());
+    found.map(Supporting::One).ok_or_else(|| {
+        let names = ResourceType::SUPPORTING.map(ResourceType::as_str).join(", ");
+        format!("the supporting types are {names}; Patient, Appointment and CarePlan are always read")
+    })
+}
+
 fn strategy(text: &str) -> Result<(ResourceType, Strategy), String> {
-    const ALL: [Strategy; 5] = [Strategy::Cursor, Strategy::Full, Strategy::Window, Strategy::Roster, Strategy::Off];
+    const ALL: [Strategy; 6] = [Strategy::Cursor, Strategy::Full, Strategy::Window, Strategy::Roster, Strategy::Reference, Strategy::Off];
     let (kind, name) = text.split_once('=').unwrap_or((text, ""));
-    let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the '=': Patient, Appointment or CarePlan")?;
+    let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the '=', such as Appointment")?;
     let found = ALL.into_iter().find(|s| s.as_str() == name);
-    found.map(|strategy| (kind, strategy)).ok_or_else(|| "write one of cursor, full, window, roster, off after the '='".to_owned())
+    found
+        .map(|strategy| (kind, strategy))
+        .ok_or_else(|| "write one of cursor, full, window, roster, reference, off after the '='".to_owned())
 }
 
 fn search(text: &str) -> Result<(ResourceType, SearchSet), String> {
     let (kind, params) = text.split_once('=').unwrap_or((text, ""));
-    let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the first '=': Patient, Appointment or CarePlan")?;
+    let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the first '=', such as CarePlan")?;
     let params: Result<Vec<Param>, _> = params.split('&').map(|p| Param::try_from(p.to_owned())).collect();
     params.map(|params| (kind, SearchSet(params))).map_err(|e| e.to_string())
 }
@@ -82,6 +105,14 @@ impl Reading {
         profile.window.ahead_days = self.days_ahead.unwrap_or(profile.window.ahead_days);
         profile.window.locations = self.locations;
         profile.window.practitioners = self.practitioners;
+        for named in self.types {
+            match named {
+                Supporting::All => profile.types.extend(ResourceType::SUPPORTING),
+                Supporting::One(kind) => {
+                    profile.types.insert(kind);
+                }
+            }
+        }
         profile.strategy.extend(self.strategies);
         profile.searches.extend(self.searches);
         profile.vanish_limit_percent = self.vanish_limit;

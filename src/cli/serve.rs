@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use clap::Args;
 use domain::model::EhrId;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use super::exit::{Ended, Failure};
 use super::{Common, print};
-use crate::app::{App, StageError};
+use crate::app::{App, StageError, TurnReport};
 use crate::web;
 use crate::worker::{Health, Nudge, Stop, Task, TaskReport, Worker};
 
@@ -62,12 +65,21 @@ impl Work {
         if !self.once {
             let stop = Stop::new();
             request_on_signal(&stop);
-            Worker::new(Arc::clone(&app.clock), AT_ONCE).run(tasks(&app), random(&app), stop).await;
+            let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
+            let tasks = all_tasks(&app, worker.health())?;
+            worker.run(tasks, random(&app), stop).await;
             return Ok(Ended::Well);
         }
         let stop = Arc::new(AtomicBool::new(false));
         super::signals::stop_at(&stop);
-        let report = app.cycle(&stop, Arc::new(|_| ())).await;
+        let desk = app.alert_desk().map_err(|e| Failure::problem(e.to_string()))?;
+        let mut report = app.cycle(&stop, Arc::new(|_| ())).await;
+        match app.look_for_alerts(&desk, true).await {
+            Ok(told) => report.failures.extend(told.failures),
+            // Where another node looks, that one tells.
+            Err(StageError::Busy(_)) => {}
+            Err(error) => report.failures.push(format!("alerts: {error}")),
+        }
         if common.json {
             print::json(&report);
         } else {
@@ -87,7 +99,7 @@ impl Work {
 }
 
 /// Tasks that run at the same time: each waits on the network or on the one writer, so more would only queue.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 5;
 
 fn request_on_signal(stop: &Stop) {
     let stop = stop.clone();
@@ -104,9 +116,13 @@ fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop) -> Result<tokio::ta
         eprintln!("fhir-engage: {warning}");
     }
     let state = app.web_state(tasks).map_err(|e| Failure::problem(e.to_string()))?;
-    let (address, served) = web::serve(state, app.config.web.bind, stop.clone()).map_err(|e| Failure::problem(crate::app::told(&e)))?;
-    eprintln!("pages at http://{address}/ until Ctrl-C");
-    Ok(served)
+    let served = web::serve_apart(state, app.config.web.bind, app.config.web.public, stop.clone());
+    let served = served.map_err(|e| Failure::problem(crate::app::told(&e)))?;
+    if let Some(public) = served.public {
+        eprintln!("public keys, and nothing else, at http://{public}/.well-known/jwks.json");
+    }
+    eprintln!("pages at http://{}/ until Ctrl-C", served.address);
+    Ok(served.running)
 }
 
 /// Serves pages and runs all stages until a signal; what is in hand is finished.
@@ -114,24 +130,53 @@ pub(super) async fn pages_and_stages(app: &Arc<App>) -> Result<(), Failure> {
     let stop = Stop::new();
     request_on_signal(&stop);
     let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
+    let tasks = all_tasks(app, worker.health())?;
     let served = pages(app, Some(worker.health()), &stop)?;
-    worker.run(tasks(app), random(app), stop).await;
+    worker.run(tasks, random(app), stop).await;
     served.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))
 }
+
+/// The stages, and what looks after them.
+fn all_tasks(app: &Arc<App>, health: Health) -> Result<Vec<Task>, Failure> {
+    let mut all = tasks(app);
+    all.push(alerts_task(app, health)?);
+    Ok(all)
+}
+
+/// The task that looks for what is wrong. `health` tells whether the other loops run as they should: where they do not, the dead-man's
+/// signal stays away.
+fn alerts_task(app: &Arc<App>, health: Health) -> Result<Task, Failure> {
+    let desk = Arc::new(app.alert_desk().map_err(|e| Failure::problem(e.to_string()))?);
+    let (app, every) = (Arc::clone(app), app.config.alerts.look_every.to_std().unwrap_or(Duration::from_secs(60)));
+    Ok(Task::new("alerts", every, Nudge::new(), move |_| {
+        let (app, desk, health) = (Arc::clone(&app), Arc::clone(&desk), health.clone());
+        async move {
+            let is_well = health.overdue(app.clock.now(), TASK_GRACE).is_empty();
+            match app.look_for_alerts(&desk, is_well).await {
+                Ok(r) if !r.failures.is_empty() => TaskReport::failed(r.failures.join("; ")),
+                Ok(r) if r.opened + r.closed + r.told == 0 => TaskReport::idle(None),
+                Ok(r) => TaskReport::worked(format!("{} opened, {} closed, {} open, {} told", r.opened, r.closed, r.open, r.told), None),
+                Err(error) => failed(&error),
+            }
+        }
+    }))
+}
+
+/// A task may wake this late: the machine may be busy.
+const TASK_GRACE: TimeDelta = TimeDelta::seconds(60);
 
 /// The stages as periodic tasks. Each nudges the one that reads what it leaves; a nudge carries no data.
 fn tasks(app: &Arc<App>) -> Vec<Task> {
     let std = |d: chrono::TimeDelta| d.to_std().unwrap_or(Duration::from_secs(60));
-    let (every, tick) = (std(app.config.worker.sync_every), std(app.config.worker.tick));
+    let tick = std(app.config.worker.tick);
+    // Whoever asks for a run now should not wait long, however seldom the other stages look.
+    let look = tick.min(Duration::from_secs(10));
     let [sync, segments, outreach, write_back] = [(); 4].map(|()| Nudge::new());
+    let wake = segments.clone();
     let (a, next) = (Arc::clone(app), segments.clone());
-    let sync_task = Task::new("sync", every, sync, move |stop| {
+    let sync_task = Task::new("sync", look, sync, move |stop| {
         let (app, next) = (Arc::clone(&a), next.clone());
-        async move {
-            let report = sync_all(&app, &stop).await;
-            next.give();
-            report
-        }
+        async move { sync_due(&app, &stop, &next, look).await }
     });
     let (a, next) = (Arc::clone(app), outreach.clone());
     let segments_task = Task::new("segments", tick, segments.clone(), move |stop| {
@@ -174,7 +219,18 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
         let app = Arc::clone(&a);
         async move { write_all(&app, &stop).await }
     });
-    vec![sync_task, segments_task, outreach_task, write_back_task]
+    let (a, next) = (Arc::clone(app), wake);
+    let drops_task = Task::new("drops", tick, Nudge::new(), move |stop| {
+        let (app, next) = (Arc::clone(&a), next.clone());
+        async move {
+            let report = super::drops::take_all(&app, &stop).await;
+            if report.worked {
+                next.give();
+            }
+            report
+        }
+    });
+    vec![drops_task, sync_task, segments_task, outreach_task, write_back_task]
 }
 
 fn failed(error: &StageError) -> TaskReport {
@@ -186,7 +242,7 @@ fn failed(error: &StageError) -> TaskReport {
 }
 
 /// The flag that the stages look at between two pieces of work.
-fn flag(stop: &Stop) -> Arc<AtomicBool> {
+pub(super) fn flag(stop: &Stop) -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(stop.is_requested()));
     let (stop, shared) = (stop.clone(), Arc::downgrade(&flag));
     tokio::spawn(async move {
@@ -198,30 +254,46 @@ fn flag(stop: &Stop) -> Arc<AtomicBool> {
     flag
 }
 
-async fn sync_all(app: &App, stop: &Stop) -> TaskReport {
-    let flag = flag(stop);
-    let connected = match app.connected().await {
-        Ok(ehrs) => ehrs,
-        Err(error) => return TaskReport::failed(error.to_string()),
-    };
-    let (mut stored, mut found, mut failures) = (0, 0, Vec::new());
-    for ehr in connected {
-        match app.sync(&ehr, &app.config.sync.types, &flag, &|_| ()).await {
-            Ok(reports) => {
-                stored += reports.iter().map(|r| r.stored).sum::<i64>();
-                found += reports.iter().map(|r| r.found).sum::<i64>();
-                // What another node is at is no failure of this one.
-                failures.extend(
-                    reports.iter().filter(|r| !r.is_held()).filter_map(|r| r.failure().map(|why| format!("{ehr} {}: {why}", r.kind))),
-                );
+/// EHRs that are read at the same time.
+const EHRS_AT_ONCE: usize = 8;
+
+/// Reads what is due, one EHR beside the other, and looks for more while any of them goes on: one that takes all night must not hold up the
+/// others. Whenever an EHR is through, `next` is nudged.
+async fn sync_due(app: &App, stop: &Stop, next: &Nudge, look: Duration) -> TaskReport {
+    let (mut running, mut all, mut ran) = (FuturesUnordered::new(), TurnReport::default(), false);
+    loop {
+        if !stop.is_requested() {
+            match app.due_turns(EHRS_AT_ONCE.saturating_sub(running.len())).await {
+                Ok(turns) => running.extend(turns.into_iter().map(|turn| app.take_turn(turn, || stop.is_requested()))),
+                Err(error) if running.is_empty() => return TaskReport::failed(error.to_string()),
+                Err(error) => tracing::warn!(error = %error, "what is due could not be asked"),
             }
-            Err(StageError::Busy(_)) => {}
-            Err(error) => failures.push(format!("{ehr}: {error}")),
+        }
+        if running.is_empty() {
+            break;
+        }
+        tokio::select! {
+            Some(done) = running.next() => {
+                ran = true;
+                all.found += done.found;
+                all.stored += done.stored;
+                all.failures.extend(done.failures);
+                next.give();
+            }
+            () = tokio::time::sleep(look) => {}
         }
     }
-    match failures {
-        none if none.is_empty() => TaskReport::worked(format!("{found} found, {stored} stored"), None),
-        some => TaskReport::failed(some.join("; ")),
+    if ran && let Ok(registered) = app.ehrs().await {
+        all.failures.extend(registered.problems());
+    }
+    match all.failures {
+        none if none.is_empty() && !ran => TaskReport::idle(None),
+        none if none.is_empty() => TaskReport::worked(format!("{} found, {} stored", all.found, all.stored), None),
+        // Each type has its own time for another try; the others must not wait for it.
+        some => TaskReport {
+            next: Some(app.clock.now().plus(TimeDelta::from_std(look).unwrap_or_default())),
+            ..TaskReport::failed(some.join("; "))
+        },
     }
 }
 
@@ -235,8 +307,12 @@ async fn write_one(app: &App, ehr: &EhrId, stop: &AtomicBool) -> Result<(u64, Op
         Err(error) => return Err(error.to_string()),
     }
     match app.write_back(ehr, stop).await {
-        Ok(r) => Ok((r.written + r.exported + r.kept, r.stopped.map(|why| format!("{ehr}: {why}")))),
+        Ok(r) => {
+            let stopped = r.stopped.filter(|_| !r.is_paused);
+            Ok((r.written + r.exported + r.kept, stopped.map(|why| format!("{ehr}: {why}"))))
+        }
         Err(StageError::Busy(_)) => Ok((0, None)),
+        Err(error) if error.pause().is_some() => Ok((0, None)),
         Err(error) => Err(format!("{ehr}: {error}")),
     }
 }
@@ -245,7 +321,8 @@ async fn write_all(app: &App, stop: &Stop) -> TaskReport {
     let flag = flag(stop);
     // Those without a connection, too: theirs go into files.
     let ehrs = match app.ehrs().await {
-        Ok(ehrs) => ehrs,
+        // Those that cannot be worked with are the sync task's to tell.
+        Ok(ehrs) => ehrs.known,
         Err(error) => return TaskReport::failed(error.to_string()),
     };
     let (mut written, mut failures) = (0, Vec::new());

@@ -7,10 +7,12 @@
 //! Only `app` and `cli` import this. It knows no stage and opens nothing but the file; of the others it imports only
 //! `credentials::SecretRef`, the pointer to a secret.
 
+mod alerts;
 mod database;
 mod keys;
 mod log;
 mod outreach;
+mod persons;
 mod reader;
 mod site;
 mod smtp;
@@ -24,12 +26,15 @@ mod write_back;
 use std::path::{Path, PathBuf};
 
 pub use crate::credentials::SecretRef;
+pub use alerts::Alerts;
 pub use database::{DATABASE_VARIABLE, Database};
 pub use keys::Keys;
 pub use log::{Format, Log};
 pub use outreach::{Outreach, QuietHours};
-pub use reader::Mistake;
+pub use persons::Persons;
 use reader::Reader;
+pub(crate) use reader::is_guarded;
+pub use reader::{Mistake, Place};
 pub use site::Site;
 pub use smtp::{Smtp, Tls};
 pub use sync::Sync;
@@ -55,10 +60,14 @@ pub struct Config {
     pub worker: Worker,
     /// Reading from EHRs.
     pub sync: Sync,
+    /// Which records are one person.
+    pub persons: Persons,
     /// When and how often people are written to.
     pub outreach: Outreach,
     /// The operator's mail server, if there is one.
     pub smtp: Option<Smtp>,
+    /// Who is told what goes wrong.
+    pub alerts: Alerts,
     /// Writing to EHRs.
     pub write_back: WriteBack,
     /// What seals private keys at rest.
@@ -129,8 +138,10 @@ impl Config {
             web: Web::read(&mut top.section("web")),
             worker: Worker::read(&mut top.section("worker")),
             sync: Sync::read(&mut top.section("sync")),
+            persons: Persons::read(&mut top.section("persons")),
             outreach: Outreach::read(&mut top.section("outreach")),
             smtp: Smtp::read(&mut top.section("smtp")),
+            alerts: Alerts::read(&mut top.section("alerts")),
             write_back: WriteBack::read(&mut top.section("write_back")),
             keys: Keys::read(&mut top.section("keys"), data_dir),
             log: Log::read(&mut top.section("log")),
@@ -159,9 +170,16 @@ impl Config {
                 ));
             }
         }
+        if self.web.public.is_some_and(|public| public == self.web.bind && public.port() != 0) {
+            warnings
+                .push("web.public.listen is the same address as web.bind: the second one cannot be had; choose another port".to_owned());
+        }
         // With another channel behind it, e-mail without a server is only passed over.
         if self.outreach.channels.iter().all(|c| c == "email") && self.smtp.is_none() {
             warnings.push("outreach.channels names \"email\", but there is no [smtp]: no e-mail can be sent until there is".to_owned());
+        }
+        if !self.alerts.mail.is_empty() && self.smtp.is_none() {
+            warnings.push("alerts.mail names addresses, but there is no [smtp]: no alert can be mailed until there is".to_owned());
         }
         if self.site.phone.is_none() && self.smtp.is_some() {
             warnings.push("site.phone is not set: messages cannot say whom to call".to_owned());

@@ -36,6 +36,15 @@ impl std::fmt::Display for Mistake {
     }
 }
 
+/// A URL, or where one is that is a secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// As it stands.
+    Url(url::Url),
+    /// To be fetched.
+    Secret(SecretRef),
+}
+
 /// One file and what was wrong in it.
 pub(super) struct Reader<'a> {
     file: String,
@@ -213,6 +222,17 @@ impl<'r, 'a> Section<'r, 'a> {
         reference
     }
 
+    /// A URL to send something to, or where it is. What stands there instead is not quoted: the path of such a URL is often a secret.
+    pub(super) fn place(&mut self, key: &'static str) -> Option<Place> {
+        let text = self.find(key)?.get_ref().as_str();
+        let url = |t: &str| url::Url::parse(t).ok().filter(is_guarded).map(Place::Url);
+        let place = text.and_then(|t| self.pointer(t).map(Place::Secret).or_else(|| url(t)));
+        if place.is_none() {
+            self.wrong(key, "expected an https URL (http only on this machine), or \"env:NAME\" or \"file:PATH\" that holds one");
+        }
+        place
+    }
+
     /// Reads a pointer to a secret; a relative path starts from the file's folder.
     pub(super) fn pointer(&self, text: &str) -> Option<SecretRef> {
         match SecretRef::parse(text).ok()? {
@@ -225,6 +245,17 @@ impl<'r, 'a> Section<'r, 'a> {
     pub(super) fn folder(&self) -> &'r Path {
         &self.reader.folder
     }
+}
+
+/// Whether nobody on the way can read what is sent there.
+pub(crate) fn is_guarded(url: &url::Url) -> bool {
+    let here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    url.has_host() && (url.scheme() == "https" || (url.scheme() == "http" && here))
 }
 
 impl Drop for Section<'_, '_> {

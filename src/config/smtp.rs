@@ -78,7 +78,7 @@ fn is_here(host: &str) -> bool {
 }
 
 /// The shape only, to catch slips early; the mail library has the last word.
-fn is_mailbox(text: &str) -> bool {
+pub(super) fn is_mailbox(text: &str) -> bool {
     let text = text.trim();
     let address = match (text.rsplit_once('<'), text.strip_suffix('>')) {
         (Some((_, rest)), Some(_)) => rest.trim_end_matches('>'),

@@ -52,7 +52,7 @@ fn the_example_in_full_is_valid_and_names_every_key() {
     assert_eq!(config.database.url.expose(), "postgres://engage@db.example.org/engage");
     assert!(config.keys.master_is_named);
     // Every key that the code asks for stands in the example: an unknown key's message lists the known ones.
-    for section in ["site", "database", "web", "worker", "sync", "outreach", "smtp", "write_back", "keys", "log"] {
+    for section in ["site", "database", "web", "worker", "sync", "outreach", "smtp", "alerts", "write_back", "keys", "log"] {
         let listed = mistakes(&format!("[{section}]\nqqqqqqqqqqqqqqqqq = 1\n"));
         let known = listed.iter().find_map(|m| m.split_once("the known ones are ")).map(|m| m.1.to_owned()).unwrap();
         for key in known.split(", ") {

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 /// The media type of a key set.
 pub const MEDIA_TYPE: &str = "application/jwk-set+json";
 
+/// How long an EHR may keep the set before it fetches it anew, as `web` says in `Cache-Control`. Rotations wait for longer than that.
+pub const MAX_AGE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+
 /// Members that would give a private key away (RFC 7518, 6.2.2, 6.3.2 and 6.4.1).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 

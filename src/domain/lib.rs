@@ -4,11 +4,13 @@
 //!
 //! - [`model`]: identifiers, time, the facts that are kept of a resource, a person's facts together;
 //! - [`fhir`]: a resource's bytes to facts, by borrowed serde projections;
+//! - [`identity`]: which patient records are one person;
 //! - [`rules`]: the attribute catalogue, the rule language, evaluation with reasons and valid-until;
 //! - [`clock`]: time as a parameter.
 
 pub mod clock;
 pub mod fhir;
+pub mod identity;
 pub mod model;
 pub mod rules;
 

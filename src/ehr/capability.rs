@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
 use super::discovery::{Discovery, objects, text};
 
 /// A CapabilityStatement, reduced.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Capability {
     /// `fhirVersion` (`4.0.1`).
     pub fhir_version: Option<String>,
@@ -25,7 +26,8 @@ pub struct Capability {
 }
 
 /// What may be done with one type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TypeCapability {
     /// `read`, `search-type`, `create`, ...
     pub interactions: BTreeSet<String>,

@@ -72,6 +72,7 @@ mod tests {
                 headers: HeaderMap::new(),
                 body: Vec::new(),
                 url: Url::parse("https://ehr.example.org/r4/Appointment/1").unwrap(),
+                certificate: None,
             };
             let told = read_answer("Appointment", class, &response, None);
             match (wanted, class, told) {

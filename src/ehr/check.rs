@@ -2,21 +2,19 @@
 //! faults it is and what to do. It reads only. The first step that nothing can follow ends the walk.
 
 mod diagnosis;
+mod searches;
 
-use domain::Timestamp;
-use domain::model::ResourceType;
+use domain::model::FhirId;
 use serde::Serialize;
 
-use super::auth::Granted;
+use super::auth::{Granted, SecretMethod};
 use super::capability::Capability;
 use super::client::Client;
 use super::connection::{Approach, ConnectError, Parts};
 use super::discovery::Discovery;
 use super::error::EhrError;
 use super::plan::Plan;
-use super::profile::{Auth, Profile, Strategy};
-use super::reads::{Axis, SearchSet};
-use super::search::Search;
+use super::profile::{Auth, ClientSecret, Profile};
 use diagnosis::Finding;
 
 /// How a step went.
@@ -36,6 +34,8 @@ pub enum Verdict {
 pub struct Step {
     /// `reach`, `fhir`, `discovery`, `clock`, `token`, `scopes`, `search Patient`, ...
     pub name: String,
+    /// The step and how it went, for programs: `search-patient.problem`.
+    pub code: String,
     /// How it went.
     pub verdict: Verdict,
     /// What was found, in one sentence.
@@ -65,16 +65,39 @@ impl Report {
     }
 
     fn ok(&mut self, name: &str, says: impl Into<String>) {
-        self.steps.push(Step { name: name.to_owned(), verdict: Verdict::Ok, says: says.into(), remedy: None });
+        self.steps.push(Step {
+            name: name.to_owned(),
+            code: code(name, Verdict::Ok),
+            verdict: Verdict::Ok,
+            says: says.into(),
+            remedy: None,
+        });
     }
 
     fn add(&mut self, name: &str, verdict: Verdict, finding: Finding) {
-        self.steps.push(Step { name: name.to_owned(), verdict, says: finding.says, remedy: Some(finding.remedy) });
+        let code = code(name, verdict);
+        self.steps.push(Step { name: name.to_owned(), code, verdict, says: finding.says, remedy: Some(finding.remedy) });
     }
+}
+
+/// A server certificate that ends within so many days is worth a word.
+const SOON: i64 = 14;
+fn code(name: &str, verdict: Verdict) -> String {
+    let how = match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warning => "warning",
+        Verdict::Problem => "problem",
+    };
+    format!("{}.{how}", name.to_ascii_lowercase().replace(' ', "-"))
 }
 
 /// Walks the connection.
 pub async fn check(profile: &Profile, parts: &Parts) -> Report {
+    check_with(profile, parts, None).await
+}
+
+/// As [`check`]; with a test patient, what is read patient by patient is searched for that one.
+pub async fn check_with(profile: &Profile, parts: &Parts, test_patient: Option<&FhirId>) -> Report {
     let mut report = Report::default();
     if profile.files_only {
         report.ok("reach", "this EHR delivers files; there is no connection to check");
@@ -88,7 +111,8 @@ pub async fn check(profile: &Profile, parts: &Parts) -> Report {
         }
     };
     if let Some((client, capability)) = walk_to_client(&mut report, approach, profile, parts).await {
-        walk_types(&mut report, &client, profile, &Plan::of(profile, &capability)).await;
+        let probe = searches::Probe { test_patient, now: parts.clock.now() };
+        searches::walk(&mut report, &client, profile, &Plan::of(profile, &capability), &probe).await;
     }
     report
 }
@@ -112,31 +136,78 @@ async fn walk_to_client(report: &mut Report, mut approach: Approach, profile: &P
     let unknown = || "unknown".to_owned();
     let version = capability.fhir_version.clone().unwrap_or_else(unknown);
     report.ok("fhir", format!("FHIR {version}, software {}", capability.software.clone().unwrap_or_else(unknown)));
+    if capability.types.is_empty() {
+        report.add("fhir", Verdict::Problem, diagnosis::empty_statement());
+    }
     walk_discovery(report, found.is_some(), &discovery, profile, parts);
     walk_clock(report, &approach);
+    walk_certificate(report, &approach, parts);
     if first.is_err()
         && let Err(error) = approach.authorise(profile, parts, &discovery)
     {
         report.add("token", Verdict::Problem, diagnosis::connect(&error));
         return None;
     }
-    let client = approach.client(profile);
-    walk_token(report, &client).await.then_some((client, capability))
+    let client = approach.client(profile).within(profile, &capability);
+    let let_in = walk_token(report, &client).await;
+    if let_in {
+        walk_credentials(report, &client, profile).await;
+    }
+    let_in.then_some((client, capability))
+}
+
+/// Whether the server's certificate lasts. Nothing is said where there is none.
+fn walk_certificate(report: &mut Report, approach: &Approach, parts: &Parts) {
+    let Some((_, certificate)) = approach.certificate() else { return };
+    let days = (certificate.not_after.micros() - parts.clock.now().micros()).div_euclid(86_400_000_000);
+    if days <= SOON {
+        report.add("certificate", Verdict::Warning, diagnosis::certificate(&certificate, days));
+    } else {
+        report.ok("certificate", format!("the server's certificate ends in {days} days"));
+    }
+}
+
+/// The credentials beside the EHR's own, each with the types that it is for.
+async fn walk_credentials(report: &mut Report, client: &Client, profile: &Profile) {
+    for (name, of_types) in &profile.credentials {
+        let step = format!("credential {name}");
+        let Some(kind) = of_types.types.first() else { continue };
+        let needs: Vec<_> = client.reads.iter().chain(client.writes.iter()).filter(|n| of_types.types.contains(&n.resource_type)).collect();
+        let needs: Vec<_> = needs.into_iter().cloned().collect();
+        match client.tokens().access_to(kind, &needs).await {
+            Ok(access) if access.missing.is_empty() => report.ok(&step, format!("gives tokens for {}", of_types.types.join(", "))),
+            Ok(access) => report.add(&step, Verdict::Problem, diagnosis::scopes(&access.missing)),
+            Err(error) => report.add(&step, Verdict::Problem, diagnosis::apart(name, &error, client.notable_skew())),
+        }
+    }
 }
 
 fn walk_discovery(report: &mut Report, found: bool, discovery: &Discovery, profile: &Profile, parts: &Parts) {
-    let Auth::BackendServices(backend) = &profile.auth else {
+    if profile.auth.client_id().is_none() {
         report.ok("discovery", "not needed: this connection asks for no token");
         return;
-    };
+    }
     match (&discovery.token_url, found) {
         (Some(_), true) => report.ok("discovery", "smart-configuration names a token endpoint"),
         (Some(_), false) => report.ok("discovery", "no smart-configuration; the CapabilityStatement names a token endpoint"),
-        (None, _) if backend.token_url.is_some() => report.ok("discovery", "the EHR names no token endpoint; the configured one is used"),
+        (None, _) if profile.auth.token_url().is_some() => {
+            report.ok("discovery", "the EHR names no token endpoint; the configured one is used")
+        }
         (None, _) => report.add("discovery", Verdict::Problem, diagnosis::no_token_endpoint()),
     }
-    if let super::Credential::Key(signer) = &parts.credential {
-        let algorithm = signer.algorithm().as_str();
+    let shown_by: &[&str] = match &profile.auth {
+        Auth::BackendServices(_) => &["private_key_jwt"],
+        Auth::ClientSecret(ClientSecret { method: Some(SecretMethod::Post), .. }) => &["client_secret_post"],
+        Auth::ClientSecret(ClientSecret { method: Some(SecretMethod::Basic), .. }) => &["client_secret_basic"],
+        Auth::ClientSecret(_) => &["client_secret_basic", "client_secret_post"],
+        Auth::None | Auth::Bearer { .. } | Auth::UserGrant(_) => &[],
+    };
+    let taken = |m: &&str| discovery.auth_methods.iter().any(|theirs| theirs == m);
+    if !shown_by.is_empty() && !discovery.auth_methods.is_empty() && !shown_by.iter().any(taken) {
+        report.add("discovery", Verdict::Warning, diagnosis::auth_method(shown_by.first().unwrap_or(&""), &discovery.auth_methods));
+    }
+    if let Some(ring) = parts.credential.keyring("") {
+        let algorithm = ring.current().algorithm().as_str();
         if !discovery.algorithms.is_empty() && !discovery.algorithms.iter().any(|a| a == algorithm) {
             report.add("discovery", Verdict::Warning, diagnosis::algorithm(algorithm, &discovery.algorithms));
         }
@@ -165,6 +236,9 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
         return true;
     };
     report.ok("token", "the EHR gives this client tokens");
+    if !client.reads.is_empty() && client.reads.iter().all(|n| granted.ops(&n.resource_type).is_empty()) {
+        report.add("token", Verdict::Warning, diagnosis::dialect());
+    }
     match client.missing().await {
         Ok(missing) if missing.is_empty() => report.ok("scopes", "all that is needed is granted"),
         Ok(missing) => {
@@ -180,61 +254,6 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
 /// Whether a sync can do without what is missing of a type: it is no type that is read, or its reading is granted.
 fn granted_covers(granted: &Granted, client: &Client, resource_type: &str) -> bool {
     client.reads.iter().filter(|n| n.resource_type == resource_type).all(|n| n.ops.without(granted.ops(resource_type)).is_empty())
-}
-
-async fn walk_types(report: &mut Report, client: &Client, profile: &Profile, plan: &Plan) {
-    for of in &plan.types {
-        let resource_type = of.kind;
-        let name = format!("search {resource_type}");
-        let search = match of.strategy {
-            Strategy::Off => {
-                if let Some(lacks) = &of.lacks {
-                    report.add(&name, Verdict::Problem, diagnosis::lacks(lacks));
-                } else if profile.strategy.get(&resource_type) != Some(&Strategy::Off) {
-                    report.add(&name, Verdict::Warning, diagnosis::no_way(&of.why));
-                }
-                continue;
-            }
-            // A patient would have to be named, and nobody's data is read for a check.
-            _ if of.is_by_patient() => {
-                report.ok(&name, format!("not tried: {}", of.asks));
-                continue;
-            }
-            Strategy::Window => match first_day(&of.search, plan) {
-                Some(search) => search,
-                None => continue,
-            },
-            _ => Search::of(resource_type.as_str()),
-        };
-        // One resource is enough, where the EHR can be told so.
-        let search = match &client.habits.page_size_param {
-            Some(size) => search.with(size, "1"),
-            None => search,
-        };
-        let mut pages = client.search(search);
-        match pages.next().await {
-            Ok(Some(page)) if page.unasked > 0 => report.add(&name, Verdict::Warning, diagnosis::unasked(resource_type)),
-            Ok(page) => {
-                let any = page.is_some_and(|p| !p.entries.is_empty());
-                report.ok(&name, if any { "a search finds resources" } else { "a search works and finds nothing" });
-            }
-            Err(error) => report.add(&name, Verdict::Problem, diagnosis::search(resource_type, &error)),
-        }
-        if profile.auth == Auth::None && report.problems().any(|s| s.says.contains("401")) {
-            return;
-        }
-    }
-}
-
-/// A search as a window puts it, for one day long ago: it shows whether the parameters are taken.
-fn first_day(set: &SearchSet, plan: &Plan) -> Option<Search> {
-    let day = (Timestamp::from_micros(0), Timestamp::from_micros(86_400_000_000));
-    let who = match set.axis() {
-        Axis::Location => plan.window.locations.first()?.as_str(),
-        Axis::Practitioner => plan.window.practitioners.first()?.as_str(),
-        Axis::Alone | Axis::Patient => "",
-    };
-    Some(Search::by(ResourceType::Appointment.as_str(), set, who, Some(day)))
 }
 
 impl From<&EhrError> for Finding {

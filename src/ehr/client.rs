@@ -10,12 +10,13 @@ use http::header::{ACCEPT, HeaderName, IF_MATCH};
 use url::Url;
 
 use super::auth::{Need, Ops, TokenError, Tokens};
+use super::capability::Capability;
 use super::change::{self, ChangeOutcome};
 use super::create::{self, CreateOutcome};
 use super::date::Skew;
 use super::discovery::under;
 use super::error::EhrError;
-use super::pace::Pacing;
+use super::pace::{Class as Whom, Pacing};
 use super::profile::{Profile, Strategy};
 use super::reads::RosterSource;
 use super::retry::{Class, Intent, Policy};
@@ -43,6 +44,21 @@ pub struct Habits {
 impl Default for Habits {
     fn default() -> Self {
         Self { page_size: None, page_size_param: Some("_count".to_owned()), search_by_post: false }
+    }
+}
+
+impl Habits {
+    /// Within what the server states: a page size's parameter that is the vendor's own is sent only where every type that is searched lists it.
+    /// `_count` is R4's for all types, and the operator's word holds.
+    #[must_use]
+    pub(super) fn within(mut self, profile: &Profile, capability: &Capability) -> Self {
+        let listed = |name: &str| {
+            let mut searched = profile.all_types().filter(|kind| capability.allows(kind.as_str(), "search-type"));
+            searched.all(|kind| capability.searches_by(kind.as_str(), name))
+        };
+        let own = profile.page_size_param.is_some();
+        self.page_size_param = self.page_size_param.filter(|name| own || name == "_count" || listed(name));
+        self
     }
 }
 
@@ -78,8 +94,7 @@ impl Client {
         ["Patient", "Appointment", "CarePlan"].map(Need::read).to_vec()
     }
 
-    /// What a sync of this profile reads: of the three types those that the vendor gives and the operator has not switched off, so that no
-    /// scope is asked for in vain; and the Group, where the patients come from one.
+    /// What a sync of this profile reads: of its types those that the vendor gives and the operator has not switched off, so that no scope is asked for in vain; and the Group, where the patients come from one.
     #[must_use]
     pub fn reads_of(profile: &Profile) -> Vec<Need> {
         let preset = profile.preset();
@@ -87,7 +102,7 @@ impl Client {
             Some(strategy) => *strategy != Strategy::Off,
             None => preset.is_none_or(|p| !p.sync.of(*kind).strategies.is_empty()),
         };
-        let types = ResourceType::ALL.into_iter().filter(wanted).map(|kind| Need::read(kind.as_str()));
+        let types = profile.all_types().filter(wanted).map(|kind| Need::read(kind.as_str()));
         let group = profile.roster.iter().any(|source| matches!(source, RosterSource::Group(_)));
         types.chain(group.then(|| Need::new("Group", Ops::R))).collect()
     }
@@ -103,8 +118,29 @@ impl Client {
     #[must_use]
     pub fn writing(mut self, needs: Vec<Need>) -> Self {
         self.writes = needs.into();
+        self.wire.class = Whom::Write;
         self.wire.policy = Policy { tries: 1, patience: Duration::ZERO, ..self.wire.policy };
         self
+    }
+
+    /// Asks for nothing that the server's statement does not list.
+    #[must_use]
+    pub(super) fn within(mut self, profile: &Profile, capability: &Capability) -> Self {
+        self.habits = self.habits.within(profile, capability);
+        self
+    }
+
+    /// For a sync, which can wait: whatever else is asked of this EHR comes first.
+    #[must_use]
+    pub fn crawling(mut self) -> Self {
+        self.wire.class = Whom::Crawl;
+        self
+    }
+
+    /// How many requests may be on their way at once, over all nodes.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        self.wire.pace.at_once()
     }
 
     /// How it stands with turns to ask; `None` where the EHR may be asked as fast as it goes.

@@ -151,6 +151,7 @@ mod tests {
             headers: HeaderMap::from_iter(headers),
             body: body.as_bytes().to_vec(),
             url: Url::parse("https://ehr.example.org/r4/Communication").unwrap(),
+            certificate: None,
         }
     }
 

@@ -3,16 +3,24 @@
 //!
 //! Read leniently: real documents misname members, add others, and list fewer scopes than they grant.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
 /// What discovery told.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Discovery {
     /// The token endpoint, resolved against the base.
     pub token_url: Option<Url>,
     /// The token endpoint as written: what an assertion's audience must equal.
     pub token_endpoint: Option<String>,
+    /// The authorization endpoint, resolved against the base.
+    pub authorize_url: Option<Url>,
+    /// `issuer`, as written.
+    pub issuer: Option<String>,
+    /// `code_challenge_methods_supported`; empty where not told.
+    pub challenge_methods: Vec<String>,
     /// `capabilities`.
     pub capabilities: Vec<String>,
     /// Signature algorithms for assertions; empty where not told.
@@ -44,7 +52,11 @@ impl Discovery {
         let document: Value = serde_json::from_slice(bytes).ok()?;
         document.as_object()?;
         let texts = |names: &[&str]| names.iter().map(|n| list(&document, n)).find(|l| !l.is_empty()).unwrap_or_default();
+        let directory = under(base, "").unwrap_or_else(|| base.clone());
         Some(Self {
+            authorize_url: text(&document, "authorization_endpoint").and_then(|t| directory.join(t.trim()).ok()),
+            issuer: text(&document, "issuer").map(str::to_owned),
+            challenge_methods: texts(&["code_challenge_methods_supported"]),
             capabilities: texts(&["capabilities"]),
             algorithms: texts(&["token_endpoint_auth_signing_alg_values_supported"]),
             // Some leave "_supported" out.
@@ -58,20 +70,28 @@ impl Discovery {
     /// This, with the token endpoint of `other` where this names none.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        if self.token_url.is_some() { self } else { Self { token_url: other.token_url, token_endpoint: other.token_endpoint, ..self } }
+        let authorize_url = self.authorize_url.clone().or(other.authorize_url);
+        if self.token_url.is_some() {
+            return Self { authorize_url, ..self };
+        }
+        Self { authorize_url, token_url: other.token_url, token_endpoint: other.token_endpoint, ..self }
     }
 
     /// Reads the `oauth-uris` extension of a CapabilityStatement.
     #[must_use]
     pub fn from_capability_statement(statement: &Value, base: &Url) -> Self {
-        let token = objects(statement, "rest")
-            .filter_map(|rest| rest.get("security"))
-            .flat_map(|security| objects(security, "extension"))
-            .filter(|e| text(e, "url").is_some_and(|u| u.ends_with("/oauth-uris")))
-            .flat_map(|uris| objects(uris, "extension"))
-            .find(|e| text(e, "url") == Some("token"))
-            .and_then(|e| text(e, "valueUri").or_else(|| text(e, "valueUrl")));
-        Self::at(token, base)
+        let named = |name: &str| {
+            objects(statement, "rest")
+                .filter_map(|rest| rest.get("security"))
+                .flat_map(|security| objects(security, "extension"))
+                .filter(|e| text(e, "url").is_some_and(|u| u.ends_with("/oauth-uris")))
+                .flat_map(|uris| objects(uris, "extension"))
+                .find(|e| text(e, "url") == Some(name))
+                .and_then(|e| text(e, "valueUri").or_else(|| text(e, "valueUrl")))
+        };
+        let directory = under(base, "").unwrap_or_else(|| base.clone());
+        let authorize_url = named("authorize").and_then(|t| directory.join(t.trim()).ok());
+        Self { authorize_url, ..Self::at(named("token"), base) }
     }
 
     fn at(token_endpoint: Option<&str>, base: &Url) -> Self {

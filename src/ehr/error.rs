@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::fhir::{Outcome, Reject};
 
 use super::auth::TokenError;
+use super::pace::{Paused, Why};
 use crate::net::Failure;
 
 /// A request that failed for good, or after all tries. Holds no path, query or body.
@@ -16,6 +17,9 @@ pub enum EhrError {
     /// No token, so no request.
     #[error("no access token for the EHR")]
     Token(#[source] TokenError),
+    /// No token for a type that has a credential of its own; the other types go on.
+    #[error("no access token for {0}, which has a credential of its own")]
+    TokenApart(String, #[source] TokenError),
     /// The EHR granted nothing for the type.
     #[error("the EHR granted this client no access to {0}; have the scope added to the client's registration")]
     NotGranted(String),
@@ -35,6 +39,9 @@ pub enum EhrError {
         /// How long it asks to wait, where told.
         retry_after: Option<Duration>,
     },
+    /// Nothing may be asked for longer than a run waits. Nothing was sent.
+    #[error("{0}")]
+    Paused(Paused),
     /// Success, but the body is not what FHIR says it is.
     #[error("the EHR's answer is not a FHIR {expected}")]
     NotFhir {
@@ -68,13 +75,24 @@ impl EhrError {
         }
     }
 
+    /// For how long nothing is to be asked of the EHR, by its own word or by ours: no failure, and no fault of what was asked.
+    #[must_use]
+    pub fn pause(&self) -> Option<Paused> {
+        match self {
+            Self::Paused(paused) => Some(*paused),
+            Self::Busy { status: 429, retry_after } => Some(Paused { left: retry_after.unwrap_or_default(), why: Why::Asked }),
+            Self::Token(error) => error.pause(),
+            _ => None,
+        }
+    }
+
     /// Whether the same request may succeed later without anyone changing anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(failure) => failure.is_transient(),
-            Self::Token(error) => error.is_transient(),
-            Self::Busy { .. } | Self::PageExpired => true,
+            Self::Token(error) | Self::TokenApart(_, error) => error.is_transient(),
+            Self::Busy { .. } | Self::Paused(_) | Self::PageExpired => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::NotGranted(_) | Self::NotFhir { .. } | Self::PagesCircle | Self::NextLinkElsewhere | Self::BadRequest => false,
         }

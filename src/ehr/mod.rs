@@ -14,25 +14,30 @@ pub mod create;
 pub mod date;
 pub mod discovery;
 pub mod error;
+pub mod invitation;
+pub mod limits;
 pub mod pace;
 pub mod plan;
 pub mod profile;
 pub mod reads;
 pub mod retry;
 pub mod search;
+pub mod statement;
 pub mod vendor;
 mod wire;
 
 pub use capability::Capability;
 pub use change::ChangeOutcome;
 pub use client::{Client, ReadOutcome};
-pub use connection::{ConnectError, Connection, Credential, Parts};
+pub use connection::{ConnectError, Connection, Credential, Parts, Wallet};
 pub use create::{CreateOutcome, Refusal, Written};
 pub use error::EhrError;
+pub use limits::Limits;
 pub use pace::{Paces, Pacing, Rate};
 pub use plan::{Plan, TypePlan};
 pub use profile::Profile;
 pub use search::{Entry, Page, Pages, Search};
+pub use statement::Statement;
 
 // Whoever connects an EHR hands secrets in, and may not import `net`.
 pub use crate::net::Secret;

@@ -77,6 +77,7 @@ impl Reconciled {
     const fn of(strategy: Strategy) -> Self {
         match strategy {
             Strategy::Window | Strategy::Roster => Self::EachRun,
+            Strategy::Reference => Self::Unreconciled,
             // A full search compares what comes and does not look for what is missing.
             Strategy::Cursor | Strategy::Full => Self::Unreconciled,
             Strategy::Off => Self::Nothing,
@@ -101,7 +102,7 @@ impl TypePlan {
         match self.strategy {
             Strategy::Roster => true,
             Strategy::Window => self.search.axis() == Axis::Patient,
-            Strategy::Cursor | Strategy::Full | Strategy::Off => false,
+            Strategy::Cursor | Strategy::Full | Strategy::Reference | Strategy::Off => false,
         }
     }
 }
@@ -113,7 +114,7 @@ impl Plan {
         let mind = Mind { profile, capability };
         Self {
             preset: profile.preset().map(|p| p.name.clone()).unwrap_or_default(),
-            types: ResourceType::ALL.map(|kind| mind.plan(kind)).into(),
+            types: profile.all_types().map(|kind| mind.plan(kind)).collect(),
             roster: profile.roster.clone(),
             window: profile.window.clone(),
             vanish_limit_percent: profile.vanish_limit_percent.unwrap_or(VANISH_LIMIT_PERCENT),
@@ -168,7 +169,8 @@ impl Mind<'_> {
     fn plan(&self, kind: ResourceType) -> TypePlan {
         let nothing = TypeReads { strategies: Vec::new(), last_updated: false, searches: Vec::new(), note: None };
         let preset = self.profile.preset();
-        let reads = preset.map_or(&nothing, |p| p.sync.of(kind));
+        let reads = preset.map_or(nothing, |p| p.sync.of(kind));
+        let reads = &reads;
         if let Some(&wanted) = self.profile.strategy.get(&kind) {
             return self.overridden(kind, wanted, reads);
         }
@@ -283,6 +285,10 @@ impl Mind<'_> {
                     false => Err(No::never("this vendor's _lastUpdated does not find all that changed")),
                 }
             }
+            Strategy::Reference => match self.capability.allows(kind.as_str(), "read") {
+                true => Ok(SearchSet::default()),
+                false => Err(No::never(format!("the server's statement does not list reading a {kind}"))),
+            },
             Strategy::Roster if kind == ResourceType::Patient => {
                 if !self.capability.allows("Patient", "read") {
                     return Err(No::never("the server's statement does not list reading a Patient"));
@@ -366,6 +372,7 @@ fn asks(kind: ResourceType, strategy: Strategy, search: &SearchSet) -> String {
         Strategy::Off => "nothing".to_owned(),
         Strategy::Cursor => format!("{kind}?_lastUpdated=ge…&_sort=-_lastUpdated"),
         Strategy::Full => kind.to_string(),
+        Strategy::Reference => format!("{kind}/…, one by one, of those that appointments name"),
         Strategy::Roster if kind == ResourceType::Patient => "Patient/…, one by one".to_owned(),
         Strategy::Roster | Strategy::Window => {
             let each = match search.axis() {
@@ -388,6 +395,7 @@ fn blind(plan: &TypePlan) -> Vec<&'static str> {
         Strategy::Window => all.push("appointments before and after the span of days, and those without a start"),
         Strategy::Cursor => all.push("changes that do not move _lastUpdated, and what was deleted"),
         Strategy::Full => all.push("what was deleted"),
+        Strategy::Reference => all.push("those that no appointment names, and changes for a month"),
         Strategy::Roster | Strategy::Off => {}
     }
     if plan.strategy == Strategy::Window {

@@ -3,14 +3,19 @@
 //!
 //! Unknown keys are refused: a misspelt limit must not pass in silence. Secrets are pointers (`env:`, `file:`), never themselves.
 
-use std::collections::BTreeMap;
+mod access;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+pub use access::{
+    AudForm, Audience, Auth, BackendServices, ClientCertificate, ClientSecret, Proxy, PurposeScopes, TypeCredential, UserGrant,
+};
+use chrono::NaiveDate;
 use domain::model::{FhirId, ResourceType};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::auth::Dialect;
 use super::pace::Rate;
 use super::reads::{RosterSource, SearchSet, Window};
 use crate::net::Origin;
@@ -30,6 +35,24 @@ pub struct Profile {
     pub files_only: bool,
     /// How requests are authorised.
     pub auth: Auth,
+    /// Other credentials, each for the types that it names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<String, TypeCredential>,
+    /// The day on which the secret or token of `auth` ends, where the EHR said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_expires: Option<NaiveDate>,
+    /// Scopes to ask for in place of those that each purpose needs.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scopes: PurposeScopes,
+    /// What `aud` says, where it is not what SMART asks for.
+    #[serde(skip_serializing_if = "is_default")]
+    pub audience: Audience,
+    /// The certificate to show to the EHR.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
+    /// The proxy through which the EHR is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
     /// A PEM file with certificate authorities to trust beside the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra_ca: Option<PathBuf>,
@@ -45,6 +68,12 @@ pub struct Profile {
     /// Searches with `POST [type]/_search`, so that search values stay out of URLs. Not every server takes it.
     #[serde(skip_serializing_if = "is_default")]
     pub search_by_post: bool,
+    /// The supporting types that are read of this EHR, or taken from its files, beside patients, appointments and care plans.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub types: BTreeSet<ResourceType>,
+    /// Folders into which the hospital puts files of this EHR. Opaque here; `sync` reads them, strictly.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<serde_json::Value>,
     /// The sync strategy per type, where the operator overrides the automatic choice.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub strategy: BTreeMap<ResourceType, Strategy>,
@@ -63,51 +92,29 @@ pub struct Profile {
     /// Whole seconds for one exchange; 60 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u64>,
-    /// How many requests a second this EHR allows, those for tokens included; as fast as it goes where absent.
+    /// How many requests a second this EHR allows, those for tokens included; half of what the vendor
+    /// publishes where absent, else as fast as it goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<Rate>,
+    /// Request headers by name, beside those of the vendor's preset or in their place; an empty value leaves one out. No secrets: they are
+    /// stored and shown as they are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// How many requests in any hour; the vendor's published limit decides where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_hour: Option<u32>,
+    /// How many requests in any day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_day: Option<u32>,
+    /// How many requests may be on their way at once, over all nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
     /// The vendor's preset to begin with, such as `full-r4`; that one where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
     /// The operator's word on writing back. Opaque here; `writeback` reads it, strictly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write_back: Option<serde_json::Value>,
-}
-
-/// How requests are authorised.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Auth {
-    /// Not at all.
-    #[default]
-    None,
-    /// By a static token.
-    Bearer {
-        /// Where the token is: `env:NAME` or `file:PATH`.
-        token: String,
-    },
-    /// By SMART Backend Services.
-    BackendServices(BackendServices),
-}
-
-/// A SMART Backend Services registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackendServices {
-    /// The client's id, as the EHR gave it.
-    pub client_id: String,
-    /// The `kid` of the key to sign with; the current key where absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key_id: Option<String>,
-    /// The token endpoint, where discovery tells none or a wrong one. Its origin counts as registered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_url: Option<Url>,
-    /// Scopes to ask for instead of those that each purpose needs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scopes: Option<Vec<String>>,
-    /// How scopes are written, where the EHR's own statement is wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dialect: Option<Dialect>,
 }
 
 /// How the resources of a type are kept up to date (standards.md D.1).
@@ -122,6 +129,8 @@ pub enum Strategy {
     Window,
     /// Goes from patient to patient.
     Roster,
+    /// Reads by id who and where it is that appointments name.
+    Reference,
     /// Not synced.
     Off,
 }
@@ -135,6 +144,7 @@ impl Strategy {
             Self::Full => "full",
             Self::Window => "window",
             Self::Roster => "roster",
+            Self::Reference => "reference",
             Self::Off => "off",
         }
     }
@@ -187,18 +197,19 @@ impl Profile {
                 rule(self.transport_is_safe(base), "base_url must be https (plain http is for this machine, or with allow_insecure)")?;
             }
         }
-        if let Auth::BackendServices(backend) = &self.auth {
-            rule(!backend.client_id.trim().is_empty(), "auth.client_id is empty; give the client id that the EHR issued")?;
-            if let Some(url) = &backend.token_url {
-                rule(self.transport_is_safe(url), "auth.token_url must be https (plain http is for this machine, or with allow_insecure)")?;
-            }
-        }
+        self.access_holds_together()?;
         if self.vendor.as_deref().is_some_and(|name| super::vendor::preset(name).is_none()) {
             return Err(ProfileError::Vendor(super::vendor::known()));
         }
         rule(self.write_back.as_ref().is_none_or(serde_json::Value::is_object), "write_back must be an object of settings")?;
+        rule(
+            self.headers.iter().all(|(name, value)| is_own_header(name, value)),
+            "headers: a name or value that cannot be sent, or one that the gateway sets itself (authorization, accept, content-type, prefer, if-...)",
+        )?;
         self.reading_holds_together()?;
         rule(self.page_size != Some(0), "page_size must be at least 1")?;
+        let some = [self.requests_per_hour, self.requests_per_day, self.at_once].iter().all(|n| *n != Some(0));
+        rule(some, "requests_per_hour, requests_per_day and at_once must be at least 1")?;
         rule(self.timeout_secs != Some(0), "timeout_secs must be at least 1")
     }
 
@@ -212,10 +223,20 @@ impl Profile {
         let days = |n: u16| n <= LONGEST_WINDOW;
         rule(days(self.window.back_days) && days(self.window.ahead_days), "window: at most 1830 days back and 1830 ahead")?;
         rule(self.window.back_days + self.window.ahead_days > 0, "window: it must hold at least one day")?;
-        let window = |kind: ResourceType| self.strategy.get(&kind) == Some(&Strategy::Window);
-        let misplaced = window(ResourceType::Patient) || window(ResourceType::CarePlan);
+        let says = |wanted: Strategy, of: fn(ResourceType) -> bool| self.strategy.iter().any(|(kind, s)| *s == wanted && of(*kind));
+        let misplaced = says(Strategy::Window, |kind| kind != ResourceType::Appointment);
         rule(!misplaced, "strategy: window is for Appointment; the others have no day of their own")?;
+        let misplaced = says(Strategy::Reference, |kind| !kind.is_directory()) || says(Strategy::Roster, ResourceType::is_directory);
+        rule(
+            !misplaced,
+            "strategy: reference is for Practitioner, PractitionerRole, Location and Organization, and roster is not for them",
+        )?;
         rule(self.vanish_limit_percent.is_none_or(|n| (1..=100).contains(&n)), "vanish_limit_percent must be from 1 to 100")
+    }
+
+    /// The types that are read of this EHR, or taken from its files: the core, and the supporting types that the operator asks for.
+    pub fn all_types(&self) -> impl Iterator<Item = ResourceType> + '_ {
+        ResourceType::ALL.into_iter().filter(|kind| kind.is_core() || self.types.contains(kind))
     }
 
     /// The vendor's preset, a full R4 server's where none is named.
@@ -224,9 +245,38 @@ impl Profile {
         super::vendor::preset(self.vendor.as_deref().unwrap_or("full-r4"))
     }
 
+    /// The headers that go with each request to the FHIR base: those of the preset, with the operator's word above them.
+    #[must_use]
+    pub fn request_headers(&self) -> BTreeMap<String, String> {
+        let mut all = self.preset().map(|p| p.headers.send.clone()).unwrap_or_default();
+        all.extend(self.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
+        all.retain(|_, value| !value.is_empty());
+        all
+    }
+
     fn transport_is_safe(&self, url: &Url) -> bool {
         Origin::of(url).is_some_and(|o| o.is_https() || o.is_loopback() || self.allow_insecure)
     }
+}
+
+/// Whether a header is one that an operator may add.
+fn is_own_header(name: &str, value: &str) -> bool {
+    const OURS: [&str; 11] = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "accept",
+        "content-type",
+        "content-length",
+        "host",
+        "prefer",
+        "connection",
+        "expect",
+        "transfer-encoding",
+    ];
+    let name = name.to_ascii_lowercase();
+    let taken = OURS.contains(&name.as_str()) || name.starts_with("if-");
+    !taken && http::HeaderName::from_bytes(name.as_bytes()).is_ok() && http::HeaderValue::from_str(value).is_ok()
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -246,6 +296,8 @@ mod tests {
             r#"{"base_url":"https://e.org","vendor":"hapi","write_back":{"payload":"text","leave_out":["note"]}}"#,
             r#"{"base_url":"https://e.org","roster":[{"file":"/srv/panel.txt"},{"group":"g1"},"appointments"],"window":{"back_days":1,"ahead_days":30,"locations":["l-1"]},"searches":{"CarePlan":["patient","category=x"]},"strategy":{"Appointment":"window"},"vanish_limit_percent":5}"#,
             r#"{"base_url":"https://ehr.example.org/r4","auth":{"kind":"backend-services","client_id":"app","dialect":"v1"},"strategy":{"CarePlan":"off"}}"#,
+            r#"{"base_url":"https://e.org","auth":{"kind":"client-secret","client_id":"app","secret":"env:S","method":"post"},"credential_expires":"2027-03-01","scopes":{"read":["system/*.read"]},"audience":{"authorize":"no-slash","assertion":"https://e.org"}}"#,
+            r#"{"base_url":"https://e.org","credentials":{"desk":{"types":["Appointment"],"auth":{"kind":"user-grant","client_id":"app","key":true}}},"client_certificate":{"certificate":"/etc/c.pem","key":"file:/etc/k.pem"},"proxy":{"url":"http://proxy:3128","user":"u","password":"env:P","except":[".local","10.0.0.0/8"]}}"#,
         ] {
             let profile = Profile::from_json(text).unwrap();
             assert_eq!(Profile::from_json(&profile.to_json()).unwrap(), profile);
@@ -264,6 +316,9 @@ mod tests {
             (r#"{"base_url":"http://e.org/"}"#, "must be https"),
             (r#"{"base_url":"ftp://e.org/","allow_insecure":true}"#, "must be https"),
             (r#"{"base_url":"https://e.org","page_size":0}"#, "page_size"),
+            (r#"{"base_url":"https://e.org","headers":{"Authorization":"x"}}"#, "headers"),
+            (r#"{"base_url":"https://e.org","headers":{"If-Match":"x"}}"#, "headers"),
+            (r#"{"base_url":"https://e.org","headers":{"a b":"x"}}"#, "headers"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"backend-services","client_id":" "}}"#, "client_id is empty"),
             (r#"{"base_url":"https://e.org","requests_per_second":0}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","pagesize":5}"#, "cannot be read"),
@@ -274,10 +329,30 @@ mod tests {
             (r#"{"base_url":"https://e.org","strategy":{"CarePlan":"window"}}"#, "window is for Appointment"),
             (r#"{"base_url":"https://e.org","searches":{"CarePlan":["category"]}}"#, "cannot be read"),
             (r#"{"base_url":"https://e.org","vanish_limit_percent":0}"#, "from 1 to 100"),
-            (r#"{"base_url":"https://e.org","vendor":"acme"}"#, "full-r4 (hapi"),
+            (r#"{"base_url":"https://e.org","vendor":"acme"}"#, "hapi (hapi-fhir)"),
             (r#"{"base_url":"https://e.org","write_back":"text"}"#, "must be an object"),
             (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"env:T","extra":1}}"#, "cannot be read"),
             (r#"{"base_url":"e.org"}"#, "cannot be read"),
+            (r#"{"base_url":"https://e.org","auth":{"kind":"client-secret","client_id":"a","secret":"hunter2"}}"#, "env:NAME or file:PATH"),
+            (r#"{"base_url":"https://e.org","auth":{"kind":"bearer","token":"hunter2"}}"#, "env:NAME or file:PATH"),
+            (
+                r#"{"base_url":"https://e.org","auth":{"kind":"user-grant","client_id":"a","secret":"env:S","key":true}}"#,
+                "exclude each other",
+            ),
+            (
+                r#"{"base_url":"https://e.org","auth":{"kind":"user-grant","client_id":"a","redirect_url":"http://e.org/back"}}"#,
+                "on this machine",
+            ),
+            (r#"{"base_url":"https://e.org","credentials":{"x":{"types":[],"auth":{"kind":"none"}}}}"#, "each names"),
+            (
+                r#"{"base_url":"https://e.org","credentials":{"x":{"types":["A"],"auth":{"kind":"none"}},"y":{"types":["A"],"auth":{"kind":"none"}}}}"#,
+                "one credential only",
+            ),
+            (r#"{"base_url":"https://e.org","credentials":{"X":{"types":["A"],"auth":{"kind":"none"}}}}"#, "lower-case"),
+            (r#"{"base_url":"https://e.org","client_certificate":{"certificate":"c.pem","key":"k.pem"}}"#, "never as the key itself"),
+            (r#"{"base_url":"https://e.org","proxy":{"url":"http://u:p@proxy:3128"}}"#, "without a name"),
+            (r#"{"base_url":"https://e.org","proxy":{"url":"http://proxy:3128","user":"u"}}"#, "go together"),
+            (r#"{"base_url":"https://e.org","proxy":{"url":"http://proxy:3128","except":["10.0.0.0/99"]}}"#, "proxy.except"),
         ] {
             let error = Profile::from_json(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

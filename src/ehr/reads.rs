@@ -23,15 +23,45 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// What is said of a type.
+    /// What is said of a type. Supporting types are read as care plans are: vendors treat what is clinical alike. Which searches they take
+    /// is US Core's word, and the server's statement narrows it.
     #[must_use]
-    pub const fn of(&self, kind: ResourceType) -> &TypeReads {
+    pub fn of(&self, kind: ResourceType) -> TypeReads {
         match kind {
-            ResourceType::Patient => &self.patient,
-            ResourceType::Appointment => &self.appointment,
-            ResourceType::CarePlan => &self.care_plan,
+            ResourceType::Patient => self.patient.clone(),
+            ResourceType::Appointment => self.appointment.clone(),
+            ResourceType::CarePlan => self.care_plan.clone(),
+            supporting => self.supporting(supporting),
         }
     }
+
+    fn supporting(&self, kind: ResourceType) -> TypeReads {
+        let alike = |s: &&Strategy| matches!(s, Strategy::Cursor | Strategy::Full);
+        let whole = self.care_plan.strategies.iter().filter(alike).copied();
+        let (strategies, searches) = match kind.is_directory() {
+            // Few servers give a list of everybody who works there; each gives one who is named.
+            true => (whole.chain([Strategy::Reference]).collect(), Vec::new()),
+            false if self.care_plan.strategies.first() == Some(&Strategy::Roster) => {
+                (std::iter::once(Strategy::Roster).chain(whole).collect(), required(kind))
+            }
+            false => (whole.chain([Strategy::Roster]).collect(), required(kind)),
+        };
+        TypeReads { strategies, last_updated: self.care_plan.last_updated, searches, note: None }
+    }
+}
+
+/// The searches of a type that a server must take, the best first (US Core 6.1.0, "Quick Start" of each profile: SHALL; of Consent and
+/// RiskAssessment, which US Core has not, R4's parameter). `patient` alone is not required of Observation, CareTeam and MedicationRequest.
+fn required(kind: ResourceType) -> Vec<SearchSet> {
+    let patient = || Param::Patient("patient".to_owned());
+    let with = |name: &str, value: &str| SearchSet(vec![patient(), Param::Fixed(name.to_owned(), value.to_owned())]);
+    let first = match kind {
+        ResourceType::Observation => Some(with("category", "laboratory,vital-signs,social-history,survey,sdoh")),
+        ResourceType::CareTeam => Some(with("status", "active")),
+        ResourceType::MedicationRequest => Some(with("intent", "order,plan")),
+        _ => None,
+    };
+    first.into_iter().chain([SearchSet(vec![patient()])]).collect()
 }
 
 /// How one type may be read.
@@ -55,7 +85,7 @@ pub struct TypeReads {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Param {
-    /// `patient` or `subject`: the patient's logical id.
+    /// `patient`, `subject` or `beneficiary`: the patient's logical id.
     Patient(String),
     /// `date`: from, and up to without it, as two.
     Date,
@@ -82,7 +112,7 @@ impl Param {
 
 /// Why a text is no [`Param`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a search parameter is `patient`, `subject`, `date`, `location`, `practitioner`, or `name=value`")]
+#[error("a search parameter is `patient`, `subject`, `beneficiary`, `date`, `location`, `practitioner`, or `name=value`")]
 pub struct NotAParam;
 
 impl TryFrom<String> for Param {
@@ -90,7 +120,7 @@ impl TryFrom<String> for Param {
 
     fn try_from(text: String) -> Result<Self, NotAParam> {
         match text.as_str() {
-            "patient" | "subject" => Ok(Self::Patient(text)),
+            "patient" | "subject" | "beneficiary" => Ok(Self::Patient(text)),
             "date" => Ok(Self::Date),
             "location" => Ok(Self::Location),
             "practitioner" => Ok(Self::Practitioner),

@@ -3,21 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use domain::Clock;
 use domain::fhir::{Outcome, outcome};
-use http::header::{DATE, RETRY_AFTER};
+use http::header::{DATE, HeaderName, RETRY_AFTER};
 
 use super::Entropy;
 use super::auth::{Access, Need, Tokens};
 use super::date::{Skew, http_date};
 use super::error::EhrError;
-use super::pace::{Pace, until_next_minute};
-use super::retry::{Answer, Class, Intent, Policy, classify, retry_after};
+use super::pace::{Class, Outcome as Met, Pace, Paused, Permit, until_next_minute};
+use super::retry::{Answer, Class as Ending, Intent, Policy, classify, retry_after};
 use crate::net::{Failure, Http, Origin, Request, Response};
-
-/// The longest time for which an EHR is left alone, whatever it asks for: one that asks for a century has a mistake in its clock.
-const LONGEST_HOLD: TimeDelta = TimeDelta::hours(24);
 
 /// What every request to one EHR shares.
 #[derive(Clone)]
@@ -31,11 +27,15 @@ pub(super) struct Wire {
     pub entropy: Arc<dyn Entropy>,
     pub skew: Arc<Skew>,
     pub pace: Arc<Pace>,
+    /// What this EHR wants with each request.
+    pub headers: Vec<(HeaderName, String)>,
+    /// For whom it asks.
+    pub class: Class,
 }
 
 /// How a request ended, all tries made.
 pub(super) struct Ended {
-    pub class: Class,
+    pub class: Ending,
     pub result: Result<Response, Failure>,
     /// What the server asked for in the last answer, or what it is given where it throttles and asks for nothing.
     pub retry_after: Option<Duration>,
@@ -47,8 +47,8 @@ impl Ended {
         let response = self.result.map_err(EhrError::Unreachable)?;
         let status = response.status.as_u16();
         match self.class {
-            Class::Final => Ok(response),
-            Class::Later if status == 429 || self.retry_after.is_some() => Err(EhrError::Busy { status, retry_after: self.retry_after }),
+            Ending::Final => Ok(response),
+            Ending::Later if status == 429 || self.retry_after.is_some() => Err(EhrError::Busy { status, retry_after: self.retry_after }),
             _ => Err(EhrError::Refused { status, outcome: outcome(&response.body).unwrap_or_default() }),
         }
     }
@@ -56,14 +56,17 @@ impl Ended {
 
 impl Wire {
     /// Sends a request that needs no authorisation.
-    pub async fn open(&self, request: &Request) -> Ended {
+    ///
+    /// # Errors
+    /// [`EhrError::Paused`] where nothing may be asked for longer than a run waits: before anything was sent.
+    pub async fn open(&self, request: &Request) -> Result<Ended, EhrError> {
         let mut tried = 0;
         loop {
             tried += 1;
-            self.pace.turn().await;
-            let ended = self.once(Intent::Read, request.clone()).await;
-            if ended.class != Class::Later || !self.pause(tried, ended.retry_after).await {
-                return ended;
+            let permit = self.turn().await?;
+            let ended = self.once(Intent::Read, request.clone(), permit).await;
+            if ended.class != Ending::Later || !self.pause(tried, ended.retry_after).await {
+                return Ok(ended);
             }
         }
     }
@@ -71,46 +74,40 @@ impl Wire {
     /// Sends a request with a token for `needs`, again where that is safe and may help.
     ///
     /// # Errors
-    /// [`EhrError::Token`], [`EhrError::NotGranted`], or [`EhrError::Busy`] where it asked to be left alone for longer than a run waits:
+    /// [`EhrError::Token`], [`EhrError::NotGranted`], or [`EhrError::Paused`] where nothing may be asked for longer than a run waits:
     /// before anything was sent.
     pub async fn send(&self, intent: Intent, request: &Request, needs: &[Need], resource_type: &str) -> Result<Ended, EhrError> {
         let (mut tried, mut renewed) = (0, false);
         loop {
             tried += 1;
-            self.wait_out_hold().await?;
-            let access = match self.tokens.access(needs).await {
+            // No token is asked for either.
+            self.pace.ready(self.policy.patience).await.map_err(EhrError::Paused)?;
+            let access = match self.tokens.access_to(resource_type, needs).await {
                 Ok(access) => access,
                 Err(error) if error.is_transient() && self.pause(tried, None).await => continue,
+                Err(error) if self.tokens.is_apart(resource_type) => return Err(EhrError::TokenApart(resource_type.to_owned(), error)),
                 Err(error) => return Err(EhrError::Token(error)),
             };
             if access.granted.as_ref().is_some_and(|g| g.ops(resource_type).is_empty()) {
                 return Err(EhrError::NotGranted(resource_type.to_owned()));
             }
-            self.pace.turn().await;
-            let ended = self.once(intent, self.authorise(request, &access)).await;
+            let permit = self.turn().await?;
+            let ended = self.once(intent, self.authorise(request, &access), permit).await;
             match (ended.class, access.token) {
-                (Class::Renew, Some(token)) if !renewed => {
+                (Ending::Renew, Some(token)) if !renewed => {
                     renewed = true;
                     // The request was refused before it was looked at: it does not count as a try.
                     tried -= 1;
-                    self.tokens.discard(needs, &token).await;
+                    self.tokens.discard(resource_type, needs, &token).await;
                 }
-                (Class::Later, _) if self.pause(tried, ended.retry_after).await => {}
+                (Ending::Later, _) if self.pause(tried, ended.retry_after).await => {}
                 _ => return Ok(ended),
             }
         }
     }
 
-    /// Leaves the EHR alone for as long as it asked to be.
-    async fn wait_out_hold(&self) -> Result<(), EhrError> {
-        match self.pace.held(self.clock.now()) {
-            Some(left) if left > self.policy.patience => Err(EhrError::Busy { status: 429, retry_after: Some(left) }),
-            Some(left) => {
-                tokio::time::sleep(left).await;
-                Ok(())
-            }
-            None => Ok(()),
-        }
+    async fn turn(&self) -> Result<Permit, EhrError> {
+        self.pace.turn(self.class, self.policy.patience).await.map_err(|paused: Paused| EhrError::Paused(paused))
     }
 
     fn authorise(&self, request: &Request, access: &Access) -> Request {
@@ -120,7 +117,9 @@ impl Wire {
         }
     }
 
-    async fn once(&self, intent: Intent, request: Request) -> Ended {
+    async fn once(&self, intent: Intent, request: Request, permit: Permit) -> Ended {
+        let request = self.headers.iter().fold(request, |request, (name, value)| request.header(name.clone(), value));
+        let failed = Met::failed(request.url());
         match self.http.send(request).await {
             Ok(response) => {
                 let now = self.clock.now();
@@ -131,9 +130,14 @@ impl Wire {
                 let mut asked = response.header(RETRY_AFTER.as_str()).and_then(|h| retry_after(h, now));
                 if response.status.as_u16() == 429 {
                     let wait = asked.unwrap_or_else(|| until_next_minute(theirs.unwrap_or(now), self.random()));
-                    self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(LONGEST_HOLD).min(LONGEST_HOLD)));
                     asked = Some(wait);
                 }
+                let outcome_of_it = match response.status.as_u16() {
+                    429 => Met::Throttled(asked.unwrap_or_default()),
+                    408 | 500 | 502..=599 => failed,
+                    _ => Met::Answered,
+                };
+                permit.ended(outcome_of_it).await;
                 let issues = if response.status.is_success() { Vec::new() } else { issue_codes(outcome(&response.body)) };
                 Ended {
                     class: classify(intent, Answer::Status(response.status.as_u16(), &issues)),
@@ -143,6 +147,9 @@ impl Wire {
             }
             Err(failure) => {
                 let transient = failure.is_transient();
+                if transient {
+                    permit.ended(failed).await;
+                }
                 let answer = if failure.never_sent() { Answer::NeverSent { transient } } else { Answer::Lost { transient } };
                 Ended { class: classify(intent, answer), result: Err(failure), retry_after: None }
             }

@@ -33,6 +33,12 @@ pub enum FailureKind {
     /// The certificate does not verify.
     #[error("its TLS certificate does not verify: {0}")]
     Certificate(CertificateFault),
+    /// The peer asks for a client certificate, or does not accept the one that it was shown.
+    #[error("it does not accept this client's certificate, or asks for one and was shown none")]
+    ClientCertificate,
+    /// The proxy that leads there did not let the request through.
+    #[error("the proxy that leads there {0}")]
+    Proxy(ProxyFault),
     /// TLS failed for another reason.
     #[error("the TLS handshake failed; check that the port speaks TLS 1.2 or 1.3")]
     Tls,
@@ -60,6 +66,20 @@ pub enum FailureKind {
     /// Clear text to another machine.
     #[error("plain http is refused, except to this machine; use https, or allow insecure transport for this connection")]
     PlainText,
+}
+
+/// Why a proxy let nothing through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyFault {
+    /// It cannot be reached itself.
+    #[error("cannot be reached; check its address and the firewall")]
+    Unreachable,
+    /// It asks for a name and a password, or does not take those it was given.
+    #[error("asks for a name and a password, or does not accept the configured ones")]
+    WantsLogin,
+    /// It does not let this peer through, or cannot reach it.
+    #[error("does not let this address through, or cannot reach it; have it allowed there")]
+    Refused,
 }
 
 /// Why a certificate does not verify, with the remedy.
@@ -103,9 +123,15 @@ impl Failure {
     }
 
     /// Classifies an error of the transport by the first cause in its chain that tells something.
-    pub(super) fn from_reqwest(peer: &Origin, error: reqwest::Error) -> Self {
+    pub(super) fn from_reqwest(peer: &Origin, error: reqwest::Error, through_proxy: bool) -> Self {
         let error = error.without_url();
-        let kind = classify(&error);
+        let kind = match classify(&error) {
+            // On the way through a proxy only the proxy is connected to, and looked up.
+            FailureKind::Refused | FailureKind::Dns | FailureKind::ConnectTimeout if through_proxy => {
+                FailureKind::Proxy(ProxyFault::Unreachable)
+            }
+            kind => kind,
+        };
         Self { peer: peer.to_string(), kind, source: Some(Box::new(error)) }
     }
 
@@ -117,6 +143,8 @@ impl Failure {
             FailureKind::Refused
                 | FailureKind::Dns
                 | FailureKind::Certificate(_)
+                | FailureKind::ClientCertificate
+                | FailureKind::Proxy(_)
                 | FailureKind::Tls
                 | FailureKind::ConnectTimeout
                 | FailureKind::PlainText
@@ -128,7 +156,12 @@ impl Failure {
     pub const fn is_transient(&self) -> bool {
         matches!(
             self.kind,
-            FailureKind::Refused | FailureKind::Dns | FailureKind::ConnectTimeout | FailureKind::Timeout | FailureKind::Reset
+            FailureKind::Refused
+                | FailureKind::Dns
+                | FailureKind::ConnectTimeout
+                | FailureKind::Timeout
+                | FailureKind::Reset
+                | FailureKind::Proxy(ProxyFault::Unreachable)
         )
     }
 }
@@ -146,6 +179,14 @@ fn classify(error: &reqwest::Error) -> FailureKind {
             }
             Some(io::ErrorKind::TimedOut) if error.is_connect() => return FailureKind::ConnectTimeout,
             _ => {}
+        }
+        // The tunnel's error type is private to the HTTP library; its texts are fixed.
+        if let Some(why) = inner.to_string().strip_prefix("tunnel error: ") {
+            return FailureKind::Proxy(match why {
+                w if w.contains("authorization required") => ProxyFault::WantsLogin,
+                w if w.contains("underlying connection") => ProxyFault::Unreachable,
+                _ => ProxyFault::Refused,
+            });
         }
         // The resolver's error type is private to the HTTP library; its text is fixed.
         if error.is_connect() && inner.to_string().contains("dns error") {
@@ -166,9 +207,23 @@ fn classify(error: &reqwest::Error) -> FailureKind {
 }
 
 fn of_tls(error: &rustls::Error) -> FailureKind {
+    use rustls::AlertDescription as A;
     use rustls::CertificateError as C;
-    let rustls::Error::InvalidCertificate(fault) = error else {
-        return FailureKind::Tls;
+    let fault = match error {
+        rustls::Error::InvalidCertificate(fault) => fault,
+        // What a server says of a client's certificate (RFC 8446, 6.2); some have no word for it but "handshake failure".
+        rustls::Error::AlertReceived(
+            A::CertificateRequired
+            | A::BadCertificate
+            | A::CertificateExpired
+            | A::CertificateRevoked
+            | A::CertificateUnknown
+            | A::UnsupportedCertificate
+            | A::UnknownCA
+            | A::AccessDenied
+            | A::NoCertificate,
+        ) => return FailureKind::ClientCertificate,
+        _ => return FailureKind::Tls,
     };
     FailureKind::Certificate(match fault {
         C::UnknownIssuer => CertificateFault::UnknownIssuer,

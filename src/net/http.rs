@@ -10,8 +10,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use reqwest::{Method, StatusCode, redirect};
 use url::Url;
 
-use super::failure::{Failure, FailureKind};
+use super::certificate::Certificate;
+use super::failure::{Failure, FailureKind, ProxyFault};
 use super::origin::Origin;
+use super::proxy::EgressProxy;
 use super::secret::Secret;
 
 /// How many redirects are followed in a row.
@@ -24,6 +26,10 @@ pub struct Peer {
     pub origins: Vec<Origin>,
     /// Certificate authorities to trust beside the system's, PEM.
     pub extra_ca: Option<Vec<u8>>,
+    /// The certificate to show to a peer that asks for one, with its private key, PEM.
+    pub identity: Option<Secret>,
+    /// The way out.
+    pub proxy: Option<EgressProxy>,
     /// Time for a connection to stand, TLS included.
     pub connect_timeout: Duration,
     /// Time for a whole exchange, body included.
@@ -41,6 +47,8 @@ impl Peer {
         Self {
             origins,
             extra_ca: None,
+            identity: None,
+            proxy: None,
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(60),
             body_limit: 64 * 1024 * 1024,
@@ -55,6 +63,12 @@ pub enum SetupError {
     /// The extra CA is not PEM, or holds no certificate.
     #[error("the extra CA is not a PEM file with at least one certificate")]
     ExtraCa(#[source] Option<reqwest::Error>),
+    /// The client certificate cannot be used.
+    #[error("the client certificate is not a PEM certificate with its private key")]
+    Identity(#[source] reqwest::Error),
+    /// The proxy cannot be used.
+    #[error("the proxy's URL cannot be used; write it as http://proxy.example.org:3128")]
+    Proxy,
     /// The machine has no trusted authorities.
     #[error("no TLS client could be set up; this machine may lack certificate authorities (Debian package ca-certificates)")]
     Tls(#[source] reqwest::Error),
@@ -72,6 +86,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Where it goes. Never to be told: it may name a patient.
+    #[must_use]
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// A `GET`.
     #[must_use]
     pub fn get(url: Url) -> Self {
@@ -111,7 +131,8 @@ impl Request {
     /// Adds a header; a value that HTTP cannot carry is left out.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value) {
+        if let Ok(mut value) = HeaderValue::from_str(value) {
+            value.set_sensitive(name == AUTHORIZATION);
             self.headers.insert(name, value);
         }
         self
@@ -136,6 +157,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Where the answer came from, after redirects.
     pub url: Url,
+    /// The peer's certificate, where the answer came by TLS.
+    pub certificate: Option<Certificate>,
 }
 
 impl Response {
@@ -205,7 +228,13 @@ impl Http {
         if let Some(body) = &request.body {
             sent = sent.body(body.clone());
         }
-        sent.send().await.map_err(|e| Failure::from_reqwest(origin, e))
+        let through = self.peer.proxy.as_ref().is_some_and(|proxy| !proxy.passes_by(origin));
+        let answer = sent.send().await.map_err(|e| Failure::from_reqwest(origin, e, through))?;
+        // A server that is not a proxy never answers so (RFC 9110, 15.5.8).
+        if through && answer.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(Failure::new(origin, FailureKind::Proxy(ProxyFault::WantsLogin)));
+        }
+        Ok(answer)
     }
 
     /// Lets a URL pass where its origin is registered and its transport is safe. `from` is where the way began, for the message.
@@ -227,7 +256,7 @@ fn builder(peer: &Peer) -> Result<reqwest::ClientBuilder, SetupError> {
             return Err(SetupError::ExtraCa(None));
         }
     }
-    let builder = reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("fhir-engage/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         // A proxy is part of a connection's configuration, never of the process's environment.
@@ -235,9 +264,30 @@ fn builder(peer: &Peer) -> Result<reqwest::ClientBuilder, SetupError> {
         .connect_timeout(peer.connect_timeout)
         .timeout(peer.timeout)
         .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        .tls_info(true)
         .gzip(true);
+    if let Some(pem) = &peer.identity {
+        builder = builder.identity(reqwest::Identity::from_pem(pem.expose().as_bytes()).map_err(SetupError::Identity)?);
+    }
+    if let Some(proxy) = &peer.proxy {
+        builder = builder.proxy(way_out(proxy)?);
+    }
     // Without an https origin no certificate is ever looked at: a machine without authorities can still talk to itself.
     Ok(if peer.origins.iter().any(Origin::is_https) { builder.tls_certs_merge(extra) } else { builder.tls_certs_only(extra) })
+}
+
+fn way_out(proxy: &EgressProxy) -> Result<reqwest::Proxy, SetupError> {
+    // Checked here once: the closure has no way to tell.
+    reqwest::Proxy::all(proxy.url.clone()).map_err(|_| SetupError::Proxy)?;
+    let chosen = proxy.clone();
+    let way = reqwest::Proxy::custom(move |url| {
+        let direct = Origin::of(url).is_some_and(|origin| chosen.passes_by(&origin));
+        (!direct).then(|| chosen.url.clone())
+    });
+    Ok(match &proxy.login {
+        Some((name, password)) => way.basic_auth(name, password.expose()),
+        None => way,
+    })
 }
 
 /// Chooses the process's TLS implementation once. Another choice made earlier stands.
@@ -260,19 +310,21 @@ fn redirected(request: &Request, response: &reqwest::Response) -> Option<Url> {
 
 async fn read_body(mut response: reqwest::Response, origin: &Origin, limit: usize) -> Result<Response, Failure> {
     let (status, headers, url) = (response.status(), response.headers().clone(), response.url().clone());
+    let certificate =
+        response.extensions().get::<reqwest::tls::TlsInfo>().and_then(|info| info.peer_certificate()).and_then(Certificate::from_der);
     let too_large = || Failure::new(origin, FailureKind::BodyTooLarge { limit });
     let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     if announced > limit {
         return Err(too_large());
     }
     let mut body = Vec::with_capacity(announced);
-    while let Some(chunk) = response.chunk().await.map_err(|e| Failure::from_reqwest(origin, e))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| Failure::from_reqwest(origin, e, false))? {
         if body.len() + chunk.len() > limit {
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Response { status, headers, body, url })
+    Ok(Response { status, headers, body, url, certificate })
 }
 
 #[cfg(test)]

@@ -6,13 +6,18 @@
 //!
 //! This room knows nothing of FHIR, of OAuth, or of the store.
 
+pub mod certificate;
 pub mod failure;
 pub mod http;
+pub mod loopback;
 pub mod origin;
+pub mod proxy;
 pub mod secret;
 pub mod smtp;
 
+pub use certificate::Certificate;
 pub use failure::{Failure, FailureKind};
 pub use http::{Http, Peer, Request, Response};
 pub use origin::Origin;
+pub use proxy::EgressProxy;
 pub use secret::Secret;

@@ -39,6 +39,12 @@ impl Origin {
         }
     }
 
+    /// The host.
+    #[must_use]
+    pub(super) const fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// Whether the other origin names the same host, on whatever scheme and port.
     #[must_use]
     pub fn same_host(&self, other: &Self) -> bool {

@@ -4,6 +4,7 @@
 use domain::{Clock, Timestamp};
 
 use super::barrier::{Barrier, named};
+use super::ledger;
 use super::owing::{Owing, is_last_rung};
 use super::program::Library;
 use super::reply::{Reply, classify};
@@ -123,7 +124,7 @@ impl Desk<'_> {
     /// # Errors
     /// The engine's refusal; nothing was recorded then.
     pub async fn bounced(&self, attempt: &str, code: &str) -> Result<Option<bool>, StoreError> {
-        let (now, id, failure) = (self.clock.now(), attempt.to_owned(), super::ledger::channel_failure(code));
+        let (now, id, failure) = (self.clock.now(), attempt.to_owned(), ledger::channel_failure(code));
         let found = self.store.read(move |conn| with_ehr(conn, &id)).await?;
         let Some((a, ehr)) = found else { return Ok(None) };
         let debt = self.owing.debt(&ehr, attempts::Outcome::Failed, is_last_rung(self.library, &a), now);
@@ -150,13 +151,22 @@ fn with_ehr(conn: &mut Conn, id: &str) -> Result<Option<(Attempt, String)>, Stor
     Ok(Some((a, ehr)))
 }
 
-/// A wish to stop is about everything: revoking one kind of message revokes all (47 CFR 64.1200(a)(12)). To start again is about the channel
-/// that it came by.
+/// A wish to stop is about everything: revoking one kind of message revokes all (47 CFR 64.1200(a)(12)). It is also about the contact point that
+/// it came from, whoever else has that one. To start again is about the channel that it came by, and the same contact point.
 fn honour(conn: &mut Conn, a: &Attempt, reply: Reply, channel: &str, now: Timestamp) -> Result<(), StoreError> {
+    let point = a.contact_hash.as_deref().map(preferences::point_name);
+    let of_point = |conn: &mut Conn, allowed| match &point {
+        Some(point) => preferences::record(conn, a.person, ledger::POINT, point, allowed, "reply", now),
+        None => Ok(()),
+    };
     match reply {
-        Reply::Stop { .. } => preferences::record(conn, a.person, "all", "", false, "reply", now),
+        Reply::Stop { .. } => {
+            preferences::record(conn, a.person, "all", "", false, "reply", now)?;
+            of_point(conn, false)
+        }
         Reply::Start => {
             preferences::record(conn, a.person, "all", "", true, "reply", now)?;
+            of_point(conn, true)?;
             preferences::record(conn, a.person, "channel", channel, true, "reply", now)
         }
         Reply::Help | Reply::Confirm | Reply::CancelVisit | Reply::FreeText { .. } => Ok(()),

@@ -1,5 +1,7 @@
 //! Between the store's rows and the pure parts: attempts as the plan and the gate see them, verdicts and messages as they are kept.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use domain::Timestamp;
 use domain::model::Phi;
 use serde::{Deserialize, Serialize};
@@ -139,19 +141,43 @@ fn point_key(text: &str) -> Option<PointKey> {
     if text.contains('@') { PointKey::email(text) } else { PointKey::phone(text) }
 }
 
-/// A person's choices, for the gate. An entry that cannot be read counts as a refusal of everything: deny by default.
+/// A person's choices, for the gate. An entry that cannot be read counts as a refusal of everything: deny by default. What was said of contact
+/// points comes from all who have them, by [`point_choices`].
 pub(super) fn choices(rows: &[preferences::Preference]) -> Vec<Preference> {
     rows.iter()
+        .filter(|row| row.scope != POINT)
         .map(|row| {
             let scope = match row.scope.as_str() {
                 "channel" => ChannelKind::parse(&row.value).map(|k| Scope { channel: Some(k), ..Scope::default() }),
                 "program" => Some(Scope { program: Some(row.value.clone()), ..Scope::default() }),
-                "contact_point" => point_key(&row.value).map(|k| Scope { point: Some(k), ..Scope::default() }),
                 "all" => Some(Scope::default()),
                 _ => None,
             };
-            let readable = scope.is_some();
-            Preference { scope: scope.unwrap_or_default(), out: !row.allowed || !readable, at: Timestamp::from_micros(row.recorded_at) }
+            choice(row, scope)
         })
         .collect()
+}
+
+/// The scope of a choice about one contact point.
+pub(super) const POINT: &str = "contact_point";
+
+/// What was said of a person's contact points, by whoever shares them.
+pub(super) fn point_choices<'a>(rows: impl IntoIterator<Item = &'a preferences::Preference>, keys: &BTreeSet<PointKey>) -> Vec<Preference> {
+    let named: BTreeMap<String, &PointKey> = keys.iter().map(|key| (preferences::point_name(&key.hash()), key)).collect();
+    rows.into_iter()
+        .filter_map(|row| {
+            let key = named.get(&row.value)?;
+            Some(choice(row, Some(Scope { point: Some((*key).clone()), ..Scope::default() })))
+        })
+        .collect()
+}
+
+fn choice(row: &preferences::Preference, scope: Option<Scope>) -> Preference {
+    let readable = scope.is_some();
+    Preference {
+        scope: scope.unwrap_or_default(),
+        out: !row.allowed || !readable,
+        at: Timestamp::from_micros(row.recorded_at),
+        by: row.person,
+    }
 }

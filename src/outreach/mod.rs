@@ -11,6 +11,7 @@ mod enrol;
 pub mod gate;
 pub mod inbound;
 pub mod ledger;
+pub mod named;
 pub mod owing;
 pub mod plan;
 pub mod program;

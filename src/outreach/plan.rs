@@ -187,7 +187,8 @@ fn one(step: &Step, membership: &Membership, tried: &[Tried], zone: Tz, now: Tim
     let last = tried
         .iter()
         .filter(|t| t.enrolment == enrolment && t.key.step == step.id && t.key.anchor_rev == anchor_rev)
-        .max_by_key(|t| t.key.rung);
+        // Said once is said, also where another record of the person waits at a later rung.
+        .max_by_key(|t| (matches!(t.standing, Standing::Taken | Standing::Refused), t.key.rung));
     let (rung, ready) = match last.map(|t| (t.key.rung, t.standing, t.at)) {
         None => (0, Some(due_at)),
         Some((rung, Standing::Held(until), _)) => (rung, Some(until.max(due_at))),

@@ -1,16 +1,18 @@
 //! The sending half of the stage: judges what is due, marks what may go as `sending`, hands it to its channel, and records what came of
 //! it. Every send of this installation passes here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::model::PersonFacts;
+use domain::model::person::Sourced;
+use domain::model::{AppointmentFacts, PersonFacts};
 use domain::rules::next_visit;
 use domain::{Clock, Timestamp};
 
 use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
-use super::gate::{self, GateInput, Message, Outcome, Switch, Verdict};
+use super::gate::{self, GateInput, Message, OtherSend, Outcome, PointKey, Switch, Verdict};
 use super::ledger::{self, KeptMessage};
+use super::named::{self, Named};
 use super::owing::{Owing, is_last_rung};
 use super::plan::{self, Tried, Void};
 use super::program::{Library, Program};
@@ -76,6 +78,8 @@ struct Judged {
     reasons: Vec<u8>,
     as_of: Option<Timestamp>,
     contact_revision: i64,
+    record: i64,
+    to_point: (usize, Timestamp),
     rendered: Option<Rendered>,
     message: Vec<u8>,
 }
@@ -89,14 +93,21 @@ struct Case {
     attempts: Vec<Attempt>,
     enrolments: Vec<Enrolment>,
     choices: Vec<gate::Preference>,
+    others: Vec<OtherSend>,
+    /// How many messages went to each contact point in the time that the caps look at, to whomever.
+    to_point: BTreeMap<PointKey, usize>,
+    /// The record that the message goes by.
+    record: i64,
     switch: Switch,
+    /// Who and where its visit is, where the template says it.
+    named: Named,
 }
 
 /// How long a verdict that allows may be used.
 const STALE_VERDICT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 const PAST: chrono::TimeDelta = chrono::TimeDelta::days(8);
 
-fn cases(conn: &mut Conn, due: Vec<Attempt>) -> Result<Vec<Case>, StoreError> {
+fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
     let switch = Switch { live: installation::get(conn, Setting::Live)?.as_deref() == Some("true"), killed: false };
     let mut persons: Vec<i64> = due.iter().map(|a| a.person).collect();
     persons.sort_unstable();
@@ -105,33 +116,88 @@ fn cases(conn: &mut Conn, due: Vec<Attempt>) -> Result<Vec<Case>, StoreError> {
     let revisions: BTreeMap<i64, i64> =
         persons.iter().map(|p| Ok((*p, people::contact_revision(conn, *p)?))).collect::<Result<_, StoreError>>()?;
     let facts = people::facts(conn, &persons)?;
+    let keys: BTreeMap<i64, BTreeSet<PointKey>> = facts.iter().map(|(person, known)| (*person, gate::keys(&known.facts))).collect();
+    let hashes: BTreeSet<[u8; 16]> = keys.values().flatten().map(PointKey::hash).collect();
+    let sent = attempts::sends_to(conn, &hashes.iter().map(|h| h.to_vec()).collect::<Vec<_>>(), now.plus(-PAST))?;
+    let said = preferences::of_points(conn, &hashes.iter().map(|h| preferences::point_name(h)).collect::<Vec<_>>())?;
     due.into_iter()
         .map(|attempt| {
             let known = facts.get(&attempt.person);
-            Ok(Case {
+            let none = BTreeSet::new();
+            let keys = keys.get(&attempt.person).unwrap_or(&none);
+            let mut case = Case {
                 facts: known.map(|k| k.facts.clone()).unwrap_or_default(),
                 as_of: known.and_then(|k| k.as_of),
                 contact_revision: revisions.get(&attempt.person).copied().unwrap_or_default(),
                 attempts: attempts::of_person(conn, attempt.person)?,
                 enrolments: enrolments::of(conn, attempt.person)?,
                 choices: ledger::choices(&preferences::of(conn, attempt.person)?),
+                others: Vec::new(),
+                to_point: BTreeMap::new(),
+                record: attempt.patient,
                 switch,
+                named: Named::default(),
                 attempt,
-            })
+            };
+            case.choices.extend(ledger::point_choices(&said, keys));
+            for key in keys {
+                let hash = key.hash();
+                let to_it: Vec<_> = sent.iter().filter(|s| s.point == hash).collect();
+                let others = to_it.iter().filter(|s| s.person != case.attempt.person);
+                case.others.extend(others.map(|s| OtherSend { at: s.at, point: key.clone() }));
+                case.to_point.insert(key.clone(), to_it.len());
+            }
+            case.go_by_record(conn)?;
+            Ok(case)
         })
         .collect()
+}
+
+impl Case {
+    /// Puts the record first that the message goes by: the one whose appointment it is about, or its survivor; else the first in use. Where
+    /// that record is gone, there is none to go by.
+    fn go_by_record(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
+        let about = people::survivor(conn, self.attempt.patient)?;
+        let patients = &mut self.facts.patients;
+        if self.attempt.about.is_some() {
+            let place = patients.iter().position(|p| p.origin.ehr.as_str() == about.ehr && p.origin.id == about.fhir_id);
+            match place {
+                Some(place) => patients.get_mut(..=place).unwrap_or_default().rotate_right(1),
+                None => patients.clear(),
+            }
+            self.record = about.pk;
+        } else if let Some(first) = patients.first()
+            && let Some(record) = people::record(conn, first.origin.ehr.as_str(), &first.origin.id)?
+        {
+            self.record = record.pk;
+        }
+        Ok(())
+    }
+}
+
+/// What the attempt's enrolment hangs on.
+fn anchor_of(case: &Case) -> &str {
+    case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str())
+}
+
+/// The visit that a message speaks of: that of the enrolment, else the next one.
+fn visit_of(case: &Case, now: Timestamp) -> Option<&Sourced<AppointmentFacts>> {
+    let anchor = anchor_of(case);
+    let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
+    of_anchor.or_else(|| next_visit(&case.facts, now))
 }
 
 impl Sender<'_> {
     /// Judges and sends up to `limit` attempts that are due.
     pub(super) async fn batch(&self, limit: i64) -> Result<Sent, StoreError> {
         let now = self.clock.now();
-        let mut cases = self.store.snapshot(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due))).await?;
+        let mut cases = self.store.snapshot(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due, now))).await?;
         // Where two programs would write to one person, the more urgent one has the day's permit.
         cases.sort_by_key(|c| (self.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
         let mut sent = Sent::default();
         let (overtaken, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| self.is_overtaken(case, now));
         sent.overtaken += self.give_up(overtaken.into_iter().map(|case| case.attempt).collect()).await?;
+        let cases = self.with_names(cases, now).await?;
         let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         // What the recorded channel takes never leaves, so one commit may begin and one may end all of it. A message that leaves begins
         // and ends by itself: a crash leaves one in doubt, and the one after it is judged by the minute in which it goes.
@@ -153,6 +219,18 @@ impl Sender<'_> {
             }
         }
         Ok(sent)
+    }
+
+    /// Looks up who and where a visit is, for those whose template says it.
+    async fn with_names(&self, mut cases: Vec<Case>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
+        for case in &mut cases {
+            let says = self.library.template(&case.attempt.template).is_some_and(Template::names_who_or_where);
+            if let Some(visit) = visit_of(case, now).filter(|_| says).cloned() {
+                let store = self.store.clone();
+                case.named = self.store.read(move |conn| named::of(conn, store.codec(), &visit)).await?;
+            }
+        }
+        Ok(cases)
     }
 
     /// Whether a later step of the same visit or entry asks for the same and has come due, or was sent, while this one waited.
@@ -207,10 +285,10 @@ impl Sender<'_> {
         let found = self.library.program(&case.attempt.program).and_then(|p| Some((p, p.step(&case.attempt.step)?)));
         let template = self.library.template(&case.attempt.template);
         let (Some((program, step)), Some(template)) = (found, template) else {
-            return Ok(self.without_judging(case, "program-withdrawn", "the program or its template is no longer in force"));
+            return Ok(self.without_judging(case, now, "program-withdrawn", "the program or its template is no longer in force"));
         };
         let channel = usize::try_from(case.attempt.rung).ok().and_then(|r| step.channels.get(r)).copied().unwrap_or(ChannelKind::Recorded);
-        let anchor = case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str()).to_owned();
+        let anchor = anchor_of(&case).to_owned();
         let occasion = ledger::occasion(&anchor, &case.attempt.anchor_revision);
         let past = ledger::past(&case.attempts, &case.enrolments, self.store.codec(), now.plus(-PAST))?;
         let input = GateInput {
@@ -226,6 +304,7 @@ impl Sender<'_> {
             channel,
             preferences: &case.choices,
             past: &past,
+            others: &case.others,
             withheld: &[],
             facts_as_of: case.as_of,
             switch: case.switch,
@@ -233,21 +312,27 @@ impl Sender<'_> {
         };
         let verdict = gate::judge(&input, now);
         if verdict.outcome != Outcome::Allow {
-            return Ok(self.judged(case, verdict));
+            return Ok(self.judged(case, verdict, now));
         }
         if channel.leaves() && !self.channels.iter().any(|c| c.kind() == channel) {
-            return Ok(self.without_judging(case, "channel: channel-not-configured", "the channel is not configured on this installation"));
+            return Ok(self.without_judging(
+                case,
+                now,
+                "channel: channel-not-configured",
+                "the channel is not configured on this installation",
+            ));
         }
-        match self.render(&case, template, &anchor, now) {
+        match self.render(&case, template, now) {
             Ok(rendered) => {
                 let message = KeptMessage::new(verdict.point.as_ref().map(|p| &p.key), &rendered).pack(self.store.codec())?;
-                Ok(Judged { rendered: Some(rendered), message, ..self.judged(case, verdict) })
+                Ok(Judged { rendered: Some(rendered), message, ..self.judged(case, verdict, now) })
             }
-            Err(why) => Ok(self.without_judging(case, "no-words", &why)),
+            Err(why) => Ok(self.without_judging(case, now, "no-words", &why)),
         }
     }
 
-    fn judged(&self, case: Case, verdict: Verdict) -> Judged {
+    fn judged(&self, case: Case, verdict: Verdict, now: Timestamp) -> Judged {
+        let to_point = verdict.point.as_ref().and_then(|p| case.to_point.get(&p.key)).copied().unwrap_or_default();
         let reasons = serde_json::to_vec(&ledger::kept_reasons(&verdict)).unwrap_or_default();
         Judged {
             last_rung: is_last_rung(self.library, &case.attempt),
@@ -256,28 +341,31 @@ impl Sender<'_> {
             verdict,
             as_of: case.as_of,
             contact_revision: case.contact_revision,
+            record: case.record,
+            to_point: (to_point, now.plus(-PAST)),
             rendered: None,
             message: Vec::new(),
         }
     }
 
     /// A refusal for a reason of this installation, not of the person.
-    fn without_judging(&self, case: Case, code: &str, detail: &str) -> Judged {
+    fn without_judging(&self, case: Case, now: Timestamp, code: &str, detail: &str) -> Judged {
         let verdict = Verdict { outcome: Outcome::Refuse, reasons: Vec::new(), channel: ChannelKind::Recorded, point: None };
         let reasons = [ledger::KeptReason { code: code.to_owned(), detail: detail.to_owned(), source: None }];
-        Judged { reasons: serde_json::to_vec(&reasons).unwrap_or_default(), ..self.judged(case, verdict) }
+        Judged { reasons: serde_json::to_vec(&reasons).unwrap_or_default(), ..self.judged(case, verdict, now) }
     }
 
-    fn render(&self, case: &Case, template: &Template, anchor: &str, now: Timestamp) -> Result<Rendered, String> {
+    fn render(&self, case: &Case, template: &Template, now: Timestamp) -> Result<Rendered, String> {
         let patient = case.facts.patients.first().ok_or("no patient record is known")?;
-        let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
-        let visit = of_anchor.or_else(|| next_visit(&case.facts, now)).and_then(|a| a.facts.start);
+        let visit = visit_of(case, now).and_then(|a| a.facts.start);
         let languages: Vec<&str> = patient.facts.languages.iter().map(|l| l.tag.as_str()).collect();
         let variables = Variables {
             given: patient.facts.name.given.as_ref().map(|g| first_word(g.expose()).into()),
             site_name: self.site.name.clone(),
             site_phone: self.site.phone.clone(),
             appointment: visit.map(domain::model::Phi::new),
+            with: case.named.with.clone(),
+            place: case.named.place.clone(),
             zone: self.site.policy.zone,
             link: None,
         };
@@ -374,6 +462,8 @@ impl Judged {
             reasons: self.reasons.clone(),
             as_of: self.as_of,
             contact_revision: self.contact_revision,
+            record: self.record,
+            to_point: self.to_point,
             rendered: self.rendered.clone(),
             message: self.message.clone(),
         }
@@ -410,7 +500,7 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
         // Switched off since it was judged: it is judged again, and told why.
         Outcome::Allow if j.verdict.channel.leaves() && installation::get(conn, Setting::Live)?.as_deref() != Some("true") => Ok(false),
         Outcome::Allow => {
-            let hash = j.verdict.point.as_ref().map(|p| crate::store::codec::content_hash(p.key.value().expose().as_bytes()));
+            let hash = j.verdict.point.as_ref().map(|p| p.key.hash());
             let departure = Departure {
                 channel: j.verdict.channel.as_str(),
                 contact_hash: hash.as_ref().map(|h| &h[..]),
@@ -418,6 +508,8 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
                 message: &j.message,
                 token: fence.token,
                 contact_revision: j.contact_revision,
+                patient: j.record,
+                to_point: j.to_point,
             };
             attempts::depart(conn, &j.attempt, &departure, &verdict, now)
         }

@@ -1,5 +1,5 @@
 //! The authorization server: SMART Backend Services with `private_key_jwt` (SMART App Launch 2.2, "Backend Services" and "Client
-//! authentication: asymmetric"). Owns registered clients, used assertion ids and tokens given out; both of the latter only in memory, so a
+//! authentication: asymmetric"), and the token endpoint of [`crate::apps`]. Owns registered clients, used assertion ids and tokens given out; both of the latter only in memory, so a
 //! restart ends every token, as real servers do. Knows nothing of FHIR resources.
 
 use std::collections::HashMap;
@@ -11,8 +11,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::apps::{self, App, Apps, Brought, Consent, Nothing};
 use crate::instant::SECOND;
 use crate::jwt::Assertion;
+use crate::key_sets::{KeyCache, KeySets};
 use crate::scope::{Scope, grant};
 
 /// A registered client of the EHR.
@@ -37,6 +39,20 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 pub(crate) struct Grant {
     scopes: Vec<Scope>,
     expires: i64,
+    /// The person's yes that it came of.
+    family: Option<u64>,
+}
+
+/// What becomes of scopes that a client may not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ScopeManner {
+    /// They are left out without a word.
+    #[default]
+    Narrows,
+    /// One of them, and nothing is granted.
+    AllOrNothing,
+    /// What is asked for does not matter: all that the client may have is granted.
+    Ignores,
 }
 
 impl Grant {
@@ -51,6 +67,11 @@ pub(crate) struct Authority {
     /// (client, jti) to the end of the window in which it must not come again.
     used: Mutex<HashMap<(String, String), i64>>,
     tokens: Mutex<HashMap<String, Grant>>,
+    apps: Mutex<Apps>,
+    key_sets: Mutex<KeySets>,
+    manner: Mutex<ScopeManner>,
+    /// The scopes of the latest request for a token.
+    asked: Mutex<String>,
 }
 
 struct Refusal {
@@ -69,7 +90,16 @@ fn invalid_client(description: &'static str) -> Refusal {
 
 impl Authority {
     pub(crate) fn new(token_url: String, clients: Vec<Client>) -> Self {
-        Self { token_url, clients: Mutex::new(clients), used: Mutex::default(), tokens: Mutex::default() }
+        Self {
+            token_url,
+            clients: Mutex::new(clients),
+            used: Mutex::default(),
+            tokens: Mutex::default(),
+            apps: Mutex::default(),
+            key_sets: Mutex::default(),
+            manner: Mutex::default(),
+            asked: Mutex::default(),
+        }
     }
 
     /// Registers a client; one of the same id is replaced.
@@ -79,14 +109,42 @@ impl Authority {
         clients.push(client);
     }
 
+    /// Registers an app; one of the same id is replaced.
+    pub(crate) fn register_app(&self, app: App) {
+        lock(&self.apps).register(app);
+    }
+
+    /// From now on a client's keys are those that it publishes.
+    pub(crate) fn keys_at(&self, client_id: &str, url: &str, cache: KeyCache) {
+        lock(&self.key_sets).register(client_id, url, cache);
+    }
+
+    /// The scopes that were asked for last.
+    pub(crate) fn asked(&self) -> String {
+        lock(&self.asked).clone()
+    }
+
+    pub(crate) fn set_manner(&self, manner: ScopeManner) {
+        *lock(&self.manner) = manner;
+    }
+
+    /// Answers an authorization request.
+    pub(crate) fn authorize(&self, query: &[(String, String)], base: &str, denied: bool, now: i64) -> Answer {
+        let Ok(random) = opaque() else { return Answer::plain(500, "no randomness") };
+        match lock(&self.apps).authorize(query, base, denied, now, random) {
+            Consent::Redirect(to) => Answer::empty(302).with("Location", to).with("Cache-Control", "no-store"),
+            Consent::Page(says) => Answer::plain(400, says),
+        }
+    }
+
     /// Ends every token.
     pub(crate) fn revoke_all(&self) {
         lock(&self.tokens).clear();
     }
 
     /// Answers a token request (RFC 6749, 4.4.2, 5.1 and 5.2).
-    pub(crate) fn token(&self, content_type: &str, form: &[(String, String)], now: i64) -> Answer {
-        let answer = match self.issue(content_type, form, now) {
+    pub(crate) fn token(&self, content_type: &str, authorization: Option<&str>, form: &[(String, String)], now: i64) -> Answer {
+        let answer = match self.issue(content_type, authorization, form, now) {
             Ok(token) => Answer::json(200, token.to_string()),
             Err(refusal) => {
                 let body = json!({ "error": refusal.error, "error_description": refusal.description });
@@ -109,23 +167,95 @@ impl Authority {
         tokens.get(token.trim()).cloned().ok_or("error=\"invalid_token\", error_description=\"unknown or expired\"")
     }
 
-    fn issue(&self, content_type: &str, form: &[(String, String)], now: i64) -> Result<Value, Refusal> {
+    fn issue(&self, content_type: &str, authorization: Option<&str>, form: &[(String, String)], now: i64) -> Result<Value, Refusal> {
         if content_type.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
             return Err(refuse(400, "invalid_request", "the request must be a form"));
         }
-        if single(form, "grant_type")? != "client_credentials" {
-            return Err(refuse(400, "unsupported_grant_type", "only client_credentials is supported"));
+        let kind = single(form, "grant_type")?;
+        let has = |name: &str| form.iter().any(|(key, value)| key == name && !value.is_empty());
+        if has("client_assertion")
+            || has("client_assertion_type")
+            || (authorization.is_none() && kind == "client_credentials" && !has("client_secret"))
+        {
+            if kind != "client_credentials" {
+                return Err(refuse(400, "unsupported_grant_type", "only client_credentials is supported"));
+            }
+            return self.by_assertion(form, now);
         }
+        let app = self.app(authorization, form)?;
+        let random = opaque()?;
+        let brought = match kind {
+            "client_credentials" if app.secret.is_some() => {
+                let (scope, scopes) = self.granted(single(form, "scope")?, &app.scopes)?;
+                return self.give(&scope, scopes, None, now);
+            }
+            "authorization_code" => lock(&self.apps).redeem(&app, form, now, random),
+            "refresh_token" => lock(&self.apps).refresh(&app, form, now, random),
+            _ => return Err(refuse(400, "unauthorized_client", "this client may not use this grant type")),
+        };
+        let Brought { scope, family, refresh } = brought.map_err(|Nothing { says, ends }| {
+            lock(&self.tokens).retain(|_, grant| ends.is_none() || grant.family != ends);
+            refuse(400, "invalid_grant", says)
+        })?;
+        let scopes = scope.split(' ').filter_map(|text| Scope::parse(&text.replace("user/", "system/"))).collect();
+        let mut answer = self.give(&scope, scopes, Some(family), now)?;
+        if let (Some(members), Some(token)) = (answer.as_object_mut(), refresh) {
+            members.insert("refresh_token".to_owned(), token.into());
+            if let Some(seconds) = app.refresh_seconds {
+                members.insert("refresh_expires_in".to_owned(), seconds.into());
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The app that shows a secret, in one way and not in two (RFC 6749, 2.3), or none where it is public.
+    fn app(&self, authorization: Option<&str>, form: &[(String, String)]) -> Result<App, Refusal> {
+        let value = |name: &str| form.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone());
+        let by_header = authorization.and_then(apps::basic);
+        let (id, secret, basic) = match (by_header, value("client_id"), value("client_secret")) {
+            (Some(_), _, Some(_)) => return Err(refuse(400, "invalid_request", "the client shows who it is in two ways")),
+            (Some((id, secret)), _, None) => (id, Some(secret), true),
+            (None, Some(id), secret) => (id, secret, false),
+            (None, None, _) => return Err(invalid_client("no client is named")),
+        };
+        let app = lock(&self.apps).app(&id).cloned().ok_or_else(|| invalid_client("unknown client"))?;
+        let way = secret.is_none() || if basic { app.basic } else { app.post };
+        match way && app.secret == secret {
+            true => Ok(app),
+            false => Err(invalid_client("the client's secret is wrong, or shown in the wrong way")),
+        }
+    }
+
+    fn by_assertion(&self, form: &[(String, String)], now: i64) -> Result<Value, Refusal> {
         if single(form, "client_assertion_type")? != ASSERTION_TYPE {
             return Err(refuse(400, "invalid_request", "client_assertion_type is not the one of RFC 7523"));
         }
         let assertion = single(form, "client_assertion")?;
         let requested = single(form, "scope")?;
         let client = self.authenticate(assertion, now)?;
-        let allowed: Vec<Scope> = client.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect();
-        let (scope, scopes) = grant(requested, &allowed).ok_or_else(|| refuse(400, "invalid_scope", "no requested scope is allowed"))?;
+        let (scope, scopes) = self.granted(requested, &client.scopes)?;
+        self.give(&scope, scopes, None, now)
+    }
+
+    fn granted(&self, requested: &str, allowed: &[String]) -> Result<(String, Vec<Scope>), Refusal> {
+        requested.clone_into(&mut lock(&self.asked));
+        let manner = *lock(&self.manner);
+        let all = allowed.join(" ");
+        let requested = if manner == ScopeManner::Ignores { &all } else { requested };
+        let allowed: Vec<Scope> = allowed.iter().filter_map(|scope| Scope::parse(scope)).collect();
+        let granted = grant(requested, &allowed).filter(|(scope, _)| {
+            let mut asked: Vec<&str> = requested.split_whitespace().collect();
+            let mut given: Vec<&str> = scope.split_whitespace().collect();
+            asked.sort_unstable();
+            given.sort_unstable();
+            manner != ScopeManner::AllOrNothing || asked == given
+        });
+        granted.ok_or_else(|| refuse(400, "invalid_scope", "no requested scope is allowed"))
+    }
+
+    fn give(&self, scope: &str, scopes: Vec<Scope>, family: Option<u64>, now: i64) -> Result<Value, Refusal> {
         let token = opaque()?;
-        lock(&self.tokens).insert(token.clone(), Grant { scopes, expires: now + TOKEN_SECONDS * SECOND });
+        lock(&self.tokens).insert(token.clone(), Grant { scopes, expires: now + TOKEN_SECONDS * SECOND, family });
         Ok(json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope }))
     }
 
@@ -146,7 +276,8 @@ impl Authority {
         }
         let client = lock(&self.clients).iter().find(|client| client.client_id == issuer).cloned();
         let client = client.ok_or_else(|| invalid_client("unknown client"))?;
-        assertion.verify(&client.jwks).map_err(invalid_client)?;
+        let published = lock(&self.key_sets).of(issuer, now);
+        assertion.verify(published.as_ref().unwrap_or(&client.jwks)).map_err(invalid_client)?;
         if claim("aud") != Some(self.token_url.as_str()) {
             return Err(invalid_client("aud is not this token URL"));
         }

@@ -124,12 +124,16 @@ pub(crate) fn token_url(base: &str) -> String {
 pub(crate) fn smart_configuration(base: &str) -> String {
     json!({
         "token_endpoint": token_url(base),
-        "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "authorization_endpoint": token_url(base).replace("/auth/token", "/auth/authorize"),
+        "grant_types_supported": ["client_credentials", "authorization_code", "refresh_token"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
         "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
         "scopes_supported": ["system/*.cruds", "system/*.rs"],
         "code_challenge_methods_supported": ["S256"],
-        "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+        "capabilities": [
+            "client-confidential-asymmetric", "client-confidential-symmetric", "client-public", "launch-standalone", "permission-offline",
+            "permission-user", "permission-v1", "permission-v2",
+        ],
     })
     .to_string()
 }

@@ -2,8 +2,8 @@
 //! routes and the order of checks: faults of the network, then the route, then the token, then the scope, then the interaction.
 //! Knows no web framework.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::answer::{Answer, Body, Reply};
 use crate::authority::Authority;
@@ -13,6 +13,7 @@ use crate::charts::Charts;
 use crate::create::Lateness;
 use crate::faults::{FaultKind, Faults};
 use crate::flavour::{Code, Manner, Operation, Served};
+use crate::merge::Merges;
 use crate::records::known_type;
 use crate::request_log::RequestLog;
 use crate::search::Rules;
@@ -37,6 +38,9 @@ pub(crate) struct Ehr {
     /// Whose server it behaves like.
     pub(crate) manner: &'static Manner,
     pub(crate) late: Lateness,
+    pub(crate) merges: Mutex<Merges>,
+    /// What it states in place of what it does, where it was told to.
+    pub(crate) pretended: Mutex<Option<Arc<str>>>,
 }
 
 /// What a request wants of a resource type.
@@ -112,6 +116,13 @@ impl Ehr {
         if call.path == "/auth/token" {
             return self.token(call, now).into();
         }
+        if call.path == "/auth/authorize" && !self.open {
+            if call.method != "GET" {
+                return method_not_allowed("GET").into();
+            }
+            let denied = self.fault(call, |kind| *kind == FaultKind::AccessDenied).is_some();
+            return self.authority.authorize(&call.query_pairs(), &self.base, denied, now).into();
+        }
         match call.path.strip_prefix("/fhir/") {
             Some(rest) => self.fhir(call, rest.trim_end_matches('/'), now),
             None => Answer::error(404, "not-found", "there is nothing at this path").into(),
@@ -127,7 +138,7 @@ impl Ehr {
                 Answer::json(status, serde_json::json!({ "error": error }).to_string()).with("Cache-Control", "no-store")
             }
             Some(FaultKind::TokenRefused { status, error: None }) => Answer::plain(status, "Internal error"),
-            _ => self.authority.token(call.content_type(), &call.form(), now),
+            _ => self.authority.token(call.content_type(), call.header("authorization"), &call.form(), now),
         }
     }
 
@@ -177,7 +188,15 @@ impl Ehr {
     }
 
     fn statement(&self, now: i64, last_updated: bool) -> Answer {
+        if let Some(text) = self.pretended.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return Answer::fhir(200, text.to_string());
+        }
         Answer::fhir(200, capability::statement(self.manner, &self.base, now, !self.open, last_updated))
+    }
+
+    /// States this at `/metadata` from now on; what it does, again, where `None`.
+    pub(crate) fn pretend(&self, statement: Option<&str>) {
+        *self.pretended.lock().unwrap_or_else(PoisonError::into_inner) = statement.map(Arc::from);
     }
 
     fn unoffered(&self) -> Answer {

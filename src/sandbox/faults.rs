@@ -31,6 +31,8 @@ pub enum FaultKind {
         #[serde(default)]
         error: Option<String>,
     },
+    /// The person says no to an authorization request.
+    AccessDenied,
     /// The answer is held back so long, then given.
     PageTimeout {
         /// Milliseconds.

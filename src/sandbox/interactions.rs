@@ -55,6 +55,9 @@ impl Ehr {
         if self.fault(call, |kind| *kind == FaultKind::Gone).is_some() {
             return gone();
         }
+        if let Some(elsewhere) = self.sent_on(resource_type, id) {
+            return elsewhere;
+        }
         let records = self.charts.read();
         let Some(entry) = records.get(resource_type, id) else {
             return not_found();

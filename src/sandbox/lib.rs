@@ -14,6 +14,7 @@
 
 mod admin;
 mod answer;
+mod apps;
 mod authority;
 mod call;
 mod capability;
@@ -29,7 +30,9 @@ mod interactions;
 mod journal;
 mod json;
 mod jwt;
+mod key_sets;
 mod keys;
+mod merge;
 mod meta;
 mod patch;
 mod population;
@@ -43,12 +46,15 @@ mod server;
 mod trials;
 mod validity;
 
-pub use authority::Client;
+pub use apps::App;
+pub use authority::{Client, ScopeManner};
 pub use charts::LoadError;
 pub use ehr::Clock;
 pub use faults::{Fault, FaultKind};
 pub use flavour::Flavour;
 pub use journal::JournalError;
+pub use key_sets::KeyCache;
+pub use merge::{MergeError, MergeManner};
 pub use meta::{read_meta, write_meta};
 pub use population::Population;
 pub use request_log::RequestRecord;

@@ -1,7 +1,7 @@
 //! What a search asks for: parameters, order, page size, cursor. Owns R4's search grammar as far as the sandbox understands it, and which
 //! parameters it understands. It reads no resources (`records` applies a search) and writes no answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,6 +40,8 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) enum Filter {
     Ids(Vec<String>),
+    /// Not these: merged into others.
+    Unlisted(BTreeSet<String>),
     Identifier(Vec<Token>),
     Category(Vec<Token>),
     Status(Vec<String>),
@@ -228,6 +230,7 @@ impl Filter {
         let keys = &entry.keys;
         match self {
             Self::Ids(ids) => ids.contains(&entry.id),
+            Self::Unlisted(ids) => !ids.contains(&entry.id),
             Self::Identifier(tokens) => any_token(tokens, &keys.identifiers),
             Self::Category(tokens) => any_token(tokens, &keys.categories),
             Self::Status(wanted) => keys.status.as_deref().is_some_and(|status| wanted.iter().any(|want| want == status)),

@@ -1,6 +1,7 @@
 //! Answers searches: from the parameters of a request to a Bundle with its links (R4 search, R4 http "paging"). Owns how pages follow each
 //! other, what `link[self]` admits, and the faults of searching. Which resource matches is the business of `records`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use url::form_urlencoded;
@@ -12,7 +13,7 @@ use crate::faults::FaultKind;
 use crate::flavour::{Served, Unknown};
 use crate::json::Writer;
 use crate::records::Position;
-use crate::search::{Cursor, Search, parse, repeated};
+use crate::search::{Cursor, Filter, Search, parse, repeated};
 
 /// One page, ready to be written.
 struct Leaf {
@@ -71,6 +72,10 @@ impl Ehr {
             if !echo {
                 search.applied.retain(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_total" | "_summary"));
             }
+        }
+        let unlisted = if served.name == "Patient" { self.unlisted() } else { BTreeSet::new() };
+        if !unlisted.is_empty() {
+            search.filters.push(Filter::Unlisted(unlisted));
         }
         Ok(search)
     }

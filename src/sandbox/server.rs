@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use actix_web::web::{self, Data};
 use actix_web::{App, HttpServer};
 use serde_json::Value;
 
-use crate::authority::{Authority, Client};
+use crate::apps::App as RegisteredApp;
+use crate::authority::{Authority, Client, ScopeManner};
 use crate::capability::token_url;
 use crate::carrying;
 use crate::charts::{Charts, LoadError};
@@ -23,6 +24,8 @@ use crate::exchange::{self, Line};
 use crate::faults::{Fault, Faults};
 use crate::flavour::Flavour;
 use crate::journal::JournalError;
+use crate::key_sets::KeyCache;
+use crate::merge::{MergeError, MergeManner};
 use crate::records::known_type;
 use crate::request_log::{RequestLog, RequestRecord};
 use crate::search::Rules;
@@ -135,6 +138,8 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         rules: Rules { count_default: config.page_size_default, count_max: config.page_size_max.max(1), last_updated: config.last_updated },
         manner,
         late: Lateness::default(),
+        merges: Mutex::default(),
+        pretended: std::sync::Mutex::default(),
     });
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
@@ -199,6 +204,26 @@ impl Sandbox {
         self.ehr.authority.register(client);
     }
 
+    /// Registers an app: a client with a secret, or one that a person lets in. One of the same id is replaced.
+    pub fn register_app(&self, app: RegisteredApp) {
+        self.ehr.authority.register_app(app);
+    }
+
+    /// From now on the keys of a registered client are those that it publishes at a URL of this machine, kept so long.
+    pub fn keys_at(&self, client_id: &str, url: &str, cache: KeyCache) {
+        self.ehr.authority.keys_at(client_id, url, cache);
+    }
+
+    /// The scopes that a client asked for last.
+    pub fn scopes_asked(&self) -> String {
+        self.ehr.authority.asked()
+    }
+
+    /// Sets what becomes of scopes that a client may not have.
+    pub fn set_scope_manner(&self, manner: ScopeManner) {
+        self.ehr.authority.set_manner(manner);
+    }
+
     /// Takes resources in as they are, with their ids and `meta`, and returns how many were new. What is there already in the same or a
     /// later version, or was deleted, stays as it is, so a load may be repeated after a restart.
     ///
@@ -234,6 +259,22 @@ impl Sandbox {
             Ok(false) => Err(ChangeError::UnknownId),
             Err(source) => Err(ChangeError::Journal(source)),
         }
+    }
+
+    /// Merges a patient into another as the EHR's staff would, and tells of it in a vendor's manner.
+    ///
+    /// # Errors
+    /// One of them is not there or was merged already, or the journal cannot be written.
+    pub fn merge(&self, retired: &str, survivor: &str, manner: MergeManner) -> Result<(), MergeError> {
+        self.ehr.merge(retired, survivor, manner)
+    }
+
+    /// Undoes a merge: the retired record is as it was, and has again what was moved.
+    ///
+    /// # Errors
+    /// It was not merged, or the journal cannot be written.
+    pub fn unmerge(&self, retired: &str) -> Result<(), MergeError> {
+        self.ehr.unmerge(retired)
     }
 
     /// One resource as it is served now.
@@ -276,6 +317,11 @@ impl Sandbox {
     /// The requests so far, oldest first; at most the last 50,000.
     pub fn request_log(&self) -> Vec<RequestRecord> {
         self.ehr.log.all()
+    }
+
+    /// States this at `/metadata` from now on, whatever it does, as after an upgrade of the EHR; with `None` what it does, again.
+    pub fn pretend(&self, statement: Option<&str>) {
+        self.ehr.pretend(statement);
     }
 
     /// Plants a fault.

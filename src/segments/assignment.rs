@@ -105,6 +105,53 @@ pub(super) fn compare<E>(
     Ok((found, evaluated))
 }
 
+/// A person whose records all belong to another one now is in no segment, by whatever version; that other person is.
+pub(super) fn withdrawn(definitions: &Definitions, person: i64, stored: Option<&Assignment>, now: Timestamp) -> Evaluated {
+    let empty = Assignment::default();
+    let stored = stored.unwrap_or(&empty);
+    let left = |row: &Segment| {
+        let gone = stored.memberships.get(&row.number)?;
+        Some(Change {
+            segment: row.number,
+            version: gone.version,
+            before: Some(gone.state),
+            after: None,
+            entry: gone.entry,
+            effective_at: now,
+            reasons: Vec::new(),
+            event_reasons: b"[]".to_vec(),
+        })
+    };
+    // What a staged version had said is taken back; there is nothing left that it could change.
+    let taken_back = |row: &Segment| {
+        let staged = stored.memberships.get(&row.number)?;
+        Some(Staged {
+            segment: row.number,
+            version: row.version,
+            before: None,
+            after: None,
+            since: SINCE_FLIP,
+            entry: staged.entry,
+            reasons: Vec::new(),
+            event_reasons: Vec::new(),
+            written: true,
+        })
+    };
+    let staged = definitions.next.as_ref().map(|next| Staging {
+        rollout: next.rollout,
+        versions: next.changed.iter().filter_map(|place| next.set.rows.get(*place).and_then(taken_back)).collect(),
+    });
+    Evaluated {
+        person,
+        changes: definitions.rows().iter().filter_map(left).collect(),
+        refreshed: Vec::new(),
+        events: stored.events,
+        wake_at: None,
+        outreach: false,
+        staged,
+    }
+}
+
 /// What the staged versions say of a person who is as the store says by those in force. `wake_at` is set only where it comes earlier now.
 pub(super) fn stage<E>(
     definitions: &Definitions,

@@ -134,7 +134,7 @@ fn chunk(conn: &mut Conn, dry: &Dry<'_>, places: &[usize], after: i64, plan: &mu
     let empty = Assignment::default();
     plan.left_out += u64::try_from(left.len()).unwrap_or(0);
     for person in &judged {
-        let Some(known) = facts.get(person) else { continue };
+        let Some(known) = facts.get(person).filter(|known| known.has_record) else { continue };
         let stored = stored.get(person).unwrap_or(&empty);
         let answers = dry.wanted.rules().evaluate_only(places, &known.facts, dry.site, now);
         plan.persons += 1;

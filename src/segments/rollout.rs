@@ -127,11 +127,12 @@ fn evaluate(stage: &Stage<'_>, definitions: &Definitions, next: &Next, after: i6
         for person in &persons {
             let of = stored.get(person);
             match facts.get(person) {
-                Some(known) => {
+                // Of one whose records belong to another person now the mark is set that withdraws them.
+                Some(known) if known.has_record => {
                     let subject = Subject { person: *person, facts: &known.facts, stored: of, reads: -1 };
                     evaluated.push(stage_person(definitions, next, stage.site, &subject, now, &entries)?);
                 }
-                None => evaluated.extend(of.map(|of| carry_over(definitions, next, *person, of))),
+                _ => evaluated.extend(of.map(|of| carry_over(definitions, next, *person, of))),
             }
         }
         Ok(Chunk { evaluated, left, last: persons.last().copied(), now })

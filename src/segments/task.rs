@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use domain::rules::Site;
 use domain::{Clock, Timestamp};
 
-use super::assignment::{Subject, compare};
+use super::assignment::{Subject, compare, withdrawn};
 use super::definitions::Definitions;
 use super::rollout;
 use crate::store::leases::{self, Fence, Term};
@@ -137,8 +137,14 @@ fn evaluate_chunk(stage: &Stage<'_>, definitions: &Definitions, after: i64) -> R
         let mut chunk = Chunk { evaluated: Vec::with_capacity(taken.len()), pairs: 0, now, taken: Vec::new() };
         for pending in &taken {
             let Some(known) = facts.get(&pending.person) else { continue };
-            let subject =
-                Subject { person: pending.person, facts: &known.facts, stored: stored.get(&pending.person), reads: pending.reads };
+            let stored = stored.get(&pending.person);
+            if !known.has_record {
+                chunk.evaluated.push(withdrawn(definitions, pending.person, stored, now));
+                continue;
+            }
+            // Which of several records counts first hangs on the person's visits too: what was read may be told by another one now.
+            let reads = if known.facts.patients.len() > 1 { -1 } else { pending.reads };
+            let subject = Subject { person: pending.person, facts: &known.facts, stored, reads };
             let (evaluated, pairs) = compare(definitions, stage.site, &subject, now, &entries)?;
             chunk.evaluated.push(evaluated);
             chunk.pairs += pairs;

@@ -204,6 +204,46 @@ where
     }
 }
 
+/// Reads from the listed texts as `k (value)`: `select` ends with FROM, `condition` follows the list.
+pub(super) fn select_listed_texts<T>(conn: &mut Conn, select: &str, condition: &str, keys: &[&str]) -> Result<Vec<T>, StoreError>
+where
+    T: diesel::deserialize::QueryableByName<diesel::sqlite::Sqlite> + PgRow + 'static,
+{
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    match conn {
+        Conn::Sqlite(c) => {
+            let list = serde_json::to_string(keys).map_err(|_| StoreError::Damaged("a list of keys"))?;
+            Ok(diesel::sql_query(format!("{select} json_each(?) k {condition}")).bind::<Text, _>(list).load::<T>(c)?)
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => Ok(diesel::sql_query(format!("{select} unnest($1::text[]) AS k (value) {condition}"))
+            .bind::<diesel::sql_types::Array<Text>, _>(keys)
+            .load::<T>(c)?),
+    }
+}
+
+/// As [`select_listed_texts`], of numbers.
+pub(super) fn select_listed_numbers<T>(conn: &mut Conn, select: &str, condition: &str, keys: &[i64]) -> Result<Vec<T>, StoreError>
+where
+    T: diesel::deserialize::QueryableByName<diesel::sqlite::Sqlite> + PgRow + 'static,
+{
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    match conn {
+        Conn::Sqlite(c) => {
+            let list = serde_json::to_string(keys).map_err(|_| StoreError::Damaged("a list of keys"))?;
+            Ok(diesel::sql_query(format!("{select} json_each(?) k {condition}")).bind::<Text, _>(list).load::<T>(c)?)
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => Ok(diesel::sql_query(format!("{select} unnest($1::bigint[]) AS k (value) {condition}"))
+            .bind::<diesel::sql_types::Array<BigInt>, _>(keys)
+            .load::<T>(c)?),
+    }
+}
+
 /// Reads the rows of `select` whose `column` is one of the numbers `keys`; `after` may hold ORDER BY.
 pub(super) fn select_numbers<T>(conn: &mut Conn, select: &str, column: &str, keys: &[i64], after: &str) -> Result<Vec<T>, StoreError>
 where

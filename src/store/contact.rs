@@ -39,6 +39,8 @@ struct BarrierRow {
 struct ChoiceRow {
     #[diesel(sql_type = BigInt)]
     person: i64,
+    #[diesel(sql_type = BigInt)]
+    said_by: i64,
     #[diesel(sql_type = Text)]
     scope: String,
     #[diesel(sql_type = Text)]
@@ -84,21 +86,31 @@ pub(super) fn of(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Conta
     for row in named {
         all.entry(row.person).or_default().barriers.push((row.barrier, Timestamp::from_micros(row.received_at)));
     }
-    let choices: Vec<ChoiceRow> =
-        bulk::select_numbers(conn, "SELECT person, scope, value, allowed FROM preference", "person", persons, "ORDER BY person, id")?;
-    // A later entry on the same scope and value takes the place of an earlier one.
-    for row in choices {
-        let contact = all.entry(row.person).or_default();
-        match row.scope.as_str() {
-            "all" => contact.opted_out = !row.allowed,
-            "channel" => {
-                contact.opted_out_channels.retain(|c| *c != row.value);
-                if !row.allowed {
-                    contact.opted_out_channels.push(row.value);
-                }
-            }
+    choices(conn, persons, &mut all)?;
+    Ok(all)
+}
+
+/// What persons do not want. Each record's own word stands, as before its person was joined with others: it is out where any of them is.
+fn choices(conn: &mut Conn, persons: &[i64], all: &mut BTreeMap<i64, ContactFacts>) -> Result<(), StoreError> {
+    let said: Vec<ChoiceRow> = bulk::select_numbers(
+        conn,
+        "SELECT p.person, c.person AS said_by, c.scope, c.value, c.allowed FROM patient p JOIN preference c ON c.person = COALESCE(p.home, p.person)",
+        "p.person",
+        persons,
+        "ORDER BY p.person, c.id",
+    )?;
+    // A later entry of the same on the same scope and value takes the place of an earlier one.
+    let mut stands: BTreeMap<(i64, String, String, i64), bool> = BTreeMap::new();
+    for row in said {
+        stands.insert((row.person, row.scope, row.value, row.said_by), row.allowed);
+    }
+    for ((person, scope, value, _), _) in stands.into_iter().filter(|(_, allowed)| !allowed) {
+        let contact = all.entry(person).or_default();
+        match scope.as_str() {
+            "all" => contact.opted_out = true,
+            "channel" if !contact.opted_out_channels.contains(&value) => contact.opted_out_channels.push(value),
             _ => {}
         }
     }
-    Ok(all)
+    Ok(())
 }

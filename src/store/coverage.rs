@@ -68,7 +68,8 @@ pub(super) fn holes_of(conn: &mut Conn, persons: &[i64]) -> Result<Vec<PersonHol
         "SELECT p.person, h.rtype, h.known_up_to FROM patient p JOIN coverage_hole h ON h.ehr = p.ehr AND h.patient = p.fhir_id",
         "p.person",
         persons,
-        "",
+        // Nothing is read of an id that was merged or deleted, and nothing is missed by that: its survivor is read.
+        "AND p.state NOT IN ('merged', 'gone')",
     )
 }
 
@@ -91,6 +92,20 @@ pub fn holes(conn: &mut Conn, ehr: &EhrId, limit: i64) -> Result<Vec<Hole>, Stor
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
     use diesel::dsl::count_star;
     Ok(on_backend!(conn, c => coverage_hole::table
+        .group_by((coverage_hole::ehr, coverage_hole::rtype))
+        .select((coverage_hole::ehr, coverage_hole::rtype, count_star()))
+        .order((coverage_hole::ehr, coverage_hole::rtype))
+        .load(c))?)
+}
+
+/// How many holes of each (EHR, type) there are since an instant.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn opened_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<(String, String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => coverage_hole::table
+        .filter(coverage_hole::since.ge(since.micros()))
         .group_by((coverage_hole::ehr, coverage_hole::rtype))
         .select((coverage_hole::ehr, coverage_hole::rtype, count_star()))
         .order((coverage_hole::ehr, coverage_hole::rtype))
@@ -200,7 +215,7 @@ pub(super) fn strangers(conn: &mut Conn, ehr: &EhrId, patients: &[&str], now: Ti
 pub fn unlisted(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, now: Timestamp) -> Result<(), StoreError> {
     // An EHR's name and a type's have letters, digits and '-' only, so they can stand in the text as they are.
     let text = format!(
-        "SELECT p.fhir_id AS id FROM patient p WHERE p.ehr = '{ehr}'
+        "SELECT p.fhir_id AS id FROM patient p WHERE p.ehr = '{ehr}' AND p.state <> 'merged'
          AND NOT EXISTS (SELECT 1 FROM roster r WHERE r.ehr = p.ehr AND r.patient = p.fhir_id)
          AND NOT EXISTS (SELECT 1 FROM coverage_hole h WHERE h.ehr = p.ehr AND h.patient = p.fhir_id AND h.rtype = '{rtype}')"
     );

@@ -33,6 +33,8 @@ pub fn put(conn: &mut Conn, id: &EhrId, profile: &str, now: Timestamp) -> Result
         .do_update()
         .set((ehr::profile.eq(profile), ehr::revision.eq(ehr::revision + 1)))
         .execute(c))?;
+    // What failed may have failed for what was put right just now.
+    super::turns::retry(conn, id.as_str(), now)?;
     Ok(())
 }
 
@@ -88,5 +90,15 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::proofs::forget(conn, id)?;
     super::roster::forget(conn, id)?;
     super::coverage::forget(conn, id)?;
+    super::schedules::forget(conn, id)?;
+    super::turns::forget(conn, id)?;
+    super::pauses::forget(conn, id)?;
+    super::drops::forget(conn, id)?;
+    // What opens a door is not kept for a door that is gone.
+    super::tokens::forget_all(conn, id)?;
+    super::grants::forget_all(conn, id)?;
+    super::ehr_keys::forget(conn, id)?;
+    super::expiries::forget(conn, id)?;
+    super::statements::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

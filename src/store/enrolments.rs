@@ -5,7 +5,8 @@ use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::enrolment;
+use super::people;
+use super::schema::{attempt, enrolment};
 
 /// An enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
@@ -14,7 +15,7 @@ pub struct Enrolment {
     pub id: i64,
     /// The program's id.
     pub program: String,
-    /// The person.
+    /// The home of the record that it began with.
     pub person: i64,
     /// What it is about: `Appointment/12` or `segment`.
     pub anchor: String,
@@ -28,9 +29,14 @@ pub struct Enrolment {
     pub ended_at: Option<i64>,
     /// Why it ended, a code.
     pub ended_why: Option<String>,
+    /// Since when it goes on although its person was joined or parted: [`super::joining`].
+    pub carried_at: Option<i64>,
 }
 
-/// Enrols a person, or finds the enrolment that is there; an ended one stays ended.
+/// Why an enrolment rests whose person is in the same program by another record. It goes on when the records are parted.
+pub const MERGED: &str = "merged";
+
+/// Enrols a person under the home of a record, or finds the enrolment that is there; an ended one stays ended.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -52,12 +58,15 @@ pub fn enrol(conn: &mut Conn, program: &str, person: i64, anchor: &str, entry: i
         .first(c))?)
 }
 
-/// A person's enrolments, the first one first.
+/// A person's enrolments, the first one first: those that began with any of the records, and those that an attempt of theirs belongs to.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn of(conn: &mut Conn, person: i64) -> Result<Vec<Enrolment>, StoreError> {
-    Ok(on_backend!(conn, c => enrolment::table.filter(enrolment::person.eq(person)).order(enrolment::id).load(c))?)
+    let homes = people::homes(conn, person)?;
+    let by_attempt = attempt::table.filter(attempt::person.eq(person)).select(attempt::enrolment);
+    let theirs = enrolment::table.filter(enrolment::person.eq_any(homes).or(enrolment::id.eq_any(by_attempt)));
+    Ok(on_backend!(conn, c => theirs.order(enrolment::id).load(c))?)
 }
 
 /// Ends an enrolment.
@@ -65,7 +74,8 @@ pub fn of(conn: &mut Conn, person: i64) -> Result<Vec<Enrolment>, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn end(conn: &mut Conn, id: i64, why: &str, now: Timestamp) -> Result<(), StoreError> {
-    on_backend!(conn, c => diesel::update(enrolment::table.find(id).filter(enrolment::state.eq("active")))
+    let goes_on = enrolment::state.eq("active").or(enrolment::ended_why.eq(MERGED));
+    on_backend!(conn, c => diesel::update(enrolment::table.find(id).filter(goes_on))
         .set((enrolment::state.eq("ended"), enrolment::ended_at.eq(now.micros()), enrolment::ended_why.eq(why)))
         .execute(c))?;
     Ok(())

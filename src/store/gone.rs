@@ -13,7 +13,23 @@ use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::resources::{reads_bit, split};
 use super::schema::patient;
-use super::{pending, people};
+use super::{pending, people, ties};
+
+/// What is kept as the reason of a Patient whose id is answered with another one.
+const REPLACED: &str = "the EHR answers a read of it with another record";
+
+/// A read of one Patient is answered with another: the first is replaced by the second, until it is read as itself again.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn replaced(conn: &mut Conn, ehr: &EhrId, from: &str, to: &str, now: Timestamp) -> Result<(), StoreError> {
+    if from == to {
+        return Ok(());
+    }
+    ties::redirected(conn, ehr, from, to, now)?;
+    mark(conn, ehr, ResourceType::Patient, &[from], REPLACED, now)?;
+    Ok(())
+}
 
 /// Marks resources as gone and wakes whom they were about; returns how many were not marked before.
 ///
@@ -43,13 +59,23 @@ pub fn mark(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], why
             bulk::execute_texts(conn, "DELETE FROM visit", &named[..1], "fhir_id", ids)?;
         }
         ResourceType::Patient => {
-            let records = patient::table.filter(patient::ehr.eq(ehr.as_str())).filter(patient::fhir_id.eq_any(ids.iter().copied()));
+            // One that was merged stays so: what ties it to its survivor holds though its id is not served any more.
+            let records = patient::table
+                .filter(patient::ehr.eq(ehr.as_str()))
+                .filter(patient::fhir_id.eq_any(ids.iter().copied()))
+                .filter(patient::state.ne("merged"));
             on_backend!(conn, c => diesel::update(records).set(patient::state.eq("gone")).execute(c))?;
         }
-        ResourceType::CarePlan => {}
+        _ => {}
     }
     let concerned: Vec<i64> = about.iter().map(|(patient, _)| *patient).collect::<BTreeSet<_>>().into_iter().collect();
     let persons: BTreeSet<i64> = people::persons_of(conn, &concerned)?.into_iter().collect();
-    pending::mark(conn, &persons, reads_bit(rtype), now)?;
+    // With a record that is gone goes all that is known by it.
+    let reads = if rtype == ResourceType::Patient { -1 } else { reads_bit(rtype) };
+    pending::mark(conn, &persons, reads, now)?;
+    if rtype == ResourceType::Patient {
+        // Whoever is not in a segment may still have something planned.
+        pending::mark_outreach(conn, &persons, now)?;
+    }
     Ok(i64::try_from(pks.len()).unwrap_or(i64::MAX))
 }

@@ -13,6 +13,10 @@ pub enum Setting {
     Live,
     /// The clock offset of a demo, in microseconds.
     ClockOffset,
+    /// The identifier systems by which records are one person, as a JSON list.
+    CommonIdentifiers,
+    /// Up to which record those were looked at that had been read before the list was changed; empty where all were.
+    IdentifiedUpTo,
 }
 
 impl Setting {
@@ -20,6 +24,8 @@ impl Setting {
         match self {
             Self::Live => "live",
             Self::ClockOffset => "clock-offset",
+            Self::CommonIdentifiers => "common-identifiers",
+            Self::IdentifiedUpTo => "identified-up-to",
         }
     }
 }

@@ -64,3 +64,14 @@ pub fn list(conn: &mut Conn) -> Result<Vec<SigningKey>, StoreError> {
         .order((signing_key::created_at, signing_key::kid))
         .load(c))?)
 }
+
+/// Sets a key's state.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn set_state(conn: &mut Conn, kid: &str, state: &str) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(signing_key::table.find(kid).filter(signing_key::state.ne(state)))
+        .set(signing_key::state.eq(state))
+        .execute(c))?;
+    Ok(())
+}

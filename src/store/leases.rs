@@ -58,6 +58,26 @@ pub fn acquire(
     Ok((taken == 1).then(|| Fence { name: name.to_owned(), token: token + 1 }))
 }
 
+/// The leases whose names begin so and that [`acquire`] would not give now: to be asked before a way that would be in vain.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn held(
+    conn: &mut Conn,
+    prefix: &str,
+    now: Timestamp,
+    term: Term,
+    is_dead: impl Fn(&str) -> bool,
+) -> Result<std::collections::BTreeSet<String>, StoreError> {
+    let rows: Vec<(String, String)> = on_backend!(conn, c => lease::table
+        .filter(lease::name.like(format!("{prefix}%")))
+        .filter(lease::expires_at.gt(now.micros()))
+        .filter(lease::expires_at.le(now.plus(term.0 * 2).micros()))
+        .select((lease::name, lease::owner))
+        .load(c))?;
+    Ok(rows.into_iter().filter(|(_, owner)| !is_dead(owner)).map(|(name, _)| name).collect())
+}
+
 /// Extends a lease and so proves that it is still held: the first statement of every commit under it. On PostgreSQL the row lock it
 /// takes also holds off a rival's acquire until this transaction ends.
 ///

@@ -7,6 +7,7 @@
 //! Contract: look-ups return `Option` (not found is no error); whatever needs time takes a [`Timestamp`]; every write that belongs to a
 //! task begins with [`leases::extend`], so a worker that lost its lease cannot write.
 
+pub mod alerts;
 pub mod answers;
 pub mod attempts;
 mod bulk;
@@ -16,15 +17,22 @@ mod connection;
 mod contact;
 pub mod coverage;
 pub mod definitions;
+pub mod drops;
+pub mod ehr_keys;
 pub mod ehrs;
 pub mod enrolments;
 mod error;
+pub mod expiries;
 pub mod gone;
+pub mod grants;
 pub mod installation;
+pub mod joining;
 pub mod keys;
 mod lanes;
 pub mod leases;
+pub mod limits;
 pub mod memberships;
+pub mod pauses;
 pub mod pending;
 pub mod people;
 mod pool;
@@ -33,14 +41,21 @@ pub mod programs;
 pub mod proofs;
 pub mod quarantine;
 pub mod reading;
+pub mod references;
 pub mod resources;
 pub mod roster;
+pub mod schedules;
 mod schema;
 pub mod server_clock;
+pub mod statements;
 pub mod steps;
 pub mod sync_state;
 mod text;
+pub mod ties;
+pub mod tokens;
+pub mod turns;
 pub mod view;
+pub mod words;
 pub mod writebacks;
 
 use std::sync::Arc;

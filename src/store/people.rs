@@ -1,7 +1,8 @@
 //! Persons, their patient records, and all facts of a person together.
 //!
 //! A record belongs to one EHR; a person has one or more records. Records are never moved: joining or parting persons changes
-//! `patient.person` only.
+//! `patient.person` only ([`super::joining`]). A record keeps the person that it was made with as its home: what was said or begun before it
+//! was joined stays there, and is read with the person ([`homes`]).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,8 +10,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use domain::Timestamp;
 use domain::model::facts::Facts;
-use domain::model::person::Origin;
-use domain::model::{EhrId, PersonFacts, ResourceType};
+use domain::model::person::{Origin, Sourced};
+use domain::model::{EhrId, PatientFacts, PersonFacts, ResourceType};
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
@@ -36,6 +37,22 @@ pub fn ehr_of(conn: &mut Conn, patient: i64) -> Result<String, StoreError> {
     Ok(on_backend!(conn, c => patient::table.find(patient).select(patient::ehr).first(c))?)
 }
 
+/// The EHR with patient records whose name comes next after this one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn ehr_after(conn: &mut Conn, ehr: &str) -> Result<Option<String>, StoreError> {
+    Ok(on_backend!(conn, c => patient::table.filter(patient::ehr.gt(ehr)).select(patient::ehr).order(patient::ehr).first(c).optional())?)
+}
+
+/// The person as whom a record counts now.
+///
+/// # Errors
+/// The engine's refusal, or no such record.
+pub fn person_of(conn: &mut Conn, record: i64) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => patient::table.find(record).select(patient::person).first(c))?)
+}
+
 #[derive(QueryableByName)]
 struct PatientRow {
     #[diesel(sql_type = BigInt)]
@@ -52,7 +69,8 @@ struct Pk {
     pk: i64,
 }
 
-fn lookup(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, PatientKey>, StoreError> {
+/// The records of these logical ids that are known.
+pub(super) fn lookup(conn: &mut Conn, ehr: &EhrId, ids: &[&str]) -> Result<HashMap<String, PatientKey>, StoreError> {
     let rows: Vec<PatientRow> =
         bulk::select_texts(conn, "SELECT pk, fhir_id, person FROM patient", &[("ehr", ehr.as_str())], "fhir_id", ids)?;
     Ok(rows.into_iter().map(|r| (r.fhir_id, PatientKey { pk: r.pk, person: r.person })).collect())
@@ -69,10 +87,11 @@ pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str], now: Timestamp)
     let persons: Vec<Pk> = Insert { into: "person (contact_revision)", columns: vec![Column::Int(vec![0; missing.len()])], conflict: "" }
         .returning(conn, "pk")?;
     let made: Vec<PatientRow> = Insert {
-        into: "patient (ehr, fhir_id, person, state)",
+        into: "patient (ehr, fhir_id, person, home, state)",
         columns: vec![
             Column::Text(vec![ehr.as_str(); missing.len()]),
             Column::Text(missing.clone()),
+            Column::Int(persons.iter().map(|p| p.pk).collect()),
             Column::Int(persons.iter().map(|p| p.pk).collect()),
             Column::Text(vec!["stub"; missing.len()]),
         ],
@@ -89,11 +108,11 @@ pub(super) fn ensure(conn: &mut Conn, ehr: &EhrId, ids: &[&str], now: Timestamp)
     Ok(found)
 }
 
-/// Marks records as live: their Patient was read.
+/// Marks records as live: their Patient was read. One that was merged stays so until what ties it says otherwise.
 pub(super) fn mark_live(conn: &mut Conn, patients: &HashMap<String, PatientKey>) -> Result<(), StoreError> {
     let mut pks: Vec<i64> = patients.values().map(|p| p.pk).collect();
     pks.sort_unstable();
-    bulk::execute_numbers(conn, "UPDATE patient SET state = 'live'", "state <> 'live' AND pk", &pks)?;
+    bulk::execute_numbers(conn, "UPDATE patient SET state = 'live'", "state IN ('stub', 'gone') AND pk", &pks)?;
     Ok(())
 }
 
@@ -117,6 +136,40 @@ pub struct Record {
     pub person: i64,
     /// `stub`, `live`, `merged`, `gone`.
     pub state: String,
+    /// The person that it was made with; absent in rows that an older version wrote, where it is `person`.
+    pub home: Option<i64>,
+    /// The record that survived it; absent where none did.
+    pub root: Option<i64>,
+}
+
+impl Record {
+    /// The person that it was made with, to whom it goes back when it is parted.
+    #[must_use]
+    pub fn home(&self) -> i64 {
+        self.home.unwrap_or(self.person)
+    }
+
+    /// `main/123`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.ehr, self.fhir_id)
+    }
+
+    /// Whether its patient may be written to by it: neither replaced nor gone.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        !matches!(self.state.as_str(), "merged" | "gone")
+    }
+}
+
+/// The names of records, `main/123`, by number.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn named(conn: &mut Conn, records: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
+    let select = "SELECT pk, ehr || '/' || fhir_id AS fhir_id, person FROM patient";
+    let rows: Vec<PatientRow> = bulk::select_numbers(conn, select, "pk", records, "")?;
+    Ok(rows.into_iter().map(|r| (r.pk, r.fhir_id)).collect())
 }
 
 /// A record by its EHR and logical id.
@@ -140,12 +193,47 @@ pub fn records(conn: &mut Conn, person: i64) -> Result<Vec<Record>, StoreError> 
     Ok(on_backend!(conn, c => patient::table.filter(patient::person.eq(person)).select(Record::as_select()).order(patient::pk).load(c))?)
 }
 
+/// The homes of a person's records: under these stands what was said and begun, also before the records were joined. One that has no
+/// records is its own.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn homes(conn: &mut Conn, person: i64) -> Result<Vec<i64>, StoreError> {
+    let rows: Vec<(Option<i64>, i64)> =
+        on_backend!(conn, c => patient::table.filter(patient::person.eq(person)).select((patient::home, patient::person)).load(c))?;
+    let mut homes: Vec<i64> = rows.into_iter().map(|(home, person)| home.unwrap_or(person)).collect();
+    homes.sort_unstable();
+    homes.dedup();
+    if homes.is_empty() {
+        homes.push(person);
+    }
+    Ok(homes)
+}
+
+/// The record that stands for one now: its survivor at the same EHR, or itself. That is where its chart is: EHRs answer for the survivor
+/// where one id was merged into another (standards.md D.3).
+///
+/// # Errors
+/// The engine's refusal, or no such record.
+pub fn survivor(conn: &mut Conn, record: i64) -> Result<Record, StoreError> {
+    let one = |conn: &mut Conn, pk: i64| -> Result<Option<Record>, StoreError> {
+        Ok(on_backend!(conn, c => patient::table.find(pk).select(Record::as_select()).first(c).optional())?)
+    };
+    let Some(named) = one(conn, record)? else { return Err(StoreError::Damaged("a patient record that is not there")) };
+    let root = match named.root {
+        Some(root) => one(conn, root)?,
+        None => None,
+    };
+    Ok(root.filter(|root| root.ehr == named.ehr).unwrap_or(named))
+}
+
 /// How many persons are known.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn count(conn: &mut Conn) -> Result<i64, StoreError> {
-    Ok(on_backend!(conn, c => person::table.count().get_result(c))?)
+    use diesel::{AggregateExpressionMethods as _, dsl::count};
+    Ok(on_backend!(conn, c => patient::table.select(count(patient::person).aggregate_distinct()).first(c))?)
 }
 
 /// The contact revision of a person: it grows by one with each send, so that two nodes cannot both use the last permit.
@@ -160,6 +248,10 @@ pub fn contact_revision(conn: &mut Conn, person: i64) -> Result<i64, StoreError>
 struct FactRow {
     #[diesel(sql_type = BigInt)]
     person: i64,
+    #[diesel(sql_type = BigInt)]
+    record: i64,
+    #[diesel(sql_type = Text)]
+    state: String,
     #[diesel(sql_type = Text)]
     ehr: String,
     #[diesel(sql_type = Text)]
@@ -185,15 +277,19 @@ struct PersonEhr {
 pub struct Known {
     /// The facts.
     pub facts: PersonFacts,
-    /// All types of all the person's EHRs are known up to this instant; absent where a type was never synced.
+    /// The core types of all the person's EHRs are known up to this instant; absent where one was never synced.
     pub as_of: Option<Timestamp>,
+    /// False for one whose records all belong to another person now.
+    pub has_record: bool,
 }
 
 impl Known {
     /// What a hole in the coverage leaves: a type that was read before is known as far as it was then, and else not at all.
     fn except(&mut self, hole: &coverage::PersonHole) {
         let known = hole.known_up_to.map(Timestamp::from_micros);
-        self.as_of = self.as_of.zip(known).map(|(all, this)| all.min(this));
+        if ResourceType::parse(&hole.rtype).is_some_and(ResourceType::is_core) {
+            self.as_of = self.as_of.zip(known).map(|(all, this)| all.min(this));
+        }
         if known.is_none() {
             self.facts.synced.retain(|kind| kind.as_str() != hole.rtype);
         }
@@ -219,17 +315,25 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
     }
     let rows: Vec<FactRow> = bulk::select_numbers(
         conn,
-        "SELECT p.person, p.ehr, f.rtype, f.fhir_id, f.version, f.facts FROM patient p JOIN fact f ON f.patient = p.pk",
+        "SELECT p.person, p.pk AS record, p.state, p.ehr, f.rtype, f.fhir_id, f.version, f.facts FROM patient p JOIN fact f ON f.patient = p.pk",
         "p.person",
         persons,
-        "ORDER BY p.person, p.pk, f.resource",
+        // What is left of a record that the EHR deleted is no reason to write to anybody.
+        "AND p.state <> 'gone' ORDER BY p.person, p.pk, f.resource",
     )?;
+    let mut standing: BTreeMap<i64, Standing> = BTreeMap::new();
     for row in rows {
         let kind = ResourceType::parse(&row.rtype).ok_or(StoreError::Damaged("facts of an unknown type"))?;
         let facts = Facts::from_bytes(kind, &row.facts).map_err(|_| StoreError::Damaged("facts of a resource"))?;
         let ehr = EhrId::parse(&row.ehr).map_err(|_| StoreError::Damaged("an EHR's name"))?;
+        standing.entry(row.person).or_default().add(&row, &facts);
         if let Some(known) = all.get_mut(&row.person) {
             known.facts.add(Origin { ehr, resource_type: kind, id: row.fhir_id, version: row.version }, facts);
+        }
+    }
+    for (person, standing) in standing {
+        if let Some(known) = all.get_mut(&person) {
+            standing.order(&mut known.facts);
         }
     }
     for (person, facts) in contact::of(conn, persons)? {
@@ -240,6 +344,70 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
     Ok(all)
 }
 
+/// How a person's records stand to each other, each in the place of its Patient among the facts.
+#[derive(Default)]
+struct Standing {
+    patients: Vec<Place>,
+    /// The latest appointment by record: where the person is a patient now.
+    visits: BTreeMap<i64, Timestamp>,
+}
+
+struct Place {
+    record: i64,
+    retired: bool,
+    in_use: bool,
+    /// It points to another record as the main source.
+    refers: bool,
+}
+
+impl Standing {
+    fn add(&mut self, row: &FactRow, facts: &Facts) {
+        match facts {
+            Facts::Patient(p) => self.patients.push(Place {
+                record: row.record,
+                retired: row.state == "merged",
+                in_use: p.active != Some(false),
+                refers: p.links.iter().any(|l| l.kind == "refer"),
+            }),
+            Facts::Appointment(a) if !matches!(a.status.as_str(), "cancelled" | "entered-in-error") => {
+                if let Some(start) = a.start {
+                    let latest = self.visits.entry(row.record).or_insert(start);
+                    *latest = (*latest).max(start);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The record that outreach goes by comes first: in use, the main source, the one with the latest appointment, the one made first. One that
+    /// was replaced tells only what makes us more careful.
+    fn order(self, facts: &mut PersonFacts) {
+        if self.patients.len() < 2 && !self.patients.iter().any(|p| p.retired) {
+            return;
+        }
+        let mut all: Vec<(Place, Sourced<PatientFacts>)> = self.patients.into_iter().zip(std::mem::take(&mut facts.patients)).collect();
+        let latest = |record: i64| std::cmp::Reverse(self.visits.get(&record).map(|at| at.micros()));
+        all.sort_by_key(|(place, _)| (place.retired, !place.in_use, place.refers, latest(place.record), place.record));
+        facts.patients = all
+            .into_iter()
+            .map(|(place, found)| Sourced { facts: if place.retired { careful(found.facts) } else { found.facts }, ..found })
+            .collect();
+    }
+}
+
+/// What counts of a record that was replaced: that its patient has died, is confidential, is a child; not where to reach them.
+fn careful(retired: PatientFacts) -> PatientFacts {
+    PatientFacts {
+        active: Some(false),
+        deceased: retired.deceased,
+        deceased_at: retired.deceased_at,
+        birth_date: retired.birth_date,
+        security: retired.security,
+        links: retired.links,
+        ..PatientFacts::default()
+    }
+}
+
 /// Which types are known up to when, by EHR.
 struct Coverage(HashMap<String, HashMap<String, i64>>);
 
@@ -247,9 +415,10 @@ impl Coverage {
     fn of(&self, ehrs: &[String]) -> Known {
         let as_of = |ehr: &String, t: ResourceType| self.0.get(ehr).and_then(|types| types.get(t.as_str())).copied();
         let synced = ResourceType::ALL.into_iter().filter(|t| !ehrs.is_empty() && ehrs.iter().all(|e| as_of(e, *t).is_some())).collect();
-        let all = ehrs.iter().flat_map(|e| ResourceType::ALL.map(|t| as_of(e, t))).collect::<Option<Vec<i64>>>();
+        // A supporting type that is late makes nobody's visits older.
+        let all = ehrs.iter().flat_map(|e| ResourceType::CORE.map(|t| as_of(e, t))).collect::<Option<Vec<i64>>>();
         let as_of = all.and_then(|v| v.into_iter().min()).map(Timestamp::from_micros);
-        Known { facts: PersonFacts { synced, ..PersonFacts::default() }, as_of }
+        Known { facts: PersonFacts { synced, ..PersonFacts::default() }, as_of, has_record: !ehrs.is_empty() }
     }
 }
 

@@ -164,3 +164,18 @@ pub fn released(conn: &mut Conn, id: i64, now: Timestamp) -> Result<(), StoreErr
 pub fn count(conn: &mut Conn) -> Result<i64, StoreError> {
     Ok(on_backend!(conn, c => quarantine::table.filter(quarantine::released_at.is_null()).count().get_result(c))?)
 }
+
+/// How many were first seen since an instant and still wait, by EHR.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn waiting_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<(String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => quarantine::table
+        .filter(quarantine::released_at.is_null())
+        .filter(quarantine::first_seen_at.ge(since.micros()))
+        .group_by(quarantine::ehr)
+        .select((quarantine::ehr, count_star()))
+        .order(quarantine::ehr)
+        .load(c))?)
+}

@@ -19,6 +19,7 @@ use super::pending;
 use super::people;
 use super::schema::resource;
 use super::text::storable;
+use super::ties::{self, Ties};
 
 /// What is stored of a resource, as far as a comparison needs it.
 #[derive(Clone, Debug, QueryableByName)]
@@ -71,6 +72,8 @@ pub struct Incoming {
     pub facts_hash: [u8; 16],
     /// Logical ids of the patients concerned, at the same EHR.
     pub patients: Vec<String>,
+    /// Of a Patient, what it says of other records.
+    pub ties: Ties,
 }
 
 /// Which of two versions wins where both carry `meta.lastUpdated`.
@@ -166,7 +169,13 @@ pub fn commit(
     let pks = upsert(conn, ehr, rtype, &rows, &subjects, now)?;
     written.stored = rows.iter().filter_map(|r| pks.get(r.fhir_id.as_str()).copied()).collect();
     store_facts(conn, rtype, &rows, &subjects, &pks, &known)?;
-    wake(conn, &rows, &subjects, &known, &patients, reads_bit(rtype), now)?;
+    // With a record that comes back comes all that is known by it.
+    let back = rtype == ResourceType::Patient && known.values().any(|k| k.gone_at.is_some());
+    wake(conn, &rows, &subjects, &known, &patients, if back { -1 } else { reads_bit(rtype) }, now)?;
+    if rtype == ResourceType::Patient {
+        let said: Vec<(i64, &Ties)> = rows.iter().filter_map(|r| Some((patients.get(&r.fhir_id)?.pk, &r.ties))).collect();
+        ties::keep(conn, ehr, &said, rows.iter().any(|r| known.contains_key(&r.fhir_id)), now)?;
+    }
     Ok(written)
 }
 
@@ -177,11 +186,7 @@ fn older(row: &Incoming, known: &Known) -> bool {
 /// The bit of a type in a `reads` mask.
 #[must_use]
 pub const fn reads_bit(rtype: ResourceType) -> i64 {
-    match rtype {
-        ResourceType::Patient => 1,
-        ResourceType::Appointment => 2,
-        ResourceType::CarePlan => 4,
-    }
+    rtype.bit() as i64
 }
 
 fn join(pks: &[i64]) -> String {

@@ -1,6 +1,8 @@
 //! Who is read one by one at an EHR that gives its data one patient at a time: the entries of the lists that the site gives, and the patients
 //! that they name. An entry is a logical id, or an identifier whose patient was looked up.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use domain::Timestamp;
@@ -96,11 +98,24 @@ fn expect(conn: &mut Conn, ehr: &EhrId, patients: &[&str], types: &[ResourceType
     Ok(())
 }
 
-/// Takes entries off. What is known of their patients grows old from now on: [`coverage::unlisted`].
+/// Takes entries off. What is known of their patients grows old from now on: [`coverage::unlisted`]. With `ask` they are read once more: who
+/// leaves a list may have been merged into another.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn strike(conn: &mut Conn, ehr: &EhrId, entries: &[&str]) -> Result<(), StoreError> {
+pub fn strike(conn: &mut Conn, ehr: &EhrId, entries: &[&str], ask: bool, now: Timestamp) -> Result<(), StoreError> {
+    if ask {
+        #[derive(QueryableByName)]
+        struct Id {
+            #[diesel(sql_type = Text)]
+            id: String,
+        }
+        let select = "SELECT r.patient AS id FROM roster r JOIN patient p ON p.ehr = r.ehr AND p.fhir_id = r.patient AND p.state = 'live'";
+        let left: Vec<Id> = bulk::select_texts(conn, select, &[("r.ehr", ehr.as_str())], "r.entry", entries)?;
+        let left: Vec<&str> = left.iter().map(|r| r.id.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+        coverage::miss(conn, ehr, ResourceType::Patient, &left, false, now)?;
+    }
+
     bulk::execute_texts(conn, "DELETE FROM roster", &[("ehr", ehr.as_str())], "entry", entries)?;
     Ok(())
 }
@@ -150,6 +165,24 @@ pub fn with_appointments(conn: &mut Conn, ehr: &EhrId) -> Result<Vec<String>, St
     let text = format!(
         "SELECT p.fhir_id AS id FROM patient p WHERE p.ehr = '{ehr}'
          AND EXISTS (SELECT 1 FROM fact f WHERE f.patient = p.pk AND f.rtype = 'Appointment') ORDER BY p.fhir_id"
+    );
+    let found: Vec<Id> = on_backend!(conn, c => diesel::sql_query(text).load(c))?;
+    Ok(found.into_iter().map(|r| r.id).collect())
+}
+
+/// The patients into whom some of the list were merged.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn survivors(conn: &mut Conn, ehr: &EhrId) -> Result<Vec<String>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Id {
+        #[diesel(sql_type = Text)]
+        id: String,
+    }
+    let text = format!(
+        "SELECT DISTINCT s.fhir_id AS id FROM patient p JOIN patient s ON s.pk = p.root AND s.ehr = p.ehr
+         WHERE p.ehr = '{ehr}' AND p.state = 'merged' AND EXISTS (SELECT 1 FROM roster r WHERE r.ehr = p.ehr AND r.patient = p.fhir_id)"
     );
     let found: Vec<Id> = on_backend!(conn, c => diesel::sql_query(text).load(c))?;
     Ok(found.into_iter().map(|r| r.id).collect())

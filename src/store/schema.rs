@@ -72,6 +72,7 @@ diesel::table! {
         units_done -> Nullable<BigInt>,
         units_of -> Nullable<BigInt>,
         gone -> Nullable<BigInt>,
+        paused_until -> Nullable<BigInt>,
     }
 }
 
@@ -135,6 +136,45 @@ diesel::table! {
         fhir_id -> Text,
         person -> BigInt,
         state -> Text,
+        home -> Nullable<BigInt>,
+        root -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    patient_link (from_record, to_record, kind) {
+        from_record -> BigInt,
+        to_record -> BigInt,
+        kind -> Text,
+        since -> BigInt,
+    }
+}
+
+diesel::table! {
+    patient_identifier (record, token) {
+        record -> BigInt,
+        token -> Text,
+        system -> Text,
+    }
+}
+
+diesel::table! {
+    person_word (id) {
+        id -> BigInt,
+        one -> BigInt,
+        other -> BigInt,
+        word -> Text,
+        said_by -> Text,
+        why -> Text,
+        said_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    person_review (record, reason) {
+        record -> BigInt,
+        reason -> Text,
+        since -> BigInt,
     }
 }
 
@@ -285,6 +325,7 @@ diesel::table! {
         entered_at -> BigInt,
         ended_at -> Nullable<BigInt>,
         ended_why -> Nullable<Text>,
+        carried_at -> Nullable<BigInt>,
     }
 }
 
@@ -388,6 +429,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    ehr_statement (ehr) {
+        ehr -> Text,
+        stated -> Text,
+        seen_at -> BigInt,
+        accepted -> Text,
+        accepted_at -> BigInt,
+        accepted_by -> Nullable<Text>,
+        drifted_at -> Nullable<BigInt>,
+        problems -> BigInt,
+        notes -> BigInt,
+        failure -> Nullable<Text>,
+        failed_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     proof (ehr, subject) {
         ehr -> Text,
         subject -> Text,
@@ -434,11 +491,219 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    schedule (ehr, rtype) {
+        ehr -> Text,
+        rtype -> Text,
+        timing -> Text,
+        set_at -> BigInt,
+        set_by -> Text,
+    }
+}
+
+diesel::table! {
+    sync_turn (ehr, rtype) {
+        ehr -> Text,
+        rtype -> Text,
+        served_at -> Nullable<BigInt>,
+        failures -> BigInt,
+        failing_since -> Nullable<BigInt>,
+        failed_at -> Nullable<BigInt>,
+        failure -> Nullable<Text>,
+        retry_at -> Nullable<BigInt>,
+        wanted_at -> Nullable<BigInt>,
+        wanted_by -> Nullable<Text>,
+        expected -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sync_pause (id) {
+        id -> BigInt,
+        ehr -> Text,
+        rtype -> Text,
+        why -> Text,
+        paused_at -> BigInt,
+        paused_by -> Text,
+        resumed_at -> Nullable<BigInt>,
+        resumed_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alert (id) {
+        id -> BigInt,
+        kind -> Text,
+        subject -> Text,
+        says -> Text,
+        remedy -> Text,
+        opened_at -> BigInt,
+        absent_since -> Nullable<BigInt>,
+        closed_at -> Nullable<BigInt>,
+        acknowledged_at -> Nullable<BigInt>,
+        acknowledged_by -> Nullable<Text>,
+        acknowledged_why -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alert_delivery (id) {
+        id -> BigInt,
+        alert -> BigInt,
+        event -> Text,
+        target -> Text,
+        state -> Text,
+        tries -> BigInt,
+        owed_at -> BigInt,
+        next_at -> BigInt,
+        settled_at -> Nullable<BigInt>,
+        said -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    alert_condition (kind, subject) {
+        kind -> Text,
+        subject -> Text,
+        says -> Text,
+        remedy -> Text,
+        since -> BigInt,
+        holds_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    drop_file (id) {
+        id -> BigInt,
+        ehr -> Text,
+        drop_name -> Text,
+        file -> Text,
+        hash -> Text,
+        size -> BigInt,
+        modified_at -> BigInt,
+        state -> Text,
+        seen_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+        moved -> Bool,
+        lines -> BigInt,
+        stored -> BigInt,
+        unchanged -> BigInt,
+        superseded -> BigInt,
+        ignored -> BigInt,
+        quarantined -> BigInt,
+        missing -> BigInt,
+        gone -> BigInt,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    drop_status (ehr, drop_name) {
+        ehr -> Text,
+        drop_name -> Text,
+        since -> BigInt,
+        checked_at -> BigInt,
+        last_taken_at -> Nullable<BigInt>,
+        late_since -> Nullable<BigInt>,
+        problem -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    ehr_key (ehr, client, kid) {
+        ehr -> Text,
+        client -> Text,
+        kid -> Text,
+        state -> Text,
+        since -> BigInt,
+        try_after -> BigInt,
+        refusals -> BigInt,
+        told -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    access_token (ehr, slot) {
+        ehr -> Text,
+        slot -> Text,
+        sealed -> Binary,
+        fingerprint -> Text,
+        renew_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    user_grant (ehr, client) {
+        ehr -> Text,
+        client -> Text,
+        sealed -> Binary,
+        revision -> BigInt,
+        state -> Text,
+        scope -> Text,
+        granted_at -> BigInt,
+        refreshed_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        told -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    seen_expiry (ehr, what, name) {
+        ehr -> Text,
+        what -> Text,
+        name -> Text,
+        expires_at -> BigInt,
+        seen_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    pace (name) {
+        name -> Text,
+        next_at -> BigInt,
+        held_until -> Nullable<BigInt>,
+        throttled_at -> Nullable<BigInt>,
+        share -> BigInt,
+        share_since -> BigInt,
+        learned -> Nullable<BigInt>,
+        learned_since -> Nullable<BigInt>,
+        minute -> BigInt,
+        in_minute -> BigInt,
+        in_minute_before -> BigInt,
+        failures -> BigInt,
+        opened -> BigInt,
+        open_until -> Nullable<BigInt>,
+        probe_by -> Nullable<Text>,
+        probe_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pace_use (name, span) {
+        name -> Text,
+        span -> BigInt,
+        used -> BigInt,
+    }
+}
+
+diesel::table! {
+    pace_seat (name, node) {
+        name -> Text,
+        node -> Text,
+        seats -> BigInt,
+        wanted -> BigInt,
+        since -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));
 diesel::joinable!(writeback_item -> attempt (attempt));
 diesel::joinable!(fact -> patient (patient));
+diesel::joinable!(alert_delivery -> alert (alert));
+diesel::allow_tables_to_appear_in_same_query!(alert, alert_delivery);
 diesel::allow_tables_to_appear_in_same_query!(
     attempt,
     patient,

@@ -101,6 +101,8 @@ pub struct SyncRun {
     pub units_of: Option<i64>,
     /// Found gone.
     pub gone: Option<i64>,
+    /// Of a run that ended because the EHR may not be asked for a while: until when.
+    pub paused_until: Option<i64>,
 }
 
 /// The state of one (EHR, type).
@@ -249,6 +251,8 @@ pub enum End {
     Failed(String),
     /// It was stopped; the resume point stays.
     Interrupted,
+    /// The EHR may not be asked before this instant; the resume point stays.
+    Paused(Timestamp),
 }
 
 /// Ends a run.
@@ -272,10 +276,16 @@ pub fn end_together(conn: &mut Conn, ehr: &EhrId, runs: &[(ResourceType, i64)], 
                 ("done", None)
             }
             End::Failed(why) => ("failed", Some(why.as_str())),
-            End::Interrupted => ("interrupted", None),
+            End::Interrupted | End::Paused(_) => ("interrupted", None),
         };
+        let paused = if let End::Paused(until) = how { Some(until.micros()) } else { None };
         on_backend!(conn, c => diesel::update(sync_run::table.find(run))
-            .set((sync_run::state.eq(state), sync_run::failure.eq(failure), sync_run::ended_at.eq(now.micros())))
+            .set((
+                sync_run::state.eq(state),
+                sync_run::failure.eq(failure),
+                sync_run::ended_at.eq(now.micros()),
+                sync_run::paused_until.eq(paused),
+            ))
             .execute(c))?;
     }
     if first_known {
@@ -323,4 +333,24 @@ pub fn latest_runs(conn: &mut Conn) -> Result<Vec<SyncRun>, StoreError> {
         on_backend!(conn, c => sync_run::table.group_by((sync_run::ehr, sync_run::rtype)).select(max(sync_run::id)).load(c))?;
     let ids: Vec<i64> = ids.into_iter().flatten().collect();
     Ok(on_backend!(conn, c => sync_run::table.filter(sync_run::id.eq_any(&ids)).order((sync_run::ehr, sync_run::rtype)).load(c))?)
+}
+
+/// Of each (EHR, type) the run before the latest, by name: what the latest is measured by.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn before_latest(conn: &mut Conn) -> Result<Vec<SyncRun>, StoreError> {
+    use diesel::dsl::max;
+    let mut found = Vec::new();
+    for latest in latest_runs(conn)? {
+        let of = sync_run::table
+            .filter(sync_run::ehr.eq(latest.ehr.as_str()))
+            .filter(sync_run::rtype.eq(latest.rtype.as_str()))
+            .filter(sync_run::id.lt(latest.id));
+        let id: Option<i64> = on_backend!(conn, c => of.select(max(sync_run::id)).first(c))?;
+        if let Some(id) = id {
+            found.extend(run(conn, id)?);
+        }
+    }
+    Ok(found)
 }

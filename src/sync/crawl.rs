@@ -3,25 +3,32 @@
 //! What goes wrong with one patient is a hole in the coverage and stops nothing. What goes wrong with all is no fault of theirs: then the run
 //! ends without a hole, and goes on from there another time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 
 use domain::Timestamp;
 use domain::fhir::{self, Outcome};
 use domain::model::facts::Facts;
-use domain::model::{FhirId, ResourceType};
-use futures_util::{StreamExt as _, stream};
+use domain::model::{EhrId, FhirId, ResourceType};
+use futures_util::{Stream, StreamExt as _, stream};
 
 use super::page::Told;
 use super::pass::{self, Pass};
 use super::pull::{Halt, Pull, Start, Tally, chain};
-use super::roster::{AT_ONCE, concerns_all, texts};
+use super::roster::{concerns_all, texts};
 use crate::ehr::profile::Strategy;
 use crate::ehr::reads::SearchSet;
 use crate::ehr::{Client, EhrError, Entry, ReadOutcome, Search, TypePlan};
-use crate::store::{Conn, StoreError, coverage, roster, sync_state};
+use crate::store::{Conn, Store, StoreError, coverage, gone, roster, sync_state};
 
 /// Patients of one commit.
-const CHUNK: i64 = 32;
+const CHUNK: usize = 32;
+
+/// Patients of the list that are read at once.
+const LISTED: i64 = 256;
+
+/// The most patients who are asked for at once, whatever the EHR allows: their answers wait in memory for those before them.
+const MOST_AT_ONCE: usize = 128;
 
 /// A search for one patient that has more pages than this does not look at the patient it was given.
 const MOST_PAGES: i64 = 50;
@@ -46,6 +53,8 @@ struct Answer {
     uncertain: bool,
     /// A read said that the patient is not there.
     gone: bool,
+    /// A read was answered with this other patient.
+    moved: Option<String>,
     server: Option<Timestamp>,
     notes: Vec<String>,
 }
@@ -71,6 +80,7 @@ struct Chunk {
     whole: Vec<String>,
     holes: Vec<(String, String)>,
     gone: Vec<String>,
+    moved: Vec<(String, String)>,
     server: Option<Timestamp>,
 }
 
@@ -84,20 +94,24 @@ impl Pull<'_> {
         let question = Question { kind: self.kind, set: plan.search.clone(), days };
         let ehr = self.ehr.clone();
         let total = self.store.read(move |conn| roster::count(conn, &ehr)).await?;
-        loop {
-            let (ehr, after) = (self.ehr.clone(), pass.key.clone().unwrap_or_default());
-            let patients = self.store.read(move |conn| roster::patients_after(conn, &ehr, &after, CHUNK)).await?;
-            let Some(last) = patients.last().cloned() else { break };
+        let (client, ehr, after) = (self.source.client, self.ehr.clone(), pass.key.clone().unwrap_or_default());
+        let question = &question;
+        let each = listed(self.store.clone(), ehr, after).map(|patient| async move { Ok(ask(client, question, patient?).await) });
+        // Limited by what the EHR allows; who is behind in the list is asked while those before are stored.
+        let mut answers = std::pin::pin!(each.buffered(client.at_once().clamp(1, MOST_AT_ONCE)));
+        let mut asked = self.while_alive(&start.context, some(answers.as_mut())).await??;
+        while let Some(last) = asked.last().map(|a| a.patient.clone()) {
             if self.stop.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
-            let asked: Vec<Asked> = {
-                let each = stream::iter(patients).map(|patient| ask(self.source.client, &question, patient));
-                self.while_alive(&start.context, each.buffered(AT_ONCE).collect()).await?
-            };
             let chunk = self.take(asked, pass.done, tally)?;
             pass.key = Some(last);
-            self.store_chunk(chunk, &question, start, &mut pass, total, tally).await?;
+            let (stored, next) = tokio::join!(
+                self.store_chunk(chunk, question, start, &mut pass, total, tally),
+                self.while_alive(&start.context, some(answers.as_mut()))
+            );
+            stored?;
+            asked = next??;
         }
         self.settle(start, &pass, tally).await?;
         Ok(pass.started)
@@ -118,6 +132,7 @@ impl Pull<'_> {
                     answer.notes.into_iter().for_each(|note| tally.note(note));
                     chunk.entries.extend(answer.entries);
                     tally.uncertain |= answer.uncertain;
+                    chunk.moved.extend(answer.moved.map(|to| (patient.clone(), to)));
                     match answer.short {
                         _ if answer.gone => chunk.gone.push(patient),
                         None => chunk.whole.push(patient),
@@ -144,9 +159,11 @@ impl Pull<'_> {
         total: i64,
         tally: &mut Tally,
     ) -> Result<(), Halt> {
-        let Chunk { entries, pages, whole, mut holes, gone, server } = chunk;
+        let Chunk { entries, pages, whole, mut holes, gone, moved, server } = chunk;
         let shown: BTreeSet<String> = entries.iter().filter_map(|e| e.id.clone()).collect();
-        let (expected, missed) = self.compare(&whole, &gone, &shown, question).await?;
+        let (expected, mut missed) = self.compare(&whole, &gone, &shown, question).await?;
+        // Merged into another is not missing.
+        missed.retain(|id| self.kind != ResourceType::Patient || !moved.iter().any(|(from, _)| from == id));
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         // Who is not there is read to the end: nothing of them is unknown. Whether they are gone, a second read has to say.
         let absent: Vec<(String, String)> =
@@ -177,6 +194,9 @@ impl Pull<'_> {
             coverage::fill(conn, ehr, kind, &texts(&whole), now)?;
             coverage::open(conn, ehr, kind, &holes.iter().map(|(p, w)| (p.as_str(), w.as_str())).collect::<Vec<_>>(), now)?;
             coverage::found(conn, ehr, kind, &texts(&shown))?;
+            for (from, to) in &moved {
+                gone::replaced(conn, ehr, from, to, now)?;
+            }
             coverage::miss(conn, ehr, kind, &texts(&missed), read, now)?;
             if let Some(visits) = &visits {
                 coverage::put_visits(conn, ehr, &visits.iter().map(|(id, at)| (id.as_str(), *at)).collect::<Vec<_>>())?;
@@ -239,6 +259,32 @@ pub(super) fn starts(entries: &[Entry]) -> Vec<(String, Option<i64>)> {
     all.into_iter().collect()
 }
 
+/// The patients of a roster after one, in the order of their ids.
+fn listed(store: Store, ehr: EhrId, after: String) -> impl Stream<Item = Result<String, StoreError>> {
+    stream::try_unfold((after, VecDeque::new()), move |(after, mut read)| {
+        let (store, ehr) = (store.clone(), ehr.clone());
+        async move {
+            if read.is_empty() {
+                let from = after.clone();
+                read = store.read(move |conn| roster::patients_after(conn, &ehr, &from, LISTED)).await?.into();
+            }
+            Ok(read.pop_front().map(|patient: String| (patient.clone(), (patient, read))))
+        }
+    })
+}
+
+/// So many answers as belong into one commit, in their order; fewer at the end.
+async fn some(mut answers: Pin<&mut impl Stream<Item = Result<Asked, StoreError>>>) -> Result<Vec<Asked>, Halt> {
+    let mut all = Vec::with_capacity(CHUNK);
+    while all.len() < CHUNK {
+        match answers.next().await {
+            Some(asked) => all.push(asked?),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
 async fn ask(client: &Client, question: &Question, patient: String) -> Asked {
     let answer = match question.kind {
         ResourceType::Patient => read(client, &patient).await,
@@ -252,7 +298,7 @@ async fn read(client: &Client, patient: &str) -> Result<Answer, EhrError> {
     let one = |entry, short| Answer { entries: vec![entry], pages: 1, short, ..Answer::default() };
     Ok(match client.read("Patient", &id).await? {
         ReadOutcome::Found(entry) => one(entry, None),
-        ReadOutcome::Moved(entry) => one(entry, Some("the EHR answers with another record: the two were merged".to_owned())),
+        ReadOutcome::Moved(entry) => Answer { moved: entry.id.clone(), ..one(entry, None) },
         ReadOutcome::Gone | ReadOutcome::Absent => Answer { pages: 1, gone: true, ..Answer::default() },
     })
 }

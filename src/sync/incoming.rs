@@ -1,11 +1,14 @@
 //! A resource's bytes to what the store keeps of it.
 
 use domain::fhir::{self, Reject};
-use domain::model::ResourceType;
+use domain::identity::identifier::Identifier;
+use domain::model::facts::PatientLink;
+use domain::model::{Facts, ResourceType};
 
 use crate::store::StoreError;
 use crate::store::codec::{Codec, content_hash};
 use crate::store::resources::Incoming;
+use crate::store::ties::{Link, Ties};
 
 /// Why a resource could not be made ready.
 pub(super) enum NotReady {
@@ -37,7 +40,8 @@ pub(super) fn pack(
     projected: fhir::Projected,
     facts: Vec<u8>,
 ) -> Result<Incoming, StoreError> {
-    let patients = projected.facts.patients(projected.id.as_str()).into_iter().map(str::to_owned).collect();
+    let facts_of = projected.facts;
+    let patients = facts_of.patients(projected.id.as_str()).into_iter().map(str::to_owned).collect();
     Ok(Incoming {
         body: codec.pack(Some(kind), bytes)?,
         fhir_id: projected.id.as_str().to_owned(),
@@ -45,7 +49,22 @@ pub(super) fn pack(
         last_updated: projected.last_updated.map(domain::Timestamp::micros),
         body_hash,
         facts_hash: content_hash(&facts),
+        ties: ties(&facts_of, projected.identifiers),
         facts,
         patients,
     })
+}
+
+/// What a Patient says of other records.
+fn ties(facts: &Facts, identifiers: Vec<Identifier>) -> Ties {
+    let Facts::Patient(patient) = facts else { return Ties::default() };
+    Ties { links: patient.links.iter().filter_map(link).collect(), identifiers }
+}
+
+/// A link to another Patient; one to a RelatedPerson, or of a type that R4 does not know, ties no records.
+fn link(sent: &PatientLink) -> Option<Link> {
+    let kind = ["replaced-by", "replaces", "refer", "seealso"].into_iter().find(|kind| *kind == sent.kind)?;
+    let id = fhir::patient_id(&sent.other)?.to_owned();
+    let server = sent.other.contains("://").then(|| sent.other.rsplit_once("/Patient/")).flatten().map(|(base, _)| base.to_owned());
+    Some(Link { kind, server, id })
 }

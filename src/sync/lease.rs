@@ -51,10 +51,16 @@ pub(super) async fn take(
     store.write("take a sync lease", move |conn| leases::acquire(conn, &name, &owner, now, holder.term, holder.is_dead)).await
 }
 
-/// Takes the leases of all types, or none. Blocks.
-pub(super) fn take_all(store: &Store, clock: &dyn Clock, holder: Holder<'_>, ehr: &EhrId) -> Result<Vec<Fence>, Refused> {
+/// Takes the leases of these types, or none. Blocks.
+pub(super) fn take_all(
+    store: &Store,
+    clock: &dyn Clock,
+    holder: Holder<'_>,
+    ehr: &EhrId,
+    types: &[ResourceType],
+) -> Result<Vec<Fence>, Refused> {
     let mut fences = Vec::new();
-    for kind in ResourceType::ALL {
+    for &kind in types {
         let name = lease_name(ehr, kind);
         let taken = store.write_blocking(Lane::Bulk, "take a sync lease", |conn| {
             leases::acquire(conn, &name, holder.owner, clock.now(), holder.term, holder.is_dead)

@@ -7,6 +7,8 @@
 //! Knows nothing of segments, programs or channels: it leaves marks for the next stage in the same transaction as its rows.
 
 mod crawl;
+pub mod drops;
+pub mod identify;
 pub mod import;
 mod incoming;
 mod lease;
@@ -14,6 +16,7 @@ mod page;
 pub mod pass;
 mod pull;
 pub mod quarantine;
+mod references;
 mod rescan;
 mod resource_types;
 mod roster;

@@ -10,11 +10,12 @@ use super::lease::Holder;
 use super::page::{self, Context, Told};
 use super::pass::Pass;
 use super::window::{self, Left, Seen};
+use crate::ehr::pace::Why;
 use crate::ehr::profile::Strategy;
 use crate::ehr::{Client, EhrError, Entry, Page, Pages, Plan, Search, TypePlan};
 use crate::store::leases::{self, Fence};
 use crate::store::sync_state::{self, Counts, End};
-use crate::store::{Conn, Store, StoreError, coverage};
+use crate::store::{Conn, Store, StoreError, coverage, turns};
 
 /// An EHR to sync from.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +63,8 @@ pub(super) struct Tally {
     pub units: Option<(i64, i64)>,
     /// What the operator should know of how the EHR answers.
     pub notes: Vec<String>,
+    /// The EHR may not be asked before this instant, and why.
+    pub paused: Option<(Why, Timestamp)>,
 }
 
 /// Why a run ended early.
@@ -89,7 +92,7 @@ impl From<EhrError> for Halt {
 /// Where a run begins.
 pub(super) struct Start {
     pub context: Context,
-    mark: Option<Timestamp>,
+    pub mark: Option<Timestamp>,
     left: Option<Left>,
     /// What was done of a pass over patients or weeks that was cut off.
     pub pass: Option<Pass>,
@@ -153,7 +156,14 @@ impl Pull<'_> {
         let how = match &ended {
             Ok((high_water, since)) => End::Done { high_water: *high_water, as_of: (!tally.partial).then_some(*since) },
             Err(Halt::Stopped) => End::Interrupted,
-            Err(Halt::Ehr(error)) => End::Failed(chain(error)),
+            Err(Halt::Ehr(error)) => match error.pause() {
+                Some(paused) => {
+                    let until = paused.until(self.clock.now());
+                    tally.paused = Some((paused.why, until));
+                    End::Paused(until)
+                }
+                None => End::Failed(chain(error)),
+            },
             Err(Halt::Store(StoreError::LeaseLost(_))) => return ended.map(|_| ()),
             Err(Halt::Store(error)) => End::Failed(chain(error)),
             Err(Halt::Person(why)) => End::Failed(why.clone()),
@@ -180,6 +190,7 @@ impl Pull<'_> {
             Strategy::Roster => self.crawl(plan, start, tally).await.map(|since| (None, since)),
             Strategy::Window if plan.is_by_patient() => self.crawl(plan, start, tally).await.map(|since| (None, since)),
             Strategy::Window => self.rescan(plan, start, tally).await.map(|since| (None, since)),
+            Strategy::Reference => self.read_named(start, tally).await.map(|mark| (mark, start.at)),
             Strategy::Cursor | Strategy::Full | Strategy::Off => self.pages(strategy, start, tally).await.map(|mark| (mark, start.at)),
         }
     }
@@ -266,6 +277,8 @@ impl Pull<'_> {
             let asked_at = self.clock.now();
             let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
+            // For people who watch; nothing goes by it.
+            let total = page.total.filter(|_| seen.is_none()).and_then(|t| i64::try_from(t).ok());
             let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
             self.look(&page, tally);
             if page.dropped.iter().any(|name| name == "_sort") {
@@ -284,7 +297,9 @@ impl Pull<'_> {
                 now: self.clock.now(),
             };
             let more = page.more;
-            self.commit(start, page.entries, told, |_| Ok(()), tally).await?;
+            let (ehr, kind) = (self.ehr.clone(), self.kind);
+            let also = move |conn: &mut Conn| total.map_or(Ok(()), |_| turns::expect(conn, &ehr, kind, total));
+            self.commit(start, page.entries, told, also, tally).await?;
             if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
                 return Ok(Some(left));
             }

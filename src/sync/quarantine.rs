@@ -59,7 +59,7 @@ const CHUNK: usize = 100;
 /// [`ReplayError`]; a row that is still bad is none.
 pub fn replay(store: &Store, clock: &dyn Clock, holder: Holder<'_>, ehr: &EhrId, which: Which) -> Result<Replayed, ReplayError> {
     let rows = waiting(store, ehr, which)?;
-    let fences = lease::take_all(store, clock, holder, ehr).map_err(|refused| match refused {
+    let fences = lease::take_all(store, clock, holder, ehr, &ResourceType::ALL).map_err(|refused| match refused {
         Refused::Held(kind) => ReplayError::Held(kind),
         Refused::Store(error) => error.into(),
     })?;

@@ -54,8 +54,8 @@ impl Pull<'_> {
             self.note(start, "add to a roster", move |conn, ehr, now| roster::add(conn, ehr, &chunk, &types, now)).await?;
         }
         for chunk in gone.chunks(CHUNK) {
-            let chunk = chunk.to_vec();
-            let strike = move |conn: &mut _, ehr: &_, _| roster::strike(conn, ehr, &texts(&chunk));
+            let (chunk, ask) = (chunk.to_vec(), types.contains(&ResourceType::Patient));
+            let strike = move |conn: &mut _, ehr: &_, now| roster::strike(conn, ehr, &texts(&chunk), ask, now);
             self.note(start, "strike off a roster", strike).await?;
         }
         self.look_up(start, types, tally).await?;
@@ -105,6 +105,9 @@ impl Pull<'_> {
                 }
             }
         }
+        // A list may go on naming the old id after a merge: what it meant is read by the new one.
+        let ehr = self.ehr.clone();
+        all.extend(by_id(self.store.read(move |conn| roster::survivors(conn, &ehr)).await?));
         Ok(all)
     }
 
@@ -179,7 +182,7 @@ fn by_id(ids: Vec<String>) -> impl Iterator<Item = (String, Option<String>)> {
 
 /// Whether an error says something of the EHR or of this client, and nothing of the one patient who was asked for.
 pub(super) fn concerns_all(error: &EhrError) -> bool {
-    error.is_credential() || matches!(error, EhrError::NotGranted(_) | EhrError::Token(_) | EhrError::Busy { .. })
+    error.is_credential() || matches!(error, EhrError::NotGranted(_) | EhrError::Token(_) | EhrError::Busy { .. } | EhrError::Paused(_))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::Clock;
 use domain::model::{EhrId, ResourceType};
+use domain::{Clock, Timestamp};
 
 use super::lease::{self, Holder};
 use super::pull::{Halt, Pull, Tally, chain};
 use crate::ehr::EhrError;
+use crate::ehr::pace::{Paused, Why};
 use crate::ehr::profile::Strategy;
 use crate::store::Store;
 use crate::store::sync_state::Counts;
@@ -26,6 +27,8 @@ pub enum Ended {
     Failed(String),
     /// It was stopped; the resume point stays for the next run.
     Interrupted,
+    /// The EHR may not be asked for a while, by its word or by ours; the resume point stays, and a run after that goes on.
+    Paused(String),
     /// Another worker syncs or imports it.
     Held,
     /// The operator switched it off.
@@ -40,7 +43,7 @@ pub struct TypeReport {
     /// The type.
     #[serde(rename = "type")]
     pub kind: ResourceType,
-    /// `cursor`, `full`, `window`, `roster` or `off`.
+    /// `cursor`, `full`, `window`, `roster`, `reference` or `off`.
     pub strategy: &'static str,
     /// How it ended.
     #[serde(flatten)]
@@ -68,6 +71,12 @@ pub struct TypeReport {
     pub gone: i64,
     /// What the operator should know of how the EHR answers.
     pub notes: Vec<String>,
+    /// Where it is paused: until when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
+    /// Because the EHR failed again and again: it goes on by itself, and whoever looks after failures is told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_failing: bool,
 }
 
 impl TypeReport {
@@ -88,14 +97,23 @@ impl TypeReport {
             holes: tally.holes,
             gone: tally.gone,
             notes: tally.notes,
+            paused_until: tally.paused.map(|(_, until)| until),
+            is_failing: tally.paused.is_some_and(|(why, _)| why == Why::Failing),
         }
+    }
+
+    /// A type that was not begun because the EHR may not be asked before an instant.
+    #[must_use]
+    pub fn paused(kind: ResourceType, paused: Paused, now: Timestamp) -> Self {
+        let tally = Tally { paused: Some((paused.why, paused.until(now))), ..Tally::default() };
+        Self::new(kind, Strategy::Off, Ended::Paused(paused.to_string()), tally)
     }
 
     /// Why not everything was read, in words.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         match &self.ended {
-            Ended::Done | Ended::Off | Ended::NoWay(_) => None,
+            Ended::Done | Ended::Off | Ended::NoWay(_) | Ended::Paused(_) => None,
             Ended::Refused(why) | Ended::Failed(why) => Some(why),
             Ended::Interrupted => Some("stopped; the next run goes on"),
             Ended::Held => Some("another process is at it"),
@@ -109,6 +127,7 @@ impl TypeReport {
             (_, Some(why)) => why.to_owned(),
             (Ended::Off, _) => "switched off".to_owned(),
             (Ended::NoWay(why), _) => why.clone(),
+            (Ended::Paused(why), _) => format!("paused: {why}"),
             _ if self.holes > 0 => format!("done; it could not be read of {} patients", self.holes),
             _ => "done".to_owned(),
         }
@@ -166,6 +185,7 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
                 Err(Halt::Stopped) => Ended::Interrupted,
                 Err(Halt::Store(error)) => Ended::Failed(chain(&error)),
                 Err(Halt::Person(why)) => Ended::Failed(why),
+                Err(Halt::Ehr(error)) if error.pause().is_some() => Ended::Paused(chain(&error)),
                 Err(Halt::Ehr(error)) => {
                     let why = chain(&error);
                     if error.is_credential() {
@@ -185,7 +205,8 @@ pub async fn run(task: &Task<'_>, types: &[ResourceType]) -> Vec<TypeReport> {
 
 /// The order of the types: patients first, unless they come from the appointments.
 fn order(task: &Task<'_>, types: &[ResourceType]) -> Vec<ResourceType> {
-    let mut all = types.to_vec();
+    // What this EHR is not asked for is no business of a run.
+    let mut all: Vec<ResourceType> = types.iter().filter(|kind| task.source.plan.of_type(**kind).is_some()).copied().collect();
     if task.source.plan.begins_with_appointments() {
         all.sort_by_key(|kind| *kind != ResourceType::Appointment);
     }

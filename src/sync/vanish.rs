@@ -24,6 +24,16 @@ const CHUNK: i64 = 32;
 /// What is kept as the reason.
 const READ_TWICE: &str = "no search shows it, and two reads apart in time found it gone";
 
+/// What reads said of resources that no search shows.
+struct Settled {
+    /// Not there, by a first read.
+    first: Vec<String>,
+    /// Not there, by a second one.
+    second: Vec<String>,
+    /// Answered with another record: both ids.
+    moved: Vec<(String, String)>,
+}
+
 impl Pull<'_> {
     /// Settles what is missing, at the end of a pass.
     pub(super) async fn settle(&self, start: &Start, pass: &Pass, tally: &mut Tally) -> Result<(), Halt> {
@@ -82,28 +92,30 @@ impl Pull<'_> {
         let answers: Vec<(Missing, Result<ReadOutcome, EhrError>)> =
             self.while_alive(&start.context, each.buffered(AT_ONCE).collect()).await?;
         let mut there: Vec<Entry> = Vec::new();
-        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let (mut first, mut second, mut moved) = (Vec::new(), Vec::new(), Vec::new());
         for (one, answer) in answers {
             match answer {
                 Ok(ReadOutcome::Found(entry)) => there.push(entry),
                 Ok(ReadOutcome::Gone | ReadOutcome::Absent) => {
                     if one.read_at.is_some() { &mut second } else { &mut first }.push(one.fhir_id)
                 }
-                // Another record in its place: a merge, which is not ours to settle.
-                Ok(ReadOutcome::Moved(_)) => {}
+                // Another record in its place: a merge, as some EHRs tell it. That one is read whole with it.
+                Ok(ReadOutcome::Moved(entry)) => {
+                    moved.extend(entry.id.clone().map(|to| (one.fhir_id, to)));
+                    there.push(entry);
+                }
                 Err(error) if concerns_all(&error) => return Err(error.into()),
                 // One that cannot be read now is read by the next run.
                 Err(_) => {}
             }
         }
-        self.store_settled(there, first, second, start, pass, tally).await
+        self.store_settled(there, Settled { first, second, moved }, start, pass, tally).await
     }
 
     async fn store_settled(
         &self,
         there: Vec<Entry>,
-        first: Vec<String>,
-        second: Vec<String>,
+        Settled { first, second, moved }: Settled,
         start: &Start,
         pass: &Pass,
         tally: &mut Tally,
@@ -129,6 +141,9 @@ impl Pull<'_> {
             coverage::put_visits(conn, &ehr, &visits.iter().map(|(id, at)| (id.as_str(), *at)).collect::<Vec<_>>())?;
             coverage::told_gone(conn, &ehr, kind, &texts(&first), now)?;
             gone::mark(conn, &ehr, kind, &texts(&second), READ_TWICE, now)?;
+            for (from, to) in moved.iter().filter(|_| kind == ResourceType::Patient) {
+                gone::replaced(conn, &ehr, from, to, now)?;
+            }
             sync_state::progress(conn, run, units.0, units.1, count)
         };
         self.commit(start, there, told, also, tally).await?;

@@ -26,10 +26,17 @@ fn set(o: &Overview) {
     for t in &o.types {
         let labels = [("ehr", t.ehr.clone()), ("type", t.rtype.clone())];
         gauge!("fhir_engage_sync_last_run_timestamp_seconds", &labels).set(float(t.started_at) / 1e6);
+        gauge!("fhir_engage_sync_running", &labels).set(f64::from(u8::from(t.state == "running")));
+        gauge!("fhir_engage_sync_failures_in_a_row", &labels).set(float(t.failures));
+        gauge!("fhir_engage_sync_holes", &labels).set(float(t.holes));
         gauge!("fhir_engage_sync_failed", &labels).set(f64::from(u8::from(t.state == "failed")));
         if let Some(known) = t.known_up_to {
             gauge!("fhir_engage_sync_known_up_to_timestamp_seconds", &labels).set(float(known) / 1e6);
         }
+    }
+    // All kinds, so that one that is over goes back to nought.
+    for kind in crate::store::alerts::KINDS {
+        gauge!("fhir_engage_alerts_open", "kind" => kind).set(float(o.alerts.get(kind).copied().unwrap_or_default()));
     }
     gauge!("fhir_engage_persons").set(float(o.persons));
     gauge!("fhir_engage_quarantined").set(float(o.quarantined));

@@ -18,7 +18,7 @@ pub mod problem;
 pub mod routes;
 mod style;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -119,12 +119,55 @@ const GRACE_SECONDS: u64 = 10;
 /// # Errors
 /// [`ServeError`] where the address cannot be had.
 pub fn serve(state: WebState, bind: SocketAddr, stop: Stop) -> Result<(SocketAddr, JoinHandle<()>), ServeError> {
-    let failed = |source| ServeError::Bind { bind, source };
+    let served = serve_apart(state, bind, None, stop)?;
+    Ok((served.address, served.running))
+}
+
+/// What serves.
+#[derive(Debug)]
+pub struct Serving {
+    /// Where everything answers.
+    pub address: SocketAddr,
+    /// Where only what is public answers.
+    pub public: Option<SocketAddr>,
+    /// Ends when the last request was answered.
+    pub running: JoinHandle<()>,
+}
+
+/// As [`serve`], with what is public on a listener of its own, too: the one that a firewall lets others reach.
+///
+/// # Errors
+/// [`ServeError`] where an address cannot be had.
+pub fn serve_apart(state: WebState, bind: SocketAddr, public: Option<SocketAddr>, stop: Stop) -> Result<Serving, ServeError> {
     // Bound here and not by actix, so that a port in use is told before anything else starts.
-    let listener = std::net::TcpListener::bind(bind).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let listener = listen(bind)?;
+    let apart = public.map(listen).transpose()?;
+    let address = listener.1;
+    let public = apart.as_ref().map(|(_, address)| *address);
     let served = web::Data::new(Served { given: state, requests: AtomicU64::new(0), counts: Mutex::new(None) });
-    let (ended, end) = tokio::sync::oneshot::channel::<std::io::Result<()>>();
+    let all = run(served.clone(), listener.0, false, stop.clone())?;
+    let few = apart.map(|(listener, _)| run(served, listener, true, stop)).transpose()?;
+    let running = tokio::spawn(async move {
+        for end in std::iter::once(all).chain(few) {
+            if let Ok(Err(error)) = end.await {
+                tracing::error!(error = %error.kind(), "the web server ended early");
+            }
+        }
+    });
+    Ok(Serving { address, public, running })
+}
+
+fn listen(bind: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Bind { bind, source };
+    let listener = TcpListener::bind(bind).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+type End = tokio::sync::oneshot::Receiver<std::io::Result<()>>;
+
+fn run(served: web::Data<Served>, listener: TcpListener, public_only: bool, stop: Stop) -> Result<End, ServeError> {
+    let (ended, end) = tokio::sync::oneshot::channel();
     let run = move || {
         let server = HttpServer::new(move || {
             App::new()
@@ -132,7 +175,7 @@ pub fn serve(state: WebState, bind: SocketAddr, stop: Stop) -> Result<(SocketAdd
                 .app_data(web::PayloadConfig::new(edge::BODY_LIMIT))
                 .app_data(web::QueryConfig::default().error_handler(|_, _| problem::Problem::bad_query().into()))
                 .wrap(actix_web::middleware::from_fn(edge::pass))
-                .configure(routes::configure)
+                .configure(|config| routes::configure(config, public_only))
         })
         .workers(WORKERS)
         .max_connections(CONNECTIONS_PER_WORKER)
@@ -144,11 +187,7 @@ pub fn serve(state: WebState, bind: SocketAddr, stop: Stop) -> Result<(SocketAdd
         let result = server.and_then(|server| actix_web::rt::System::new().block_on(server.run()));
         drop(ended.send(result));
     };
-    std::thread::Builder::new().name("web".to_owned()).spawn(run).map_err(ServeError::Thread)?;
-    let running = tokio::spawn(async move {
-        if let Ok(Err(error)) = end.await {
-            tracing::error!(error = %error.kind(), "the web server ended early");
-        }
-    });
-    Ok((address, running))
+    let name = if public_only { "web-public" } else { "web" };
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(ServeError::Thread)?;
+    Ok(end)
 }

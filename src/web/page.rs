@@ -86,6 +86,7 @@ struct Page {
     segments: Vec<SegmentRow>,
     attempts: Vec<CountRow>,
     write_backs: Vec<CountRow>,
+    alerts: Vec<(String, i64)>,
     quarantined: i64,
     quarantined_shown: String,
     waiting: [String; 2],
@@ -132,6 +133,7 @@ fn page(served: &Served, o: &Overview, live: bool) -> Page {
             .collect(),
         attempts: attempt_rows(&o.attempts),
         write_backs: write_back_rows(o),
+        alerts: o.alerts.iter().map(|(kind, n)| (kind.clone(), *n)).collect(),
         quarantined: o.quarantined,
         quarantined_shown: grouped(o.quarantined),
         waiting: [grouped(o.pending.0), grouped(o.pending.1)],
@@ -145,11 +147,14 @@ fn headline(syncs: &[SyncRow], tasks: &[TaskRow], o: &Overview) -> (Mood, String
     let bad = syncs.iter().filter(|s| s.mood == Mood::Bad).count();
     let failing = tasks.iter().filter(|t| t.mood == Mood::Bad).count();
     let unclear = o.write_backs.get("unknown").copied().unwrap_or_default() + o.write_backs.get("refused").copied().unwrap_or_default();
+    let alerts = usize::try_from(o.alerts.values().sum::<i64>()).unwrap_or(usize::MAX);
     let plural = |n: usize, one: &str, many: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {many}") };
     if syncs.is_empty() {
         (Mood::Busy, "Nothing was synced yet".to_owned())
     } else if bad > 0 {
         (Mood::Bad, format!("{} did not end well", plural(bad, "sync", "syncs")))
+    } else if alerts > 0 {
+        (Mood::Bad, format!("{} open", plural(alerts, "alert is", "alerts are")))
     } else if failing > 0 {
         (Mood::Bad, format!("{} failing", plural(failing, "background task is", "background tasks are")))
     } else if o.quarantined + unclear + o.attempts.failed + o.attempts.unclear > 0 {

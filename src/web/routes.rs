@@ -28,6 +28,8 @@ pub struct Row {
     pub path: &'static str,
     /// By whom.
     pub access: Access,
+    /// Whether the public listener answers it too: what EHRs and patients' browsers need, and nothing that operators need.
+    pub public: bool,
     handler: fn() -> Route,
 }
 
@@ -39,7 +41,7 @@ static ROUTES: [Row; 11] = [
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
-    get("/.well-known/jwks.json", Open,   || to(jwks::show)),
+    public("/.well-known/jwks.json",      || to(jwks::show)),
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
@@ -49,7 +51,11 @@ static ROUTES: [Row; 11] = [
 ];
 
 const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
-    Row { method: Method::GET, path, access, handler }
+    Row { method: Method::GET, path, access, public: false, handler }
+}
+
+const fn public(path: &'static str, handler: fn() -> Route) -> Row {
+    Row { method: Method::GET, path, access: Access::Open, public: true, handler }
 }
 
 /// How long a handler may take.
@@ -98,9 +104,9 @@ pub fn table() -> &'static [Row] {
     &ROUTES
 }
 
-/// Sets actix up from the table.
-pub fn configure(config: &mut web::ServiceConfig) {
-    for row in &ROUTES {
+/// Sets actix up from the table: all of it, or what is public.
+pub fn configure(config: &mut web::ServiceConfig, public_only: bool) {
+    for row in ROUTES.iter().filter(|row| row.public || !public_only) {
         let route = (row.handler)();
         let route = if row.method == Method::GET {
             route.guard(guard::Any(guard::Get()).or(guard::Head()))

@@ -82,8 +82,8 @@ impl Worker {
             let next = report.next;
             tell(name, &report);
             let failures = self.health.ended(name, report, began.elapsed(), self.clock.now());
-            may_be_nudged = failures == 0;
-            wait = if failures > 0 {
+            may_be_nudged = failures == 0 || next.is_some();
+            wait = if failures > 0 && next.is_none() {
                 backoff::delay(failures, task.period, random.random())
             } else {
                 self.until(next).map_or(task.period, |t| t.min(task.period))

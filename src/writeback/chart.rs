@@ -260,6 +260,9 @@ fn changed(outcome: Result<ChangeOutcome, EhrError>) -> Changed {
 fn not_sent(error: &EhrError) -> SearchFailed {
     match error {
         EhrError::Busy { retry_after, .. } => SearchFailed::Throttled(*retry_after),
+        EhrError::Paused(_) | EhrError::Token(_) if error.pause().is_some() => {
+            SearchFailed::Throttled(error.pause().map(|paused| paused.left))
+        }
         EhrError::NotGranted(_) => SearchFailed::Refused(format!("not-granted: {error}")),
         EhrError::BadRequest => SearchFailed::Refused(format!("not-r4: {error}")),
         _ => SearchFailed::Halted(error.to_string()),
@@ -268,7 +271,7 @@ fn not_sent(error: &EhrError) -> SearchFailed {
 
 /// A token that is not to be had for a type that no token was asked for says nothing of the others: only this search is refused.
 fn not_asked_for(client: &Client, resource_type: &str, error: &EhrError) -> Option<SearchFailed> {
-    let no_token = matches!(error, EhrError::Token(_) | EhrError::NotGranted(_));
+    let no_token = matches!(error, EhrError::Token(_) | EhrError::NotGranted(_)) && error.pause().is_none();
     (no_token && !client.asks_for(resource_type))
         .then(|| SearchFailed::Refused(format!("not-granted: no token is asked for {resource_type}")))
 }
@@ -278,7 +281,9 @@ fn failed(error: &EhrError) -> SearchFailed {
         return SearchFailed::Halted(error.to_string());
     }
     match error {
-        EhrError::Token(_) | EhrError::NotGranted(_) | EhrError::BadRequest | EhrError::Busy { .. } => not_sent(error),
+        EhrError::Token(_) | EhrError::NotGranted(_) | EhrError::BadRequest | EhrError::Busy { .. } | EhrError::Paused(_) => {
+            not_sent(error)
+        }
         EhrError::Refused { status, outcome } if *status < 500 => SearchFailed::Refused(format!("http-{status}: {outcome}")),
         // The same question gets the same answer.
         EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::NextLinkElsewhere => SearchFailed::Refused(format!("not-r4: {error}")),

@@ -81,6 +81,8 @@ pub struct Report {
     pub kept: u64,
     /// The EHR asks not to be asked before this instant.
     pub resume_at: Option<Timestamp>,
+    /// It ended because the EHR may not be asked for a while: that is no failure.
+    pub is_paused: bool,
     /// Why the run ended before everything due was tried, in words.
     pub stopped: Option<String>,
 }
@@ -317,7 +319,10 @@ impl<'a, C: Chart> Run<'a, C> {
                     );
                 }
             }
-            Signal::Pause(at) => self.stop_for("the EHR asks to come back later".to_owned(), Some(at)),
+            Signal::Pause(at) => {
+                self.report.is_paused |= self.report.stopped.is_none();
+                self.stop_for("the EHR may not be asked for a while".to_owned(), Some(at));
+            }
             Signal::Halt(why) => self.stop_for(why, None),
         }
     }

@@ -198,6 +198,7 @@ fn incoming(store: &Store, id: &str, body: &str) -> Incoming {
         facts: b"{}".to_vec(),
         facts_hash: content_hash(b"{}"),
         patients: vec![id.to_owned()],
+        ties: Default::default(),
     }
 }
 
@@ -225,7 +226,16 @@ fn finish(conn: &mut Conn, ehr: &EhrId, patient: &str, message: &[u8], now: doma
     assert!(attempts::plan(conn, &plan)?);
     let attempt = attempts::get(conn, &id)?.unwrap();
     let contact_revision = people::contact_revision(conn, record.person)?;
-    let departure = Departure { channel: "email", contact_hash: None, language: "en", message, token: 1, contact_revision };
+    let departure = Departure {
+        channel: "email",
+        contact_hash: None,
+        language: "en",
+        message,
+        token: 1,
+        contact_revision,
+        patient: record.pk,
+        to_point: (0, now),
+    };
     let verdict = Verdict { outcome: "allow", hold_until: None, facts_as_of: None, reasons: b"[]" };
     assert!(attempts::depart(conn, &attempt, &departure, &verdict, now)?);
     assert!(attempts::finish(conn, &attempt, &End::owing(Outcome::Delivered), now)?);

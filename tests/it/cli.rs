@@ -2,8 +2,10 @@
 
 mod canary;
 mod checking;
+mod connecting;
 mod help;
 mod importing;
+mod keys;
 mod listing;
 mod sentences;
 mod writing_back;

@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Database, TempDir, on_both};
 
-const EHR: &str = "north";
+pub const EHR: &str = "north";
 
 /// An EHR without patients, connected under a name.
-async fn connect(app: &App, clock: &Arc<ManualClock>, name: &'static str) -> Sandbox {
+pub async fn connect(app: &App, clock: &Arc<ManualClock>, name: &'static str) -> Sandbox {
     let key = app.ensure_key(Algorithm::Es384).await.unwrap();
     let jwks = serde_json::from_str(&app.jwks().await.unwrap()).unwrap();
     let client = sandbox::Client { client_id: "gateway".to_owned(), jwks, scopes: vec!["system/*.cruds".to_owned()] };
@@ -36,17 +36,17 @@ async fn connect(app: &App, clock: &Arc<ManualClock>, name: &'static str) -> San
     ehr
 }
 
-struct Journey {
-    app: Arc<App>,
-    ehr: Sandbox,
-    clock: Arc<ManualClock>,
+pub struct Journey {
+    pub app: Arc<App>,
+    pub ehr: Sandbox,
+    pub clock: Arc<ManualClock>,
     _data: TempDir,
     _db: Database,
 }
 
 impl Journey {
     /// Five past one on a Monday in New York; an EHR without patients; a gateway that has synced it once.
-    async fn begin(db: Database) -> Self {
+    pub async fn begin(db: Database) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::parse("2026-11-23T18:05:00Z").unwrap()));
         let data = TempDir::new();
         let mut config = Config::load(None, data.path()).unwrap();
@@ -63,13 +63,13 @@ impl Journey {
     }
 
     /// Time passes, then every stage runs; nothing may fail.
-    async fn goes_on(&self, by: TimeDelta) -> CycleReport {
+    pub async fn goes_on(&self, by: TimeDelta) -> CycleReport {
         let report = self.tries_to(by).await;
         assert!(report.failures.is_empty() && report.busy.is_empty(), "{report:?}");
         report
     }
 
-    async fn tries_to(&self, by: TimeDelta) -> CycleReport {
+    pub async fn tries_to(&self, by: TimeDelta) -> CycleReport {
         self.clock.advance(by);
         let stop = Arc::new(AtomicBool::new(false));
         let mut report = self.app.cycle(&stop, Arc::new(|_| ())).await;
@@ -80,16 +80,16 @@ impl Journey {
     }
 
     /// A patient of the clinic, grown up, reachable, who lives in New York.
-    fn admit(&self, id: &str) {
+    pub fn admit(&self, id: &str) {
         admit_to(&self.ehr, id);
     }
 
     /// A visit of a patient that begins so much later, not confirmed.
-    fn book(&self, id: &str, patient: &str, later: TimeDelta) {
+    pub fn book(&self, id: &str, patient: &str, later: TimeDelta) {
         self.book_at(&self.ehr, id, patient, later);
     }
 
-    fn book_at(&self, ehr: &Sandbox, id: &str, patient: &str, later: TimeDelta) {
+    pub fn book_at(&self, ehr: &Sandbox, id: &str, patient: &str, later: TimeDelta) {
         let start = self.clock.now().plus(later);
         let visit = json!({
             "resourceType": "Appointment", "id": id, "status": "booked",
@@ -99,7 +99,7 @@ impl Journey {
         ehr.load([visit.to_string()]).unwrap();
     }
 
-    async fn attempts(&self, patient: &str) -> Vec<Attempt> {
+    pub async fn attempts(&self, patient: &str) -> Vec<Attempt> {
         let id = patient.to_owned();
         let read = move |conn: &mut _| match people::record(conn, EHR, &id)? {
             Some(record) => attempts::of_person(conn, record.person),
@@ -109,7 +109,7 @@ impl Journey {
     }
 
     /// The attempts at a patient in a state, as `program/step`.
-    async fn in_state(&self, patient: &str, state: &str) -> Vec<String> {
+    pub async fn in_state(&self, patient: &str, state: &str) -> Vec<String> {
         let mut found: Vec<String> =
             self.attempts(patient).await.iter().filter(|a| a.state == state).map(|a| format!("{}/{}", a.program, a.step)).collect();
         found.sort();
@@ -128,24 +128,26 @@ impl Journey {
     }
 
     /// The Communications in a patient's chart.
-    fn in_chart(&self, patient: &str) -> usize {
+    pub fn in_chart(&self, patient: &str) -> usize {
         let of = |c: &&Value| c["subject"]["reference"] == format!("Patient/{patient}");
         self.ehr.resources("Communication").iter().filter(of).count()
     }
 }
 
-fn admit_to(ehr: &Sandbox, id: &str) {
+pub fn admit_to(ehr: &Sandbox, id: &str) {
+    // A phone of their own: who shares one shares its caps.
+    let number = id.bytes().fold(0_u32, |n, b| (n * 31 + u32::from(b)) % 10_000);
     let patient = json!({
         "resourceType": "Patient", "id": id, "active": true, "birthDate": "1980-05-17", "gender": "female",
         "name": [{ "use": "official", "family": "Example", "given": ["Ada"] }],
-        "telecom": [{ "system": "phone", "value": "+12125550123", "use": "mobile" }, { "system": "email", "value": format!("{id}@example.org") }],
+        "telecom": [{ "system": "phone", "value": format!("+1212555{number:04}"), "use": "mobile" }, { "system": "email", "value": format!("{id}@example.org") }],
         "address": [{ "use": "home", "city": "New York", "state": "NY", "postalCode": "10001", "country": "US" }],
     });
     ehr.load([patient.to_string()]).unwrap();
 }
 
-const MINUTE: TimeDelta = TimeDelta::minutes(1);
-const DAY: TimeDelta = TimeDelta::hours(24);
+pub const MINUTE: TimeDelta = TimeDelta::minutes(1);
+pub const DAY: TimeDelta = TimeDelta::hours(24);
 
 on_both! {
     async fn a_new_patient_is_welcomed_once(db) {

@@ -2,18 +2,22 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail loudly")]
 
+mod alerts;
 mod architecture;
 mod bad_line;
 mod cli;
 mod command;
 mod config;
+mod credentials;
 mod demo;
 mod ehr;
 mod journeys;
 mod kill;
 mod mail;
+mod merges;
 mod readme;
 mod rough;
+mod schedule;
 mod schema_parity;
 mod segments;
 mod sekmet;

@@ -96,6 +96,16 @@ on_both! {
         // The connection is sound, and the first round goes the whole way.
         let check = w.gateway.json(&["ehr", "check", "ward"]);
         assert_eq!(check["ok"], true, "{check}");
+        assert!(check["blind_spots"]["segments"].as_array().is_some_and(|s| s.iter().all(|v| v["state"] != "cannot")), "{check}");
+        let shown = w.gateway.json(&["ehr", "show", "ward"]);
+        let value = |key: &str| {
+            let row = shown["values"].as_array().unwrap().iter().find(|r| r["key"] == key).unwrap_or_else(|| panic!("{key}: {shown}"));
+            (row["value"].as_str().unwrap().to_owned(), row["from"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(value("Appointment.strategy").1, "preset-and-live");
+        assert_eq!(value("fhir_version"), ("4.0.1".to_owned(), "live".to_owned()));
+        assert!(value("token_endpoint").0.starts_with("http://127.0.0.1"), "{shown}");
+        assert_eq!(w.gateway.json(&["ehr", "drift", "ward"])["changes"], json!([]), "it states the same each time");
         let first = w.gateway.cycle();
         let counts: Vec<i64> = first["sync"].as_array().unwrap().iter().map(|s| s["stored"].as_i64().unwrap()).collect();
         assert_eq!(counts, [29, 4, 1], "Patient, Appointment, CarePlan: {first}");

@@ -370,6 +370,9 @@ fn to_the_second(text: &str) -> String {
 fn tell(found: &Explanation) {
     let known = found.known_up_to.as_deref().map_or_else(|| "not yet: a type was never synced".to_owned(), to_the_second);
     print::line(&format!("{} (known up to {known})", found.patient.expose()));
+    if found.records.len() > 1 {
+        print::line(&format!("one person: {}", found.records.iter().map(|r| r.expose().as_str()).collect::<Vec<_>>().join(" = ")));
+    }
     for s in &found.segments {
         print::line("");
         let since = s.since.as_deref().map(|t| format!(", since {}", to_the_second(t))).unwrap_or_default();

@@ -98,17 +98,21 @@ impl List {
 }
 
 pub(super) async fn write(app: &App, common: &Common, only: Option<&str>) -> Result<Ended, Failure> {
+    let (mut reports, mut failures) = (Vec::new(), Vec::new());
     let ehrs = match only {
         Some(name) => {
             let id = ehr::ehr_id(name)?;
             app.profile(&id).await?;
             vec![id]
         }
-        None => app.ehrs().await?.into_iter().map(|(id, _)| id).collect(),
+        None => {
+            let all = app.ehrs().await?;
+            failures.extend(all.problems());
+            all.known.into_iter().map(|(id, _)| id).collect()
+        }
     };
     let stop = Arc::default();
     signals::stop_at(&stop);
-    let (mut reports, mut failures) = (Vec::new(), Vec::new());
     for id in ehrs {
         match app.write_back(&id, &stop).await {
             Ok(report) => reports.push((id, report)),

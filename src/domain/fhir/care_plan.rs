@@ -1,8 +1,7 @@
 //! CarePlan to facts.
 
-use super::elements::{concepts, object, period, references, string, time};
+use super::elements::{concepts, object, patient_of, period, references, string, time};
 use super::raw::{Raw, document, elements};
-use super::reference::patient_id;
 use super::{Head, Projected, Reject};
 use crate::model::facts::{Activity, Period};
 use crate::model::{CarePlanFacts, Facts, FhirTime, ResourceType};
@@ -16,7 +15,7 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let facts = CarePlanFacts {
         status: status.ok_or_else(|| Reject::missing("status"))?.must_text("status", "a code")?.into_owned(),
         intent: string(intent),
-        patient: subject_patient(subject)?,
+        patient: patient_of(subject, "subject")?,
         categories: concepts(category),
         period: period(when),
         created: time(created),
@@ -24,15 +23,6 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         activities: elements(activity).filter_map(activity_facts).collect(),
     };
     Ok(head.with(Facts::CarePlan(Box::new(facts))))
-}
-
-fn subject_patient(subject: Option<Raw<'_>>) -> Result<Option<String>, Reject> {
-    let Some(raw) = subject else { return Ok(None) };
-    let [reference, declared] = raw.must_members("subject", ["reference", "type"])?;
-    let Some(reference) = reference else { return Ok(None) };
-    let reference = reference.must_text("subject.reference", "a reference")?;
-    let other = declared.and_then(Raw::text).is_some_and(|kind| kind != "Patient");
-    Ok(patient_id(&reference).filter(|_| !other).map(str::to_owned))
 }
 
 fn activity_facts(raw: Raw<'_>) -> Option<Activity> {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::raw::{Raw, elements};
+use super::reference::patient_id;
+use super::reject::Reject;
 use crate::model::facts::{Coding, Period};
 use crate::model::{FhirTime, Timestamp};
 
@@ -69,4 +71,40 @@ pub(super) fn references(raw: Option<Raw<'_>>) -> Vec<String> {
 /// The first extension whose URL is `url`: the members asked for.
 pub(super) fn extension<'a, const N: usize>(list: Option<Raw<'a>>, url: &str, names: [&str; N]) -> Option<[Option<Raw<'a>>; N]> {
     elements(list).find(|e| object(Some(*e), ["url"])[0].and_then(Raw::text).is_some_and(|u| u == url)).and_then(|e| e.members(names))
+}
+
+/// The code of the first coding of a CodeableConcept.
+pub(super) fn first_code(raw: Option<Raw<'_>>) -> Option<String> {
+    concepts(raw).into_iter().next().map(|coding| coding.code)
+}
+
+/// A number that is not below zero and has no fraction.
+pub(super) fn whole(raw: Option<Raw<'_>>) -> Option<u32> {
+    raw?.text_or_number()?.parse().ok()
+}
+
+/// A number as written, so that it keeps its precision (R4 datatype `decimal`).
+pub(super) fn decimal(raw: Option<Raw<'_>>) -> Option<String> {
+    raw?.number().map(str::to_owned)
+}
+
+/// A code that decides over people: where it is sent it must be a text.
+pub(super) fn code(raw: Option<Raw<'_>>, field: &str) -> Result<Option<String>, Reject> {
+    raw.map(|raw| raw.must_text(field, "a code").map(Cow::into_owned)).transpose()
+}
+
+/// A yes or no that decides over people.
+pub(super) fn flag(raw: Option<Raw<'_>>, field: &str) -> Result<Option<bool>, Reject> {
+    let read = |raw: Raw<'_>| raw.boolean().ok_or_else(|| Reject::bad_field(field, raw.type_name(), "true or false without quotes"));
+    raw.map(read).transpose()
+}
+
+/// The patient that a reference names: whose resource it is. `None` where it is of a Group, or not told.
+pub(super) fn patient_of(raw: Option<Raw<'_>>, field: &str) -> Result<Option<String>, Reject> {
+    let Some(raw) = raw else { return Ok(None) };
+    let [reference, declared] = raw.must_members(field, ["reference", "type"])?;
+    let Some(reference) = reference else { return Ok(None) };
+    let reference = reference.must_text("reference", "a reference").map_err(|reject| reject.within(format_args!("{field}")))?;
+    let other = declared.and_then(Raw::text).is_some_and(|kind| kind != "Patient");
+    Ok(patient_id(&reference).filter(|_| !other).map(str::to_owned))
 }

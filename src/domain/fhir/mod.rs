@@ -26,6 +26,7 @@
 //! | `communication[].language.coding[]`, `.preferred` | `languages`: BCP 47 coding first, lower case; the preferred first |
 //! | `telecom[]` | `telecom`: those with system and value, not `old`; `rank` also as text |
 //! | `address[]` with the `timezone` extension | `addresses`, not `old`; a zone that is not known is left out |
+//! | `identifier[].system`, `.value`, `.use` | [`Projected::identifiers`]: those with system and value, not `old` or `temp` |
 //! | `link[].type` !, `link[].other.reference` ! | `links`, both needed |
 //! | `generalPractitioner[].reference` | `general_practitioner` |
 //! | extension `us-core-interpreter-needed`, `patient-interpreterRequired` | `interpreter_needed` |
@@ -39,27 +40,65 @@
 //! | `category[]`, `period`, `created`, `addresses[].reference` | `categories`, `period`, `created`, `addresses` |
 //! | `activity[]` | `activities`; one marked `detail.doNotPerform` is left out: it forbids, so it can never be due |
 //! | `activity[].detail.scheduledPeriod`, `.scheduledTiming.repeat.boundsPeriod`, `.scheduledTiming.event[]` | `Activity::scheduled`, the first of them that is told |
+//!
+//! Of the supporting types a `status` (`lifecycleStatus` of a Goal) that is missing is unknown; of another JSON type it rejects. The patient
+//! is `subject`, or what stands in brackets; a reference to another type is no patient.
+//!
+//! | supporting type | facts |
+//! |---|---|
+//! | **Encounter** | `status` !, `subject` !, `class` (Coding), `type`, `period`, `hospitalization.dischargeDisposition`, `appointment[]` |
+//! | **Condition** | `subject` !, `clinicalStatus`, `verificationStatus`, `category`, `code`; `onsetDateTime` else `onsetPeriod.start`; `abatementDateTime` else `abatementPeriod.end`, and that any other abatement is told; `recordedDate` |
+//! | **Coverage** [`beneficiary` !] | `status` !, `type`, `period`, `payor[]`, `order` |
+//! | **Consent** [`patient` !] | `status` !, `scope`, `category`, `dateTime`, `provision.type` !, `.period`, `.action`, `.purpose`, `.code`, and whether there are exceptions |
+//! | **Goal** | `lifecycleStatus` !, `subject` !, `achievementStatus`, `category`, `description` (codes), `startDate`, `target[].dueDate`, `addresses[]` |
+//! | **CareTeam** | `status` !, `subject` !, `category`, `period`, `participant[].member`, `.role`, `.period` |
+//! | **RiskAssessment** | `status` !, `subject` !, `code`, `method`, `occurrence[x]`, `prediction[].outcome`, `.qualitativeRisk`, `.probabilityDecimal` else `.probabilityRange.high` |
+//! | **Observation** | `status` !, `subject` !, `category`, `code`, `effective[x]`, `interpretation`, `valueQuantity`, `valueInteger`, `valueCodeableConcept`, `valueBoolean`; no text, no components |
+//! | **Procedure** | `status` !, `subject` !, `category`, `code`, `performedDateTime`, `performedPeriod` |
+//! | **Immunization** [`patient` !] | `status` !, `vaccineCode`, `occurrenceDateTime` |
+//! | **MedicationRequest** | `status` !, `subject` !, `intent`, `medication[x]`, `doNotPerform` !, `authoredOn`, `dispenseRequest.validityPeriod`, `.numberOfRepeatsAllowed` |
+//! | **QuestionnaireResponse** | `status` !, `subject` !, `questionnaire`, `authored`, `item[].answer[].valueCoding`, `.valueBoolean` at any depth |
+//! | **Practitioner** | `active`, `name[]` as of a Patient |
+//! | **PractitionerRole** | `active`, `practitioner`, `organization`, `location[]`, `specialty`, `code.text` |
+//! | **Location**, **Organization** | `status` or `active`, `name`, `managingOrganization` |
 
+mod actors;
 mod appointment;
 mod bundle;
 mod care_plan;
+mod care_team;
+mod condition;
+mod consent;
+mod coverage;
+mod directory;
 mod elements;
+mod encounter;
+mod goal;
+mod immunization;
+mod medication_request;
+mod observation;
 mod outcome;
 mod patient;
+mod procedure;
+mod questionnaire_response;
 mod raw;
 mod reference;
 mod reject;
+mod risk_assessment;
 
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
+use crate::identity::identifier::Identifier;
 use crate::model::{Facts, FhirId, ResourceType, Timestamp};
 
+pub use actors::{Actor, actors};
 pub use bundle::{Bundle, Entry, EntryResponse, Link, SearchAnswer, SearchMode, split_bundle};
+pub use directory::called;
 pub use outcome::{Issue, Outcome, outcome};
-pub use reference::{patient_id, reference_type};
+pub use reference::{patient_id, reference_id, reference_type};
 pub use reject::{Reject, RejectCode};
 
 use elements::{Meta, meta};
@@ -104,6 +143,8 @@ pub struct Projected {
     pub security: Vec<String>,
     /// What rules and outreach look at.
     pub facts: Facts,
+    /// Of a Patient, what may tell that another record is the same person's. No part of the facts: no rule reads it.
+    pub identifiers: Vec<Identifier>,
 }
 
 /// Looks at any resource: which type it is, its id and version. Only the JSON's own form is checked.
@@ -132,6 +173,22 @@ pub fn project(kind: ResourceType, bytes: &[u8]) -> Result<Projected, Reject> {
         ResourceType::Patient => patient::project(text),
         ResourceType::Appointment => appointment::project(text),
         ResourceType::CarePlan => care_plan::project(text),
+        ResourceType::Encounter => encounter::project(text),
+        ResourceType::Condition => condition::project(text),
+        ResourceType::Coverage => coverage::project(text),
+        ResourceType::Consent => consent::project(text),
+        ResourceType::Goal => goal::project(text),
+        ResourceType::CareTeam => care_team::project(text),
+        ResourceType::RiskAssessment => risk_assessment::project(text),
+        ResourceType::Observation => observation::project(text),
+        ResourceType::Procedure => procedure::project(text),
+        ResourceType::Immunization => immunization::project(text),
+        ResourceType::MedicationRequest => medication_request::project(text),
+        ResourceType::QuestionnaireResponse => questionnaire_response::project(text),
+        ResourceType::Practitioner => directory::practitioner(text),
+        ResourceType::PractitionerRole => directory::practitioner_role(text),
+        ResourceType::Location => directory::location(text),
+        ResourceType::Organization => directory::organization(text),
     }
 }
 
@@ -167,6 +224,7 @@ impl<'a> Head<'a> {
             last_updated: self.meta.last_updated,
             security: self.meta.security,
             facts,
+            identifiers: Vec::new(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::elements::{coding, concepts, extension, object, period, references, string, time};
 use super::raw::{Raw, document, elements};
 use super::{Head, Projected, Reject};
+use crate::identity::identifier::Identifier;
 use crate::model::facts::{Address, ContactPoint, PatientLink, PersonName, SpokenLanguage};
 use crate::model::{Facts, PatientFacts, Phi, ResourceType};
 
@@ -12,7 +13,7 @@ const TIME_ZONE: &str = "http://hl7.org/fhir/StructureDefinition/timezone";
 const INTERPRETER_NEEDED: &str = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-interpreter-needed";
 const INTERPRETER_REQUIRED: &str = "http://hl7.org/fhir/StructureDefinition/patient-interpreterRequired";
 
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "resourceType",
     "id",
     "meta",
@@ -29,6 +30,7 @@ const MEMBERS: [&str; 16] = [
     "communication",
     "link",
     "generalPractitioner",
+    "identifier",
 ];
 
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
@@ -49,6 +51,7 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         communication,
         link,
         general_practitioner,
+        identifier,
     ] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Patient, resource_type, id, meta)?;
     if let Some(raw) = birth_date {
@@ -69,7 +72,16 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         security: head.meta.security.clone(),
         interpreter_needed: interpreter_needed(extensions),
     };
-    Ok(head.with(Facts::Patient(Box::new(facts))))
+    let identifiers = elements(identifier).filter_map(identifier_of).collect();
+    Ok(Projected { identifiers, ..head.with(Facts::Patient(Box::new(facts))) })
+}
+
+/// An identifier that has a system and a value and is neither `old` nor `temp` (R4 IdentifierUse).
+fn identifier_of(raw: Raw<'_>) -> Option<Identifier> {
+    let [usage, system, value] = raw.members(["use", "system", "value"])?;
+    let passing = string(usage).is_some_and(|usage| matches!(usage.as_str(), "old" | "temp"));
+    let (system, value) = (string(system)?, value.and_then(Raw::text_or_number)?);
+    (!passing && !system.is_empty()).then(|| Identifier { system, value: Phi::new(value.into_owned()) })
 }
 
 fn must_boolean(raw: Raw<'_>, field: &str) -> Result<bool, Reject> {
@@ -86,8 +98,8 @@ fn deceased(boolean: Option<Raw<'_>>, date_time: Option<Raw<'_>>, extension: Opt
     Ok(by_boolean || date_time.is_some() || extension.is_some())
 }
 
-/// The name to address the patient by.
-fn best_name(names: Option<Raw<'_>>) -> PersonName {
+/// The name to address a person by.
+pub(super) fn best_name(names: Option<Raw<'_>>) -> PersonName {
     let mut best: Option<(u8, PersonName)> = None;
     for raw in elements(names) {
         let [usage, text, family, given, period] = object(Some(raw), ["use", "text", "family", "given", "period"]);

@@ -61,6 +61,11 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// A number as written.
+    pub(super) fn number(self) -> Option<&'a str> {
+        matches!(self.0.as_bytes().first(), Some(b'-' | b'0'..=b'9')).then_some(self.0)
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(self) -> Option<bool> {
         match self.0 {

@@ -25,6 +25,12 @@ pub fn reference_type(reference: &str) -> Option<&str> {
     type_and_id(reference).map(|(kind, _)| kind)
 }
 
+/// The logical id of a reference to any type (`7` of `https://ehr.example/r4/Practitioner/7/_history/2`). `None` where it names none.
+#[must_use]
+pub fn reference_id(reference: &str) -> Option<&str> {
+    type_and_id(reference).map(|(_, id)| id).filter(|id| FhirId::parse(id).is_some())
+}
+
 /// The logical id of a reference to a Patient: relative, absolute, versioned or `urn:uuid:`. `None` for other types and for contained
 /// resources.
 #[must_use]

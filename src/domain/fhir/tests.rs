@@ -6,6 +6,7 @@ use crate::model::{AppointmentFacts, CarePlanFacts, Facts, FhirTime, PatientFact
 mod bundles;
 mod real_data;
 mod robustness;
+mod supporting;
 
 fn bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).unwrap()
@@ -17,6 +18,7 @@ fn resource(kind: ResourceType, members: &Value) -> Vec<u8> {
         ResourceType::Patient => json!({"resourceType": "Patient", "id": "p1"}),
         ResourceType::Appointment => json!({"resourceType": "Appointment", "id": "a1", "status": "booked"}),
         ResourceType::CarePlan => json!({"resourceType": "CarePlan", "id": "c1", "status": "active"}),
+        other => json!({"resourceType": other.as_str(), "id": "s1"}),
     };
     whole.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     bytes(&whole)
@@ -51,12 +53,12 @@ fn rejected(kind: ResourceType, members: &Value) -> Reject {
 fn a_head_is_read() {
     let text = br#" {"meta":{"versionId":"3","lastUpdated":"2026-11-22T14:30:07.973Z","security":[{"code":"R"},{"display":"x"}]},
         "resourceType":"Patient","id":"92632408-6b72"} "#;
-    let Projected { id, version, last_updated, security, facts } = project(ResourceType::Patient, text).unwrap();
+    let Projected { id, version, last_updated, security, facts, identifiers } = project(ResourceType::Patient, text).unwrap();
     assert_eq!(id.as_str(), "92632408-6b72");
     assert_eq!(version.as_deref(), Some("3"));
     assert_eq!(last_updated, Timestamp::parse("2026-11-22T14:30:07.973Z"));
     assert_eq!(security, ["R"]);
-    assert!(matches!(facts, Facts::Patient(f) if f.security == ["R"]));
+    assert!(matches!(facts, Facts::Patient(f) if f.security == ["R"]) && identifiers.is_empty());
     let peeked = peek(text).unwrap();
     assert_eq!(
         (peeked.resource_type.as_ref(), peeked.id.as_deref(), peeked.version.as_deref()),

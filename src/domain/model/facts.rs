@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::ResourceType;
 use super::phi::Phi;
+use super::supporting::{
+    CareTeamFacts, ConditionFacts, ConsentFacts, CoverageFacts, DirectoryFacts, EncounterFacts, GoalFacts, ImmunizationFacts,
+    MedicationRequestFacts, ObservationFacts, ProcedureFacts, QuestionnaireResponseFacts, RiskAssessmentFacts,
+};
 use super::time::{FhirTime, Timestamp};
 
 /// One code of a code system (R4 Coding). Display texts are not kept: they may differ per server and may hold free text.
@@ -238,12 +242,68 @@ pub enum Facts {
     Appointment(Box<AppointmentFacts>),
     /// Of a CarePlan.
     CarePlan(Box<CarePlanFacts>),
+    /// Of an Encounter.
+    Encounter(Box<EncounterFacts>),
+    /// Of a Condition.
+    Condition(Box<ConditionFacts>),
+    /// Of a Coverage.
+    Coverage(Box<CoverageFacts>),
+    /// Of a Consent.
+    Consent(Box<ConsentFacts>),
+    /// Of a Goal.
+    Goal(Box<GoalFacts>),
+    /// Of a CareTeam.
+    CareTeam(Box<CareTeamFacts>),
+    /// Of a RiskAssessment.
+    RiskAssessment(Box<RiskAssessmentFacts>),
+    /// Of an Observation.
+    Observation(Box<ObservationFacts>),
+    /// Of a Procedure.
+    Procedure(Box<ProcedureFacts>),
+    /// Of an Immunization.
+    Immunization(Box<ImmunizationFacts>),
+    /// Of a MedicationRequest.
+    MedicationRequest(Box<MedicationRequestFacts>),
+    /// Of a QuestionnaireResponse.
+    QuestionnaireResponse(Box<QuestionnaireResponseFacts>),
+    /// Of a Practitioner.
+    Practitioner(Box<DirectoryFacts>),
+    /// Of a PractitionerRole.
+    PractitionerRole(Box<DirectoryFacts>),
+    /// Of a Location.
+    Location(Box<DirectoryFacts>),
+    /// Of an Organization.
+    Organization(Box<DirectoryFacts>),
 }
 
 /// Stored facts that cannot be read: made by a newer version, or damaged.
 #[derive(Debug, thiserror::Error)]
 #[error("stored facts of a {0} cannot be read; run `fhir-engage migrate` with the version that wrote them, or import again")]
 pub struct UnreadableFacts(pub ResourceType);
+
+/// Says the same of each variant.
+macro_rules! each {
+    ($facts:expr, $f:ident => $does:expr) => {
+        match $facts {
+            Facts::Patient($f) => $does,
+            Facts::Appointment($f) => $does,
+            Facts::CarePlan($f) => $does,
+            Facts::Encounter($f) => $does,
+            Facts::Condition($f) => $does,
+            Facts::Coverage($f) => $does,
+            Facts::Consent($f) => $does,
+            Facts::Goal($f) => $does,
+            Facts::CareTeam($f) => $does,
+            Facts::RiskAssessment($f) => $does,
+            Facts::Observation($f) => $does,
+            Facts::Procedure($f) => $does,
+            Facts::Immunization($f) => $does,
+            Facts::MedicationRequest($f) => $does,
+            Facts::QuestionnaireResponse($f) => $does,
+            Facts::Practitioner($f) | Facts::PractitionerRole($f) | Facts::Location($f) | Facts::Organization($f) => $does,
+        }
+    };
+}
 
 impl Facts {
     /// The type that these are facts of.
@@ -253,16 +313,46 @@ impl Facts {
             Self::Patient(_) => ResourceType::Patient,
             Self::Appointment(_) => ResourceType::Appointment,
             Self::CarePlan(_) => ResourceType::CarePlan,
+            Self::Encounter(_) => ResourceType::Encounter,
+            Self::Condition(_) => ResourceType::Condition,
+            Self::Coverage(_) => ResourceType::Coverage,
+            Self::Consent(_) => ResourceType::Consent,
+            Self::Goal(_) => ResourceType::Goal,
+            Self::CareTeam(_) => ResourceType::CareTeam,
+            Self::RiskAssessment(_) => ResourceType::RiskAssessment,
+            Self::Observation(_) => ResourceType::Observation,
+            Self::Procedure(_) => ResourceType::Procedure,
+            Self::Immunization(_) => ResourceType::Immunization,
+            Self::MedicationRequest(_) => ResourceType::MedicationRequest,
+            Self::QuestionnaireResponse(_) => ResourceType::QuestionnaireResponse,
+            Self::Practitioner(_) => ResourceType::Practitioner,
+            Self::PractitionerRole(_) => ResourceType::PractitionerRole,
+            Self::Location(_) => ResourceType::Location,
+            Self::Organization(_) => ResourceType::Organization,
         }
     }
 
     /// The logical ids of the patients concerned, the resource's own `id` for a Patient.
     #[must_use]
     pub fn patients<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        let one = |patient: &'a Option<String>| patient.as_deref().into_iter().collect();
         match self {
             Self::Patient(_) => vec![id],
             Self::Appointment(a) => a.patients.iter().map(String::as_str).collect(),
-            Self::CarePlan(c) => c.patient.iter().map(String::as_str).collect(),
+            Self::CarePlan(f) => one(&f.patient),
+            Self::Encounter(f) => one(&f.patient),
+            Self::Condition(f) => one(&f.patient),
+            Self::Coverage(f) => one(&f.patient),
+            Self::Consent(f) => one(&f.patient),
+            Self::Goal(f) => one(&f.patient),
+            Self::CareTeam(f) => one(&f.patient),
+            Self::RiskAssessment(f) => one(&f.patient),
+            Self::Observation(f) => one(&f.patient),
+            Self::Procedure(f) => one(&f.patient),
+            Self::Immunization(f) => one(&f.patient),
+            Self::MedicationRequest(f) => one(&f.patient),
+            Self::QuestionnaireResponse(f) => one(&f.patient),
+            Self::Practitioner(_) | Self::PractitionerRole(_) | Self::Location(_) | Self::Organization(_) => Vec::new(),
         }
     }
 
@@ -270,12 +360,7 @@ impl Facts {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         // Serialising these structs cannot fail: string keys only, no maps, no fallible Serialize.
-        match self {
-            Self::Patient(f) => serde_json::to_vec(f),
-            Self::Appointment(f) => serde_json::to_vec(f),
-            Self::CarePlan(f) => serde_json::to_vec(f),
-        }
-        .unwrap_or_default()
+        each!(self, f => serde_json::to_vec(f)).unwrap_or_default()
     }
 
     /// Reads stored bytes.
@@ -283,15 +368,34 @@ impl Facts {
     /// # Errors
     /// [`UnreadableFacts`], without the bytes.
     pub fn from_bytes(kind: ResourceType, bytes: &[u8]) -> Result<Self, UnreadableFacts> {
+        fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<Box<T>> {
+            serde_json::from_slice(bytes).map(Box::new)
+        }
         match kind {
-            ResourceType::Patient => serde_json::from_slice(bytes).map(|f| Self::Patient(Box::new(f))),
-            ResourceType::Appointment => serde_json::from_slice(bytes).map(|f| Self::Appointment(Box::new(f))),
-            ResourceType::CarePlan => serde_json::from_slice(bytes).map(|f| Self::CarePlan(Box::new(f))),
+            ResourceType::Patient => read(bytes).map(Self::Patient),
+            ResourceType::Appointment => read(bytes).map(Self::Appointment),
+            ResourceType::CarePlan => read(bytes).map(Self::CarePlan),
+            ResourceType::Encounter => read(bytes).map(Self::Encounter),
+            ResourceType::Condition => read(bytes).map(Self::Condition),
+            ResourceType::Coverage => read(bytes).map(Self::Coverage),
+            ResourceType::Consent => read(bytes).map(Self::Consent),
+            ResourceType::Goal => read(bytes).map(Self::Goal),
+            ResourceType::CareTeam => read(bytes).map(Self::CareTeam),
+            ResourceType::RiskAssessment => read(bytes).map(Self::RiskAssessment),
+            ResourceType::Observation => read(bytes).map(Self::Observation),
+            ResourceType::Procedure => read(bytes).map(Self::Procedure),
+            ResourceType::Immunization => read(bytes).map(Self::Immunization),
+            ResourceType::MedicationRequest => read(bytes).map(Self::MedicationRequest),
+            ResourceType::QuestionnaireResponse => read(bytes).map(Self::QuestionnaireResponse),
+            ResourceType::Practitioner => read(bytes).map(Self::Practitioner),
+            ResourceType::PractitionerRole => read(bytes).map(Self::PractitionerRole),
+            ResourceType::Location => read(bytes).map(Self::Location),
+            ResourceType::Organization => read(bytes).map(Self::Organization),
         }
         .map_err(|_| UnreadableFacts(kind))
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -4,6 +4,7 @@ pub mod facts;
 pub mod ids;
 pub mod person;
 pub mod phi;
+pub mod supporting;
 pub mod time;
 
 pub use facts::{AppointmentFacts, CarePlanFacts, Facts, PatientFacts};

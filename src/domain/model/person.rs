@@ -2,6 +2,10 @@
 
 use super::facts::{AppointmentFacts, CarePlanFacts, Facts, PatientFacts};
 use super::ids::{EhrId, ResourceType};
+use super::supporting::{
+    CareTeamFacts, ConditionFacts, ConsentFacts, CoverageFacts, EncounterFacts, GoalFacts, ImmunizationFacts, MedicationRequestFacts,
+    ObservationFacts, ProcedureFacts, QuestionnaireResponseFacts, RiskAssessmentFacts,
+};
 use super::time::Timestamp;
 
 /// Where a fact came from.
@@ -43,10 +47,41 @@ pub struct PersonFacts {
     pub appointments: Vec<Sourced<AppointmentFacts>>,
     /// Care plans, in no order.
     pub care_plans: Vec<Sourced<CarePlanFacts>>,
+    /// What the supporting types tell, as far as this installation asks for them.
+    pub supporting: SupportingFacts,
     /// What the contact ledger tells.
     pub contact: ContactFacts,
     /// The types that are synced at *every* EHR of this person. What is not in here is not known, rather than absent.
     pub synced: Vec<ResourceType>,
+}
+
+/// What the supporting types tell of a person, in no order. Empty says nothing by itself: [`PersonFacts::knows`] says whether it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SupportingFacts {
+    /// Encounter.
+    pub encounters: Vec<Sourced<EncounterFacts>>,
+    /// Condition.
+    pub conditions: Vec<Sourced<ConditionFacts>>,
+    /// Coverage.
+    pub coverages: Vec<Sourced<CoverageFacts>>,
+    /// Consent.
+    pub consents: Vec<Sourced<ConsentFacts>>,
+    /// Goal.
+    pub goals: Vec<Sourced<GoalFacts>>,
+    /// CareTeam.
+    pub care_teams: Vec<Sourced<CareTeamFacts>>,
+    /// RiskAssessment.
+    pub risk_assessments: Vec<Sourced<RiskAssessmentFacts>>,
+    /// Observation.
+    pub observations: Vec<Sourced<ObservationFacts>>,
+    /// Procedure.
+    pub procedures: Vec<Sourced<ProcedureFacts>>,
+    /// Immunization.
+    pub immunizations: Vec<Sourced<ImmunizationFacts>>,
+    /// MedicationRequest.
+    pub medication_requests: Vec<Sourced<MedicationRequestFacts>>,
+    /// QuestionnaireResponse.
+    pub questionnaire_responses: Vec<Sourced<QuestionnaireResponseFacts>>,
 }
 
 /// What the contact ledger tells of a person.
@@ -97,6 +132,20 @@ impl PersonFacts {
             Facts::Patient(f) => self.patients.push(Sourced { origin, facts: *f }),
             Facts::Appointment(f) => self.appointments.push(Sourced { origin, facts: *f }),
             Facts::CarePlan(f) => self.care_plans.push(Sourced { origin, facts: *f }),
+            Facts::Encounter(f) => self.supporting.encounters.push(Sourced { origin, facts: *f }),
+            Facts::Condition(f) => self.supporting.conditions.push(Sourced { origin, facts: *f }),
+            Facts::Coverage(f) => self.supporting.coverages.push(Sourced { origin, facts: *f }),
+            Facts::Consent(f) => self.supporting.consents.push(Sourced { origin, facts: *f }),
+            Facts::Goal(f) => self.supporting.goals.push(Sourced { origin, facts: *f }),
+            Facts::CareTeam(f) => self.supporting.care_teams.push(Sourced { origin, facts: *f }),
+            Facts::RiskAssessment(f) => self.supporting.risk_assessments.push(Sourced { origin, facts: *f }),
+            Facts::Observation(f) => self.supporting.observations.push(Sourced { origin, facts: *f }),
+            Facts::Procedure(f) => self.supporting.procedures.push(Sourced { origin, facts: *f }),
+            Facts::Immunization(f) => self.supporting.immunizations.push(Sourced { origin, facts: *f }),
+            Facts::MedicationRequest(f) => self.supporting.medication_requests.push(Sourced { origin, facts: *f }),
+            Facts::QuestionnaireResponse(f) => self.supporting.questionnaire_responses.push(Sourced { origin, facts: *f }),
+            // They are of no person.
+            Facts::Practitioner(_) | Facts::PractitionerRole(_) | Facts::Location(_) | Facts::Organization(_) => {}
         }
     }
 

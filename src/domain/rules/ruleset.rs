@@ -91,10 +91,10 @@ impl Reads {
     /// The bit of the contact ledger in [`Reads::mask`].
     pub const LEDGER_BIT: u32 = 1 << 31;
 
-    /// The bit of a type in [`Reads::mask`]: its place in [`ResourceType::ALL`].
+    /// The bit of a type in [`Reads::mask`].
     #[must_use]
-    pub fn bit(resource_type: ResourceType) -> u32 {
-        ResourceType::ALL.iter().position(|t| *t == resource_type).map_or(0, |at| 1 << at)
+    pub const fn bit(resource_type: ResourceType) -> u32 {
+        resource_type.bit()
     }
 
     /// What is read as bits, to compare with what changed.

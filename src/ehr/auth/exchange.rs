@@ -1,4 +1,5 @@
-//! One exchange of a signed assertion for an access token, by the `oauth2` crate over `net`.
+//! One exchange with a token endpoint, by the `oauth2` crate over `net`: client credentials, an authorization code, or a refresh token;
+//! the client shown by a signed assertion, a secret, or its id alone.
 //!
 //! Token endpoints of the field fail in many shapes (a 500 as text, an error without JSON, a lifetime as text or fraction or not at
 //! all): what can be used is used, and what cannot is told by its status, never by its body.
@@ -10,11 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::Timestamp;
-use http::header::{ACCEPT, CONTENT_TYPE, DATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
 use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
-    AccessToken, Client, ClientId, HttpRequest, HttpResponse, RefreshToken, RequestTokenError, Scope, StandardRevocableToken,
-    TokenResponse, TokenType, TokenUrl,
+    AccessToken, AuthType, AuthorizationCode, Client, ClientId, ClientSecret, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl,
+    RefreshToken, RequestTokenError, Scope, StandardRevocableToken, TokenResponse, TokenType, TokenUrl,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +35,10 @@ pub struct TokenGrant {
     pub expires_in: Option<Duration>,
     /// The granted `scope`, where told.
     pub scope: Option<String>,
+    /// A refresh token, where one was given: it takes the place of the one before.
+    pub refresh: Option<Secret>,
+    /// How long the refresh token is valid, where told (`refresh_expires_in`, or `refresh_token_expires_in`).
+    pub refresh_expires_in: Option<Duration>,
 }
 
 /// Why there is no token.
@@ -62,9 +67,33 @@ pub enum TokenError {
     /// A token of a kind that is not a bearer token.
     #[error("the token endpoint gave a token that is not a bearer token")]
     NotBearer,
+    /// Nothing may be asked for longer than a token is waited for. Nothing was sent.
+    #[error("{0}")]
+    Paused(crate::ehr::pace::Paused),
     /// The key could not sign.
     #[error("no client assertion could be made")]
     Signing(#[source] SigningFailed),
+    /// Nobody granted it yet.
+    #[error("no person has granted it yet; run `fhir-engage ehr authorize` for this EHR{}", credential(.0))]
+    NotAuthorised(String),
+    /// What a person granted is no longer taken.
+    #[error("what a person granted is no longer taken ({told}); run `fhir-engage ehr authorize` again for this EHR{}", credential(.name))]
+    GrantLost {
+        /// The credential.
+        name: String,
+        /// Why.
+        told: String,
+    },
+    /// Another process is getting the token, and takes long.
+    #[error("another process is getting a token and has not done so yet")]
+    Awaited,
+    /// The tokens that nodes share could not be read or written.
+    #[error("the stored tokens cannot be used: {0}")]
+    Keeper(String),
+}
+
+fn credential(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" with `--credential {name}`") }
 }
 
 impl TokenError {
@@ -74,7 +103,32 @@ impl TokenError {
         match self {
             Self::Unreachable(failure) => failure.is_transient(),
             Self::Unusable { status } => *status >= 500 || *status == 429 || *status == 408,
-            Self::NoTokenEndpoint | Self::Refused { .. } | Self::NotBearer | Self::Signing(_) => false,
+            Self::Awaited | Self::Keeper(_) | Self::Paused(_) => true,
+            Self::NoTokenEndpoint
+            | Self::Refused { .. }
+            | Self::NotBearer
+            | Self::Signing(_)
+            | Self::NotAuthorised(_)
+            | Self::GrantLost { .. } => false,
+        }
+    }
+
+    /// Whether the client may have been refused for the key that it signed with. Servers have many words for it, and some fail.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => !matches!(code.as_str(), "invalid_scope" | "unsupported_grant_type" | "temporarily_unavailable"),
+            Self::Unusable { status } => matches!(status, 400 | 401 | 403 | 500),
+            _ => false,
+        }
+    }
+
+    /// For how long nothing is to be asked, where that is why.
+    #[must_use]
+    pub const fn pause(&self) -> Option<crate::ehr::pace::Paused> {
+        match self {
+            Self::Paused(paused) => Some(*paused),
+            _ => None,
         }
     }
 
@@ -85,18 +139,47 @@ impl TokenError {
     }
 }
 
+/// How a secret is shown (RFC 6749, 2.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretMethod {
+    /// In the `Authorization` header.
+    Basic,
+    /// In the form.
+    Post,
+}
+
+/// How the client shows who it is.
+pub enum Proof<'a> {
+    /// By an assertion (RFC 7523). The audience is the token endpoint as the EHR writes it: servers compare texts, and a parsed URL may
+    /// print otherwise.
+    Assertion(&'a dyn Signer, &'a str),
+    /// By a secret.
+    Secret(&'a Secret, SecretMethod),
+    /// Not at all: a public client.
+    Public,
+}
+
+/// What is given for a token.
+pub enum Given<'a> {
+    /// Nothing but who the client is, and what it wants.
+    Credentials(&'a [String]),
+    /// What a person brought back from the authorization endpoint, with the URL that it came to and the secret of PKCE (RFC 7636).
+    Code(&'a Secret, &'a Url, &'a Secret),
+    /// A refresh token. No scopes are asked for: that means all that was granted.
+    Refresh(&'a Secret),
+}
+
 /// Who asks, and where.
 pub struct Exchange<'a> {
     /// The transport; the token endpoint's origin must be registered with it.
     pub http: &'a Http,
     /// The token endpoint.
     pub token_url: &'a Url,
-    /// The assertion's audience: the token endpoint as the EHR writes it. Servers compare texts, and a parsed URL may print otherwise.
-    pub audience: &'a str,
     /// The client's id as registered with the EHR.
     pub client_id: &'a str,
-    /// The key registered with the EHR.
-    pub signer: &'a dyn Signer,
+    /// How it shows who it is.
+    pub proof: Proof<'a>,
 }
 
 /// What came of an exchange.
@@ -110,33 +193,65 @@ pub struct Exchanged {
 }
 
 impl Exchange<'_> {
-    /// Asks for a token with these scopes. `jti` must be new each time.
-    pub async fn ask(&self, scopes: &[String], now: Timestamp, jti: &str) -> Exchanged {
+    /// Asks for a token. `jti` must be new each time.
+    pub async fn ask(&self, given: Given<'_>, now: Timestamp, jti: &str) -> Exchanged {
         let seen = Mutex::new(Seen::default());
-        let result = self.run(scopes, now, jti, &seen).await;
+        let result = self.run(given, now, jti, &seen).await;
         let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         Exchanged { result, server_date: seen.date, status: seen.status }
     }
 
-    async fn run(&self, scopes: &[String], now: Timestamp, jti: &str, seen: &Mutex<Seen>) -> Result<TokenGrant, TokenError> {
-        let jwt = assertion(self.signer, self.client_id, self.audience, now, jti).map_err(TokenError::Signing)?;
+    async fn run(&self, given: Given<'_>, now: Timestamp, jti: &str, seen: &Mutex<Seen>) -> Result<TokenGrant, TokenError> {
         let client: SmartClient = Client::new(ClientId::new(self.client_id.to_owned()));
-        let client = client.set_token_uri(TokenUrl::from_url(self.token_url.clone()));
+        let mut client = client.set_token_uri(TokenUrl::from_url(self.token_url.clone())).set_auth_type(AuthType::RequestBody);
+        let mut assertion_of_client = None;
+        match self.proof {
+            Proof::Assertion(signer, audience) => {
+                assertion_of_client = Some(assertion(signer, self.client_id, audience, now, jti).map_err(TokenError::Signing)?);
+            }
+            Proof::Secret(secret, method) => {
+                client = client.set_client_secret(ClientSecret::new(secret.expose().to_owned())).set_auth_type(match method {
+                    SecretMethod::Basic => AuthType::BasicAuth,
+                    SecretMethod::Post => AuthType::RequestBody,
+                });
+            }
+            Proof::Public => {}
+        }
+        let shown = assertion_of_client
+            .iter()
+            .flat_map(|jwt| [("client_assertion_type", ASSERTION_TYPE.to_owned()), ("client_assertion", jwt.expose().to_owned())]);
         let transport = Transport { http: self.http, seen };
-        let answer = client
-            .exchange_client_credentials()
-            .add_scopes(scopes.iter().cloned().map(Scope::new))
-            .add_extra_param("client_assertion_type", ASSERTION_TYPE)
-            .add_extra_param("client_assertion", jwt.expose().to_owned())
-            .request_async(&transport)
-            .await;
+        let answer = match given {
+            Given::Credentials(scopes) => {
+                let request = client.exchange_client_credentials().add_scopes(scopes.iter().cloned().map(Scope::new));
+                shown.fold(request, |r, (name, value)| r.add_extra_param(name, value)).request_async(&transport).await
+            }
+            Given::Code(code, redirect, verifier) => {
+                let request = client
+                    .exchange_code(AuthorizationCode::new(code.expose().to_owned()))
+                    .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()))
+                    .set_redirect_uri(std::borrow::Cow::Owned(RedirectUrl::from_url(redirect.clone())));
+                shown.fold(request, |r, (name, value)| r.add_extra_param(name, value)).request_async(&transport).await
+            }
+            Given::Refresh(token) => {
+                let token = RefreshToken::new(token.expose().to_owned());
+                let request = client.exchange_refresh_token(&token);
+                shown.fold(request, |r, (name, value)| r.add_extra_param(name, value)).request_async(&transport).await
+            }
+        };
         let status = seen.lock().unwrap_or_else(PoisonError::into_inner).status;
         let answer = answer.map_err(|error| explain(error, status))?;
         if !answer.token_type.0.eq_ignore_ascii_case("bearer") {
             return Err(TokenError::NotBearer);
         }
         let scope = answer.scopes.map(|s| s.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" "));
-        Ok(TokenGrant { token: Secret::new(answer.access_token.secret()), expires_in: answer.expires_in, scope })
+        Ok(TokenGrant {
+            token: Secret::new(answer.access_token.secret()),
+            expires_in: answer.expires_in,
+            scope,
+            refresh: answer.refresh_token.map(|t| Secret::new(t.secret())),
+            refresh_expires_in: answer.refresh_expires_in,
+        })
     }
 }
 
@@ -187,7 +302,11 @@ impl<'c> oauth2::AsyncHttpClient<'c> for Transport<'_> {
 async fn post(http: &Http, request: HttpRequest, seen: &Mutex<Seen>) -> Result<HttpResponse, TransportError> {
     let (parts, body) = request.into_parts();
     let url = Url::parse(&parts.uri.to_string()).map_err(|_| TransportError::Request)?;
-    let request = Request::post(url, "application/x-www-form-urlencoded", body).header(ACCEPT, "application/json");
+    let mut request = Request::post(url, "application/x-www-form-urlencoded", body).header(ACCEPT, "application/json");
+    // A client's secret. A POST is never sent on, so it goes to the token endpoint and nowhere else.
+    if let Some(secret) = parts.headers.get(AUTHORIZATION).and_then(|h| h.to_str().ok()) {
+        request = request.header(AUTHORIZATION, secret);
+    }
     let answer = http.send(request).await.map_err(TransportError::Net)?;
     let mut now_seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     now_seen.status = answer.status.as_u16();
@@ -230,6 +349,8 @@ struct SmartToken {
     token_type: AnyTokenType,
     expires_in: Option<Duration>,
     scopes: Option<Vec<Scope>>,
+    refresh_token: Option<RefreshToken>,
+    refresh_expires_in: Option<Duration>,
 }
 
 /// `token_type` as sent; `bearer` where not sent.
@@ -247,6 +368,10 @@ struct RawToken {
     expires_in: Option<Value>,
     #[serde(default)]
     scope: Option<Value>,
+    #[serde(default)]
+    refresh_token: Option<Value>,
+    #[serde(default, alias = "refresh_token_expires_in")]
+    refresh_expires_in: Option<Value>,
 }
 
 impl From<RawToken> for SmartToken {
@@ -261,6 +386,14 @@ impl From<RawToken> for SmartToken {
                 Some(Value::Array(list)) => Some(list.iter().filter_map(Value::as_str).flat_map(words).collect()),
                 _ => None,
             },
+            refresh_token: raw
+                .refresh_token
+                .as_ref()
+                .and_then(Value::as_str)
+                .filter(|t| !t.is_empty())
+                .map(|t| RefreshToken::new(t.to_owned())),
+            // Zero is how some say "without end".
+            refresh_expires_in: raw.refresh_expires_in.as_ref().and_then(seconds).filter(|d| !d.is_zero()),
         }
     }
 }
@@ -279,6 +412,8 @@ impl Clone for SmartToken {
             token_type: self.token_type.clone(),
             expires_in: self.expires_in,
             scopes: self.scopes.clone(),
+            refresh_token: self.refresh_token.clone(),
+            refresh_expires_in: self.refresh_expires_in,
         }
     }
 }
@@ -296,7 +431,7 @@ impl TokenResponse for SmartToken {
         self.expires_in
     }
     fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
+        self.refresh_token.as_ref()
     }
     fn scopes(&self) -> Option<&Vec<Scope>> {
         self.scopes.as_ref()

@@ -1,16 +1,21 @@
-//! Getting in: SMART Backend Services (client credentials with a signed assertion), or a static bearer token.
+//! Getting in: client credentials with a signed assertion (SMART Backend Services) or a secret, what a person granted, or a static token.
 //!
-//! Where keys live is not known here: whoever connects passes a [`Signer`].
+//! Where keys, tokens and grants live is not known here: whoever connects passes a [`Signer`] or [`Keyring`], and a [`Keeper`].
 
 pub mod assertion;
+pub mod authorize;
+pub mod client;
 pub mod exchange;
+pub mod keeper;
+mod purse;
 pub mod scope;
 pub mod tokens;
 
 use serde::{Deserialize, Serialize};
 
-pub use exchange::{TokenError, TokenGrant};
-pub use scope::{Dialect, Granted, Need, Ops};
+pub use exchange::{SecretMethod, TokenError, TokenGrant};
+pub use keeper::{Keeper, Keyring};
+pub use scope::{Dialect, Granted, Level, Need, Ops, Purpose};
 pub use tokens::{Access, Tokens};
 
 /// The signature algorithms that SMART asks of every client (client-confidential-asymmetric, "Authenticating to the token endpoint").

@@ -82,6 +82,44 @@ impl Dialect {
     }
 }
 
+/// On whose behalf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// The gateway itself.
+    #[default]
+    System,
+    /// A person of the EHR's.
+    User,
+}
+
+impl Level {
+    /// As scopes begin.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+        }
+    }
+}
+
+/// What needs are for. Reading and writing back go under tokens of their own (least privilege, standards.md B.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Nothing is changed.
+    Read,
+    /// Something is created or changed, and searched for to settle it.
+    Write,
+}
+
+impl Purpose {
+    /// What these needs are for.
+    #[must_use]
+    pub fn of(needs: &[Need]) -> Self {
+        if needs.iter().any(|n| !n.ops.without(Ops::RS).is_empty()) { Self::Write } else { Self::Read }
+    }
+}
+
 /// Something that the gateway wants to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Need {
@@ -107,7 +145,13 @@ impl Need {
     /// The scopes to ask for. In v1 that is up to two, and wider than the need: v1 knows only reading and writing.
     #[must_use]
     pub fn scopes(&self, dialect: Dialect) -> Vec<String> {
-        let scope = |ops: &str| format!("system/{}.{ops}", self.resource_type);
+        self.scopes_at(Level::System, dialect)
+    }
+
+    /// As [`Need::scopes`], at a level.
+    #[must_use]
+    pub fn scopes_at(&self, level: Level, dialect: Dialect) -> Vec<String> {
+        let scope = |ops: &str| format!("{}/{}.{ops}", level.as_str(), self.resource_type);
         match dialect {
             Dialect::V2 => vec![scope(&self.ops.to_string())],
             Dialect::V1 => {
@@ -119,13 +163,31 @@ impl Need {
     }
 }
 
+impl Need {
+    /// The need in parts that a server may grant one without the other: reading and searching, and what changes something.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Self> {
+        let changes = self.ops.without(Ops::RS);
+        let reads = self.ops.without(changes);
+        let part = |ops: Ops| (!ops.is_empty()).then(|| Self { resource_type: self.resource_type.clone(), ops });
+        [part(reads), part(changes)].into_iter().flatten().collect()
+    }
+
+    /// Reads what its `Display` writes; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, ops) = text.strip_prefix("system/")?.split_once('.')?;
+        Some(Self { resource_type: kind.to_owned(), ops: Ops::parse(ops)? })
+    }
+}
+
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "system/{}.{}", self.resource_type, self.ops)
     }
 }
 
-/// What a token allows at the level `system`. Launch contexts, identity scopes and the levels of users do not count here.
+/// What a token allows at one level. Launch contexts, identity scopes and other levels do not count here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Granted(Vec<(String, Ops)>);
 
@@ -134,11 +196,17 @@ impl Granted {
     /// hides cannot be told from those that do not exist.
     #[must_use]
     pub fn parse(scope: &str) -> Self {
+        Self::parse_at(Level::System, scope)
+    }
+
+    /// As [`Granted::parse`], at a level.
+    #[must_use]
+    pub fn parse_at(level: Level, scope: &str) -> Self {
         Self(
             scope
                 .split_whitespace()
                 .filter_map(|text| {
-                    let (kind, ops) = text.strip_prefix("system/")?.split_once('.')?;
+                    let (kind, ops) = text.strip_prefix(level.as_str())?.strip_prefix('/')?.split_once('.')?;
                     let ops = ops.split_once('?').map_or(ops, |(ops, _)| ops);
                     Some((kind.to_owned(), Ops::parse(ops)?))
                 })
@@ -150,6 +218,13 @@ impl Granted {
     #[must_use]
     pub fn as_asked(needs: &[Need]) -> Self {
         Self(needs.iter().map(|n| (n.resource_type.clone(), n.ops)).collect())
+    }
+
+    /// What both allow.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
     }
 
     /// What may be done with a type.
@@ -169,9 +244,32 @@ impl Granted {
     }
 }
 
+impl fmt::Display for Granted {
+    /// As scopes of the level `system`, whatever level they were granted at: [`Granted::parse`] reads them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scopes: Vec<String> = self.0.iter().map(|(kind, ops)| format!("system/{kind}.{ops}")).collect();
+        f.write_str(&scopes.join(" "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Dialect, Granted, Need, Ops};
+    use super::{Dialect, Granted, Level, Need, Ops, Purpose};
+
+    #[test]
+    fn needs_fall_into_parts_and_have_a_level_and_a_purpose() {
+        let write = Need::new("Communication", Ops::CRS);
+        let parts: Vec<String> = write.parts().iter().map(ToString::to_string).collect();
+        assert_eq!(parts, ["system/Communication.rs", "system/Communication.c"]);
+        assert_eq!(Need::parse(&parts[1]), Some(write.parts()[1].clone()));
+        assert_eq!(Need::read("Patient").parts(), [Need::read("Patient")]);
+        assert_eq!(write.scopes_at(Level::User, Dialect::V1), ["user/Communication.read", "user/Communication.write"]);
+        assert_eq!((Purpose::of(&[Need::read("Patient")]), Purpose::of(std::slice::from_ref(&write))), (Purpose::Read, Purpose::Write));
+        let granted = Granted::parse_at(Level::User, "system/Patient.rs user/Appointment.read offline_access");
+        assert_eq!(granted.ops("Patient"), Ops::default());
+        assert_eq!(Granted::parse(&granted.to_string()), granted, "it is stored as text");
+        assert!(granted.missing(&[Need::read("Appointment")]).is_empty());
+    }
 
     #[test]
     fn asks_in_the_servers_dialect() {

@@ -1,68 +1,21 @@
-//! Access tokens, kept until shortly before they expire and renewed by one task while the others wait.
-//!
-//! A token is kept per set of needs: reading and writing back use tokens of their own (least privilege, standards.md B.4). Where an
-//! EHR refuses a set of scopes as a whole, each type is asked for by itself, so that one refused type does not stop the others.
+//! Access tokens for one EHR: which credential opens which type. Reading and writing back use tokens of their own (least privilege,
+//! standards.md B.4). Where an EHR refuses a set of scopes as a whole, each is asked for by itself, so that one refused type does not stop
+//! the others.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::TimeDelta;
-use domain::{Clock, Timestamp};
-use tokio::sync::Mutex;
-use url::Url;
-
-use super::exchange::{Exchange, TokenError, TokenGrant};
-use super::scope::{Dialect, Granted, Need};
-use super::{Algorithm, Signer};
-use crate::ehr::Entropy;
-use crate::ehr::date::Skew;
-use crate::ehr::pace::{Pace, until_next_minute};
-use crate::net::{Http, Secret};
-
-/// How long before its end a token is renewed, so that it does not expire on the way.
-const RENEW_BEFORE: TimeDelta = TimeDelta::seconds(30);
-/// The lifetime assumed where the server tells none: SMART's recommended longest.
-const ASSUMED_LIFETIME: Duration = Duration::from_secs(300);
+use super::Algorithm;
+use super::client::OAuth;
+use super::exchange::TokenError;
+use super::keeper::Keeper;
+use super::purse::{Purse, Source};
+use super::scope::{Granted, Need};
+use crate::net::Secret;
 
 /// What a client of one EHR authorises its requests with.
 pub struct Tokens {
-    source: Source,
-    slots: Mutex<HashMap<Vec<Need>, Arc<Mutex<Slot>>>>,
-}
-
-enum Source {
-    Open,
-    Fixed(Secret),
-    Backend(Box<Backend>),
-}
-
-/// The parts of a SMART Backend Services client.
-pub struct Backend {
-    /// The transport.
-    pub http: Http,
-    /// The token endpoint.
-    pub token_url: Url,
-    /// The token endpoint as the EHR writes it: the audience of assertions.
-    pub audience: String,
-    /// The client's id as registered with the EHR.
-    pub client_id: String,
-    /// The key registered with the EHR.
-    pub signer: Arc<dyn Signer>,
-    /// How scopes are written.
-    pub dialect: Dialect,
-    /// Scopes to ask for instead of those that the needs give.
-    pub scopes: Option<Vec<String>>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// For the `jti` of assertions.
-    pub entropy: Arc<dyn Entropy>,
-    /// Where the server's clock is noted.
-    pub skew: Arc<Skew>,
-    /// How fast it may be asked.
-    pub pace: Arc<Pace>,
+    own: Purse,
+    others: Vec<(Vec<String>, Purse)>,
 }
 
 /// How a request may be authorised.
@@ -76,162 +29,117 @@ pub struct Access {
     pub missing: Vec<Need>,
 }
 
-#[derive(Default)]
-struct Slot {
-    held: Option<Held>,
-    /// What to ask for since the whole was refused.
-    reduced: Option<Vec<Need>>,
-}
-
-struct Held {
-    access: Access,
-    renew_at: Timestamp,
+/// One way in.
+pub enum Way {
+    /// No authorisation.
+    Open,
+    /// A static token.
+    Fixed(Secret),
+    /// A client by itself.
+    Machine(Box<OAuth>),
+    /// A client for a person who granted it.
+    Person(Box<OAuth>),
 }
 
 impl Tokens {
     /// For an EHR that asks for no authorisation.
     #[must_use]
     pub fn none() -> Self {
-        Self::from(Source::Open)
+        Self::by(Way::Open, None)
     }
 
-    /// For an EHR that gave out a static token.
+    /// By the EHR's own credential.
     #[must_use]
-    pub fn fixed(token: Secret) -> Self {
-        Self::from(Source::Fixed(token))
+    pub fn by(way: Way, keeper: Option<Arc<dyn Keeper>>) -> Self {
+        Self { own: Purse::new("", source(way), keeper), others: Vec::new() }
     }
 
-    /// For SMART Backend Services.
+    /// With another credential for some types.
     #[must_use]
-    pub fn backend(backend: Backend) -> Self {
-        Self::from(Source::Backend(Box::new(backend)))
-    }
-
-    fn from(source: Source) -> Self {
-        Self { source, slots: Mutex::default() }
+    pub fn with(mut self, name: &str, types: &[String], way: Way, keeper: Option<Arc<dyn Keeper>>) -> Self {
+        self.others.push((types.to_vec(), Purse::new(name, source(way), keeper)));
+        self
     }
 
     /// The algorithm that assertions are signed with, where they are.
     #[must_use]
     pub fn algorithm(&self) -> Option<Algorithm> {
-        match &self.source {
-            Source::Backend(backend) => Some(backend.signer.algorithm()),
+        match &self.own.source {
+            Source::Machine(client) | Source::Person(client) => client.algorithm(),
             Source::Open | Source::Fixed(_) => None,
         }
     }
 
-    /// A token for these needs: the kept one, or a new one. Tasks that ask at the same time share one exchange.
+    /// Whether requests for a type go under a credential of their own, so that its death is no other type's.
+    #[must_use]
+    pub fn is_apart(&self, resource_type: &str) -> bool {
+        self.others.iter().any(|(types, _)| types.iter().any(|t| t == resource_type))
+    }
+
+    /// A token for these needs: the kept one, or a new one. Tasks that ask at the same time share one exchange. Where the needs fall under
+    /// several credentials the token is that of the EHR's own, and what is granted and missing is told of all; a credential beside the own
+    /// one that fails leaves its needs missing.
     ///
     /// # Errors
-    /// [`TokenError`].
+    /// [`TokenError`] of the EHR's own credential.
     pub async fn access(&self, needs: &[Need]) -> Result<Access, TokenError> {
-        let backend = match &self.source {
-            Source::Open => {
-                return Ok(Access { token: None, granted: None, missing: Vec::new() });
-            }
-            Source::Fixed(token) => {
-                return Ok(Access { token: Some(token.clone()), granted: None, missing: Vec::new() });
-            }
-            Source::Backend(backend) => backend,
-        };
-        let slot = self.slot(needs).await;
-        // Held over the exchange: whoever comes meanwhile waits and finds the new token.
-        let mut slot = slot.lock().await;
-        if let Some(held) = slot.held.as_ref().filter(|h| backend.clock.now() < h.renew_at) {
-            return Ok(held.access.clone());
+        if self.others.is_empty() {
+            return self.own.access(needs).await;
         }
-        slot.held = None;
-        let held = backend.obtain(needs, &mut slot.reduced).await?;
-        let access = held.access.clone();
-        slot.held = Some(held);
-        Ok(access)
+        let own: Vec<Need> = needs.iter().filter(|n| !self.is_apart(&n.resource_type)).cloned().collect();
+        let mut all = match own.is_empty() {
+            true => Access { token: None, granted: Some(Granted::default()), missing: Vec::new() },
+            false => self.own.access(&own).await?,
+        };
+        for (types, purse) in &self.others {
+            let theirs = of_types(needs, types);
+            if theirs.is_empty() {
+                continue;
+            }
+            match purse.access(&theirs).await {
+                Ok(access) => {
+                    let more = access.granted.unwrap_or_else(|| Granted::as_asked(&theirs));
+                    all.granted = all.granted.map(|granted| granted.and(more));
+                    all.missing.extend(access.missing);
+                }
+                Err(_) => all.missing.extend(theirs),
+            }
+        }
+        Ok(all)
+    }
+
+    /// A token for a request to one type, among these needs.
+    ///
+    /// # Errors
+    /// [`TokenError`] of the credential that the type falls under.
+    pub async fn access_to(&self, resource_type: &str, needs: &[Need]) -> Result<Access, TokenError> {
+        let (purse, needs) = self.purse(resource_type, needs);
+        purse.access(&needs).await
     }
 
     /// Throws a token away that the EHR no longer takes. One that was renewed meanwhile stays.
-    pub async fn discard(&self, needs: &[Need], refused: &Secret) {
-        let slot = self.slot(needs).await;
-        let mut slot = slot.lock().await;
-        if slot.held.as_ref().is_some_and(|h| h.access.token.as_ref() == Some(refused)) {
-            slot.held = None;
-        }
+    pub async fn discard(&self, resource_type: &str, needs: &[Need], refused: &Secret) {
+        let (purse, needs) = self.purse(resource_type, needs);
+        purse.discard(&needs, refused).await;
     }
 
-    async fn slot(&self, needs: &[Need]) -> Arc<Mutex<Slot>> {
-        let mut key = needs.to_vec();
-        key.sort();
-        self.slots.lock().await.entry(key).or_default().clone()
+    fn purse(&self, resource_type: &str, needs: &[Need]) -> (&Purse, Vec<Need>) {
+        match self.others.iter().find(|(types, _)| types.iter().any(|t| t == resource_type)) {
+            Some((types, purse)) => (purse, of_types(needs, types)),
+            None => (&self.own, needs.iter().filter(|n| !self.is_apart(&n.resource_type)).cloned().collect()),
+        }
     }
 }
 
-impl Backend {
-    async fn obtain(&self, needs: &[Need], reduced: &mut Option<Vec<Need>>) -> Result<Held, TokenError> {
-        let asked = reduced.clone().unwrap_or_else(|| needs.to_vec());
-        match self.ask(&asked).await {
-            Ok(grant) => Ok(self.hold(needs, &asked, grant)),
-            Err(refusal) if refusal.is_scope() && self.scopes.is_none() && asked.len() > 1 => {
-                let (accepted, last) = self.one_by_one(&asked).await?;
-                let Some(last) = last else { return Err(refusal) };
-                // With one type accepted its own token will do.
-                let grant = if accepted.len() == 1 { last } else { self.ask(&accepted).await? };
-                let held = self.hold(needs, &accepted, grant);
-                *reduced = Some(accepted);
-                Ok(held)
-            }
-            Err(error) => Err(error),
-        }
-    }
+fn of_types(needs: &[Need], types: &[String]) -> Vec<Need> {
+    needs.iter().filter(|n| types.contains(&n.resource_type)).cloned().collect()
+}
 
-    /// Which needs the server takes one at a time, and the last token it gave.
-    async fn one_by_one(&self, needs: &[Need]) -> Result<(Vec<Need>, Option<TokenGrant>), TokenError> {
-        let (mut accepted, mut last) = (Vec::new(), None);
-        for need in needs {
-            match self.ask(std::slice::from_ref(need)).await {
-                Ok(grant) => {
-                    accepted.push(need.clone());
-                    last = Some(grant);
-                }
-                Err(error) if error.is_scope() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((accepted, last))
-    }
-
-    async fn ask(&self, needs: &[Need]) -> Result<TokenGrant, TokenError> {
-        let scopes = self.scopes.clone().unwrap_or_else(|| needs.iter().flat_map(|n| n.scopes(self.dialect)).collect());
-        let mut jti = [0_u8; 16];
-        self.entropy.fill(&mut jti);
-        let exchange = Exchange {
-            http: &self.http,
-            token_url: &self.token_url,
-            audience: &self.audience,
-            client_id: &self.client_id,
-            signer: self.signer.as_ref(),
-        };
-        self.pace.turn().await;
-        let now = self.clock.now();
-        let exchanged = exchange.ask(&scopes, now, &URL_SAFE_NO_PAD.encode(jti)).await;
-        if exchanged.status == 429 {
-            let [first, second, third, fourth, ..] = jti;
-            let wait = until_next_minute(exchanged.server_date.unwrap_or(now), u32::from_le_bytes([first, second, third, fourth]).into());
-            self.pace.hold(now.plus(TimeDelta::from_std(wait).unwrap_or(RENEW_BEFORE)));
-        }
-        if let Some(date) = exchanged.server_date {
-            self.skew.note(date, self.clock.now());
-        }
-        exchanged.result
-    }
-
-    fn hold(&self, needs: &[Need], asked: &[Need], grant: TokenGrant) -> Held {
-        let granted = match &grant.scope {
-            Some(scope) => Granted::parse(scope),
-            None => Granted::as_asked(asked),
-        };
-        let missing = granted.missing(needs);
-        let access = Access { token: Some(grant.token), granted: Some(granted), missing };
-        let lifetime = TimeDelta::from_std(grant.expires_in.unwrap_or(ASSUMED_LIFETIME)).unwrap_or(RENEW_BEFORE);
-        // A token that lives for less than a minute is used for half of its life.
-        let early = RENEW_BEFORE.min(lifetime / 2);
-        Held { access, renew_at: self.clock.now().plus(lifetime - early) }
+fn source(way: Way) -> Source {
+    match way {
+        Way::Open => Source::Open,
+        Way::Fixed(token) => Source::Fixed(token),
+        Way::Machine(client) => Source::Machine(client),
+        Way::Person(client) => Source::Person(client),
     }
 }

@@ -9,7 +9,8 @@ use domain::model::ResourceType;
 use crate::ehr::auth::{Need, TokenError};
 use crate::ehr::connection::ConnectError;
 use crate::ehr::error::EhrError;
-use crate::net::{Failure, FailureKind};
+use crate::net::failure::ProxyFault;
+use crate::net::{Certificate, Failure, FailureKind};
 
 /// What was found, and what to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(super) fn connect(error: &ConnectError) -> Finding {
             "correct base_url; it is the URL to which /metadata is appended",
         ),
         ConnectError::Setup(source) => finding(format!("{error}: {source}"), "correct the connection's TLS settings"),
+        ConnectError::ClientCertificate(_, source) => finding(format!("{error}: {source}"), "correct client_certificate"),
         ConnectError::ExtraCa(_, source) => finding(format!("{error}: {source}"), "correct extra_ca"),
         ConnectError::TokenElsewhere(_) => finding(error.to_string(), "set auth.token_url, if the EHR's operator confirms that address"),
         ConnectError::Token(TokenError::NoTokenEndpoint) => no_token_endpoint(),
@@ -37,6 +39,13 @@ pub(super) fn connect(error: &ConnectError) -> Finding {
         ConnectError::Credential => finding(error.to_string(), "correct auth, or create a signing key"),
         ConnectError::FilesOnly => finding(error.to_string(), "nothing"),
     }
+}
+
+pub(super) fn empty_statement() -> Finding {
+    finding(
+        "its CapabilityStatement lists no resource type: nothing can be planned by it",
+        "ask the EHR's operator for the whole statement; until then say how each type is read (`ehr add --strategy`)",
+    )
 }
 
 pub(super) fn no_token_endpoint() -> Finding {
@@ -71,6 +80,12 @@ pub(super) fn token(error: &TokenError, skew: Option<TimeDelta>) -> Finding {
         ),
         TokenError::NoTokenEndpoint => no_token_endpoint(),
         TokenError::NotBearer => finding(error.to_string(), "ask the EHR's operator to issue bearer tokens to this client"),
+        TokenError::NotAuthorised(_) | TokenError::GrantLost { .. } => {
+            finding(error.to_string(), "let a person who may see these data grant it: `fhir-engage ehr authorize`")
+        }
+        TokenError::Awaited => finding(error.to_string(), "try again in a minute; another process of this installation is at it"),
+        TokenError::Keeper(_) => finding(error.to_string(), "check the database and the master key: `fhir-engage check`"),
+        TokenError::Paused(_) => finding(error.to_string(), "try again then"),
         TokenError::Signing(_) => finding("the signing key cannot sign", "create a new key and register it with the EHR"),
     }
 }
@@ -128,6 +143,36 @@ pub(super) fn scopes(missing: &[Need]) -> Finding {
     )
 }
 
+/// A server's certificate that ends soon. The EHR goes dark at that moment, and renewing is somebody else's work.
+pub(super) fn certificate(certificate: &Certificate, days: i64) -> Finding {
+    finding(
+        format!("the server's certificate ends in {days} days ({})", certificate.not_after),
+        "tell the EHR's operator, who must renew it",
+    )
+}
+
+/// A credential beside the EHR's own that gives no token.
+pub(super) fn apart(name: &str, error: &TokenError, skew: Option<TimeDelta>) -> Finding {
+    let found = token(error, skew);
+    finding(format!("credential {name}: {}", found.says), found.remedy)
+}
+
+pub(super) fn auth_method(ours: &str, theirs: &[String]) -> Finding {
+    let theirs: Vec<&str> = theirs.iter().map(String::as_str).take(8).collect();
+    finding(
+        format!("this client shows who it is by {ours}, and the EHR says that it takes {}", theirs.join(", ")),
+        "have the client registered that way, or register this EHR again with another kind of credential (`ehr add --help`)",
+    )
+}
+
+/// Scopes were asked for in one dialect, and nothing at all was granted.
+pub(super) fn dialect() -> Finding {
+    finding(
+        "the EHR gives a token that allows nothing of what was asked for: it may write scopes the other way (v1 `.read`, v2 `.rs`)",
+        "set auth.dialect to the other one, or have the scopes added to the client's registration",
+    )
+}
+
 pub(super) fn unasked(resource_type: ResourceType) -> Finding {
     finding(
         format!("a search for {resource_type} also answers resources of other types"),
@@ -151,7 +196,7 @@ pub(super) fn search(resource_type: ResourceType, error: &EhrError) -> Finding {
 pub(super) fn ehr(error: &EhrError) -> Finding {
     match error {
         EhrError::Unreachable(failure) => unreachable(failure, "the EHR"),
-        EhrError::Token(error) => token(error, None),
+        EhrError::Token(error) | EhrError::TokenApart(_, error) => token(error, None),
         EhrError::NotGranted(_) => finding(error.to_string(), "have the scope added, or switch the type off for this connection"),
         EhrError::Refused { status: 401, .. } => finding(
             "the EHR asks for authorisation (HTTP status 401)",
@@ -164,7 +209,7 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
             format!("{error}: the EHR does not take this request as it is"),
             "the EHR may ask for search parameters that this gateway did not give; choose another strategy for the type, or switch it off",
         ),
-        EhrError::Refused { .. } | EhrError::Busy { .. } => {
+        EhrError::Refused { .. } | EhrError::Busy { .. } | EhrError::Paused(_) => {
             finding(error.to_string(), "try again later; if it stays so, ask the EHR's operator")
         }
         EhrError::NotFhir { .. } => finding(error.to_string(), "check base_url; a sign-in page or a proxy may answer in the EHR's place"),
@@ -177,6 +222,14 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
 fn unreachable(failure: &Failure, what: &str) -> Finding {
     let remedy = match &failure.kind {
         FailureKind::Certificate(_) => "see above; verification is never switched off",
+        FailureKind::ClientCertificate => {
+            "give the certificate that the EHR's operator issued for this gateway (`ehr add --client-cert`), or have the one in use accepted there"
+        }
+        FailureKind::Proxy(ProxyFault::Unreachable) => "correct proxy.url, or have the network path to the proxy opened",
+        FailureKind::Proxy(ProxyFault::WantsLogin) => "give proxy.user and proxy.password (`ehr add --proxy-user`), or correct them",
+        FailureKind::Proxy(ProxyFault::Refused) => {
+            "have the proxy's operator allow this address; or name it in proxy.except, where it is reached directly"
+        }
         FailureKind::Refused | FailureKind::Dns | FailureKind::ConnectTimeout => "correct base_url, or have the network path opened",
         FailureKind::Tls => "check the scheme and port of base_url",
         FailureKind::Timeout | FailureKind::Reset => "try again later; raise timeout_secs if the EHR is slow",

@@ -1,11 +1,16 @@
 //! Vendors' presets: what is known of a vendor's servers before one of them is asked, as data with its sources. Only here are vendors
 //! named. What a preset says of writing back is opaque here; `writeback` reads it.
 
+mod registration;
+
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::limits::Published;
+use super::profile::AudForm;
 use super::reads::Reads;
+pub use registration::{ElementNote, Headers, KeyForm, Registration, Said, Sent};
 
 /// What is known of one vendor's servers.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -22,8 +27,30 @@ pub struct Preset {
     pub facts: Vec<Fact>,
     /// How its resources may be read.
     pub sync: Reads,
+    /// How a client is registered, and what to ask for.
+    pub register: Registration,
+    /// Request headers that are wanted.
+    #[serde(default)]
+    pub headers: Headers,
+    /// Elements that do not come, or do not tell what they seem to.
+    #[serde(default)]
+    pub elements: Vec<ElementNote>,
+    /// What its authorization servers want otherwise than SMART says.
+    #[serde(default)]
+    pub authorization: Authorization,
+    /// What its vendor publishes of how much it may be asked; the first one that is of the address counts.
+    #[serde(default)]
+    pub limits: Vec<Published>,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
+}
+
+/// What a vendor's authorization servers want otherwise than SMART says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Authorization {
+    /// The form of `aud` in an authorization request.
+    pub aud: Option<AudForm>,
 }
 
 /// Something that a preset rests on.
@@ -38,7 +65,7 @@ pub struct Fact {
     pub source: String,
 }
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 11] = [
     include_str!("epic.toml"),
     include_str!("oracle.toml"),
     include_str!("meditech.toml"),
@@ -47,6 +74,9 @@ const FILES: [&str; 8] = [
     include_str!("veradigm.toml"),
     include_str!("nextgen.toml"),
     include_str!("full-r4.toml"),
+    include_str!("hapi.toml"),
+    include_str!("medplum.toml"),
+    include_str!("healthlake.toml"),
 ];
 
 /// A file that cannot be read would be left out; a test reads them all.
@@ -106,7 +136,7 @@ mod tests {
                 let known = ["standards.md ", "statement", "https://", "ours"].iter().any(|s| f.source.starts_with(s));
                 assert!(known && !f.says.trim().is_empty(), "{}: {f:?}", p.name);
                 assert!(
-                    p.write_back.contains_key(&f.about) || ["chain", "sync"].contains(&f.about.as_str()),
+                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization"].contains(&f.about.as_str()),
                     "{}: {} is not in it",
                     p.name,
                     f.about

@@ -1,12 +1,15 @@
 //! Which of a patient's contact points a channel may use, and in which order: those in use now, well formed, not withheld and not opted
 //! out, the best rank first (R4 ContactPoint). Knows nothing of times of day, caps or words.
 
+use std::collections::BTreeSet;
+
 use chrono_tz::Tz;
 use domain::Timestamp;
-use domain::model::Phi;
 use domain::model::facts::{ContactPoint, PatientFacts};
+use domain::model::{PersonFacts, Phi};
 
 use crate::outreach::channel::ChannelKind;
+use crate::store::codec::content_hash;
 
 /// A contact point in the one form in which two are compared: an address in lower case, a number as E.164.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +53,12 @@ impl PointKey {
             (false, _) => national(&digits).then(|| format!("1{digits}")),
         };
         full.filter(|_| plain).map(|d| Self(Phi::new(format!("+{d}"))))
+    }
+
+    /// By what the store knows it.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 16] {
+        content_hash(self.0.expose().as_bytes())
     }
 
     /// The address or number itself, for the wire.
@@ -122,6 +131,18 @@ pub(super) fn candidates(patient: &PatientFacts, channel: ChannelKind, site: Tz,
     }
     good.sort_by_key(|(order, point)| (*order, point.index));
     (good.into_iter().map(|(_, point)| point).collect(), bad)
+}
+
+/// All contact points of a person, whether or not any channel could use them: what others share is asked by these.
+#[must_use]
+pub fn keys(person: &PersonFacts) -> BTreeSet<PointKey> {
+    let points = person.patients.iter().flat_map(|record| &record.facts.telecom);
+    points
+        .filter_map(|point| match kind(point)? {
+            PointKind::Email => PointKey::email(point.value.expose()),
+            PointKind::Mobile | PointKind::Phone => PointKey::phone(point.value.expose()),
+        })
+        .collect()
 }
 
 fn kind(point: &ContactPoint) -> Option<PointKind> {

@@ -6,7 +6,7 @@ mod contact;
 mod place;
 mod reason;
 
-pub use contact::{Point, PointKey, PointKind, Unusable};
+pub use contact::{Point, PointKey, PointKind, Unusable, keys};
 pub use place::{Candidate, Hours, Place, Told};
 pub use reason::{Effect, Outcome, Reason, ReasonCode, Source, Verdict};
 
@@ -88,6 +88,9 @@ pub struct Preference {
     pub out: bool,
     /// Since when.
     pub at: Timestamp,
+    /// As whom it was said: by each record before it was joined with others, by each who shares a contact point. What one says later takes back
+    /// what that one said and nothing of another's, so that the most restrictive counts.
+    pub by: i64,
 }
 
 /// A message that left, is leaving, or may have left.
@@ -99,6 +102,15 @@ pub struct PastSend {
     pub template: String,
     /// What it was about; see [`Message::occasion`].
     pub occasion: String,
+    /// Where it went.
+    pub point: PointKey,
+}
+
+/// A message to a contact point that somebody else has too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherSend {
+    /// When.
+    pub at: Timestamp,
     /// Where it went.
     pub point: PointKey,
 }
@@ -151,6 +163,8 @@ pub struct GateInput<'a> {
     pub preferences: &'a [Preference],
     /// What was sent to the person in at least the last 7 days, in any order.
     pub past: &'a [PastSend],
+    /// What went to the person's contact points in at least the last 7 days and was meant for others who share them.
+    pub others: &'a [OtherSend],
     /// Contact points not to be used.
     pub withheld: &'a [Withheld],
     /// As of when the person's facts are known to be right; absent where no sync has ended yet.
@@ -173,7 +187,7 @@ pub fn judge(input: &GateInput, now: Timestamp) -> Verdict {
     choice_rules(input, &mut reasons);
     let point = contact_rules(input, patient, now, &mut reasons);
     message_rules(input, point.as_ref(), now, &mut reasons);
-    let until = time_rules(input, &patient.facts, patient, now, &mut reasons);
+    let until = time_rules(input, patient, point.as_ref(), now, &mut reasons);
     let outcome = match until {
         _ if reasons.iter().any(Reason::refuses) => Outcome::Refuse,
         Some(until) => Outcome::HoldUntil(until),
@@ -245,9 +259,10 @@ fn covers(scope: &Scope, input: &GateInput) -> bool {
     scope.channel.is_none_or(|c| c == input.channel) && scope.program.as_deref().is_none_or(|p| p == input.message.program)
 }
 
-/// Whether no later choice of the same scope says otherwise; at the same instant, "no messages" wins.
+/// Whether no later choice of the same scope, by the same, says otherwise; at the same instant, "no messages" wins.
 fn stands(choice: &Preference, all: &[Preference]) -> bool {
-    !all.iter().any(|p| p.scope == choice.scope && p.out != choice.out && (p.at > choice.at || (p.at == choice.at && p.out)))
+    !all.iter()
+        .any(|p| p.by == choice.by && p.scope == choice.scope && p.out != choice.out && (p.at > choice.at || (p.at == choice.at && p.out)))
 }
 
 /// The best contact point that may be used; where there is none, every reason why.
@@ -314,20 +329,31 @@ fn message_rules(input: &GateInput, point: Option<&Point>, now: Timestamp, reaso
 /// Caps, old facts and quiet hours: until when to hold, if at all. A hold that would outlast the message's worth is a refusal.
 fn time_rules(
     input: &GateInput,
-    facts: &PatientFacts,
     patient: &Sourced<PatientFacts>,
+    point: Option<&Point>,
     now: Timestamp,
     reasons: &mut Vec<Reason>,
 ) -> Option<Timestamp> {
-    let site = input.site;
+    let (site, facts) = (input.site, &patient.facts);
     let caps = [
         (ReasonCode::DailyCap, site.per_day, TimeDelta::days(1), "in any 24 hours"),
         (ReasonCode::WeeklyCap, site.per_week, TimeDelta::days(7), "in any 7 days"),
     ];
     let mut free = now;
+    let to_person = || input.past.iter().map(|p| p.at).collect::<Vec<_>>();
     for (code, cap, window, what) in caps {
-        if let Some(at) = cap_ends(input.past, cap.max(1), window).filter(|at| *at > now) {
+        if let Some(at) = cap_ends(to_person(), cap.max(1), window).filter(|at| *at > now) {
             reasons.push(Reason::new(code, format!("at most {} {what}; the next may go at {at}", cap.max(1))));
+            free = free.max(at);
+        }
+    }
+    // Where others share the contact point, the same holds of the point: whoever has the phone gets no more than one person would.
+    let others: Vec<Timestamp> = input.others.iter().filter(|o| point.is_some_and(|p| p.key == o.point)).map(|o| o.at).collect();
+    for (_, cap, window, what) in caps.into_iter().filter(|_| !others.is_empty()) {
+        let mine = input.past.iter().filter(|p| point.is_some_and(|to| to.key == p.point)).map(|p| p.at);
+        if let Some(at) = cap_ends(others.iter().copied().chain(mine).collect(), cap.max(1), window).filter(|at| *at > now) {
+            let detail = format!("others have this contact point too: at most {} {what} to it; the next may go at {at}", cap.max(1));
+            reasons.push(Reason::new(ReasonCode::PointCap, detail));
             free = free.max(at);
         }
     }
@@ -362,8 +388,7 @@ fn time_rules(
 }
 
 /// When the cap leaves room again: one window after the send that filled it.
-fn cap_ends(past: &[PastSend], cap: u32, window: TimeDelta) -> Option<Timestamp> {
-    let mut times: Vec<Timestamp> = past.iter().map(|p| p.at).collect();
+fn cap_ends(mut times: Vec<Timestamp>, cap: u32, window: TimeDelta) -> Option<Timestamp> {
     times.sort_unstable_by(|a, b| b.cmp(a));
     let filled_by = usize::try_from(cap).ok().and_then(|cap| times.get(cap.saturating_sub(1)))?;
     Some(filled_by.plus(window))

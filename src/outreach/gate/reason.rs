@@ -96,6 +96,8 @@ codes! {
     DailyCap "daily-cap" Hold,
     /// The cap of a week.
     WeeklyCap "weekly-cap" Hold,
+    /// The caps of a contact point that others share.
+    PointCap "point-cap" Hold,
     /// Quiet hours.
     QuietHours "quiet-hours" Hold,
     /// Where the patient is was not told.

@@ -43,6 +43,7 @@ struct Case {
     expires_at: Timestamp,
     preferences: Vec<Preference>,
     past: Vec<PastSend>,
+    others: Vec<OtherSend>,
     withheld: Vec<Withheld>,
     facts_as_of: Option<Timestamp>,
     switch: Switch,
@@ -65,6 +66,7 @@ impl Case {
             expires_at: at("2027-01-01T00:00:00Z"),
             preferences: Vec::new(),
             past: Vec::new(),
+            others: Vec::new(),
             withheld: Vec::new(),
             facts_as_of: Some(at(NOON)),
             switch: Switch { live: true, killed: false },
@@ -97,6 +99,7 @@ impl Case {
             channel: self.channel,
             preferences: &self.preferences,
             past: &self.past,
+            others: &self.others,
             withheld: &self.withheld,
             facts_as_of: self.facts_as_of,
             switch: self.switch,
@@ -107,7 +110,7 @@ impl Case {
 }
 
 fn out(scope: Scope, text: &str) -> Preference {
-    Preference { scope, out: true, at: at(text) }
+    Preference { scope, out: true, at: at(text), by: 1 }
 }
 
 fn welcome(scope: Scope, text: &str) -> Preference {
@@ -406,12 +409,43 @@ fn any_case() -> impl Strategy<Value = (Case, Timestamp)> {
                 c.expires_at = now.plus(TimeDelta::seconds(worth));
                 (c.site.per_day, c.site.per_week) = (day, week);
                 if opted && !deceased {
-                    c.preferences.push(Preference { scope: Scope::default(), out: true, at: back(60) });
+                    c.preferences.push(Preference { scope: Scope::default(), out: true, at: back(60), by: 1 });
                 }
             });
             (case, now)
         },
     )
+}
+
+#[test]
+fn what_one_record_refused_the_welcome_of_another_does_not_take_back() {
+    let early = "2026-11-01T00:00:00Z";
+    for (by, outcome) in [(1, Outcome::Allow), (2, Outcome::Refuse)] {
+        let case = Case::with(|c| {
+            c.preferences = vec![out(Scope::default(), early), Preference { by, ..welcome(Scope::default(), "2026-11-02T00:00:00Z") }];
+        });
+        assert_eq!(case.judge(at(NOON)).outcome, outcome, "said by {by}");
+    }
+}
+
+#[test]
+fn one_phone_gets_what_one_person_would() {
+    let other = |text: &str, to: &str| OtherSend { at: at(text), point: PointKey::email(to).unwrap() };
+    let earlier = "2026-11-23T09:00:00-05:00";
+    let free = Outcome::HoldUntil(at("2026-11-24T09:00:00-05:00"));
+    for (others, outcome) in [
+        (vec![other(earlier, "Ada@example.org")], free),
+        (vec![other(earlier, "eve@example.org")], Outcome::Allow),
+        (vec![other("2026-11-22T09:00:00-05:00", "ada@example.org")], Outcome::Allow),
+        (
+            ["2026-11-18", "2026-11-19", "2026-11-20"].map(|day| other(&format!("{day}T12:00:00-05:00"), "ada@example.org")).to_vec(),
+            Outcome::HoldUntil(at("2026-11-25T12:00:00-05:00")),
+        ),
+    ] {
+        let verdict = Case::with(|c| c.others.clone_from(&others)).judge(at(NOON));
+        assert_eq!(verdict.outcome, outcome, "{others:?}: {:?}", verdict.reasons);
+        assert_eq!(verdict.has(ReasonCode::PointCap), outcome != Outcome::Allow);
+    }
 }
 
 proptest! {

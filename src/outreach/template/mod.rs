@@ -89,6 +89,13 @@ pub enum RenderError {
 }
 
 impl Template {
+    /// Whether its words say with whom or where a visit is, so that these have to be looked up.
+    #[must_use]
+    pub fn names_who_or_where(&self) -> bool {
+        let says = |text: &str| text.contains("appointment.with") || text.contains("appointment.place");
+        self.variants.iter().any(|v| [&v.subject, &v.body, &v.ask].into_iter().any(|text| says(text)))
+    }
+
     /// Reads and checks a template's file: keys, variables and their PHI class, one action, the way to stop, plain language, and words
     /// that must not be in a message.
     ///

@@ -36,6 +36,8 @@ fn variables(given: Option<&str>) -> Variables {
         site_name: "Main Street Clinic".to_owned(),
         site_phone: "555-0100".to_owned(),
         appointment: domain::Timestamp::parse("2026-12-01T15:30:00-05:00").map(Phi::new),
+        with: None,
+        place: None,
         zone: chrono_tz::America::New_York,
         link: None,
     }
@@ -122,5 +124,24 @@ fn bad_templates_are_refused_with_the_key_and_the_remedy() {
     ] {
         let mistakes = Template::parse("t.toml", &GOOD.replacen(from, to, 1)).expect_err(to);
         assert!(mistakes.0.iter().any(|m| m.key == key && m.says.contains(says)), "{to}\n{mistakes}");
+    }
+}
+
+#[test]
+fn who_and_where_can_be_said_and_bring_no_link_into_a_message() {
+    let text = GOOD.replace(
+        "You have a visit on {{ appointment.date }} at {{ appointment.time }}.",
+        "You have a visit on {{ appointment.date }}{% if appointment.with %} with {{ appointment.with }}{% endif %}{% if appointment.place %} at {{ appointment.place }}{% endif %}.",
+    );
+    let template = Template::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e}"));
+    assert!(template.names_who_or_where() && !Template::parse("t.toml", GOOD).unwrap().names_who_or_where());
+    for (with, place, says) in [
+        (Some("Dr. Ana Ng, MD"), Some("St. Mary #2 (East)"), "on Tuesday, December 1 with Dr. Ana Ng, MD at St. Mary #2 (East)."),
+        (None, Some(" "), "on Tuesday, December 1."),
+        (Some("evil.example.com/x\nBcc: a@b"), None, "on Tuesday, December 1 with evil example com x Bcc a b."),
+    ] {
+        let values = Variables { with: with.map(str::to_owned), place: place.map(str::to_owned), ..variables(None) };
+        let body = template.render(&["en"], &values).unwrap().body;
+        assert!(body.expose().contains(says), "{}", body.expose());
     }
 }

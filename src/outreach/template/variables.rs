@@ -37,12 +37,15 @@ impl PhiClass {
 }
 
 /// The catalogue: every variable that a template may use, with its class.
-pub(super) const CATALOGUE: [(&str, PhiClass); 7] = [
+pub(super) const CATALOGUE: [(&str, PhiClass); 9] = [
     ("patient.given", PhiClass::Limited),
     ("site.name", PhiClass::None),
     ("site.phone", PhiClass::None),
     ("appointment.date", PhiClass::Limited),
     ("appointment.time", PhiClass::Limited),
+    // A name may tell a specialty: it is the site's choice to say it, and no shipped template does.
+    ("appointment.with", PhiClass::Limited),
+    ("appointment.place", PhiClass::Limited),
     ("action.link", PhiClass::None),
     ("ask", PhiClass::None),
 ];
@@ -63,6 +66,10 @@ pub struct Variables {
     pub site_phone: String,
     /// The start of the visit that the message is about.
     pub appointment: Option<Phi<Timestamp>>,
+    /// With whom that visit is, where it is known.
+    pub with: Option<String>,
+    /// Where that visit is, where it is known.
+    pub place: Option<String>,
     /// The facility's time zone: visits are told in it.
     pub zone: chrono_tz::Tz,
     /// Where the action can be done, if anywhere; must not hold anything that identifies the patient in clear.
@@ -79,7 +86,9 @@ impl Variables {
         match &self.appointment {
             Some(start) => {
                 let local = start.expose().to_utc().with_timezone(&self.zone).naive_local();
-                let appointment = context! { date => moment::date(local.date(), language), time => moment::time(local.time(), language) };
+                let [with, place] = [&self.with, &self.place].map(|name| name.as_deref().map(called).unwrap_or_default());
+                let (date, time) = (moment::date(local.date(), language), moment::time(local.time(), language));
+                let appointment = context! { date, time, with, place };
                 context! { patient, site, action, appointment }
             }
             None => context! { patient, site, action },
@@ -94,6 +103,8 @@ impl Variables {
             site_phone: "555-0100".to_owned(),
             // 2026-12-01T15:30:00Z, a Tuesday.
             appointment: Some(Phi::new(Timestamp::from_micros(1_796_139_000_000_000))),
+            with: Some("Dr. Ng".to_owned()),
+            place: Some("Main Street".to_owned()),
             zone: chrono_tz::UTC,
             link: Some("https://clinic.example/a".to_owned()),
         }
@@ -104,6 +115,17 @@ fn name_only(text: &str) -> String {
     let kept: String =
         text.chars().map(|c| if c.is_alphabetic() || is_mark(c) || matches!(c, '-' | '\'' | '’') { c } else { ' ' }).collect();
     kept.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(60).collect()
+}
+
+/// The name of a clinician or a place: it may hold numbers and a title, and no point within a word, so that it is no address of a site.
+fn called(text: &str) -> String {
+    let fits = |c: char| c.is_alphanumeric() || is_mark(c) || matches!(c, '-' | '\'' | '’' | '&' | '#' | ',' | '(' | ')' | '.');
+    let kept: String = text.chars().map(|c| if fits(c) { c } else { ' ' }).collect();
+    let word = |word: &str| {
+        let body = word.trim_end_matches(['.', ',', ')']);
+        if body.contains('.') { word.replace('.', " ") } else { word.to_owned() }
+    };
+    kept.split_whitespace().map(word).collect::<Vec<_>>().join(" ").chars().take(80).collect()
 }
 
 /// Combining marks of the common scripts, which `char::is_alphabetic` leaves out in part.

@@ -1,6 +1,7 @@
 //! The sandbox tried over its own sockets, with a client that shares nothing with the gateway's: a few lines over a TCP stream, so that a
 //! closed connection is seen as it is.
 
+mod apps;
 mod durability;
 mod faults;
 mod flavours;

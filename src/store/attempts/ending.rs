@@ -7,6 +7,7 @@ use super::Attempt;
 use crate::store::connection::{Conn, on_backend};
 use crate::store::error::StoreError;
 use crate::store::pending;
+use crate::store::people;
 use crate::store::schema::attempt;
 use crate::store::writebacks::{self, Debt};
 
@@ -77,7 +78,9 @@ pub fn finish(conn: &mut Conn, a: &Attempt, end: &End<'_>, now: Timestamp) -> Re
         return Ok(false);
     }
     writebacks::owe(conn, a, end.debt, now)?;
-    pending::mark_contact(conn, a.person, now)?;
+    // Whose it is may have changed while it was on its way.
+    let person = people::person_of(conn, a.patient)?;
+    pending::mark_contact(conn, person, now)?;
     Ok(true)
 }
 
@@ -99,7 +102,8 @@ pub fn bounced(conn: &mut Conn, a: &Attempt, failure: &str, debt: Debt, now: Tim
         // Nothing was owed of it as sent; that nobody was reached may be.
         writebacks::owe(conn, a, debt, now)?;
     }
-    pending::mark_contact(conn, a.person, now)?;
+    let person = people::person_of(conn, a.patient)?;
+    pending::mark_contact(conn, person, now)?;
     Ok(true)
 }
 

@@ -42,7 +42,7 @@ pub struct Attempt {
     pub anchor_revision: String,
     /// The resource that it is about: `Appointment/12`.
     pub about: Option<String>,
-    /// The person.
+    /// The person, as whom its record counts now.
     pub person: i64,
     /// The patient record it belongs to, which decides the EHR that is told.
     pub patient: i64,
@@ -403,6 +403,10 @@ pub struct Departure<'a> {
     pub token: i64,
     /// The person's contact revision that the gate read.
     pub contact_revision: i64,
+    /// The record that the message goes by, and whose EHR is told.
+    pub patient: i64,
+    /// How many messages to the contact point the gate read of, since when: others may share it.
+    pub to_point: (usize, Timestamp),
 }
 
 /// Marks an attempt as `sending`, keeps the verdict that allowed it, and uses up the person's permit. `false` where the attempt is no
@@ -411,6 +415,11 @@ pub struct Departure<'a> {
 /// # Errors
 /// The engine's refusal.
 pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    if let Some(hash) = d.contact_hash
+        && sends_to(conn, &[hash.to_vec()], d.to_point.1)?.len() != d.to_point.0
+    {
+        return Ok(false);
+    }
     let permit = person::table.find(a.person).filter(person::contact_revision.eq(d.contact_revision));
     let used = on_backend!(conn, c => diesel::update(permit).set(person::contact_revision.eq(d.contact_revision + 1)).execute(c))?;
     if used != 1 {
@@ -420,6 +429,7 @@ pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, 
     let hit = on_backend!(conn, c => diesel::update(rows)
         .set((
             attempt::state.eq("sending"),
+            attempt::patient.eq(d.patient),
             attempt::channel.eq(d.channel),
             attempt::contact_hash.eq(d.contact_hash),
             attempt::language.eq(d.language),
@@ -438,6 +448,39 @@ pub fn depart(conn: &mut Conn, a: &Attempt, d: &Departure<'_>, v: &Verdict<'_>, 
     }
     keep_verdict(conn, &a.id, v, now)?;
     Ok(true)
+}
+
+/// A message that went, or may have gone, to a contact point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentTo {
+    /// Hash of the contact point.
+    pub point: Vec<u8>,
+    /// To whom.
+    pub person: i64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What was sent to these contact points since an instant, whoever it was meant for. What failed for good reached nobody.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn sends_to(conn: &mut Conn, points: &[Vec<u8>], since: Timestamp) -> Result<Vec<SentTo>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in points.chunks(500) {
+        let reached = attempt::outcome.is_null().or(attempt::outcome.ne("failed"));
+        let rows = attempt::table
+            .filter(attempt::contact_hash.eq_any(chunk.iter().map(Vec::as_slice)))
+            .filter(attempt::sent_at.ge(since.micros()))
+            .filter(attempt::state.eq_any(["sending", "sent", "finished"]))
+            .filter(reached)
+            .select((attempt::contact_hash, attempt::person, attempt::sent_at));
+        let rows: Vec<(Option<Vec<u8>>, i64, Option<i64>)> = on_backend!(conn, c => rows.load(c))?;
+        found.extend(
+            rows.into_iter().filter_map(|(point, person, at)| Some(SentTo { point: point?, person, at: Timestamp::from_micros(at?) })),
+        );
+    }
+    Ok(found)
 }
 
 /// Puts an attempt that certainly did not leave the building back among the waiting.

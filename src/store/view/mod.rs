@@ -3,3 +3,5 @@
 
 pub mod lists;
 pub mod overview;
+pub mod persons;
+pub mod progress;

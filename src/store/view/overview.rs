@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::super::connection::Conn;
 use super::super::error::StoreError;
-use super::super::{attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, writebacks};
+use super::super::{alerts, attempts, coverage, memberships, pending, people, quarantine, resources, sync_state, turns, writebacks};
 
 /// Where one (EHR, type) stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TypeStatus {
     /// The EHR.
     pub ehr: String,
@@ -52,8 +52,22 @@ pub struct TypeStatus {
     pub units_of: Option<i64>,
     /// Resources that the run found gone.
     pub gone: Option<i64>,
+    /// The run ended because the EHR may not be asked before this instant.
+    pub paused_until: Option<i64>,
     /// Patients of whom the type is not known, or less far.
     pub holes: i64,
+    /// Failures since it last went well, those on the way to the EHR too.
+    pub failures: i64,
+    /// When the first of them was.
+    pub failing_since: Option<i64>,
+    /// When it is tried again.
+    pub retry_at: Option<i64>,
+    /// How many resources the EHR said that the run finds.
+    pub expected: Option<i64>,
+    /// How many the last run of this strategy that went well found.
+    pub found_before: Option<i64>,
+    /// Of the units that are done, those that an earlier run of the same pass did.
+    pub units_before: i64,
 }
 
 /// Attempts by what people ask about.
@@ -98,6 +112,8 @@ pub struct Overview {
     pub write_backs: BTreeMap<String, i64>,
     /// Persons that wait for the segment stage and for the outreach stage.
     pub pending: (i64, i64),
+    /// Open alerts by kind.
+    pub alerts: BTreeMap<String, i64>,
 }
 
 /// Reads it.
@@ -106,35 +122,8 @@ pub struct Overview {
 /// The engine's refusal.
 pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
     let totals = resources::counts(conn)?;
-    let states = sync_state::list(conn)?;
-    let holes = coverage::counts(conn)?;
-    let types = sync_state::latest_runs(conn)?
-        .into_iter()
-        .map(|r| TypeStatus {
-            total: totals.iter().find(|t| t.0 == r.ehr && t.1 == r.rtype).map_or(0, |t| t.2),
-            by_patient: states.iter().any(|s| s.ehr == r.ehr && s.rtype == r.rtype && s.by_patient == Some(true)),
-            units_done: r.units_done,
-            units_of: r.units_of,
-            gone: r.gone,
-            holes: holes.iter().find(|h| h.0 == r.ehr && h.1 == r.rtype).map_or(0, |h| h.2),
-            known_up_to: states.iter().find(|s| s.ehr == r.ehr && s.rtype == r.rtype).and_then(|s| s.as_of),
-            ehr: r.ehr,
-            rtype: r.rtype,
-            strategy: r.strategy,
-            state: r.state,
-            started_at: r.started_at,
-            ended_at: r.ended_at,
-            pages: r.pages,
-            found: r.found,
-            stored: r.stored,
-            unchanged: r.unchanged,
-            superseded: r.superseded,
-            quarantined: r.quarantined,
-            partial: r.partial,
-            failure: r.failure,
-        })
-        .collect();
-    let mut synced: BTreeMap<String, i64> = domain::model::ResourceType::ALL.iter().map(|t| (t.as_str().to_owned(), 0)).collect();
+    let types = types(conn, &totals)?;
+    let mut synced: BTreeMap<String, i64> = domain::model::ResourceType::CORE.iter().map(|t| (t.as_str().to_owned(), 0)).collect();
     for (_, rtype, n) in totals {
         *synced.entry(rtype).or_default() += n;
     }
@@ -149,7 +138,78 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
         attempts: attempt_counts(conn)?,
         write_backs: writebacks::counts(conn)?.into_iter().collect(),
         pending: pending::counts(conn)?,
+        alerts: open_alerts(conn)?,
     })
+}
+
+/// Each (EHR, type) by its latest run; one that was never reached has none, and is told by its turn alone.
+fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeStatus>, StoreError> {
+    let (states, holes, turns) = (sync_state::list(conn)?, coverage::counts(conn)?, turns::list(conn)?);
+    let before = sync_state::before_latest(conn)?;
+    let mut types = Vec::new();
+    for r in sync_state::latest_runs(conn)? {
+        let is_this = |ehr: &str, rtype: &str| r.ehr == ehr && r.rtype == rtype;
+        let turn = turns.iter().find(|t| is_this(&t.ehr, &t.rtype));
+        // What failed on the way to the EHR made no run.
+        let failed = turn.filter(|t| t.failures > 0 && r.state != "running");
+        let previous = before.iter().find(|b| is_this(&b.ehr, &b.rtype));
+        types.push(TypeStatus {
+            total: totals.iter().find(|t| is_this(&t.0, &t.1)).map_or(0, |t| t.2),
+            by_patient: states.iter().any(|s| is_this(&s.ehr, &s.rtype) && s.by_patient == Some(true)),
+            units_done: r.units_done,
+            units_of: r.units_of,
+            gone: r.gone,
+            paused_until: r.paused_until,
+            holes: holes.iter().find(|h| is_this(&h.0, &h.1)).map_or(0, |h| h.2),
+            known_up_to: states.iter().find(|s| is_this(&s.ehr, &s.rtype)).and_then(|s| s.as_of),
+            failures: turn.map_or(0, |t| t.failures),
+            failing_since: turn.and_then(|t| t.failing_since),
+            retry_at: turn.and_then(|t| t.retry_at),
+            expected: turn.and_then(|t| t.expected).filter(|_| r.state == "running"),
+            found_before: previous.filter(|b| b.state == "done" && b.strategy == r.strategy).map(|b| b.found),
+            units_before: previous.filter(|b| b.state != "done" && b.units_of == r.units_of).and_then(|b| b.units_done).unwrap_or(0),
+            state: if failed.is_some() { "failed".to_owned() } else { r.state },
+            failure: failed.and_then(|t| t.failure.clone()).or(r.failure),
+            ehr: r.ehr,
+            rtype: r.rtype,
+            strategy: r.strategy,
+            started_at: r.started_at,
+            ended_at: r.ended_at,
+            pages: r.pages,
+            found: r.found,
+            stored: r.stored,
+            unchanged: r.unchanged,
+            superseded: r.superseded,
+            quarantined: r.quarantined,
+            partial: r.partial,
+        });
+    }
+    for turn in turns.into_iter().filter(|t| t.failures > 0) {
+        if !types.iter().any(|t: &TypeStatus| t.ehr == turn.ehr && t.rtype == turn.rtype) {
+            types.push(TypeStatus {
+                state: "failed".to_owned(),
+                started_at: turn.failing_since.unwrap_or_default(),
+                ended_at: turn.failed_at,
+                failure: turn.failure,
+                failures: turn.failures,
+                failing_since: turn.failing_since,
+                retry_at: turn.retry_at,
+                ehr: turn.ehr,
+                rtype: turn.rtype,
+                ..TypeStatus::default()
+            });
+        }
+    }
+    types.sort_by(|a, b| (&a.ehr, &a.rtype).cmp(&(&b.ehr, &b.rtype)));
+    Ok(types)
+}
+
+fn open_alerts(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {
+    let mut kinds = BTreeMap::new();
+    for alert in alerts::open(conn)? {
+        *kinds.entry(alert.kind).or_default() += 1;
+    }
+    Ok(kinds)
 }
 
 fn attempt_counts(conn: &mut Conn) -> Result<AttemptCounts, StoreError> {

@@ -19,6 +19,7 @@ use super::attempts::Attempt;
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::leases::Fence;
+use super::people;
 use super::schema::{attempt, patient, writeback};
 
 pub use debts::{Debt, ends, items, originals, owe_provenance, owe_status_change, targets};
@@ -403,15 +404,22 @@ pub fn list(conn: &mut Conn, ehr: Option<&str>, state: Option<&str>, limit: i64)
     })
 }
 
-/// What write-backs are composed from: each row's attempt with its patient's logical id, by attempt.
+/// What write-backs are composed from: each row's attempt with its patient's logical id, by attempt. What is owed to a record that was merged
+/// since goes to its survivor at the same EHR ([`people::survivor`]); where it is not settled which that is, the EHR's answer to the merged
+/// id decides.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn subjects(conn: &mut Conn, attempts: &[&str]) -> Result<HashMap<String, (Attempt, String)>, StoreError> {
-    let rows: Vec<(Attempt, String)> = on_backend!(conn, c => attempt::table
+    let rows: Vec<(Attempt, (String, Option<i64>))> = on_backend!(conn, c => attempt::table
         .inner_join(patient::table)
         .filter(attempt::id.eq_any(attempts))
-        .select((Attempt::as_select(), patient::fhir_id))
+        .select((Attempt::as_select(), (patient::fhir_id, patient::root)))
         .load(c))?;
-    Ok(rows.into_iter().map(|(a, fhir_id)| (a.id.clone(), (a, fhir_id))).collect())
+    rows.into_iter()
+        .map(|(a, (fhir_id, root))| {
+            let id = if root.is_some() { people::survivor(conn, a.patient)?.fhir_id } else { fhir_id };
+            Ok((a.id.clone(), (a, id)))
+        })
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The one thread that writes: gathers rows of a type, and commits a chunk of them with what was put aside and the run's counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use domain::Timestamp;
@@ -9,7 +9,7 @@ use domain::model::{EhrId, ResourceType};
 
 use super::prepare::{Bad, Item, Prepared, Row};
 use super::report::{Clocks, LISTED, Report, Stage};
-use super::turns::{IdHash, InFlight};
+use super::turns::{IdHash, InFlight, id_hash};
 use crate::store::leases::{self, Fence, Term};
 use crate::store::quarantine::{self, Aside};
 use crate::store::resources::{self, Incoming, Precedence, Written};
@@ -61,7 +61,20 @@ pub(super) struct Committer<'a> {
     loose_bytes: usize,
     extended: Instant,
     partial: bool,
+    /// What the input showed, where that is asked for.
+    pub shown: Option<Shown>,
     pub report: Report,
+}
+
+/// What an input showed of what is stored, so that what it did not show can be told.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct Shown {
+    /// Its resources, stored or put aside.
+    pub ids: HashSet<IdHash>,
+    /// Something could not be read of which it cannot be said what it was.
+    pub uncertain: bool,
+    /// It ended before its time.
+    pub cut_off: bool,
 }
 
 /// What one transaction takes in.
@@ -136,6 +149,33 @@ fn told(written: &Written, began: Timestamp) -> Counts {
     }
 }
 
+impl Shown {
+    fn note(&mut self, item: &Item) {
+        match item {
+            Item::Row(row) => {
+                self.ids.insert(row.id);
+            }
+            Item::Unchanged(kind, id) => {
+                self.ids.insert(id_hash(*kind, id));
+            }
+            Item::Bad(bad) => {
+                self.cut_off |= bad.cut_off;
+                match (bad.kind, &bad.aside.fhir_id) {
+                    (Some(kind), Some(id)) => {
+                        self.ids.insert(id_hash(kind, id));
+                    }
+                    _ => self.uncertain = true,
+                }
+            }
+        }
+    }
+
+    /// Whether a resource was shown.
+    pub(in crate::sync) fn holds(&self, kind: ResourceType, id: &str) -> bool {
+        self.ids.contains(&id_hash(kind, id))
+    }
+}
+
 impl Waiting {
     fn new(kind: ResourceType) -> Self {
         Self {
@@ -190,7 +230,16 @@ impl Waiting {
 impl<'a> Committer<'a> {
     pub(super) fn new(desk: Desk<'a>) -> Self {
         let waiting = ResourceType::ALL.map(Waiting::new).into();
-        Self { desk, waiting, loose: Vec::new(), loose_bytes: 0, extended: Instant::now(), partial: false, report: Report::default() }
+        Self {
+            desk,
+            waiting,
+            loose: Vec::new(),
+            loose_bytes: 0,
+            extended: Instant::now(),
+            partial: false,
+            shown: None,
+            report: Report::default(),
+        }
     }
 
     /// Takes a batch in; commits what is full.
@@ -201,6 +250,9 @@ impl<'a> Committer<'a> {
             *self.report.ignored.entry(name).or_insert(0) += n;
         }
         for (_, item) in batch.items {
+            if let Some(shown) = &mut self.shown {
+                shown.note(&item);
+            }
             match item {
                 Item::Row(row) => {
                     let Some(waiting) = self.waiting.iter_mut().find(|w| w.kind == row.kind) else { continue };

@@ -26,15 +26,18 @@ use domain::clock::Clock;
 use domain::model::{EhrId, ResourceType};
 
 use super::lease::{self, Holder, Refused};
+use crate::ehr::profile::{Profile, ProfileError};
 use crate::store::leases::Fence;
 use crate::store::{Store, StoreError, ehrs, sync_state};
 use commit::{Committer, Desk};
 use prepare::{Bench, Prepared};
 use report::{Clocks, Stage};
-use source::{Batch, Input};
+use source::Batch;
 use turns::{InFlight, Turns};
 
+pub(super) use commit::Shown;
 pub use report::{Progress, Report, Stages};
+pub(super) use source::{Input, unpacked};
 
 /// Batches that may wait between two threads.
 const WAITING: usize = 2;
@@ -68,6 +71,9 @@ pub enum ImportError {
     /// The EHR is not registered.
     #[error("there is no EHR `{0}`: register it with `fhir-engage ehr add {0} --files`")]
     UnknownEhr(EhrId),
+    /// The EHR's profile cannot be read, so that it cannot be told which types are taken.
+    #[error("the connector profile of `{0}` cannot be used: {1}; change it with `fhir-engage ehr add {0}`")]
+    Profile(EhrId, ProfileError),
     /// Someone else works on the same data.
     #[error("{kind} of `{ehr}` is being synced or imported by another process; try again when it is done")]
     Held {
@@ -103,15 +109,31 @@ pub fn run(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Report, ImportError> {
     let inputs = source::inputs(request.paths)?;
-    let ehr = request.ehr;
-    if store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))?.is_none() {
+    run_inputs(store, clock, holder, request.ehr, &inputs, false, stop, progress).map(|(report, _)| report)
+}
+
+/// As [`run`], of inputs that are known; with `watch` it is told what they showed.
+#[expect(clippy::too_many_arguments, reason = "the whole of one import, as `run` hands it on")]
+pub(super) fn run_inputs(
+    store: &Store,
+    clock: &dyn Clock,
+    holder: Holder<'_>,
+    ehr: &EhrId,
+    inputs: &[Input],
+    watch: bool,
+    stop: &AtomicBool,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Report, Shown), ImportError> {
+    let Some(registered) = store.read_blocking(|conn| ehrs::get(conn, ehr.as_str()))? else {
         return Err(ImportError::UnknownEhr(ehr.clone()));
-    }
-    let fences = lease::take_all(store, clock, holder, ehr).map_err(|refused| match refused {
+    };
+    let profile = Profile::from_json(&registered.profile).map_err(|e| ImportError::Profile(ehr.clone(), e))?;
+    let types: Vec<ResourceType> = profile.all_types().collect();
+    let fences = lease::take_all(store, clock, holder, ehr, &types).map_err(|refused| match refused {
         Refused::Held(kind) => ImportError::Held { ehr: ehr.clone(), kind },
         Refused::Store(error) => error.into(),
     })?;
-    let done = import(store, clock, holder, ehr, &fences, &inputs, stop, progress);
+    let done = import(store, clock, holder, ehr, &types, &fences, inputs, watch, stop, progress);
     lease::give_back(store, &fences);
     done
 }
@@ -122,17 +144,20 @@ fn import(
     clock: &dyn Clock,
     holder: Holder<'_>,
     ehr: &EhrId,
+    types: &[ResourceType],
     fences: &[Fence],
     inputs: &[Input],
+    watch: bool,
     stop: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Report, ImportError> {
+) -> Result<(Report, Shown), ImportError> {
     let started = Instant::now();
     let (in_flight, clocks, announce, hand_on) = (InFlight::default(), Clocks::default(), Turns::new(), Turns::new());
-    let began = began(store, clock, ehr)?;
+    let began = began(store, clock, ehr, types)?;
     let desk = Desk { store, ehr, clock, term: holder.term, fences: fences.to_vec(), began, in_flight: &in_flight, clocks: &clocks };
-    let bench = Bench { store, ehr, in_flight: &in_flight, announce: &announce, clocks: &clocks };
+    let bench = Bench { store, ehr, types, in_flight: &in_flight, announce: &announce, clocks: &clocks };
     let mut committer = Committer::new(desk);
+    committer.shown = watch.then(Shown::default);
     let files = AtomicU64::new(0);
     let done = std::thread::scope(|scope| {
         let (to_workers, from_reader) = sync_channel(WAITING);
@@ -166,14 +191,19 @@ fn import(
     report.seconds = started.elapsed().as_secs_f64();
     report.stages = clocks.read();
     report.interrupted = interrupted;
-    Ok(report)
+    Ok((report, committer.shown.take().unwrap_or_default()))
 }
 
 /// Of each type, an instant that is not before now and later than the end of its last run.
-fn began(store: &Store, clock: &dyn Clock, ehr: &EhrId) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
+fn began(
+    store: &Store,
+    clock: &dyn Clock,
+    ehr: &EhrId,
+    types: &[ResourceType],
+) -> Result<HashMap<ResourceType, domain::Timestamp>, StoreError> {
     store.read_blocking(|conn| {
         let mut all = HashMap::new();
-        for kind in ResourceType::ALL {
+        for &kind in types {
             let last = sync_state::get(conn, ehr, kind)?.and_then(|state| state.run);
             let last = last.map(|run| sync_state::run(conn, run)).transpose()?.flatten();
             let ended = last.and_then(|run| run.ended_at).map_or(0, |at| at.saturating_add(1));

@@ -65,6 +65,8 @@ impl Prepared {
 pub(super) struct Bench<'a> {
     pub store: &'a Store,
     pub ehr: &'a EhrId,
+    /// The types that are taken; others are ignored.
+    pub types: &'a [ResourceType],
     pub in_flight: &'a InFlight,
     pub announce: &'a Turns,
     pub clocks: &'a Clocks,
@@ -85,7 +87,7 @@ impl Bench<'_> {
     pub(super) fn prepare(&self, number: u64, batch: &Batch) -> Option<Result<Prepared, StoreError>> {
         let began = Instant::now();
         let mut out = Prepared { lines: batch.lines.len() as u64, bytes: batch.bytes, ..Prepared::default() };
-        let candidates = sort_out(batch, &mut out);
+        let candidates = sort_out(batch, self.types, &mut out);
         let parsed = began.elapsed();
         let ids: Vec<IdHash> = candidates.iter().map(|c| c.id_hash).collect();
         // In the order of the input, and before the look-up: an id that is announced by an earlier batch and not stored yet is then seen
@@ -138,7 +140,7 @@ impl Bench<'_> {
         }
         self.store.read_blocking(|conn| {
             let mut all = HashMap::with_capacity(candidates.len());
-            for kind in ResourceType::ALL {
+            for &kind in self.types {
                 let ids: Vec<&str> = candidates.iter().filter(|c| c.kind == kind).map(|c| c.id.as_str()).collect();
                 all.extend(resources::known(conn, self.ehr, kind, &ids)?.into_iter().map(|(id, known)| ((kind, id), known)));
             }
@@ -152,11 +154,11 @@ fn is_same(known: &Known, candidate: &Candidate<'_>) -> bool {
 }
 
 /// Which lines may have to be stored; the others are counted in `out`.
-fn sort_out<'b>(batch: &'b Batch, out: &mut Prepared) -> Vec<Candidate<'b>> {
+fn sort_out<'b>(batch: &'b Batch, types: &[ResourceType], out: &mut Prepared) -> Vec<Candidate<'b>> {
     let mut candidates = Vec::with_capacity(batch.lines.len());
     for line in &batch.lines {
         let bytes = batch.data.get(line.at.clone()).unwrap_or_default();
-        if let Some(fault) = line.fault {
+        if let Some(fault) = &line.fault {
             out.bad(line.number, unreadable(batch, line, fault, bytes));
             continue;
         }
@@ -167,7 +169,7 @@ fn sort_out<'b>(batch: &'b Batch, out: &mut Prepared) -> Vec<Candidate<'b>> {
                 continue;
             }
         };
-        let Some(kind) = ResourceType::parse(&found.resource_type) else {
+        let Some(kind) = ResourceType::parse(&found.resource_type).filter(|kind| types.contains(kind)) else {
             if resource_types::is_r4(&found.resource_type) {
                 *out.ignored.entry(found.resource_type.into_owned()).or_insert(0) += 1;
             } else {
@@ -196,7 +198,12 @@ fn sort_out<'b>(batch: &'b Batch, out: &mut Prepared) -> Vec<Candidate<'b>> {
     candidates
 }
 
-fn unreadable(batch: &Batch, line: &Line, fault: Fault, bytes: &[u8]) -> Bad {
+fn unreadable(batch: &Batch, line: &Line, fault: &Fault, bytes: &[u8]) -> Bad {
+    if let Fault::Row { reason, id, cut_off } = fault {
+        let kept = bytes.get(..bytes.len().min(MAX_RESOURCE_BYTES)).unwrap_or_default();
+        let row = bad(batch, line.number, batch.kind, id.clone(), "bad-row", reason.clone(), kept);
+        return Bad { cut_off: *cut_off, ..row };
+    }
     let last = line.number - 1;
     let (code, reason) = match fault {
         Fault::TooLong(length) => {
@@ -204,7 +211,9 @@ fn unreadable(batch: &Batch, line: &Line, fault: Fault, bytes: &[u8]) -> Bad {
             ("too-large", format!("the line has {} MB, {most} MB is the most; its first {most} MB are kept", length >> 20))
         }
         Fault::CutOff => ("truncated", format!("the file is cut off after line {last}: its compressed data end too soon; fetch it again")),
-        Fault::Damaged => ("damaged", format!("the file is damaged after line {last}: it cannot be read on; fetch it again")),
+        Fault::Damaged | Fault::Row { .. } => {
+            ("damaged", format!("the file is damaged after line {last}: it cannot be read on; fetch it again"))
+        }
     };
     let mut bad = bad(batch, line.number, None, None, code, reason, bytes);
     bad.cut_off = !matches!(fault, Fault::TooLong(_));

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use domain::fhir::MAX_RESOURCE_BYTES;
 use flate2::bufread::MultiGzDecoder;
 
+use domain::model::ResourceType;
+
 use super::ImportError;
+use crate::sync::drops::{Rows, Table};
 
 const BUFFER: usize = 256 * 1024;
 /// Lines of one batch: enough to make the hand-over between threads cheap.
@@ -22,11 +25,13 @@ const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// One thing to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Input {
+pub(in crate::sync) struct Input {
     /// How it is called in messages: the path below the folder that was named, the file's name, or `-`.
     pub label: Arc<str>,
     /// The file; standard input where absent.
     pub path: Option<PathBuf>,
+    /// How its rows are read, where it is CSV.
+    pub table: Option<Arc<Table>>,
 }
 
 /// The files behind the paths that were named. Patients come first, so that stubs are rare; the result does not depend on it.
@@ -37,7 +42,7 @@ pub(super) fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, ImportError> {
             if all.iter().any(|i: &Input| i.path.is_none()) {
                 return Err(ImportError::StdinTwice);
             }
-            all.push(Input { label: "-".into(), path: None });
+            all.push(Input { label: "-".into(), path: None, table: None });
             continue;
         }
         let unreadable = |source| ImportError::Unreadable { path: path.clone(), source };
@@ -48,7 +53,7 @@ pub(super) fn inputs(paths: &[PathBuf]) -> Result<Vec<Input>, ImportError> {
                 File::open(path).map_err(unreadable)?;
             }
             let name = path.file_name().map_or_else(|| path.to_string_lossy(), |n| n.to_string_lossy());
-            all.push(Input { label: name.into(), path: Some(path.clone()) });
+            all.push(Input { label: name.into(), path: Some(path.clone()), table: None });
             continue;
         }
         let found = folder(path)?;
@@ -84,7 +89,7 @@ fn folder(root: &Path) -> Result<Vec<Input>, ImportError> {
     files.sort();
     Ok(files
         .into_iter()
-        .map(|path| Input { label: path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into(), path: Some(path) })
+        .map(|path| Input { label: path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into(), path: Some(path), table: None })
         .collect())
 }
 
@@ -101,7 +106,7 @@ fn is_patients(label: &str) -> bool {
 }
 
 /// What is wrong with a line before it is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Longer than is taken; so long it was. Its first part is kept.
     TooLong(u64),
@@ -109,6 +114,15 @@ pub(super) enum Fault {
     CutOff,
     /// The input could not be read on: damaged compressed data, or the medium.
     Damaged,
+    /// A row that is no resource: why, and which it would be. Its own bytes are kept.
+    Row {
+        /// What is wrong, without values.
+        reason: String,
+        /// Its logical id, where it has one.
+        id: Option<String>,
+        /// The input ends within it.
+        cut_off: bool,
+    },
 }
 
 /// A line that is not blank.
@@ -133,6 +147,70 @@ pub(super) struct Batch {
     pub lines: Vec<Line>,
     /// Bytes read for them, after unpacking.
     pub bytes: u64,
+    /// What each row is, where these are rows of a table.
+    pub kind: Option<ResourceType>,
+}
+
+/// An input, cut into batches.
+pub(super) enum Reader {
+    /// Of lines.
+    Lines(Lines<'static>),
+    /// Of rows.
+    Rows(Box<TableRows>),
+}
+
+/// A table, cut into batches: each row is a line with its resource.
+pub(super) struct TableRows {
+    label: Arc<str>,
+    kind: ResourceType,
+    rows: Rows<Box<dyn BufRead + Send>>,
+    ended: bool,
+}
+
+impl Reader {
+    /// The next lines; `None` at the end.
+    pub(super) fn batch(&mut self) -> Option<Batch> {
+        match self {
+            Self::Lines(lines) => lines.batch(),
+            Self::Rows(rows) => rows.batch(),
+        }
+    }
+}
+
+impl TableRows {
+    fn batch(&mut self) -> Option<Batch> {
+        let mut batch = Batch { label: Arc::clone(&self.label), kind: Some(self.kind), ..Batch::default() };
+        while !self.ended && batch.lines.len() < BATCH_LINES && batch.data.len() < BATCH_BYTES {
+            let Some(row) = self.rows.next() else {
+                self.ended = true;
+                break;
+            };
+            let start = batch.data.len();
+            let fault = match row.made {
+                Ok(resource) => {
+                    batch.data.extend_from_slice(resource.as_bytes());
+                    None
+                }
+                Err((flaws, raw)) => {
+                    batch.data.extend_from_slice(&raw);
+                    let reason = flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                    Some(Fault::Row { reason, id: row.id, cut_off: row.cut_off })
+                }
+            };
+            batch.bytes += (batch.data.len() - start) as u64;
+            batch.lines.push(Line { number: row.line, at: start..batch.data.len(), fault });
+        }
+        (!self.ended || !batch.lines.is_empty()).then_some(batch)
+    }
+}
+
+/// A stream without its compression, where it has one: its first bytes tell.
+pub(in crate::sync) fn unpacked<'r>(mut raw: impl BufRead + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
+    let mut head = Vec::with_capacity(GZIP.len());
+    (&mut raw).take(GZIP.len() as u64).read_to_end(&mut head)?;
+    let gzipped = head == GZIP;
+    let whole = io::Cursor::new(head).chain(raw);
+    Ok(if gzipped { Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole))) } else { Box::new(whole) })
 }
 
 /// An input, cut into batches of lines.
@@ -145,27 +223,28 @@ pub(super) struct Lines<'r> {
 
 impl Input {
     /// Opens it. Whether it is gzipped is told by its first bytes, not by its name.
-    pub(super) fn open(&self) -> Result<Lines<'static>, ImportError> {
+    pub(super) fn open(&self) -> Result<Reader, ImportError> {
         let unreadable = |source| ImportError::Unreadable { path: self.path.clone().unwrap_or_else(|| "-".into()), source };
         match &self.path {
             Some(path) => {
-                let file = File::open(path).map_err(unreadable)?;
-                Lines::new(&self.label, BufReader::with_capacity(BUFFER, file)).map_err(unreadable)
+                let file = BufReader::with_capacity(BUFFER, File::open(path).map_err(unreadable)?);
+                match &self.table {
+                    Some(table) => {
+                        let rows = Rows::new(unpacked(file).map_err(unreadable)?, table, 0);
+                        let rows = TableRows { label: Arc::clone(&self.label), kind: table.resource, rows, ended: false };
+                        Ok(Reader::Rows(Box::new(rows)))
+                    }
+                    None => Lines::new(&self.label, file).map(Reader::Lines).map_err(unreadable),
+                }
             }
-            None => Lines::new(&self.label, BufReader::with_capacity(BUFFER, io::stdin())).map_err(unreadable),
+            None => Lines::new(&self.label, BufReader::with_capacity(BUFFER, io::stdin())).map(Reader::Lines).map_err(unreadable),
         }
     }
 }
 
 impl<'r> Lines<'r> {
-    pub(super) fn new(label: &Arc<str>, mut raw: impl BufRead + Send + 'r) -> io::Result<Self> {
-        let mut head = Vec::with_capacity(GZIP.len());
-        (&mut raw).take(GZIP.len() as u64).read_to_end(&mut head)?;
-        let gzipped = head == GZIP;
-        let whole = io::Cursor::new(head).chain(raw);
-        let from: Box<dyn BufRead + Send + 'r> =
-            if gzipped { Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole))) } else { Box::new(whole) };
-        Ok(Self { label: Arc::clone(label), from, number: 0, ended: false })
+    pub(super) fn new(label: &Arc<str>, raw: impl BufRead + Send + 'r) -> io::Result<Self> {
+        Ok(Self { label: Arc::clone(label), from: unpacked(raw)?, number: 0, ended: false })
     }
 
     /// The next lines; `None` at the end.

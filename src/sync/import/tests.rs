@@ -16,7 +16,7 @@ fn lines(input: &[u8]) -> Vec<(u64, String, Option<Fault>)> {
     let mut all = Vec::new();
     while let Some(batch) = lines.batch() {
         for line in &batch.lines {
-            all.push((line.number, String::from_utf8_lossy(&batch.data[line.at.clone()]).into_owned(), line.fault));
+            all.push((line.number, String::from_utf8_lossy(&batch.data[line.at.clone()]).into_owned(), line.fault.clone()));
         }
     }
     all
@@ -72,7 +72,7 @@ fn a_line_that_is_too_long_is_cut_and_reading_goes_on_behind_it() {
     input.extend(b"\nb\n");
     let all = lines(&input);
     assert_eq!(all.len(), 3);
-    assert_eq!((all[1].0, all[1].1.len(), all[1].2), (2, MAX_RESOURCE_BYTES, Some(Fault::TooLong(long as u64 + 1))));
+    assert_eq!((all[1].0, all[1].1.len(), all[1].2.clone()), (2, MAX_RESOURCE_BYTES, Some(Fault::TooLong(long as u64 + 1))));
     assert_eq!((&all[0], &all[2]), (&good(1, "a"), &good(3, "b")));
 }
 
@@ -81,7 +81,7 @@ fn a_line_of_the_greatest_length_is_whole() {
     let mut input = vec![b'x'; MAX_RESOURCE_BYTES];
     input.extend(b"\nb");
     let all = lines(&input);
-    assert_eq!((all[0].1.len(), all[0].2), (MAX_RESOURCE_BYTES, None));
+    assert_eq!((all[0].1.len(), all[0].2.clone()), (MAX_RESOURCE_BYTES, None));
     assert_eq!(all[1], good(2, "b"));
 }
 

@@ -207,16 +207,16 @@ mod tests {
 
     #[test]
     fn the_statement_bounds_the_preset() {
-        use Finder::{Identifier, PatientSent};
+        use Finder::{Identifier, Patient, PatientSent};
         let all = ["identifier", "patient", "sent", "status"];
         let carried = vec![Carrier::Communication];
         for (said, chain, conditional, finders) in [
-            (stated(true, true, true, &all), carried.clone(), true, vec![Identifier, PatientSent]),
-            (stated(true, true, false, &all), carried.clone(), false, vec![Identifier, PatientSent]),
-            (stated(true, true, false, &["patient", "sent"]), carried.clone(), false, vec![PatientSent]),
-            (stated(true, true, true, &["patient"]), carried.clone(), true, vec![]),
+            (stated(true, true, true, &all), carried.clone(), true, vec![Identifier, PatientSent, Patient]),
+            (stated(true, true, false, &all), carried.clone(), false, vec![Identifier, PatientSent, Patient]),
+            (stated(true, true, false, &["patient", "sent"]), carried.clone(), false, vec![PatientSent, Patient]),
+            (stated(true, true, true, &["patient"]), carried.clone(), true, vec![Patient]),
             (stated(true, false, true, &all), carried, true, vec![]),
-            (stated(false, true, true, &all), vec![], true, vec![Identifier, PatientSent]),
+            (stated(false, true, true, &all), vec![], true, vec![Identifier, PatientSent, Patient]),
             (Stated::default(), vec![], false, vec![]),
         ] {
             let contract = Contract::full_r4().within(&said);
@@ -270,6 +270,6 @@ mod tests {
     fn a_contract_is_data() {
         let json = serde_json::to_string(&Contract::full_r4()).unwrap();
         assert_eq!(serde_json::from_str::<Contract>(&json).unwrap(), Contract::full_r4());
-        assert!(json.contains(r#""finders":["identifier","patient-sent"]"#), "{json}");
+        assert!(json.contains(r#""finders":["identifier","patient-sent","patient"]"#), "{json}");
     }
 }

@@ -8,7 +8,7 @@ use crate::support::{TempDir, run};
 /// Each listing command, where its rows are (a JSON pointer), and the keys of a row.
 const LISTINGS: [(&[&str], &str, &[&str]); 11] = [
     (&["ehr", "list"], "", &["id", "profile", "last_sync", "failed_types"]),
-    (&["keys", "list"], "", &["kid", "alg", "state", "created_at"]),
+    (&["keys", "list"], "", &["kid", "alg", "state", "created_at", "ehrs"]),
     (
         &["sync", "status"],
         "",

@@ -9,7 +9,7 @@ fn each_mistake_has_its_sentence_and_its_exit_code() {
     let data = text(folder.path());
     run(&["ehr", "add", "files", "--files", "--data", data]).ok();
     run(&["ehr", "add", "dead", "--url", "http://127.0.0.1:1/fhir", "--data", data]).ok();
-    let cases: [(&[&str], i32, &str); 21] = [
+    let cases: [(&[&str], i32, &str); 22] = [
         (&["ehr", "check", "nobody"], 2, "`fhir-engage ehr list`"),
         (&["ehr", "remove", "nobody"], 2, "`fhir-engage ehr list`"),
         (&["ehr", "add", "Bad Name", "--url", "http://127.0.0.1/"], 2, "lower-case letters"),
@@ -17,7 +17,8 @@ fn each_mistake_has_its_sentence_and_its_exit_code() {
         (&["ehr", "add", "a", "--url", "http://ehr.example.org/fhir"], 2, "https"),
         (&["ehr", "add", "a", "--url", "https://ehr.example.org/", "--client-id", "c", "--key-alg", "HS256"], 2, "RS384 or ES384"),
         (&["sync", "run", "--ehr", "dead"], 1, "connection was refused; check host, port and firewall"),
-        (&["sync", "run", "--type", "Observation"], 2, "Appointment"),
+        (&["sync", "run", "--type", "Basic"], 2, "Appointment"),
+        (&["sync", "run", "--type", "Observation"], 2, "--types Observation"),
         (&["sync", "quarantine", "list", "--ehr", "nobody"], 2, "there is no EHR nobody"),
         (&["sync", "quarantine", "show", "7"], 2, "there is no row 7"),
         (&["writeback", "run", "--ehr", "nobody"], 2, "there is no EHR nobody"),

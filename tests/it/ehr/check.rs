@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use fhir_engage::ehr::auth::Algorithm;
-use fhir_engage::ehr::check::{Report, Verdict, check};
+use fhir_engage::ehr::check::{Report, Verdict, check, check_with};
 use fhir_engage::ehr::profile::Auth;
 use fhir_engage::ehr::{Credential, Profile};
 use rustls::pki_types::pem::PemObject;
@@ -140,4 +140,88 @@ fn serve_tls(certificate: &[u8]) -> u16 {
         }
     });
     port
+}
+
+/// The steps of a name that found something, as (verdict, says).
+fn found(report: &Report, step: &str) -> Vec<(Verdict, String)> {
+    let of = report.steps.iter().filter(|s| s.name == step && s.verdict != Verdict::Ok);
+    of.map(|s| (s.verdict, s.says.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_search_that_is_answered_otherwise_than_asked_is_told() {
+    for (echo, says) in [(true, "ignores _lastUpdated"), (false, "ignores _lastUpdated")] {
+        let world = World::start().await;
+        world.ehr.plant(Fault::new(FaultKind::IgnoresFilter { echo }).on("GET", "/fhir/Patient").times(100));
+        let report = check(&world.profile, &world.parts).await;
+        assert!(found(&report, "search Patient").iter().any(|(_, told)| told.contains(says)), "{report:#?}");
+        assert_eq!(found(&report, "search Appointment"), [], "{report:#?}");
+        world.ehr.clear_faults();
+    }
+    let world = World::start().await;
+    let origin = "http://127.0.0.1:9".to_owned();
+    world.ehr.plant(Fault::new(FaultKind::NextLinkOnOtherHost { origin }).on("GET", "/fhir/CarePlan"));
+    only_problem(&check(&world.profile, &world.parts).await, "search CarePlan", "next");
+}
+
+#[tokio::test]
+async fn what_is_read_patient_by_patient_is_tried_on_a_test_patient_only() {
+    let mut world = World::speaking(sandbox::Flavour::Epic).await;
+    world.profile.roster = vec![fhir_engage::ehr::reads::RosterSource::Group("panel".to_owned())];
+    let report = check(&world.profile, &world.parts).await;
+    assert!(found(&report, "roster").iter().any(|(v, says)| *v == Verdict::Problem && says.contains("Group")), "{report:#?}");
+    let ids: Vec<String> = world.ehr.resources("Patient").iter().map(|p| p["id"].as_str().unwrap().to_owned()).collect();
+    world.ehr.load([crate::sync::setup::group(&ids)]).unwrap();
+    let report = check(&world.profile, &world.parts).await;
+    assert!(report.is_ok() && report.steps.iter().any(|s| s.name == "roster" && s.says.contains("30 members")), "{report:#?}");
+    assert_eq!(world.asked("GET", "/fhir/Patient/"), 0, "nobody is looked at for a check");
+
+    let patient = domain::model::FhirId::parse(&ids[3]);
+    let report = check_with(&world.profile, &world.parts, patient.as_ref()).await;
+    assert!(report.is_ok(), "{report:#?}");
+    assert_eq!(world.asked("GET", &format!("/fhir/Patient/{}", ids[3])), 1);
+    for kind in ["Appointment", "CarePlan"] {
+        let log = world.ehr.request_log();
+        let searches: Vec<&str> = log.iter().map(|r| r.path.as_str()).filter(|p| p.starts_with(&format!("/fhir/{kind}?"))).collect();
+        assert!(!searches.is_empty() && searches.iter().all(|p| p.contains(&ids[3])), "{searches:?}");
+    }
+    assert!(!report.steps.iter().any(|s| format!("{s:?}").contains(&ids[3])), "a report names nobody: {report:#?}");
+    world.ehr.plant(Fault::new(FaultKind::IgnoresFilter { echo: false }).on("GET", "/fhir/CarePlan").times(2));
+    let report = check_with(&world.profile, &world.parts, patient.as_ref()).await;
+    let told = found(&report, "search CarePlan");
+    assert!(told.iter().any(|(v, says)| *v == Verdict::Warning && says.contains("did not apply patient, category")), "{report:#?}");
+    world.ehr.clear_faults();
+    let nobody = domain::model::FhirId::parse("nobody");
+    let report = check_with(&world.profile, &world.parts, nobody.as_ref()).await;
+    assert!(found(&report, "search Patient").iter().any(|(_, says)| says.contains("not there")), "{report:#?}");
+    let codes: Vec<&str> = report.steps.iter().map(|s| s.code.as_str()).collect();
+    assert!(codes.contains(&"search-patient.problem") && codes.contains(&"roster.ok"), "{codes:?}");
+}
+
+#[tokio::test]
+async fn an_odd_statement_has_a_clear_sentence() {
+    let world = World::start().await;
+    let stated = |text: &str| {
+        world.ehr.pretend(Some(text));
+        check(&world.profile, &world.parts)
+    };
+    for (text, says) in [
+        ("<html>sign in</html>", "not JSON"),
+        (r#"{"resourceType":"Patient"}"#, "not a CapabilityStatement"),
+        (r#"{"resourceType":"CapabilityStatement","fhirVersion":"5.0.0"}"#, "FHIR 5.0.0"),
+        (r#"{"resourceType":"CapabilityStatement","fhirVersion":"3.0.2"}"#, "FHIR 3.0.2"),
+    ] {
+        only_problem(&stated(text).await, "fhir", says);
+    }
+    let report = stated(r#"{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}"#).await;
+    assert!(found(&report, "fhir").iter().any(|(_, says)| says.contains("lists no resource type")), "{report:#?}");
+    // R4B has what is read here as R4 has it; and a statement may be long.
+    let row = |kind: &str| format!(r#"{{"type":"{kind}","interaction":[{{"code":"read"}},{{"code":"search-type"}}]}}"#);
+    let rows = ["Patient", "Appointment", "CarePlan"].map(row).join(",");
+    let long = format!(
+        r#"{{"resourceType":"CapabilityStatement","fhirVersion":"4.3.0","description":"{}","rest":[{{"mode":"server","resource":[{rows}]}}]}}"#,
+        "x".repeat(10 * 1024 * 1024)
+    );
+    let report = stated(&long).await;
+    assert!(report.is_ok(), "{report:#?}");
 }

@@ -106,6 +106,11 @@ impl World {
         Self { ehr, clock, profile, parts }
     }
 
+    /// On the clock of the machine, for servers that know no other.
+    pub fn on_the_machines_clock(&mut self) {
+        self.parts.clock = Arc::new(fhir_engage::app::SystemClock::with_offset(chrono::TimeDelta::zero()));
+    }
+
     pub async fn client(&self) -> Client {
         Connection::open(&self.profile, &self.parts).await.unwrap().client
     }

@@ -13,6 +13,7 @@ mod import;
 mod mail;
 mod nodes;
 mod rounds;
+mod sync;
 mod two;
 mod world;
 

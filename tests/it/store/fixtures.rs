@@ -47,6 +47,7 @@ pub fn incoming(store: &Store, kind: ResourceType, id: &str, body: &str, facts: 
         facts: facts.as_bytes().to_vec(),
         facts_hash: content_hash(facts.as_bytes()),
         patients: patients.iter().map(|p| (*p).to_owned()).collect(),
+        ties: Default::default(),
     }
 }
 
@@ -117,7 +118,16 @@ pub fn verdict(outcome: &str) -> Verdict<'_> {
 
 /// Sends an attempt off under that lease token; whether it got the permit of that contact revision.
 pub fn depart(store: &Store, attempt: &Attempt, token: i64, contact_revision: i64) -> bool {
-    let departure = Departure { channel: "recorded", contact_hash: None, language: "en", message: b"text", token, contact_revision };
+    let departure = Departure {
+        channel: "recorded",
+        contact_hash: None,
+        language: "en",
+        message: b"text",
+        token,
+        contact_revision,
+        patient: attempt.patient,
+        to_point: (0, at(0)),
+    };
     write(store, |conn| attempts::depart(conn, attempt, &departure, &verdict("allow"), at(1)))
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod fixtures;
 mod gone;
 mod leases;
 mod memberships;
+mod merging;
 mod opening;
 mod pending;
 mod people;

@@ -14,6 +14,7 @@ pub(crate) use database::on_both;
 pub use database::{Backend, Database};
 pub use installation::{Installation, keep_for_validation};
 pub use mail_server::{MailServer, Manner};
+pub use prerequisite::prerequisite;
 pub use process::{Ended, Running, gateway, run};
 pub use proxy::Proxy;
 pub use sekmet::Sekmet;

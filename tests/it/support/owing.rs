@@ -29,6 +29,7 @@ pub fn admit(store: &Store, ehr: &str, patients: &[String], now: Timestamp) {
             facts: b"{}".to_vec(),
             facts_hash: content_hash(b"{}"),
             patients: vec![name.clone()],
+            ties: Default::default(),
         }
     };
     let page: Vec<Incoming> = patients.iter().map(incoming).collect();
@@ -75,7 +76,16 @@ fn owe_one(conn: &mut Conn, (ehr, patient, attempt): (&str, &str, &str), message
     assert!(attempts::plan(conn, &plan)?);
     let a = attempts::get(conn, attempt)?.unwrap();
     let contact_revision = people::contact_revision(conn, record.person)?;
-    let departure = Departure { channel: "email", contact_hash: None, language: "en", message, token: 1, contact_revision };
+    let departure = Departure {
+        channel: "email",
+        contact_hash: None,
+        language: "en",
+        message,
+        token: 1,
+        contact_revision,
+        patient: record.pk,
+        to_point: (0, now),
+    };
     let verdict = Verdict { outcome: "allow", hold_until: None, facts_as_of: None, reasons: b"[]" };
     assert!(attempts::depart(conn, &a, &departure, &verdict, now)?);
     assert!(attempts::finish(conn, &a, &End::owing(Outcome::Delivered), now)?);

@@ -18,7 +18,7 @@ on_both! {
         let store = db.store();
         let north = Synced::start(&store).await;
         north.world.ehr.plant(Fault::new(FaultKind::RefuseType).on("GET", "/fhir/Appointment"));
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert_eq!((&reports[0].ended, &reports[2].ended), (&Ended::Done, &Ended::Done), "{reports:?}");
         assert!(matches!(&reports[1].ended, Ended::Refused(why) if why.contains("403")), "{:?}", reports[1]);
         assert!(reports[1].is_problem() && !reports[0].is_problem());
@@ -33,10 +33,10 @@ on_both! {
         let north = Synced::start(&store).await;
         let refused = FaultKind::TokenRefused { status: 401, error: Some("invalid_client".to_owned()) };
         north.world.ehr.plant(Fault::new(refused));
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| matches!(&r.ended, Ended::Failed(why) if why.contains("invalid_client"))), "{reports:?}");
         assert_eq!(north.world.tokens_asked(), 1, "a client that is refused is not asked for again");
-        assert!(north.sync(&store, &ResourceType::ALL).await.iter().all(|r| r.ended == Ended::Done));
+        assert!(north.sync(&store, &ResourceType::CORE).await.iter().all(|r| r.ended == Ended::Done));
     }
 
     async fn a_filter_that_is_ignored_costs_time_and_nothing_else(db) {

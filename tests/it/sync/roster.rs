@@ -45,7 +45,7 @@ on_both! {
             }
             let north = Synced::at(&store, flavour).await;
             let plan = north.plan();
-            for report in north.sync(&store, &ResourceType::ALL).await {
+            for report in north.sync(&store, &ResourceType::CORE).await {
                 let of = plan.of_type(report.kind).unwrap();
                 if of.strategy.as_str() == "off" {
                     assert!(matches!(report.ended, Ended::NoWay(_)) && report.failure().is_none(), "{flavour:?}: {report:?}");
@@ -83,7 +83,7 @@ on_both! {
         north.world.ehr.plant(of(&sealed, 403, Some("4130")));
         north.world.ehr.plant(of(&broken, 503, None));
         north.world.ehr.delete("Patient", &deleted).unwrap();
-        for report in north.sync(&store, &ResourceType::ALL).await {
+        for report in north.sync(&store, &ResourceType::CORE).await {
             let expected = if report.kind == Patient { 3 } else { 2 };
             assert_eq!((report.ended.clone(), report.holes, report.partial), (Ended::Done, expected, false), "{report:?}");
             assert!(report.is_problem() && report.result().contains("could not be read of"), "{report:?}");
@@ -101,13 +101,13 @@ on_both! {
         north.world.ehr.plant(of(&sealed, 403, Some("4130")));
         let since = found[0].since;
         north.world.clock.advance(TimeDelta::hours(2));
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         let left = holes(&store);
         assert_eq!(left.iter().filter(|h| h.patient == sealed).count(), 3, "{left:?}");
         assert_eq!(left.len(), 4, "{left:?}");
         assert!(left.iter().all(|h| h.since == since), "a hole keeps its age: {left:?}");
         north.world.ehr.clear_faults();
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         assert_eq!(holes(&store).into_iter().map(|h| (h.patient, h.rtype)).collect::<Vec<_>>(), [(deleted, "Patient".to_owned())]);
         north.assert_same(&store, CarePlan);
     }
@@ -115,9 +115,9 @@ on_both! {
     async fn rules_know_of_a_hole_no_more_than_before_it(db) {
         let store = db.store();
         let north = Synced::at(&store, Flavour::Epic).await;
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         let first = north.world.clock.now().micros();
-        assert_eq!(known(&store, &patient(2)), (ResourceType::ALL.to_vec(), Some(first)));
+        assert_eq!(known(&store, &patient(2)), (ResourceType::CORE.to_vec(), Some(first)));
         // It fails for one who was read before: known, and only so far.
         let fault = FaultKind::OfPatient { patient: patient(2), status: 503, code: None };
         north.world.ehr.plant(Fault::new(fault).on("GET", "/fhir/CarePlan").times(u32::MAX));
@@ -129,10 +129,10 @@ on_both! {
         let fault = FaultKind::OfPatient { patient: "new-1".to_owned(), status: 503, code: None };
         north.world.ehr.plant(Fault::new(fault).on("GET", "/fhir/CarePlan").times(u32::MAX));
         north.world.clock.advance(TimeDelta::hours(3));
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         let second = north.world.clock.now().micros();
-        assert_eq!(known(&store, &patient(1)), (ResourceType::ALL.to_vec(), Some(second)));
-        assert_eq!(known(&store, &patient(2)), (ResourceType::ALL.to_vec(), Some(first)));
+        assert_eq!(known(&store, &patient(1)), (ResourceType::CORE.to_vec(), Some(second)));
+        assert_eq!(known(&store, &patient(2)), (ResourceType::CORE.to_vec(), Some(first)));
         assert_eq!(known(&store, "new-1"), (vec![Patient, Appointment], None));
     }
 
@@ -141,14 +141,14 @@ on_both! {
         let north = Synced::at(&store, Flavour::Epic).await;
         let some: Vec<String> = (1..=12).map(patient).collect();
         north.world.ehr.edit("Group", "panel", |g| *g = serde_json::from_str(&group(&some)).unwrap()).unwrap();
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         assert_eq!((bodies(&store, Patient).len(), holes(&store).len()), (12, 0));
         let first = as_of(&store, Patient);
         // Two leave, one comes.
         let others: Vec<String> = (3..=13).map(patient).collect();
         north.world.ehr.edit("Group", "panel", |g| *g = serde_json::from_str(&group(&others)).unwrap()).unwrap();
         north.world.clock.advance(TimeDelta::hours(1));
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         assert_eq!(bodies(&store, Patient).len(), 13, "who leaves the roster is not gone");
         let found = holes(&store);
         assert_eq!(found.len(), 6, "{found:?}");
@@ -199,7 +199,7 @@ on_both! {
         let locations: Vec<String> = world.ehr.resources("Location").iter().map(|l| l["id"].as_str().unwrap().to_owned()).collect();
         world.profile.window.locations = locations;
         let north = Synced::of(&store, world).await;
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert_eq!(reports.iter().map(|r| r.kind).collect::<Vec<_>>(), [Appointment, Patient, CarePlan], "appointments come first");
         assert!(reports.iter().all(|r| r.ended == Ended::Done && r.holes == 0), "{reports:?}");
         let seen = store.read_blocking(|conn| roster::with_appointments(conn, &ehr())).unwrap();
@@ -222,9 +222,13 @@ on_both! {
         north.world.clock.advance(TimeDelta::minutes(10));
         north.world.ehr.plant(Fault::new(FaultKind::ServerError { status: 503 }).on("GET", "/fhir/Patient").times(32 * 4));
         let report = north.sync_one(&store, Patient).await;
-        assert!(matches!(&report.ended, Ended::Failed(why) if why.contains("503")), "{report:?}");
+        assert!(matches!(&report.ended, Ended::Paused(why) if why.contains("failed again and again")), "{report:?}");
+        assert!(report.is_failing && report.failure().is_none());
+        let run = latest_run(&store, Patient).unwrap();
+        assert_eq!((run.state.as_str(), run.paused_until), ("interrupted", report.paused_until.map(|t| t.micros())));
         assert_eq!((holes(&store).len(), bodies(&store, Patient).len()), (0, 32));
         north.world.ehr.clear_faults();
+        north.world.clock.advance(TimeDelta::seconds(10));
         let asked = north.world.asked("GET", "/fhir/Patient/");
         let report = north.sync_one(&store, Patient).await;
         assert_eq!((report.ended.clone(), report.found, report.units), (Ended::Done, 48, Some((80, 80))), "{report:?}");
@@ -253,10 +257,10 @@ on_both! {
         let store = db.store();
         let world = World::speaking(Flavour::Epic).await;
         let north = Synced::of(&store, world).await;
-        for report in north.sync(&store, &ResourceType::ALL).await {
+        for report in north.sync(&store, &ResourceType::CORE).await {
             assert!(matches!(&report.ended, Ended::Refused(why) if why.contains("--roster") && why.contains("--group")), "{report:?}");
         }
-        assert_eq!(ResourceType::ALL.map(|kind| north.searches(kind).len()), [0, 0, 0]);
+        assert_eq!(ResourceType::CORE.map(|kind| north.searches(kind).len()), [0, 0, 0]);
     }
 }
 

@@ -144,7 +144,7 @@ impl Synced {
 
     /// The same, with one strategy for all types.
     pub fn with(mut self, strategy: Strategy) -> Self {
-        self.strategies = ResourceType::ALL.map(|kind| (kind, strategy)).into();
+        self.strategies = ResourceType::CORE.map(|kind| (kind, strategy)).into();
         self
     }
 

@@ -112,14 +112,14 @@ on_both! {
     async fn by_patient_visits_plans_and_patients_vanish_in_the_same_way(db) {
         let store = db.store();
         let north = Synced::at(&store, Flavour::Epic).await;
-        let _ = north.sync(&store, &ResourceType::ALL).await;
+        let _ = north.sync(&store, &ResourceType::CORE).await;
         let plan = north.world.ehr.resources("CarePlan")[0]["id"].as_str().unwrap().to_owned();
         let visit = some(&db, 1).remove(0);
         for (kind, id) in [(Appointment, visit.as_str()), (CarePlan, plan.as_str()), (Patient, "pat-000004")] {
             north.world.ehr.delete(kind.as_str(), id).unwrap();
         }
         for (round, wanted) in [(1, 0), (2, 1)] {
-            let reports = north.sync(&store, &ResourceType::ALL).await;
+            let reports = north.sync(&store, &ResourceType::CORE).await;
             assert!(reports.iter().all(|r| r.ended == Ended::Done && r.gone == wanted), "round {round}: {reports:?}");
             north.world.clock.advance(TimeDelta::hours(2));
         }

@@ -84,6 +84,11 @@ impl Server {
         Self { address, clock, stop, running: Some(running) }
     }
 
+    /// One that the test itself started.
+    pub fn seen_at(address: SocketAddr) -> Self {
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), stop: Stop::new(), running: None }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[]).await
     }

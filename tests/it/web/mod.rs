@@ -7,4 +7,5 @@ mod group;
 mod page;
 mod privacy;
 mod probes;
+mod public;
 mod routes;

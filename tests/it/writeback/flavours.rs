@@ -70,7 +70,9 @@ fn every_preset_is_a_contract() {
         let bare = contract.within(&Stated::default());
         assert!(bare.chain.iter().all(|c| c.resource_type().is_none()), "{}", p.name);
     }
-    assert_eq!(Contract::of_preset(preset("medplum")).unwrap(), Contract::full_r4());
+    for name in ["full-r4", "hapi", "medplum", "healthlake"] {
+        assert_eq!(Contract::of_preset(preset(name)).unwrap(), Contract { preset: name.to_owned(), ..Contract::full_r4() });
+    }
     for (name, missing) in [("oracle", &["sender", "recipient"][..]), ("meditech", &["recipient"]), ("epic", &[]), ("full-r4", &[])] {
         assert_eq!(Contract::of_preset(preset(name)).unwrap().missing(), missing, "{name}");
     }
@@ -91,7 +93,7 @@ fn a_contract_is_preset_then_statement_then_proof_then_the_operators_word() {
     let stated = Stated([("Communication", says)].into());
     let contract = Contract::for_ehr(preset("hapi"), &stated, &Proven::default(), &Override::default()).unwrap();
     assert!(!contract.communication.creates_conditionally(), "a statement is no proof");
-    assert_eq!((contract.preset.as_str(), contract.status_change), ("full-r4", None));
+    assert_eq!((contract.preset.as_str(), contract.status_change), ("hapi", None));
     let proven = Proven { conditional_create: ["Communication".to_owned()].into(), ..Proven::default() };
     assert!(Contract::for_ehr(preset("hapi"), &stated, &proven, &Override::default()).unwrap().communication.creates_conditionally());
     let word = Override::read(&serde_json::json!({"conditional_create": true, "sender": "123"})).unwrap();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::fhir::{outcome, peek, project};
+use crate::fhir::{called, outcome, peek, project};
 use crate::model::{Facts, FhirTime, ResourceType};
 
 fn data() -> Option<PathBuf> {
@@ -125,5 +125,102 @@ fn agrees(facts: &Facts, value: &Value) {
             assert_eq!(facts.activities.len(), wanted.count(), "{id}");
             assert_eq!(facts.addresses.len(), referring(&value["addresses"]), "{id}");
         }
+        Facts::Condition(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.codes.len(), codes(&value["code"]), "{id}");
+            assert_eq!(
+                f.onset,
+                value["onsetDateTime"].as_str().or(value["onsetPeriod"]["start"].as_str()).and_then(FhirTime::parse),
+                "{id}"
+            );
+            assert_eq!(f.clinical_status.as_deref(), value["clinicalStatus"]["coding"][0]["code"].as_str(), "{id}");
+        }
+        Facts::Encounter(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(
+                (f.status.as_deref(), f.class.as_ref().map(|c| c.code.as_str())),
+                (value["status"].as_str(), value["class"]["code"].as_str())
+            );
+            assert_eq!(f.period.end, value["period"]["end"].as_str().and_then(FhirTime::parse), "{id}");
+            assert_eq!(f.discharge.len(), codes(&value["hospitalization"]["dischargeDisposition"]), "{id}");
+        }
+        Facts::Coverage(f) => {
+            owned(&f.patient, &value["beneficiary"], id);
+            assert_eq!((f.kinds.len(), f.payors.len()), (codes(&value["type"]), referring(&value["payor"])), "{id}");
+        }
+        Facts::Goal(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.due.len(), list(&value["target"]).iter().filter(|t| t["dueDate"].is_string()).count(), "{id}");
+        }
+        Facts::CareTeam(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.members.len(), list(&value["participant"]).len(), "{id}");
+        }
+        Facts::Observation(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.codes.len(), codes(&value["code"]), "{id}");
+            let told = ["valueQuantity", "valueCodeableConcept", "valueBoolean", "valueInteger"];
+            let comparable = told.iter().any(|v| match &value[*v] {
+                Value::Null => false,
+                quantity if *v == "valueQuantity" => quantity["value"].is_number(),
+                concept if *v == "valueCodeableConcept" => codes(concept) > 0,
+                _ => true,
+            });
+            assert_eq!(f.value.is_some(), comparable, "{id}");
+        }
+        Facts::Procedure(f) => {
+            owned(&f.patient, &value["subject"], id);
+            let end = value["performedDateTime"].as_str().or(value["performedPeriod"]["end"].as_str());
+            assert_eq!((f.codes.len(), f.performed.end), (codes(&value["code"]), end.and_then(FhirTime::parse)), "{id}");
+        }
+        Facts::Immunization(f) => {
+            owned(&f.patient, &value["patient"], id);
+            assert_eq!(f.codes.len(), codes(&value["vaccineCode"]), "{id}");
+            assert_eq!(f.at, value["occurrenceDateTime"].as_str().and_then(FhirTime::parse), "{id}");
+        }
+        Facts::MedicationRequest(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.codes.len(), codes(&value["medicationCodeableConcept"]), "{id}");
+            assert_eq!(f.intent.as_deref(), value["intent"].as_str(), "{id}");
+        }
+        Facts::QuestionnaireResponse(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.answers.len(), answers(value), "{id}");
+        }
+        Facts::RiskAssessment(f) => {
+            owned(&f.patient, &value["subject"], id);
+            assert_eq!(f.predictions.len(), list(&value["prediction"]).len(), "{id}");
+        }
+        Facts::Consent(f) => {
+            owned(&f.patient, &value["patient"], id);
+            assert_eq!(f.provision.as_deref(), value["provision"]["type"].as_str(), "{id}");
+        }
+        Facts::Practitioner(f) => {
+            assert_eq!(called(f).is_some(), !list(&value["name"]).is_empty(), "{id}");
+        }
+        Facts::PractitionerRole(f) => assert_eq!(f.practitioner.as_deref(), value["practitioner"]["reference"].as_str(), "{id}"),
+        Facts::Location(f) | Facts::Organization(f) => assert_eq!(f.name.as_deref(), value["name"].as_str(), "{id}"),
     }
+}
+
+/// A reference to a patient is kept by its id, one to anything else is not.
+fn owned(patient: &Option<String>, reference: &Value, id: &Value) {
+    let text = reference["reference"].as_str().filter(|r| r.contains("Patient/") || r.starts_with("urn:uuid:"));
+    let expected = text.and_then(|r| r.rsplit(['/', ':']).next()).filter(|_| !text.is_some_and(|r| r.starts_with('#')));
+    assert_eq!(patient.as_deref(), expected, "{id}");
+}
+
+fn codes(concept: &Value) -> usize {
+    list(&concept["coding"]).iter().filter(|c| c["code"].is_string()).count()
+}
+
+/// Coded and boolean answers, at any depth.
+fn answers(value: &Value) -> usize {
+    let here = |item: &Value| {
+        list(&item["answer"])
+            .iter()
+            .map(|a| usize::from(a["valueCoding"]["code"].is_string() || a["valueBoolean"].is_boolean()) + answers(a))
+            .sum::<usize>()
+    };
+    list(&value["item"]).iter().map(|item| here(item) + answers(item)).sum()
 }

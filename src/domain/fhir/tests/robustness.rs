@@ -9,7 +9,12 @@ use crate::model::ResourceType;
 /// A value that must never show up in a message.
 const SECRET: &str = "Zaphod-555-0199";
 
-fn samples() -> [(ResourceType, Value); 3] {
+/// How many there are.
+const SAMPLES: usize = 12;
+
+fn samples() -> [(ResourceType, Value); SAMPLES] {
+    let code = json!({"coding": [{"system": "s", "code": "c", "display": SECRET}], "text": SECRET});
+    let me = json!({"reference": "Patient/1", "type": "Patient", "display": SECRET});
     [
         (
             ResourceType::Patient,
@@ -43,6 +48,48 @@ fn samples() -> [(ResourceType, Value); 3] {
                     "scheduledPeriod": {}, "scheduledTiming": {"event": ["2026"], "repeat": {"boundsPeriod": {"start": "2026"}}}}}]
             }),
         ),
+        (
+            ResourceType::Encounter,
+            json!({"resourceType": "Encounter", "id": "e1", "status": "finished", "class": {"code": "AMB"}, "type": [code], "subject": me, "period": {"start": "2026"},
+                   "hospitalization": {"dischargeDisposition": code}, "appointment": [{"reference": "Appointment/1"}]}),
+        ),
+        (
+            ResourceType::Condition,
+            json!({"resourceType": "Condition", "id": "c1", "clinicalStatus": code, "code": code, "subject": me, "onsetPeriod": {"start": "2026"}, "abatementString": SECRET}),
+        ),
+        (
+            ResourceType::Consent,
+            json!({"resourceType": "Consent", "id": "c1", "status": "active", "scope": code, "patient": me, "provision": {"type": "deny", "action": [code],
+                   "purpose": [{"code": "x"}], "provision": [{}]}}),
+        ),
+        (
+            ResourceType::Goal,
+            json!({"resourceType": "Goal", "id": "g1", "lifecycleStatus": "active", "description": code, "subject": me, "target": [{"dueDate": "2026"}]}),
+        ),
+        (
+            ResourceType::CareTeam,
+            json!({"resourceType": "CareTeam", "id": "t1", "status": "active", "subject": me, "participant": [{"role": [code], "member": {"reference": "Practitioner/1"}}]}),
+        ),
+        (
+            ResourceType::Observation,
+            json!({"resourceType": "Observation", "id": "o1", "status": "final", "code": code, "subject": me, "effectiveDateTime": "2026",
+                   "valueQuantity": {"value": 7.1, "unit": SECRET}, "valueCodeableConcept": code, "valueBoolean": true}),
+        ),
+        (
+            ResourceType::MedicationRequest,
+            json!({"resourceType": "MedicationRequest", "id": "m1", "status": "active", "intent": "order", "medicationReference": {"reference": "#m"}, "subject": me,
+                   "doNotPerform": false, "dispenseRequest": {"validityPeriod": {}, "numberOfRepeatsAllowed": 3}}),
+        ),
+        (
+            ResourceType::QuestionnaireResponse,
+            json!({"resourceType": "QuestionnaireResponse", "id": "q1", "status": "completed", "subject": me,
+                   "item": [{"linkId": "1", "answer": [{"valueCoding": {"code": "x"}, "item": [{"linkId": "2", "answer": [{"valueBoolean": true, "valueString": SECRET}]}]}]}]}),
+        ),
+        (
+            ResourceType::PractitionerRole,
+            json!({"resourceType": "PractitionerRole", "id": "r1", "active": true, "practitioner": {"reference": "Practitioner/1"}, "code": [code],
+                   "location": [{"reference": "Location/1"}]}),
+        ),
     ]
 }
 
@@ -74,7 +121,11 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
 /// Every place of every sample takes every odd value. What may reject is listed; everything else must still give facts.
 #[test]
 fn odd_values_in_every_place() {
-    const DECIDES: [&str; 13] = [
+    const DECIDES: [&str; 17] = [
+        "/patient",
+        "/lifecycleStatus",
+        "/provision",
+        "/doNotPerform",
         "/resourceType",
         "/id",
         "/birthDate",
@@ -125,7 +176,7 @@ fn odd_values_in_every_place() {
             }
         }
     }
-    assert!(tried > 1000, "{tried}");
+    assert!(tried > 3000, "{tried}");
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -152,6 +203,12 @@ fn any_json() -> impl Strategy<Value = Value> {
         "activity",
         "detail",
         "issue",
+        "item",
+        "answer",
+        "linkId",
+        "subject",
+        "provision",
+        "valueQuantity",
         "$serde_json::private::Number",
         "$serde_json::private::RawValue",
         "",
@@ -160,6 +217,9 @@ fn any_json() -> impl Strategy<Value = Value> {
         "Patient",
         "Appointment",
         "CarePlan",
+        "Consent",
+        "QuestionnaireResponse",
+        "Observation",
         "Bundle",
         "OperationOutcome",
         "2026-02-30",
@@ -194,7 +254,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_in_any_member_is_survived(sample in 0_usize..3, place in any::<prop::sample::Index>(), value in any_json()) {
+    fn any_json_in_any_member_is_survived(sample in 0_usize..SAMPLES, place in any::<prop::sample::Index>(), value in any_json()) {
         let (_, mut changed) = samples()[sample].clone();
         let mut places = Vec::new();
         pointers(&changed, "", &mut places);
@@ -204,7 +264,7 @@ proptest! {
 
     #[test]
     fn torn_and_spliced_bytes_are_survived(
-        sample in 0_usize..3, from in any::<prop::sample::Index>(), length in 0_usize..12, splice in prop::collection::vec(any::<u8>(), 0..12),
+        sample in 0_usize..SAMPLES, from in any::<prop::sample::Index>(), length in 0_usize..12, splice in prop::collection::vec(any::<u8>(), 0..12),
     ) {
         let mut bytes = serde_json::to_vec(&samples()[sample].1).unwrap();
         let start = from.index(bytes.len());
@@ -215,7 +275,7 @@ proptest! {
     }
 
     #[test]
-    fn white_space_changes_nothing(sample in 0_usize..3) {
+    fn white_space_changes_nothing(sample in 0_usize..SAMPLES) {
         let (kind, value) = samples()[sample].clone();
         let pretty = serde_json::to_vec_pretty(&value).unwrap();
         prop_assert_eq!(project(kind, &pretty), project(kind, &serde_json::to_vec(&value).unwrap()));

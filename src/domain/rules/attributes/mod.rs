@@ -5,6 +5,7 @@
 mod appointments;
 mod care_plans;
 mod contact;
+mod elements;
 mod journey;
 mod person;
 mod visits;
@@ -20,6 +21,7 @@ use super::site::Site;
 use super::value::{Finding, Type, Value};
 use super::watch::Watch;
 
+pub use elements::{Horizon, Looks, Reach, Reading, reading};
 pub use journey::STAGES;
 pub use visits::next_visit;
 

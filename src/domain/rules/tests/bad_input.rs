@@ -244,7 +244,7 @@ fn instants_at_the_edge_of_time_are_survived() {
 fn nothing_synced_and_no_record_at_all() {
     let nobody = crate::model::PersonFacts::default();
     let unsynced = anyone().without(ResourceType::Patient).without(ResourceType::Appointment).without(ResourceType::CarePlan);
-    let empty = crate::model::PersonFacts { synced: ResourceType::ALL.to_vec(), ..nobody.clone() };
+    let empty = crate::model::PersonFacts { synced: ResourceType::CORE.to_vec(), ..nobody.clone() };
     for row in crate::rules::attributes() {
         for person in [&nobody, &unsynced, &empty] {
             let answer = ask(row.example, person, &site(), NOW);

@@ -25,7 +25,7 @@ pub fn utc() -> Site {
 
 /// A person with one patient record, everything synced.
 pub fn person(patient: PatientFacts) -> PersonFacts {
-    let mut person = PersonFacts { synced: ResourceType::ALL.to_vec(), ..PersonFacts::default() };
+    let mut person = PersonFacts { synced: ResourceType::CORE.to_vec(), ..PersonFacts::default() };
     person.add(origin(ResourceType::Patient, "p1"), Facts::Patient(Box::new(patient)));
     person
 }

@@ -141,7 +141,7 @@ fn person() -> impl Strategy<Value = PersonFacts> {
         prop::collection::vec(appointment(), 0..6),
         prop::collection::vec(care_plan(), 0..3),
         (prop::option::of(instant()), prop::collection::vec(instant(), 0..3)),
-        prop::sample::subsequence(ResourceType::ALL.to_vec(), 2..=3),
+        prop::sample::subsequence(ResourceType::CORE.to_vec(), 2..=3),
     )
         .prop_map(|(patient, appointments, plans, (sent, messages), synced)| {
             let mut person = anyone();

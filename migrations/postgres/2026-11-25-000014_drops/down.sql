@@ -1,0 +1,2 @@
+DROP TABLE drop_status;
+DROP TABLE drop_file;

@@ -1,0 +1,5 @@
+//! What is wrong is told once when it begins and once when it is over, by mail and webhook; and the signal that says that nothing is.
+
+mod hook;
+mod look;
+mod process;

@@ -1,0 +1,9 @@
+//! Keys that rotate, tokens and grants that nodes share: the gateway with its store, against the sandbox and against an authorization
+//! server of others.
+
+mod expiring;
+mod grants;
+mod oidc;
+mod rotation;
+mod setup;
+mod sharing;
