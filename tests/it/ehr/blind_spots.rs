@@ -98,7 +98,10 @@ fn what_an_ehr_lacks_takes_away_what_hangs_on_it_and_nothing_else() {
         states.into_iter().filter(|(_, s)| *s == State::Cannot).map(|(id, _)| id).collect()
     };
     assert_eq!(cannot(full("nothing")), [""; 0]);
-    assert_eq!(cannot(full("CarePlan")), ["chronic-care-plan", "care-plan-activity-due", "plan-activity-due", "plan-check-in"]);
+    assert_eq!(
+        cannot(full("CarePlan")),
+        ["chronic-care-plan", "care-plan-activity-due", "care-plan-ending", "plan-activity-due", "plan-check-in"]
+    );
     let without_visits = cannot(full("Appointment"));
     for id in ["visit-unconfirmed", "lapsed", "missed-visit", "new-patient", "visit-follow-up", "visit-confirm", "welcome", "check-up"] {
         assert!(without_visits.iter().any(|found| found == id), "{id} in {without_visits:?}");
