@@ -119,8 +119,8 @@ impl App {
             None => Arc::new(SystemClock::with_offset(stored_offset(&store)?)),
         };
         let random = Arc::new(Random::default());
-        let rules = definitions::shipped()?;
-        let ids: Vec<String> = rules.segments().iter().map(|s| s.definition().id.clone()).collect();
+        let wanted = definitions::shipped()?;
+        let ids: Vec<String> = wanted.rules().segments().iter().map(|s| s.definition().id.clone()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let library = program::shipped(&ids).map_err(OpenError::Programs)?;
         let channels = channels(&config)?;
@@ -128,7 +128,7 @@ impl App {
         let now = clock.now();
         let (definitions, programs) = store.write_blocking(crate::store::Lane::Interactive, "put definitions in force", |conn| {
             ties::declare(conn, &config.persons.common_identifiers)?;
-            let definitions = Definitions::put_in_force(conn, rules.clone(), now)?;
+            let definitions = Definitions::open(conn, &wanted, now)?;
             let programs = task::Programs::put_in_force(conn, library.clone(), &order, now)?;
             Ok((definitions, programs))
         })?;

@@ -7,6 +7,7 @@ pub mod config;
 pub mod connect;
 pub mod credentials;
 pub mod ehr;
+pub mod facade;
 pub mod net;
 pub mod outreach;
 pub mod segments;

@@ -18,7 +18,7 @@ use crate::ehr::connection::{Credential, Parts};
 use crate::ehr::profile::{Auth, Profile};
 use crate::outreach::definition::Mistakes;
 use crate::outreach::program::{self, Library};
-use crate::segments::{NotInForce, definitions};
+use crate::segments::{NotInForce, library};
 use crate::store::keys::{self, SigningKey};
 use crate::store::{Location, Schema, Store, StoreError, ehr_keys, ehrs};
 use crate::worker::Owner;
@@ -77,12 +77,13 @@ impl Look {
         Store::open_without_migrating(self.location())
     }
 
-    /// The ids of the segment definitions.
+    /// The ids of the segment definitions, those of the site's own files among them.
     ///
     /// # Errors
     /// Their mistakes.
     pub fn segments(&self) -> Result<Vec<String>, NotInForce> {
-        Ok(definitions::shipped()?.segments().iter().map(|s| s.definition().id.clone()).collect())
+        let wanted = library::Library::with_files(&self.data).map_err(NotInForce::Mistakes)?;
+        Ok(wanted.rules().segments().iter().map(|s| s.definition().id.clone()).collect())
     }
 
     /// The programs over those segments.

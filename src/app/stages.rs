@@ -252,14 +252,7 @@ impl App {
         let done = tokio::task::spawn_blocking(move || {
             // Whose a record is comes before what is true of the person.
             identify::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;
-            let stage = segments::Stage {
-                store: &app.store,
-                definitions: &app.definitions,
-                site: &app.site,
-                clock: app.clock.as_ref(),
-                fence: &fence,
-                term,
-            };
+            let stage = segments::Stage { store: &app.store, site: &app.site, clock: app.clock.as_ref(), fence: &fence, term };
             segments::run(&stage, &stop, &|n| progress(n))
         })
         .await

@@ -121,7 +121,6 @@ pub struct Stage<'a> {
 pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<Report, StoreError> {
     let mut report = Report::default();
     report.settled += send::settle_left(stage.store, stage.clock, stage.fence, stage.term).await?;
-    let segments = stage.store.read(memberships::segments).await?;
     let sender = Sender {
         store: stage.store,
         clock: stage.clock,
@@ -137,7 +136,7 @@ pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) +
     report.settled += sender.settle_silent().await?;
     let mut looked_at = 0;
     while !stop.load(Ordering::Relaxed) {
-        let planned = plan_chunk(stage, &segments, &mut report).await?;
+        let planned = plan_chunk(stage, &mut report).await?;
         if planned > 0 {
             // Everyone who waits is planned for before anything is sent: a cancelled visit stops what was planned for it.
             continue;
@@ -162,14 +161,18 @@ fn add(report: &mut Report, sent: Sent) {
     report.voided += sent.overtaken;
 }
 
-async fn plan_chunk(stage: &Stage<'_>, segments: &[memberships::Segment], report: &mut Report) -> Result<usize, StoreError> {
+async fn plan_chunk(stage: &Stage<'_>, report: &mut Report) -> Result<usize, StoreError> {
     let now = stage.clock.now();
-    let people =
-        stage.store.snapshot(move |conn| pending::take_outreach(conn, now, PLAN).and_then(|taken| enrol::load(conn, &taken))).await?;
+    // Which versions of segments are in force belongs to the same snapshot: one may be replaced between two chunks.
+    let read = move |conn: &mut Conn| {
+        let taken = pending::take_outreach(conn, now, PLAN)?;
+        Ok((enrol::load(conn, &taken)?, memberships::segments(conn)?))
+    };
+    let (people, segments) = stage.store.snapshot(read).await?;
     if people.is_empty() {
         return Ok(0);
     }
-    let in_force = stage.programs.in_force(segments);
+    let in_force = stage.programs.in_force(&segments);
     let todos: Vec<_> = people.iter().map(|p| enrol::work_out(p, &in_force, stage.site.policy.zone, now)).collect();
     let (planned, voided) = in_place(|| {
         stage.store.write_blocking(crate::store::Lane::Bulk, "plan outreach", |conn| {

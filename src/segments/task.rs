@@ -1,6 +1,6 @@
 //! The segment stage: takes the persons that were marked or are due by time, evaluates them, and writes differences under a lease.
 //!
-//! Work grows with what changed, never with the population. One thread reads and evaluates the next chunk while the writer commits the
+//! Work grows with what changed, never with the population; only versions that are rolled out are asked of everyone (`rollout`). One thread reads and evaluates the next chunk while the writer commits the
 //! one before.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use domain::{Clock, Timestamp};
 
 use super::assignment::{Subject, compare, withdrawn};
 use super::definitions::Definitions;
+use super::rollout;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::memberships::{self, Evaluated};
 use crate::store::pending::{self, Pending};
@@ -26,6 +27,10 @@ const CHUNK: i64 = 1_000;
 pub struct Report {
     /// Persons evaluated.
     pub persons: u64,
+    /// Segments evaluated, over all persons: only those that read what changed.
+    pub pairs: u64,
+    /// Persons of whom versions were asked that are being rolled out.
+    pub rolled_out: u64,
     /// Memberships that changed.
     pub changes: u64,
     /// Persons evaluated because their time had come, whose answers had not changed after all: valid-until may be early, never late.
@@ -36,8 +41,6 @@ pub struct Report {
 pub struct Stage<'a> {
     /// The store.
     pub store: &'a Store,
-    /// The definitions in force.
-    pub definitions: &'a Definitions,
     /// The site's zone and language.
     pub site: &'a Site,
     /// Time.
@@ -51,6 +54,7 @@ pub struct Stage<'a> {
 struct Chunk {
     taken: Vec<Pending>,
     evaluated: Vec<Evaluated>,
+    pairs: u64,
     now: Timestamp,
 }
 
@@ -61,21 +65,30 @@ struct Chunk {
 pub fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) + Sync)) -> Result<Report, StoreError> {
     let mut total = Report::default();
     loop {
-        let pass = one_pass(stage, stop, &mut total, progress)?;
-        if pass == 0 || stop.load(Ordering::Relaxed) {
+        rollout::finish(stage, stop, progress)?;
+        let definitions = stage.store.read_blocking(Definitions::load)?;
+        let pass = one_pass(stage, &definitions, stop, &mut total, progress)?;
+        let more = rollout::turn(stage, &definitions, stop, &mut total, progress)?;
+        if (pass == 0 && !more) || stop.load(Ordering::Relaxed) {
             return Ok(total);
         }
     }
 }
 
-fn one_pass(stage: &Stage<'_>, stop: &AtomicBool, total: &mut Report, progress: &(dyn Fn(u64) + Sync)) -> Result<u64, StoreError> {
+fn one_pass(
+    stage: &Stage<'_>,
+    definitions: &Definitions,
+    stop: &AtomicBool,
+    total: &mut Report,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, StoreError> {
     let (send, receive) = std::sync::mpsc::sync_channel::<Result<Chunk, StoreError>>(2);
     let mut persons = 0;
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let mut after = i64::MIN;
             while !stop.load(Ordering::Relaxed) {
-                let chunk = evaluate_chunk(stage, after);
+                let chunk = evaluate_chunk(stage, definitions, after);
                 match &chunk {
                     Ok(c) => match c.taken.last() {
                         Some(last) => after = last.person,
@@ -103,14 +116,15 @@ fn one_pass(stage: &Stage<'_>, stop: &AtomicBool, total: &mut Report, progress: 
                 total.changes += u64::try_from(found.changes.len()).unwrap_or(0);
                 total.early += u64::from(taken.generation == 0 && found.changes.is_empty());
             }
+            total.pairs += chunk.pairs;
             total.persons += u64::try_from(chunk.taken.len()).unwrap_or(0);
-            progress(total.persons);
+            progress(total.persons + total.rolled_out);
         }
         Ok(persons)
     })
 }
 
-fn evaluate_chunk(stage: &Stage<'_>, after: i64) -> Result<Chunk, StoreError> {
+fn evaluate_chunk(stage: &Stage<'_>, definitions: &Definitions, after: i64) -> Result<Chunk, StoreError> {
     let now = stage.clock.now();
     // One snapshot: who is left out because an EHR is being read, and the facts of those who are not.
     stage.store.snapshot_blocking(|conn| {
@@ -119,19 +133,22 @@ fn evaluate_chunk(stage: &Stage<'_>, after: i64) -> Result<Chunk, StoreError> {
         let facts = people::facts(conn, &persons)?;
         let stored = memberships::assignments(conn, &persons)?;
         let conn = std::cell::RefCell::new(conn);
-        let evaluated = persons
-            .iter()
-            .filter_map(|person| facts.get(person).map(|known| (*person, known)))
-            .map(|(person, known)| {
-                if !known.has_record {
-                    return Ok(withdrawn(person, stored.get(&person), now));
-                }
-                let subject = Subject { person, facts: &known.facts, stored: stored.get(&person) };
-                compare(stage.definitions, stage.site, &subject, now, |person, segment| {
-                    memberships::entries_before(&mut conn.borrow_mut(), person, segment)
-                })
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        Ok(Chunk { taken, evaluated, now })
+        let entries = |person: i64, numbers: &[i64]| memberships::entries_before(&mut conn.borrow_mut(), person, numbers);
+        let mut chunk = Chunk { evaluated: Vec::with_capacity(taken.len()), pairs: 0, now, taken: Vec::new() };
+        for pending in &taken {
+            let Some(known) = facts.get(&pending.person) else { continue };
+            let stored = stored.get(&pending.person);
+            if !known.has_record {
+                chunk.evaluated.push(withdrawn(definitions, pending.person, stored, now));
+                continue;
+            }
+            // Which of several records counts first hangs on the person's visits too: what was read may be told by another one now.
+            let reads = if known.facts.patients.len() > 1 { -1 } else { pending.reads };
+            let subject = Subject { person: pending.person, facts: &known.facts, stored, reads };
+            let (evaluated, pairs) = compare(definitions, stage.site, &subject, now, &entries)?;
+            chunk.evaluated.push(evaluated);
+            chunk.pairs += pairs;
+        }
+        Ok(Chunk { taken, ..chunk })
     })
 }

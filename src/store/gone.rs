@@ -70,7 +70,9 @@ pub fn mark(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], why
     }
     let concerned: Vec<i64> = about.iter().map(|(patient, _)| *patient).collect::<BTreeSet<_>>().into_iter().collect();
     let persons: BTreeSet<i64> = people::persons_of(conn, &concerned)?.into_iter().collect();
-    pending::mark(conn, &persons, reads_bit(rtype), now)?;
+    // With a record that is gone goes all that is known by it.
+    let reads = if rtype == ResourceType::Patient { -1 } else { reads_bit(rtype) };
+    pending::mark(conn, &persons, reads, now)?;
     if rtype == ResourceType::Patient {
         // Whoever is not in a segment may still have something planned.
         pending::mark_outreach(conn, &persons, now)?;

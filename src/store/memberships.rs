@@ -10,16 +10,17 @@ use domain::Timestamp;
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
+use super::definitions::{self, Kind, Version};
 use super::error::StoreError;
-use super::pending;
-use super::schema::{membership, membership_event, segment};
+use super::schema::{definition, membership, membership_event};
+use super::{pending, steps};
 
-/// A segment as it is defined now.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+/// A version of a segment that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// Row number, for the rows that name it.
+    /// The version's number, which the rows of its memberships name.
     pub number: i64,
-    /// Its id.
+    /// The segment's id.
     pub id: String,
     /// Grows with each change of the definition.
     pub version: i64,
@@ -29,80 +30,22 @@ pub struct Segment {
     pub hash: String,
     /// When this version was put in force.
     pub changed_at: i64,
-    /// When it was taken out of use.
-    pub retired_at: Option<i64>,
 }
 
-/// A definition to put in force.
-#[derive(Clone, Debug)]
-pub struct Definition<'a> {
-    /// The segment's id.
-    pub id: &'a str,
-    /// The definition's text.
-    pub source: &'a str,
-    /// Hash of what decides about membership.
-    pub hash: &'a str,
+impl From<Version> for Segment {
+    fn from(v: Version) -> Self {
+        let changed_at = v.current_from.unwrap_or(v.staged_at);
+        Self { number: v.number, id: v.id, version: v.version, source: v.source, hash: v.hash, changed_at }
+    }
 }
 
-/// Puts definitions in force; returns all segments in use and whether any changed, in which case everyone must be evaluated anew.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn define(conn: &mut Conn, definitions: &[Definition<'_>], now: Timestamp) -> Result<(Vec<Segment>, bool), StoreError> {
-    conn.write_alone("segment")?;
-    let stored: Vec<Segment> = on_backend!(conn, c => segment::table.order(segment::number).load(c))?;
-    let mut next = stored.last().map_or(1, |s| s.number + 1);
-    let mut changed = false;
-    for d in definitions {
-        match stored.iter().find(|s| s.id == d.id) {
-            Some(s) if s.hash == d.hash && s.retired_at.is_none() => {
-                if s.source != d.source {
-                    on_backend!(conn, c => diesel::update(segment::table.find(s.number)).set(segment::source.eq(d.source)).execute(c))?;
-                }
-            }
-            Some(s) => {
-                changed = true;
-                on_backend!(conn, c => diesel::update(segment::table.find(s.number))
-                    .set((
-                        segment::version.eq(s.version + 1),
-                        segment::source.eq(d.source),
-                        segment::hash.eq(d.hash),
-                        segment::changed_at.eq(now.micros()),
-                        segment::retired_at.eq(None::<i64>),
-                    ))
-                    .execute(c))?;
-            }
-            None => {
-                changed = true;
-                let row = (
-                    segment::number.eq(next),
-                    segment::id.eq(d.id),
-                    segment::version.eq(1_i64),
-                    segment::source.eq(d.source),
-                    segment::hash.eq(d.hash),
-                    segment::changed_at.eq(now.micros()),
-                );
-                on_backend!(conn, c => diesel::insert_into(segment::table).values(row).execute(c))?;
-                next += 1;
-            }
-        }
-    }
-    for gone in stored.iter().filter(|s| s.retired_at.is_none() && !definitions.iter().any(|d| d.id == s.id)) {
-        changed = true;
-        on_backend!(conn, c => diesel::update(segment::table.find(gone.number)).set(segment::retired_at.eq(now.micros())).execute(c))?;
-    }
-    if changed {
-        pending::mark_everyone(conn, now)?;
-    }
-    Ok((segments(conn)?, changed))
-}
-
-/// The segments in use, by number.
+/// The segments in force, by number.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn segments(conn: &mut Conn) -> Result<Vec<Segment>, StoreError> {
-    Ok(on_backend!(conn, c => segment::table.filter(segment::retired_at.is_null()).order(segment::number).load(c))?)
+    let all = definitions::in_use(conn)?;
+    Ok(all.into_iter().filter(|v| v.state == "current" && v.kind == Kind::Segment.as_str()).map(Segment::from).collect())
 }
 
 /// Whether a person is in a segment, or held because the answer is not known.
@@ -201,7 +144,12 @@ pub fn assignments(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Ass
         .collect();
     let rows: Vec<MembershipRow> =
         bulk::select_numbers(conn, "SELECT person, segment, version, state, since, entry, reasons FROM membership", "person", persons, "")?;
-    for r in rows {
+    // Only while a roll-out is on the way are there such rows.
+    let flips = if rows.iter().any(|r| r.since == SINCE_FLIP) { flips(conn)? } else { BTreeMap::new() };
+    for mut r in rows {
+        if r.since == SINCE_FLIP {
+            r.since = flips.get(&r.segment).copied().unwrap_or(SINCE_FLIP);
+        }
         let m = Membership {
             segment: r.segment,
             version: r.version,
@@ -215,17 +163,56 @@ pub fn assignments(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Ass
     Ok(all)
 }
 
-/// How often a person entered a segment before, from its events: needed only when it enters again.
+/// Stands for the instant at which a staged version comes into force, which is not known before.
+pub const SINCE_FLIP: i64 = i64::MAX;
+
+/// When each version in force came into force.
+fn flips(conn: &mut Conn) -> Result<BTreeMap<i64, i64>, StoreError> {
+    let rows: Vec<(i64, Option<i64>)> =
+        on_backend!(conn, c => definition::table.select((definition::number, definition::current_from)).load(c))?;
+    Ok(rows.into_iter().filter_map(|(number, from)| Some((number, from?))).collect())
+}
+
+/// How often a person entered a segment before, from its events: needed only when it enters again. `numbers` are those of all versions of
+/// the segment.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn entries_before(conn: &mut Conn, person: i64, segment: i64) -> Result<i64, StoreError> {
+pub fn entries_before(conn: &mut Conn, person: i64, numbers: &[i64]) -> Result<i64, StoreError> {
     Ok(on_backend!(conn, c => membership_event::table
         .filter(membership_event::person.eq(person))
-        .filter(membership_event::segment.eq(segment))
+        .filter(membership_event::segment.eq_any(numbers.to_vec()))
         .filter(membership_event::after.eq("in"))
         .count()
         .get_result(c))?)
+}
+
+/// How often each of these persons entered versions of segments, by person and number.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn entries_of(conn: &mut Conn, persons: &[i64], numbers: &[i64]) -> Result<BTreeMap<(i64, i64), i64>, StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        person: i64,
+        #[diesel(sql_type = BigInt)]
+        segment: i64,
+        #[diesel(sql_type = BigInt)]
+        entries: i64,
+    }
+    if numbers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let list: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    let rows: Vec<Row> = bulk::select_numbers(
+        conn,
+        "SELECT person, segment, COUNT(*) AS entries FROM membership_event",
+        &format!("after = 'in' AND segment IN ({}) AND person", list.join(", ")),
+        persons,
+        "GROUP BY person, segment",
+    )?;
+    Ok(rows.into_iter().map(|r| ((r.person, r.segment), r.entries)).collect())
 }
 
 /// A change of one membership.
@@ -264,6 +251,40 @@ pub struct Evaluated {
     pub wake_at: Option<Timestamp>,
     /// Whether the outreach stage must look at this person.
     pub outreach: bool,
+    /// What the versions say that are being rolled out.
+    pub staged: Option<Staging>,
+}
+
+/// What staged versions say of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staging {
+    /// The roll-out.
+    pub rollout: i64,
+    /// Each version that has something to say, or had.
+    pub versions: Vec<Staged>,
+}
+
+/// What one staged version says of a person, or that a segment ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// The version's number; of a segment that ends without a successor, the number that ends.
+    pub segment: i64,
+    /// The version.
+    pub version: i64,
+    /// By the version in force.
+    pub before: Option<State>,
+    /// By the staged one.
+    pub after: Option<State>,
+    /// Since when the state holds, in microseconds, or [`SINCE_FLIP`].
+    pub since: i64,
+    /// The how-manieth entry, where it is in.
+    pub entry: i64,
+    /// Why, as the membership keeps it.
+    pub reasons: Vec<u8>,
+    /// Why, as the event keeps it; empty where nothing changes.
+    pub event_reasons: Vec<u8>,
+    /// Whether the staged version had a membership of this person already.
+    pub written: bool,
 }
 
 /// Writes what evaluations found: only differences. Persons in ascending order.
@@ -284,6 +305,7 @@ pub fn apply(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result
     .execute(conn)?;
     write_memberships(conn, evaluated)?;
     write_events(conn, evaluated, now)?;
+    steps::write(conn, evaluated)?;
     let wake: BTreeSet<i64> = evaluated.iter().filter(|e| e.outreach).map(|e| e.person).collect();
     pending::mark_outreach(conn, &wake, now)
 }
@@ -364,6 +386,96 @@ pub fn members(conn: &mut Conn, segment: i64, state: State, after: i64, limit: i
         .order(membership::person)
         .limit(limit)
         .load(c))?)
+}
+
+/// A record of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// The EHR.
+    pub ehr: String,
+    /// The patient's logical id there.
+    pub fhir_id: String,
+    /// Since when the person is a member.
+    pub since: i64,
+}
+
+/// The records of a version's members, by number of the person, after `after`, of at most `limit` persons; and after whom the next page
+/// begins, where there is one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn member_records(conn: &mut Conn, segment: i64, after: i64, limit: i64) -> Result<(Vec<MemberRecord>, Option<i64>), StoreError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        person: i64,
+        #[diesel(sql_type = Text)]
+        ehr: String,
+        #[diesel(sql_type = Text)]
+        fhir_id: String,
+    }
+    let rows: Vec<(i64, i64)> = on_backend!(conn, c => membership::table
+        .filter(membership::segment.eq(segment))
+        .filter(membership::state.eq(State::In.as_str()))
+        .filter(membership::person.gt(after))
+        .select((membership::person, membership::since))
+        .order(membership::person)
+        .limit(limit)
+        .load(c))?;
+    let since: BTreeMap<i64, i64> = rows.into_iter().collect();
+    let full = i64::try_from(since.len()).is_ok_and(|n| n >= limit);
+    let next = since.last_key_value().map(|(person, _)| *person).filter(|_| full);
+    let persons: Vec<i64> = since.keys().copied().collect();
+    let live = "state IN ('live', 'stub') AND person";
+    let records: Vec<Row> = bulk::select_numbers(conn, "SELECT person, ehr, fhir_id FROM patient", live, &persons, "ORDER BY person, pk")?;
+    let flip = if since.values().any(|s| *s == SINCE_FLIP) { flips(conn)?.get(&segment).copied() } else { None };
+    let of = |person: i64| since.get(&person).copied().filter(|s| *s != SINCE_FLIP).or(flip).unwrap_or_default();
+    Ok((records.into_iter().map(|r| MemberRecord { since: of(r.person), ehr: r.ehr, fhir_id: r.fhir_id }).collect(), next))
+}
+
+/// How many records the members of a version have.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn count_records(conn: &mut Conn, segment: i64) -> Result<i64, StoreError> {
+    use super::schema::patient;
+    Ok(on_backend!(conn, c => membership::table
+        .inner_join(patient::table.on(patient::person.eq(membership::person)))
+        .filter(membership::segment.eq(segment))
+        .filter(membership::state.eq(State::In.as_str()))
+        .filter(patient::state.eq_any(["live", "stub"]))
+        .count()
+        .get_result(c))?)
+}
+
+/// Who was a member at an instant, by the events that hold by then: how many, and the first of them. `numbers` are those of all versions of
+/// the segment.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn members_at(conn: &mut Conn, numbers: &[i64], at: Timestamp, limit: i64) -> Result<(i64, Vec<i64>), StoreError> {
+    #[derive(QueryableByName)]
+    struct Counted {
+        #[diesel(sql_type = BigInt)]
+        n: i64,
+    }
+    #[derive(QueryableByName)]
+    struct Person {
+        #[diesel(sql_type = BigInt)]
+        person: i64,
+    }
+    let list: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    // The last event of each person that holds by then.
+    let last = format!(
+        "FROM (SELECT person, after, ROW_NUMBER() OVER (PARTITION BY person ORDER BY number DESC) AS place FROM membership_event
+         WHERE segment IN ({}) AND effective_at <= {}) e WHERE place = 1 AND after = 'in'",
+        list.join(", "),
+        at.micros()
+    );
+    let counted: Counted = on_backend!(conn, c => diesel::sql_query(format!("SELECT COUNT(*) AS n {last}")).get_result(c))?;
+    let first = format!("SELECT person {last} ORDER BY person LIMIT {limit}");
+    let persons: Vec<Person> = on_backend!(conn, c => diesel::sql_query(first).load(c))?;
+    Ok((counted.n, persons.into_iter().map(|p| p.person).collect()))
 }
 
 /// An entry or exit.

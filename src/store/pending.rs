@@ -23,6 +23,8 @@ pub struct Pending {
     pub person: i64,
     /// To be handed back to [`done`]; zero where the person is due by time only.
     pub generation: i64,
+    /// What changed, as bits; all of them where everything must be looked at.
+    pub reads: i64,
 }
 
 /// Marks persons for the segment stage. `reads` is the mask of the types that changed.
@@ -42,8 +44,8 @@ pub(super) fn mark(conn: &mut Conn, persons: &BTreeSet<i64>, reads: i64, now: Ti
     Ok(())
 }
 
-/// The bit of the contact ledger in a `reads` mask.
-const CONTACT: i64 = 1 << 8;
+/// The bit of the contact ledger in a `reads` mask; those of types begin at the other end.
+pub const CONTACT: i64 = 1 << 31;
 
 /// Marks a person for the segment stage because the contact ledger changed: rules may read when somebody was last contacted.
 pub(super) fn mark_contact(conn: &mut Conn, person: i64, now: Timestamp) -> Result<(), StoreError> {
@@ -85,16 +87,16 @@ fn mark_selected(conn: &mut Conn, persons: &str, now: Timestamp) -> Result<(), S
 /// The engine's refusal.
 pub fn take(conn: &mut Conn, now: Timestamp, after: i64, limit: i64) -> Result<Vec<Pending>, StoreError> {
     let half = reading::half_read(conn, now)?;
-    let marked: Vec<(i64, i64)> = on_backend!(conn, c => {
+    let marked: Vec<(i64, i64, i64)> = on_backend!(conn, c => {
         let q = pending_person::table
             .filter(pending_person::person.gt(after))
-            .select((pending_person::person, pending_person::generation))
+            .select((pending_person::person, pending_person::generation, pending_person::reads))
             .order(pending_person::person)
             .limit(limit)
             .into_boxed();
         leave_out!(q, pending_person::person, half).load(c)?
     });
-    let mut all: BTreeMap<i64, i64> = marked.into_iter().collect();
+    let mut all: BTreeMap<i64, (i64, i64)> = marked.into_iter().map(|(person, generation, reads)| (person, (generation, reads))).collect();
     // The marked ones of a full chunk end before the table does: a due person beyond them belongs to a later chunk.
     let full = i64::try_from(all.len()).is_ok_and(|n| n >= limit);
     let end = all.last_key_value().map(|(last, _)| *last).filter(|_| full).unwrap_or(i64::MAX);
@@ -110,9 +112,11 @@ pub fn take(conn: &mut Conn, now: Timestamp, after: i64, limit: i64) -> Result<V
         leave_out!(q, assignment::person, half).load(c)?
     });
     for person in due {
-        all.entry(person).or_insert(0);
+        // Whose time has come is looked at as a whole, whatever changed beside it.
+        all.entry(person).or_insert((0, -1)).1 = -1;
     }
-    Ok(all.into_iter().take(usize::try_from(limit).unwrap_or(0)).map(|(person, generation)| Pending { person, generation }).collect())
+    let taken = all.into_iter().take(usize::try_from(limit).unwrap_or(0));
+    Ok(taken.map(|(person, (generation, reads))| Pending { person, generation, reads }).collect())
 }
 
 /// Deletes the marks that were read; one that grew since stays.
@@ -174,7 +178,7 @@ pub fn take_outreach(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<
             .into_boxed();
         leave_out!(q, pending_outreach::person, half).load(c)?
     });
-    Ok(rows.into_iter().map(|(person, generation)| Pending { person, generation }).collect())
+    Ok(rows.into_iter().map(|(person, generation)| Pending { person, generation, reads: -1 }).collect())
 }
 
 /// Deletes the marks of the outreach stage that were read.

@@ -15,6 +15,7 @@ use domain::model::{EhrId, PatientFacts, PersonFacts, ResourceType};
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
+use super::contact;
 use super::coverage;
 use super::error::StoreError;
 use super::schema::{patient, person, sync_state};
@@ -271,16 +272,6 @@ struct PersonEhr {
     ehr: String,
 }
 
-#[derive(QueryableByName)]
-struct ContactRow {
-    #[diesel(sql_type = BigInt)]
-    person: i64,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    last_sent: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    last_answer: Option<i64>,
-}
-
 /// A person's facts, and since when they are known.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -345,17 +336,9 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
             standing.order(&mut known.facts);
         }
     }
-    let contacts: Vec<ContactRow> = bulk::select_numbers(
-        conn,
-        "SELECT person, MAX(sent_at) AS last_sent, MAX(CASE WHEN outcome = 'answered' THEN finished_at END) AS last_answer FROM attempt",
-        "sent_at IS NOT NULL AND person",
-        persons,
-        "GROUP BY person",
-    )?;
-    for row in contacts {
-        if let Some(known) = all.get_mut(&row.person) {
-            known.facts.contact.last_sent = row.last_sent.map(Timestamp::from_micros);
-            known.facts.contact.last_answer = row.last_answer.map(Timestamp::from_micros);
+    for (person, facts) in contact::of(conn, persons)? {
+        if let Some(known) = all.get_mut(&person) {
+            known.facts.contact = facts;
         }
     }
     Ok(all)

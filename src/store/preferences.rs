@@ -5,6 +5,7 @@ use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::pending;
 use super::people;
 use super::schema::{person, preference};
 
@@ -53,7 +54,8 @@ pub fn record(
     }
     // A send that was judged before this entry must be judged again: its departure names the revision that the gate read.
     on_backend!(conn, c => diesel::update(person::table.find(person)).set(person::contact_revision.eq(person::contact_revision + 1)).execute(c))?;
-    Ok(())
+    // Rules may ask what somebody opted out of.
+    pending::mark_contact(conn, person, now)
 }
 
 /// A person's entries, the first one first: those of all records, and of a record that names one of them as its survivor but could not be

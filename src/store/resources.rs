@@ -169,7 +169,9 @@ pub fn commit(
     let pks = upsert(conn, ehr, rtype, &rows, &subjects, now)?;
     written.stored = rows.iter().filter_map(|r| pks.get(r.fhir_id.as_str()).copied()).collect();
     store_facts(conn, rtype, &rows, &subjects, &pks, &known)?;
-    wake(conn, &rows, &subjects, &known, &patients, reads_bit(rtype), now)?;
+    // With a record that comes back comes all that is known by it.
+    let back = rtype == ResourceType::Patient && known.values().any(|k| k.gone_at.is_some());
+    wake(conn, &rows, &subjects, &known, &patients, if back { -1 } else { reads_bit(rtype) }, now)?;
     if rtype == ResourceType::Patient {
         let said: Vec<(i64, &Ties)> = rows.iter().filter_map(|r| Some((patients.get(&r.fhir_id)?.pk, &r.ties))).collect();
         ties::keep(conn, ehr, &said, rows.iter().any(|r| known.contains_key(&r.fhir_id)), now)?;

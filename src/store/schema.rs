@@ -225,6 +225,52 @@ diesel::table! {
 }
 
 diesel::table! {
+    definition (number) {
+        number -> BigInt,
+        kind -> Text,
+        id -> Text,
+        version -> BigInt,
+        rollout -> BigInt,
+        source -> Text,
+        hash -> Text,
+        catalogue -> BigInt,
+        state -> Text,
+        staged_at -> BigInt,
+        current_from -> Nullable<BigInt>,
+        current_until -> Nullable<BigInt>,
+        ended_by -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    rollout (number) {
+        number -> BigInt,
+        kind -> Text,
+        back_to -> Nullable<BigInt>,
+        state -> Text,
+        after_person -> BigInt,
+        persons -> BigInt,
+        entries -> BigInt,
+        exits -> BigInt,
+        begun_at -> BigInt,
+        flipped_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    membership_step (rollout, person, segment) {
+        rollout -> BigInt,
+        person -> BigInt,
+        segment -> BigInt,
+        version -> BigInt,
+        before -> Nullable<Text>,
+        after -> Nullable<Text>,
+        reasons -> Binary,
+    }
+}
+
+diesel::table! {
     assignment (person) {
         person -> BigInt,
         evaluated_at -> BigInt,

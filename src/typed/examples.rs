@@ -225,6 +225,7 @@ fn segment() -> Group {
         name: "Visit within 72 hours, not confirmed".into(),
         quantity: 1,
         managing_entity: Some("Organization/o-1".into()),
+        rule: Some("not deceased and next_appointment.start within 72h and not next_appointment.confirmed".into()),
         member: vec![
             Member { patient: "Patient/p-1001".into(), since: Some("2026-11-20T14:30:00Z".into()), until: None, inactive: false },
             Member {

@@ -26,6 +26,8 @@ pub struct Group {
     pub quantity: u32,
     /// Who answers for the segment.
     pub managing_entity: Option<String>,
+    /// What decides who is a member, as its author wrote it.
+    pub rule: Option<String>,
     /// The members of this page, past ones too where asked for.
     pub member: Vec<Member>,
 }
@@ -80,10 +82,23 @@ pub fn group(from: &Group) -> Result<Vec<u8>, Invalid> {
         name: Some(check::string("Group.name", &from.name)?.into()),
         quantity: Some(from.quantity.into()),
         managing_entity: opt(from.managing_entity.as_deref(), |m| literal("Group.managingEntity", m, managers))?.map(Box::new),
+        characteristic: opt(from.rule.as_deref(), characteristic)?.into_iter().collect(),
         member: each("Group.member", &from.member, member)?,
         ..Default::default()
     };
     render(&Resource::Group(Box::new(resource)))
+}
+
+/// The rule as the one trait that all members share. R4 asks for a code, a value and whether it excludes.
+fn characteristic(rule: &str) -> Result<resources::GroupCharacteristic, Invalid> {
+    let words = |element: &str, text: &str| concept(element, &Concept { coding: Vec::new(), text: Some(text.to_owned()) });
+    let value = words("Group.characteristic[0].value", rule)?;
+    Ok(resources::GroupCharacteristic {
+        code: Box::new(words("Group.characteristic[0].code", "Rule")?),
+        value: resources::GroupCharacteristicValue::CodeableConcept(Box::new(value)),
+        exclude: false.into(),
+        ..Default::default()
+    })
 }
 
 fn member(element: &str, from: &Member) -> Result<resources::GroupMember, Invalid> {

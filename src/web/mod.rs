@@ -9,6 +9,7 @@
 mod access;
 mod api;
 pub mod edge;
+mod fhir;
 mod health;
 mod jwks;
 mod metrics;

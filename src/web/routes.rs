@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 
-use super::{access, api, health, jwks, metrics, page, problem};
+use super::{access, api, fhir, health, jwks, metrics, page, problem};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Row {
 use Access::{Bearer, Open};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 10] = [
+static ROUTES: [Row; 11] = [
     get("/",                      Open,   || to(page::overview)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
@@ -47,6 +47,7 @@ static ROUTES: [Row; 10] = [
     get("/api/v1/segments",       Bearer, || to(api::segments)),
     get("/api/v1/attempts",       Bearer, || to(api::attempts)),
     get("/api/v1/writebacks",     Bearer, || to(api::write_backs)),
+    get("/fhir/Group/{id}",       Bearer, || to(fhir::group)),
 ];
 
 const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Row {

@@ -17,7 +17,7 @@ use domain::Timestamp;
 use domain::clock::ManualClock;
 use domain::model::EhrId;
 use domain::rules::Site;
-use fhir_engage::segments::{Definitions, definitions, task};
+use fhir_engage::segments::{Definitions, Library, task};
 use fhir_engage::store::leases::{self, Term};
 use fhir_engage::store::{Lane, Location, Store, ehrs};
 use fhir_engage::sync::Holder;
@@ -113,17 +113,17 @@ fn import_into(store: &Store, folder: &Path) -> Report {
 fn assign(store: &Store) -> (u64, f64) {
     let clock = ManualClock::at(AS_OF);
     let site = Site::new(chrono_tz::America::New_York, "en");
-    let rules = definitions::shipped().unwrap();
+    let library = Library::shipped().unwrap();
     let term = Term(TimeDelta::seconds(60));
-    let (definitions, fence) = store
+    let fence = store
         .write_blocking(Lane::Interactive, "bench", |conn| {
-            let definitions = Definitions::put_in_force(conn, rules.clone(), AS_OF)?;
+            Definitions::open(conn, &library, AS_OF)?;
             let fence = leases::acquire(conn, task::LEASE, "bench", AS_OF, term, |_| true)?;
-            Ok((definitions, fence.unwrap()))
+            Ok(fence.unwrap())
         })
         .unwrap();
     let began = Instant::now();
-    let stage = task::Stage { store, definitions: &definitions, site: &site, clock: &clock, fence: &fence, term };
+    let stage = task::Stage { store, site: &site, clock: &clock, fence: &fence, term };
     let report = task::run(&stage, &AtomicBool::new(false), &|_| {}).unwrap();
     (report.persons, began.elapsed().as_secs_f64())
 }

@@ -17,7 +17,7 @@ use domain::clock::ManualClock;
 use domain::fhir;
 use domain::model::{EhrId, ResourceType};
 use domain::rules::Site;
-use fhir_engage::segments::{Definitions, definitions, task};
+use fhir_engage::segments::{Definitions, Library, task};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{self, Term};
 use fhir_engage::store::resources::{self, Incoming, Precedence};
@@ -146,25 +146,23 @@ fn incoming(store: &Store, text: &str) -> Incoming {
 
 struct Segments<'a> {
     store: &'a Store,
-    definitions: Definitions,
     fence: leases::Fence,
 }
 
 impl<'a> Segments<'a> {
     fn new(store: &'a Store) -> Self {
         let put = |conn: &mut _| {
-            let definitions = Definitions::put_in_force(conn, definitions::shipped().unwrap(), AS_OF)?;
-            Ok((definitions, leases::acquire(conn, task::LEASE, "bench", AS_OF, TERM, |_| true)?))
+            Definitions::open(conn, &Library::shipped().unwrap(), AS_OF)?;
+            leases::acquire(conn, task::LEASE, "bench", AS_OF, TERM, |_| true)
         };
-        let (definitions, fence) = store.write_blocking(Lane::Bulk, "bench", put).unwrap();
-        Self { store, definitions, fence: fence.unwrap() }
+        let fence = store.write_blocking(Lane::Bulk, "bench", put).unwrap();
+        Self { store, fence: fence.unwrap() }
     }
 
     fn assign(&self, now: Timestamp) -> u64 {
         let clock = ManualClock::at(now);
         let site = Site::new(chrono_tz::America::New_York, "en");
-        let stage =
-            task::Stage { store: self.store, definitions: &self.definitions, site: &site, clock: &clock, fence: &self.fence, term: TERM };
+        let stage = task::Stage { store: self.store, site: &site, clock: &clock, fence: &self.fence, term: TERM };
         task::run(&stage, &AtomicBool::new(false), &|_| ()).unwrap().persons
     }
 }

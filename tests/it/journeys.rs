@@ -117,8 +117,8 @@ impl Journey {
     }
 
     async fn segments(&self, patient: &str) -> Vec<String> {
-        let sql = "SELECT s.id AS line FROM membership m JOIN segment s ON s.number = m.segment JOIN patient p ON p.person = m.person";
-        let mut found = self._db.lines(&format!("{sql} WHERE p.fhir_id = '{patient}' AND m.state = 'in'"));
+        let sql = "SELECT d.id AS line FROM membership m JOIN definition d ON d.number = m.segment JOIN patient p ON p.person = m.person";
+        let mut found = self._db.lines(&format!("{sql} WHERE p.fhir_id = '{patient}' AND m.state = 'in' AND d.state = 'current'"));
         found.sort();
         found
     }

@@ -19,6 +19,7 @@ mod readme;
 mod rough;
 mod schedule;
 mod schema_parity;
+mod segments;
 mod sekmet;
 mod sekmet_bulk;
 mod store;

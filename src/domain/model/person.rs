@@ -91,6 +91,38 @@ pub struct ContactFacts {
     pub last_sent: Option<Timestamp>,
     /// When the person last answered, if ever.
     pub last_answer: Option<Timestamp>,
+    /// What was sent, the first message first.
+    pub messages: Vec<Message>,
+    /// Barriers that the person named, a code each with when.
+    pub barriers: Vec<(String, Timestamp)>,
+    /// The person does not want to be written to at all.
+    pub opted_out: bool,
+    /// Channels by which the person does not want to be written to.
+    pub opted_out_channels: Vec<String>,
+}
+
+/// One message that left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// When.
+    pub sent_at: Timestamp,
+    /// By which channel.
+    pub channel: String,
+    /// What is known of its end.
+    pub fate: Fate,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The person answered it.
+    Answered,
+    /// It arrived, by the channel's word.
+    Delivered,
+    /// It did not arrive.
+    Failed,
+    /// Not known, or not yet.
+    Open,
 }
 
 impl PersonFacts {

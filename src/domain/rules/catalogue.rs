@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::model::ids::ResourceType;
 
 use super::attributes::{self, Context};
+use super::mistake::nearest;
 use super::value::{Event, Finding, Type};
 use super::watch::Watch;
 
@@ -64,6 +65,69 @@ impl Attribute {
     }
 }
 
+impl Attribute {
+    /// What it is read from, in words.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        if self.reads().next().is_none() {
+            return "the contact ledger".to_owned();
+        }
+        let names = |types: &[ResourceType]| types.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(", ");
+        match (self.needs, self.also_reads) {
+            (needs, []) => names(needs),
+            ([], also) => names(also),
+            (needs, also) => format!("{}; in some cases {}", names(needs), names(also)),
+        }
+    }
+}
+
+/// The attribute whose name is most like `wrong`, where one is like enough to be meant.
+#[must_use]
+pub fn nearest_attribute(wrong: &str) -> Option<&'static str> {
+    nearest(wrong, attributes().map(|a| a.name))
+}
+
+/// The documentation page of the catalogue, as Markdown.
+#[must_use]
+pub fn attribute_page() -> String {
+    let mut page = String::from(PAGE_HEAD);
+    let subject = |a: &Attribute| a.name.split_once('.').map_or("person", |(subject, _)| subject);
+    let mut subjects: Vec<&str> = Vec::new();
+    for of in attributes().map(subject) {
+        if !subjects.contains(&of) {
+            subjects.push(of);
+        }
+    }
+    for of in subjects {
+        page.push_str(&format!(
+            "\n## {of}\n\n| attribute | type | meaning | read from | unknown where | example |\n|---|---|---|---|---|---|\n"
+        ));
+        attributes().filter(|a| subject(a) == of).for_each(|a| page.push_str(&page_row(a)));
+    }
+    page
+}
+
+fn page_row(a: &Attribute) -> String {
+    let unit = a.unit.map_or_else(String::new, |u| format!(" ({u})"));
+    let values = if a.values.is_empty() { String::new() } else { format!(" One of: {}.", a.values.join(", ")) };
+    format!(
+        "| `{}` | {}{unit} | {}{values} | {} | {} | `{}` |\n",
+        a.name,
+        a.kind,
+        a.meaning,
+        a.origin(),
+        if a.unknown.is_empty() { "-" } else { a.unknown },
+        a.example.replace('|', "\\|"),
+    )
+}
+
+const PAGE_HEAD: &str = "# Attributes
+
+What rules can ask about. Made from the catalogue (`fhir-engage segments attributes --markdown`); do not edit it by hand.
+
+Besides what a row says, an attribute is unknown where a type that it is read from is not synced at every EHR of the person.
+";
+
 /// All attributes, by subject.
 pub fn attributes() -> impl Iterator<Item = &'static Attribute> {
     attributes::ALL.iter().copied().flatten()
@@ -92,5 +156,11 @@ mod tests {
             assert_eq!(check::mistakes(&rule, row.example), [], "{}", row.name);
             assert!(row.example.contains(row.name), "{}", row.name);
         }
+    }
+
+    /// `cargo run -- segments attributes --markdown > src/domain/rules/ATTRIBUTES.md` makes it anew.
+    #[test]
+    fn the_page_is_made_from_the_catalogue() {
+        assert_eq!(include_str!("ATTRIBUTES.md"), attribute_page());
     }
 }

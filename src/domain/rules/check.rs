@@ -1,12 +1,15 @@
 //! A rule's tests against the catalogue: names, types, units. What passes here has a form that evaluation cannot fail on.
 
+use std::sync::Arc;
+
 use crate::model::time::FhirTime;
 
 use super::catalogue::{self, Attribute};
 use super::duration::Duration;
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
-use super::syntax::{Comparison, Expr, Literal, Operand, Predicate, Test};
+use super::syntax::{Comparison, Expr, Literal, Name, Operand, Predicate, Test};
 use super::value::Type;
+use super::value_set::{ListedCodes, ValueSets};
 
 /// A test whose names and types are right.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub enum Question {
     TextIn(Vec<TextOperand>, bool),
     /// Of a set: does it hold one of these, or none of them?
     Holds(Vec<Code>, bool),
+    /// Of a set: does it hold a code of this value set?
+    InValueSet(Arc<ListedCodes>),
     /// Of a time, with a date read in the site's zone.
     Time(Comparison, FhirTime),
     /// Of a time: to come, and no further away.
@@ -97,21 +102,22 @@ fn collect(rule: &Expr, text: &str, found: &mut Vec<Mistake>) {
         Expr::Not(part) => collect(part, text, found),
         Expr::Constant(_) | Expr::Segment(_) => {}
         Expr::Test(_) if found.len() >= MAX_MISTAKES => {}
-        Expr::Test(test) => found.extend(check(test, text).err().unwrap_or_default()),
+        Expr::Test(test) => found.extend(check(test, text, None).err().unwrap_or_default()),
     }
 }
 
-/// Checks one test.
+/// Checks one test. Whether the value set that it names is there, is asked only where `value_sets` are given: a file is read before the set
+/// that it belongs to is known.
 ///
 /// # Errors
 /// Its mistakes, with their places in `text`.
-pub fn check(test: &Test, text: &str) -> Result<Checked, Vec<Mistake>> {
+pub fn check(test: &Test, text: &str, value_sets: Option<&ValueSets>) -> Result<Checked, Vec<Mistake>> {
     let name = &test.attribute;
     let Some(attribute) = catalogue::attribute(&name.text) else {
         let meant = suggestion(&name.text, catalogue::attributes().map(|a| a.name));
         return Err(vec![Mistake::at(text, name.at.0, format!("there is no attribute `{}`{meant}", name.text))]);
     };
-    let mut checker = Checker { attribute, text, test, mistakes: Vec::new() };
+    let mut checker = Checker { attribute, text, test, value_sets, mistakes: Vec::new() };
     if test.period.is_some() && attribute.kind != Type::Count {
         checker.wrong(name.at.0, "is not counted, so `in last` has no meaning for it");
     }
@@ -126,6 +132,7 @@ struct Checker<'a> {
     attribute: &'static Attribute,
     text: &'a str,
     test: &'a Test,
+    value_sets: Option<&'a ValueSets>,
     mistakes: Vec<Mistake>,
 }
 
@@ -146,6 +153,7 @@ impl Checker<'_> {
             Predicate::Holds => self.wrong(at, "is not true or false by itself"),
             Predicate::Compare(comparison, operand) => self.compare(*comparison, operand),
             Predicate::OneOf(operands) => self.one_of(operands),
+            Predicate::InValueSet(name) => self.value_set(name),
             Predicate::Within(d) if kind == Type::Time => Some(Question::Within(*d)),
             Predicate::WithinLast(d) if kind == Type::Time => Some(Question::WithinLast(*d)),
             Predicate::OlderThan(d) if kind == Type::Time => Some(Question::OlderThan(*d)),
@@ -194,6 +202,23 @@ impl Checker<'_> {
             }
             Type::Bool | Type::Time => self.wrong(self.test.attribute.at.0, "is not looked up in a list"),
         }
+    }
+
+    fn value_set(&mut self, name: &Name) -> Option<Question> {
+        if self.attribute.kind != Type::Set {
+            return self.wrong(name.at.0, "is not looked up in a value set");
+        }
+        let Some(known) = self.value_sets else {
+            // Any question of the right type will do: the test itself is checked again with the set.
+            return Some(Question::Exists);
+        };
+        let Some(listed) = known.get(&name.text) else {
+            let meant = suggestion(&name.text, known.ids());
+            let message = format!("there is no value set `{}`{meant}", name.text);
+            self.mistakes.push(Mistake::at(self.text, name.at.0, message));
+            return None;
+        };
+        Some(Question::InValueSet(Arc::clone(listed)))
     }
 
     fn number(&mut self, operand: &Operand) -> Option<i64> {

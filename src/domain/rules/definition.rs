@@ -125,7 +125,7 @@ impl Definition {
     }
 }
 
-fn toml_mistake(file: &str, error: &toml::de::Error) -> Mistake {
+pub(super) fn toml_mistake(file: &str, error: &toml::de::Error) -> Mistake {
     let line = error.span().and_then(|span| file.get(..span.start)).map_or(0, |before| before.matches('\n').count()) + 1;
     Mistake::new(format!("line {line} is not TOML: {}", error.message()))
 }

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 
 use super::answer::Answer;
 use super::catalogue::Derivation;
-use super::check::Checked;
+use super::check::{Checked, Question};
 use super::evaluate::Run;
 use super::judge::count;
 use super::ruleset::{Leaf, RuleSet, Segment};
@@ -163,7 +163,11 @@ fn read_in(source: &Source<'_>) -> ReadIn {
 fn told(test: String, truth: Truth, decides: bool, checked: &Checked, finding: &Finding<'_>, sources: Vec<ReadIn>, site: &Site) -> Reason {
     let name = checked.attribute.name;
     let period = checked.period.map_or_else(String::new, |d| format!(" in the last {d}"));
-    let (value, fact) = match &finding.outcome {
+    let codeless = match &checked.question {
+        Question::InValueSet(listed) if listed.set().len().is_none() => Some(&listed.set().id),
+        _ => None,
+    };
+    let (value, mut fact) = match &finding.outcome {
         Outcome::Known(value) => {
             let shown = show(value, checked.attribute.unit, site);
             let rough = finding.rough.map_or_else(String::new, |why| format!(" ({why})"));
@@ -173,6 +177,9 @@ fn told(test: String, truth: Truth, decides: bool, checked: &Checked, finding: &
         Outcome::Absent(what) => (None, (*what).to_owned()),
         Outcome::Unknown(why) => (None, format!("{name} is not known: {why}")),
     };
+    if let (Some(id), Outcome::Known(_)) = (codeless, &finding.outcome) {
+        fact.push_str(&format!("; the codes of value set {id} are not at this site: put them into value-sets/{id}.toml or .json"));
+    }
     let verdict = match truth {
         Truth::True => "holds",
         Truth::False => "does not hold",
@@ -218,6 +225,7 @@ fn show_set(set: &Set<'_>) -> String {
         Items::Codes(codes) => codes.iter().map(show_code).collect(),
         Items::ManyCodes(lists) => lists.iter().flat_map(|codes| codes.iter()).map(show_code).collect(),
         Items::Texts(texts) => texts.to_vec(),
+        Items::Some(texts) => texts.iter().map(|t| (*t).to_owned()).collect(),
     };
     if set.open {
         shown.push("perhaps more".into());

@@ -8,7 +8,7 @@ use super::duration::Duration;
 use super::mistake::{Mistake, suggestion};
 use super::syntax::{At, Comparison, Expr, Literal, MAX_BYTES, MAX_DEPTH, Name, Operand, Predicate, Test};
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "all",
     "any",
     "not",
@@ -19,6 +19,7 @@ const KEYS: [&str; 14] = [
     "is",
     "value",
     "in",
+    "in_valueset",
     "within",
     "within_last",
     "older_than",
@@ -76,6 +77,9 @@ fn test_to_json(test: &Test) -> Value {
         }
         Predicate::OneOf(operands) => {
             map.insert("in".into(), operands.iter().map(|o| literal_to_json(&o.literal)).collect());
+        }
+        Predicate::InValueSet(name) => {
+            map.insert("in_valueset".into(), json!(name.text));
         }
         Predicate::Within(d) => {
             map.insert("within".into(), json!(d.to_string()));
@@ -171,8 +175,10 @@ impl Reader {
             .get("attribute")
             .map_or_else(|| Name { text: String::new(), at: At::default() }, |v| self.name(v, &format!("{path}.attribute")));
         let period = map.get("in_last").and_then(|v| self.duration(v, &format!("{path}.in_last")));
-        let asked: Vec<&str> =
-            ["is", "in", "within", "within_last", "older_than", "exists"].into_iter().filter(|k| map.contains_key(*k)).collect();
+        let asked: Vec<&str> = ["is", "in", "in_valueset", "within", "within_last", "older_than", "exists"]
+            .into_iter()
+            .filter(|k| map.contains_key(*k))
+            .collect();
         if asked.len() > 1 {
             self.mistake(path, format_args!("asks {} things at once ({}); ask one", asked.len(), asked.join(", ")));
         }
@@ -206,6 +212,7 @@ impl Reader {
                     None
                 }
             },
+            "in_valueset" => Some(Predicate::InValueSet(self.name(value, &inner))),
             "exists" if value == &Value::Bool(true) => Some(Predicate::Exists),
             "exists" => {
                 self.mistake(&inner, "is true; to ask the opposite, wrap the test in not");

@@ -43,6 +43,13 @@ pub fn judge(question: &Question, finding: &Finding<'_>, site: &Site, watch: &mu
             let holds = holds(codes, set);
             if *negated { !holds } else { holds }
         }
+        (Question::InValueSet(listed), Value::Set(set)) => {
+            if listed.set().len().is_none() {
+                return Truth::Unknown;
+            }
+            let found = set.items.any(|system, code| listed.contains(system, code) == Some(true), |_| false);
+            Truth::told(found, !set.open)
+        }
         (Question::Time(comparison, date), Value::Time(from, to)) => compare_time(*comparison, *date, *from, *to, site.zone),
         (Question::Within(d), Value::Time(from, to)) => within(*d, *from, *to, site.zone, watch),
         (Question::WithinLast(d), Value::Time(from, to)) => within_last(*d, *from, *to, site.zone, watch),

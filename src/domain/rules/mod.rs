@@ -60,21 +60,23 @@ mod site;
 pub mod syntax;
 mod truth;
 mod value;
+mod value_set;
 mod watch;
 
 pub use answer::{Answer, LeafSet, Membership};
 pub use attributes::{Horizon, Looks, Reach, Reading, STAGES, next_visit, reading};
-pub use catalogue::{Attribute, REVISION, attribute, attributes};
+pub use catalogue::{Attribute, REVISION, attribute, attribute_page, attributes, nearest_attribute};
 pub use definition::{Definition, Unknown};
 pub use duration::{Duration, Unit};
 pub use explain::{Explanation, ReadIn, Reason};
 pub use mistake::Mistake;
 pub use parse::parse;
 pub use prospect::Prospect;
-pub use ruleset::{Reads, RuleSet, Segment};
+pub use ruleset::{Reads, RuleSet, Segment, text_hash};
 pub use site::Site;
 pub use truth::Truth;
 pub use value::Type;
+pub use value_set::{ValueSet, ValueSets};
 
 #[cfg(test)]
 mod tests;

@@ -248,15 +248,30 @@ impl<'a> Parser<'a> {
             return Ok(Predicate::OlderThan(self.duration()?));
         }
         if self.eat_word("in") {
-            return self.list().map(Predicate::OneOf);
+            let named = self.is_word("valueset") && self.tokens.get(self.next + 1).is_some_and(|(t, _)| *t == Token::Open);
+            return if named { self.value_set() } else { self.list().map(Predicate::OneOf) };
         }
         Ok(Predicate::Holds)
+    }
+
+    /// `valueset(x)`.
+    fn value_set(&mut self) -> Result<Predicate, Lost> {
+        self.next += 2;
+        let name = self.name("`valueset(` is followed by the id of a value set, as in `valueset(transport-barrier)`")?;
+        if !is_segment_id(&name.text) {
+            self.mistake(name.at.0, format!("`{}` is not the id of a value set: lower-case letters, digits and `-`", name.text));
+        }
+        let at = self.at();
+        if self.eat(&Token::Close) { Ok(Predicate::InValueSet(name)) } else { Err(self.mistake(at, "`valueset(` wants one id and a `)`")) }
     }
 
     fn list(&mut self) -> Result<Vec<Operand>, Lost> {
         let at = self.at();
         if !self.eat(&Token::Open) {
-            return Err(self.mistake(at, "`in` is followed by a list, as in `in (\"a\", \"b\")`, or by `last` and a length of time"));
+            return Err(self.mistake(
+                at,
+                "`in` is followed by a list, as in `in (\"a\", \"b\")`, by `valueset(id)`, or by `last` and a length of time",
+            ));
         }
         let mut operands = vec![self.operand()?];
         while self.eat(&Token::Comma) {

@@ -53,6 +53,7 @@ impl Display for Test {
                 }
                 f.write_char(')')
             }
+            Predicate::InValueSet(name) => write!(f, " in valueset({})", name.text),
             Predicate::Within(d) => write!(f, " within {d}"),
             Predicate::WithinLast(d) => write!(f, " within last {d}"),
             Predicate::OlderThan(d) => write!(f, " older than {d}"),

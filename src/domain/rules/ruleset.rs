@@ -10,6 +10,7 @@ use super::definition::Definition;
 use super::mistake::{Mistake, suggestion};
 use super::syntax::{Expr, MAX_TESTS};
 use super::value::Type;
+use super::value_set::ValueSets;
 
 /// A rule in its fast form. Leaves are numbered in the order in which they first stand in the rule; a test that stands twice is one leaf.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl Segment {
         &self.definition
     }
 
-    /// 16 hexadecimal digits that change with the definition, with any segment that it refers to, and with the catalogue's meaning.
+    /// 16 hexadecimal digits that change with the definition, with any segment or value set that it refers to, and with the catalogue's meaning.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -139,6 +140,14 @@ impl RuleSet {
     /// # Errors
     /// Every mistake of every definition: ids given twice, references to nothing or in a circle, unknown attributes, wrong types.
     pub fn compile(definitions: &[Definition]) -> Result<Self, Vec<Mistake>> {
+        Self::compile_with(definitions, &ValueSets::default())
+    }
+
+    /// As [`RuleSet::compile`], with the value sets that rules may name.
+    ///
+    /// # Errors
+    /// As [`RuleSet::compile`], and value sets that are not there.
+    pub fn compile_with(definitions: &[Definition], value_sets: &ValueSets) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut places = HashMap::new();
         for (place, definition) in definitions.iter().enumerate() {
@@ -147,7 +156,7 @@ impl RuleSet {
             }
         }
         let order = order(definitions, &places, &mut mistakes);
-        let mut compiler = Compiler { set: Self::default(), known: HashMap::new(), places: &places, mistakes };
+        let mut compiler = Compiler { set: Self::default(), known: HashMap::new(), places: &places, value_sets, mistakes };
         let mut compiled: Vec<Option<Segment>> = definitions.iter().map(|_| None).collect();
         for place in &order {
             let Some(definition) = definitions.get(*place) else { continue };
@@ -224,6 +233,7 @@ struct Compiler<'a> {
     /// Leaves by their canonical text.
     known: HashMap<String, usize>,
     places: &'a HashMap<&'a str, usize>,
+    value_sets: &'a ValueSets,
     mistakes: Vec<Mistake>,
 }
 
@@ -261,6 +271,10 @@ impl Compiler<'_> {
             let other = self.places.get(reference.text.as_str()).and_then(|p| compiled.get(*p)).and_then(Option::as_ref);
             version.write(other.map_or(&[], |s| s.version.as_bytes()));
         }
+        for name in definition.rule.value_sets() {
+            let listed = self.value_sets.get(&name.text);
+            version.write(&listed.map_or_else(Vec::new, |listed| listed.set().canonical_text().into_bytes()));
+        }
         Segment {
             definition: definition.clone(),
             version: version.hex(),
@@ -291,7 +305,7 @@ impl Compiler<'_> {
                 }
                 self.leaf(expr.to_string(), negated, local, |_| Leaf::Segment(place))
             }
-            Expr::Test(test) => match check(test, &definition.rule_text) {
+            Expr::Test(test) => match check(test, &definition.rule_text, Some(self.value_sets)) {
                 Ok(checked) => {
                     local.reads.attribute(checked.attribute);
                     self.leaf(expr.to_string(), negated, local, |set| match checked.attribute.kind {
@@ -342,6 +356,14 @@ impl RuleSet {
     pub fn catalogue() -> impl Iterator<Item = &'static Attribute> {
         catalogue::attributes()
     }
+}
+
+/// 16 hexadecimal digits that change with a text.
+#[must_use]
+pub fn text_hash(text: &str) -> String {
+    let mut hash = Fnv::new();
+    hash.write(text.as_bytes());
+    hash.hex()
 }
 
 /// FNV-1a, 64 bits: stable over versions of Rust, which `std`'s hasher does not promise.

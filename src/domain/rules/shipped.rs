@@ -2,18 +2,56 @@
 
 use super::definition::Definition;
 use super::mistake::Mistake;
+use super::value_set::ValueSet;
 
 /// The definition files.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 22] = [
+    include_str!("shipped/needs-interpreter.toml"),
+    include_str!("shipped/minor.toml"),
+    include_str!("shipped/no-contact.toml"),
     include_str!("shipped/new-patient.toml"),
     include_str!("shipped/other-language.toml"),
+    include_str!("shipped/to-schedule.toml"),
     include_str!("shipped/missed-visit.toml"),
+    include_str!("shipped/often-missed.toml"),
+    include_str!("shipped/cancelled-by-provider.toml"),
+    include_str!("shipped/visit-soon.toml"),
     include_str!("shipped/visit-unconfirmed.toml"),
+    include_str!("shipped/needs-transport.toml"),
     include_str!("shipped/chronic-care-plan.toml"),
     include_str!("shipped/care-plan-activity-due.toml"),
+    include_str!("shipped/care-plan-ending.toml"),
     include_str!("shipped/visit-follow-up.toml"),
+    include_str!("shipped/first-month.toml"),
     include_str!("shipped/lapsed.toml"),
+    include_str!("shipped/age-65-and-over.toml"),
+    include_str!("shipped/answers-messages.toml"),
+    include_str!("shipped/does-not-answer.toml"),
+    include_str!("shipped/opted-out.toml"),
 ];
+
+/// The value sets.
+pub const VALUE_SETS: [&str; 3] = [
+    include_str!("shipped/value-sets/cancelled-by-patient.toml"),
+    include_str!("shipped/value-sets/cancelled-by-provider.toml"),
+    include_str!("shipped/value-sets/transport-barrier.toml"),
+];
+
+/// The shipped value sets.
+///
+/// # Errors
+/// None in a released build: a test reads every file.
+pub fn value_sets() -> Result<Vec<ValueSet>, Vec<Mistake>> {
+    let mut sets = Vec::new();
+    let mut mistakes = Vec::new();
+    for file in VALUE_SETS {
+        match ValueSet::parse(file) {
+            Ok(set) => sets.push(set),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    if mistakes.is_empty() { Ok(sets) } else { Err(mistakes) }
+}
 
 /// The shipped definitions, in the order of the care journey.
 ///

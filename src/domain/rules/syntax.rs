@@ -71,6 +71,8 @@ pub enum Predicate {
     Compare(Comparison, Operand),
     /// `in (a, b)`.
     OneOf(Vec<Operand>),
+    /// `in valueset(x)`: does it hold a code of this value set?
+    InValueSet(Name),
     /// `within 72h`: still to come, and no further away than this.
     Within(Duration),
     /// `within last 30d`: past, and less than this ago.
@@ -152,6 +154,17 @@ impl Expr {
             Self::All(parts) | Self::Any(parts) => 1 + parts.iter().map(Self::depth).max().unwrap_or(0),
             Self::Not(part) => 1 + part.depth(),
             Self::Constant(_) | Self::Segment(_) | Self::Test(_) => 0,
+        }
+    }
+
+    /// The value sets that it names, in order.
+    #[must_use]
+    pub fn value_sets(&self) -> Vec<&Name> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::value_sets).collect(),
+            Self::Not(part) => part.value_sets(),
+            Self::Test(Test { predicate: Predicate::InValueSet(name), .. }) => vec![name],
+            Self::Segment(_) | Self::Constant(_) | Self::Test(_) => Vec::new(),
         }
     }
 

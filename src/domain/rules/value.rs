@@ -71,6 +71,8 @@ pub enum Items<'a> {
     ManyCodes(Vec<&'a [Coding]>),
     /// References or other texts.
     Texts(&'a [String]),
+    /// Some of those that lie in the facts.
+    Some(Vec<&'a str>),
 }
 
 impl Items<'_> {
@@ -81,6 +83,7 @@ impl Items<'_> {
             Self::Codes(codes) => codes.iter().any(coded),
             Self::ManyCodes(lists) => lists.iter().any(|codes| codes.iter().any(coded)),
             Self::Texts(texts) => texts.iter().any(|t| text(t)),
+            Self::Some(texts) => texts.iter().any(|t| text(t)),
         }
     }
 

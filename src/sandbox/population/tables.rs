@@ -191,7 +191,7 @@ pub(super) const CANCELLATIONS: &[(i64, (&str, &str))] = &[
     (30, ("pat", "Patient")),
     (20, ("pat-crs", "Patient: Canceled via automated reminder system")),
     (12, ("pat-fb", "Patient: Feeling Better")),
-    (8, ("pat-mt", "Patient: Lack of Transportation")),
+    (8, ("pat-lt", "Patient: Lack of Transportation")),
     (20, ("prov", "Provider")),
     (10, ("oth-weath", "Other: Weather")),
 ];

@@ -35,13 +35,14 @@ fn told(vendor: &str, site: &str, capability: &Capability) -> Told {
     let plan = Plan::of(&profile, capability);
     let word = profile.write_back.as_ref().map(|w| Override::read(w).unwrap()).unwrap_or_default();
     let contract = Contract::for_ehr(profile.preset().unwrap(), &stated(capability), &Proven::default(), &word).unwrap();
-    let rules = definitions::shipped().unwrap();
+    let library = definitions::shipped().unwrap();
+    let rules = library.rules();
     let ids: Vec<&str> = rules.segments().iter().map(|s| s.definition().id.as_str()).collect();
     let report = blind_spots(&Given {
         profile: &profile,
         plan: &plan,
         outlook: &outlook(&Site::named("Main Street Clinic"), &contract),
-        rules: &rules,
+        rules,
         programs: &program::shipped(&ids).unwrap(),
         channels: &ChannelKind::ALL,
         by_file: &[],
@@ -97,7 +98,10 @@ fn what_an_ehr_lacks_takes_away_what_hangs_on_it_and_nothing_else() {
         states.into_iter().filter(|(_, s)| *s == State::Cannot).map(|(id, _)| id).collect()
     };
     assert_eq!(cannot(full("nothing")), [""; 0]);
-    assert_eq!(cannot(full("CarePlan")), ["chronic-care-plan", "care-plan-activity-due", "plan-activity-due", "plan-check-in"]);
+    assert_eq!(
+        cannot(full("CarePlan")),
+        ["chronic-care-plan", "care-plan-activity-due", "care-plan-ending", "plan-activity-due", "plan-check-in"]
+    );
     let without_visits = cannot(full("Appointment"));
     for id in ["visit-unconfirmed", "lapsed", "missed-visit", "new-patient", "visit-follow-up", "visit-confirm", "welcome", "check-up"] {
         assert!(without_visits.iter().any(|found| found == id), "{id} in {without_visits:?}");

@@ -16,7 +16,7 @@ fn take(store: &Store, seconds: i64) -> Vec<pending::Pending> {
 }
 
 fn evaluated(person: i64, wake: Option<i64>, outreach: bool) -> Evaluated {
-    Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: 0, wake_at: wake.map(at), outreach }
+    Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: 0, wake_at: wake.map(at), outreach, staged: None }
 }
 
 on_both! {
@@ -51,7 +51,7 @@ on_both! {
         });
         assert_eq!(take(&store, 49), []);
         let due = take(&store, 50);
-        assert_eq!(due, [pending::Pending { person: p1, generation: 0 }]);
+        assert_eq!(due, [pending::Pending { person: p1, generation: 0, reads: -1 }]);
         // Marked and due at once is one.
         change(&store, "f1");
         assert_eq!(take(&store, 50).len(), 1);

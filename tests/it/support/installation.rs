@@ -20,6 +20,11 @@ impl Installation {
         Self { folder, database: db.argument() }
     }
 
+    /// The data folder.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         run(&[args, &["--data", self.folder.path().to_str().unwrap(), "--database", &self.database]].concat())

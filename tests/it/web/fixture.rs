@@ -8,7 +8,8 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use domain::clock::ManualClock;
 use domain::model::ResourceType;
-use fhir_engage::store::memberships::{self, Change, Definition, Evaluated, State};
+use fhir_engage::store::definitions::{self, Kind, New};
+use fhir_engage::store::memberships::{self, Change, Evaluated, State};
 use fhir_engage::store::quarantine::{self, Aside};
 use fhir_engage::store::sync_state::{self, Counts, End};
 use fhir_engage::store::writebacks::{self, Settlement};
@@ -148,9 +149,8 @@ pub fn fill(store: &Store) {
         body: body("p3").into_bytes(),
     };
     write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
-    let definitions =
-        [Definition { id: "new-patient", source: "x", hash: "1" }, Definition { id: "visit-72h-not-confirmed", source: "y", hash: "2" }];
-    write(store, |c| memberships::define(c, &definitions, at(1)));
+    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash };
+    write(store, |c| definitions::first(c, &[new("new-patient", "x", "1"), new("visit-72h-not-confirmed", "y", "2")], 1, at(1)));
     let change = |segment: i64, after: State| Change {
         segment,
         version: 1,
@@ -168,6 +168,7 @@ pub fn fill(store: &Store) {
         events: 0,
         wake_at: None,
         outreach: true,
+        staged: None,
     };
     write(store, |c| memberships::apply(c, &[person(one.person, State::In), person(two.person, State::Held)], at(100)));
     outreach(store);

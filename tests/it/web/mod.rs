@@ -3,6 +3,7 @@
 mod api;
 mod edge;
 mod fixture;
+mod group;
 mod page;
 mod privacy;
 mod probes;

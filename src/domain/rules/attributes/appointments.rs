@@ -89,6 +89,33 @@ pub(super) const ROWS: &[Attribute] = &[
         |c, w| last(c, w, "end", |a| a.ended_by.or(a.end).or(a.start)),
     ),
     row(
+        "last_visit.service",
+        Type::Set,
+        APPOINTMENT,
+        "Codes of the service of the last finished visit.",
+        "a finished visit has no time",
+        "last_visit.service = \"394802001\"",
+        |c, w| of_last(c, w, "serviceType", |a| codes(&a.services)),
+    ),
+    row(
+        "last_visit.type",
+        Type::Set,
+        APPOINTMENT,
+        "Codes of the kind of the last finished visit.",
+        "a finished visit has no time",
+        "last_visit.type = \"CHECKUP\"",
+        |c, w| of_last(c, w, "appointmentType", |a| codes(&a.kinds)),
+    ),
+    row(
+        "last_visit.location",
+        Type::Set,
+        APPOINTMENT,
+        "References of the places of the last finished visit, as sent.",
+        "a finished visit has no time",
+        "last_visit.location = \"Location/12\"",
+        |c, w| of_last(c, w, "participant", |a| texts(&a.locations)),
+    ),
+    row(
         "first_visit.start",
         Type::Time,
         APPOINTMENT,
@@ -125,13 +152,22 @@ pub(super) const ROWS: &[Attribute] = &[
         |c, w| missed(c, w, "cancelationReason", |a| codes(&a.cancel_reasons)),
     ),
     row(
+        "last_cancelled.start",
+        Type::Time,
+        APPOINTMENT,
+        "The time of the cancelled visit with the latest one, past or to come.",
+        "a cancelled visit has no time",
+        "last_cancelled.start within last 30d",
+        |c, w| cancelled(c, w, "start", |a| time(a).map(instant)),
+    ),
+    row(
         "last_cancelled.reason",
         Type::Set,
         APPOINTMENT,
         "Coded reasons of the cancelled visit with the latest time.",
         "a cancelled visit has no time",
         "last_cancelled.reason in (\"pat-crs\", \"pat-cpp\")",
-        cancelled_reason,
+        |c, w| cancelled(c, w, "cancelationReason", |a| codes(&a.cancel_reasons)),
     ),
     row(
         "appointments.upcoming",
@@ -304,9 +340,26 @@ fn visited_since<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     }
 }
 
-fn cancelled_reason<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+fn of_last<'a>(
+    context: &Context<'a>,
+    watch: &mut Watch,
+    name: &'static str,
+    read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>,
+) -> Finding<'a> {
+    match settled(context.visits(watch).last, watch, NO_LAST) {
+        Ok(visit) => field(visit, name, read),
+        Err(finding) => finding,
+    }
+}
+
+fn cancelled<'a>(
+    context: &Context<'a>,
+    watch: &mut Watch,
+    name: &'static str,
+    read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>,
+) -> Finding<'a> {
     match settled(context.visits(watch).cancelled, watch, NO_CANCELLED) {
-        Ok(visit) => field(visit, "cancelationReason", |a| codes(&a.cancel_reasons)),
+        Ok(visit) => field(visit, name, read),
         Err(finding) => finding,
     }
 }

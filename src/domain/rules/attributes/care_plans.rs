@@ -78,6 +78,25 @@ pub(super) const ROWS: &[Attribute] = &[
         long_term,
     ),
     row(
+        "care_plan.addresses",
+        Type::Set,
+        CARE_PLAN,
+        "References of the conditions that the care plans in force address, as sent.",
+        "not found, and it is open whether a further plan is in force",
+        "care_plan.addresses = \"Condition/12\"",
+        addresses,
+    ),
+    row(
+        "care_plan.activities_done",
+        Type::Integer,
+        CARE_PLAN,
+        "Completed activities of care plans in force.",
+        "known only roughly where activities or their statuses are not told",
+        "care_plan.activities_done >= 1",
+        done,
+    )
+    .in_unit("activities"),
+    row(
         "care_plan.activities_due",
         Type::Integer,
         CARE_PLAN,
@@ -301,6 +320,38 @@ fn activities<'a>(context: &Context<'a>, watch: &mut Watch, wanted: Moment) -> F
     let most = if without_end { i64::MAX } else { certain + possible };
     let finding = Finding::plain(Value::Integer(certain, most)).because(rough.map(|(_, why)| why));
     match found.or(rough.map(|(plan, _)| plan)).or(plans.in_force.first().copied()) {
+        Some(plan) => finding.at(plan, "activity"),
+        None => finding,
+    }
+}
+
+fn addresses<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let plans = context.plans(watch);
+    let Some(first) = plans.in_force.first() else {
+        return plans.nothing();
+    };
+    let items: Vec<&str> = plans.in_force.iter().flat_map(|plan| plan.facts.addresses.iter().map(String::as_str)).collect();
+    let open = plans.open.is_some();
+    if items.is_empty() && !open {
+        return Finding::absent("no care plan in force says what it addresses").at(first, "addresses");
+    }
+    let told = plans.in_force.iter().find(|plan| !plan.facts.addresses.is_empty()).unwrap_or(first);
+    Finding::known(Value::Set(Set { items: Items::Some(items), open }), told, "addresses").because(plans.open.map(|(_, why)| why))
+}
+
+fn done<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let plans = context.plans(watch);
+    let all = || plans.in_force.iter().flat_map(|plan| plan.facts.activities.iter().map(move |a| (*plan, a.status.as_deref())));
+    let count = |wanted: &dyn Fn(Option<&str>) -> bool| i64::try_from(all().filter(|(_, s)| wanted(*s)).count()).unwrap_or(i64::MAX);
+    let least = count(&|s| s == Some("completed"));
+    let untold = count(&|s| matches!(s, None | Some("unknown")));
+    let silent = plans.in_force.iter().find(|plan| plan.facts.activities.is_empty());
+    let rough = plans.open.or(silent.map(|plan| (*plan, NO_ACTIVITY))).or((untold > 0)
+        .then_some(())
+        .and_then(|()| all().find(|(_, s)| matches!(s, None | Some("unknown"))).map(|(plan, _)| (plan, NO_STATUS))));
+    let most = if plans.open.is_some() || silent.is_some() { i64::MAX } else { least + untold };
+    let finding = Finding::plain(Value::Integer(least, most)).because(rough.map(|(_, why)| why));
+    match all().find(|(_, s)| *s == Some("completed")).map(|(plan, _)| plan).or(rough.map(|(plan, _)| plan)) {
         Some(plan) => finding.at(plan, "activity"),
         None => finding,
     }

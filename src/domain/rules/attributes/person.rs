@@ -4,7 +4,7 @@
 use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 
-use crate::model::facts::{ContactPoint, PatientFacts, Period};
+use crate::model::facts::{Address, ContactPoint, PatientFacts, Period};
 use crate::model::person::Sourced;
 use crate::model::time::FhirTime;
 use crate::rules::catalogue::Attribute;
@@ -86,6 +86,45 @@ pub(super) const ROWS: &[Attribute] = &[
         |c, w| has(c, w, is_mobile),
     ),
     row("has_email", Type::Bool, PATIENT, "An e-mail address is in use now.", "", "has_email", |c, w| has(c, w, is_email)),
+    row("has_postal_address", Type::Bool, PATIENT, "An address with a postal code is in use now.", "", "has_postal_address", |c, w| {
+        in_use(c, w).map_or_else(|none| none, |(a, r)| Finding::known(Value::Bool(a.postal_code.is_some()), r, "address"))
+    }),
+    row(
+        "address.state",
+        Type::Text,
+        PATIENT,
+        "State or province of the address in use now, as sent; home before others.",
+        "the address does not say",
+        "address.state = \"NY\"",
+        |c, w| area(c, w, "address.state", |a| a.state.as_ref().map(|s| s.expose().as_str())),
+    ),
+    row(
+        "address.postal_code",
+        Type::Text,
+        PATIENT,
+        "Postal code of the address in use now, as sent; home before others.",
+        "the address does not say",
+        "address.postal_code in (\"10001\", \"10002\")",
+        |c, w| area(c, w, "address.postalCode", |a| a.postal_code.as_ref().map(|s| s.expose().as_str())),
+    ),
+    row(
+        "address.country",
+        Type::Text,
+        PATIENT,
+        "Country of the address in use now, as sent; home before others.",
+        "the address does not say",
+        "address.country = \"US\"",
+        |c, w| area(c, w, "address.country", |a| a.country.as_deref()),
+    ),
+    row(
+        "address.time_zone",
+        Type::Text,
+        PATIENT,
+        "IANA zone of the address in use now, by the standard `timezone` extension.",
+        "the address does not say",
+        "address.time_zone = \"America/Chicago\"",
+        |c, w| area(c, w, "address.extension", |a| a.zone.as_deref()),
+    ),
     row(
         "general_practitioner",
         Type::Set,
@@ -212,6 +251,44 @@ fn has<'a>(context: &Context<'a>, watch: &mut Watch, usable: fn(&ContactPoint) -
         (Some(record), _) => Finding::known(Value::Bool(true), record, "telecom"),
         (None, Some(record)) => Finding::known(Value::Bool(false), record, "telecom"),
         (None, None) => Finding::unknown(NO_RECORD),
+    }
+}
+
+/// The address in use now: home before others, a bill's never.
+fn in_use<'a>(context: &Context<'a>, watch: &mut Watch) -> Result<(&'a Address, &'a Sourced<PatientFacts>), Finding<'a>> {
+    let zone = context.site.zone;
+    let mut best: Option<(u8, &'a Address, &'a Sourced<PatientFacts>)> = None;
+    for record in &context.person.patients {
+        for address in &record.facts.addresses {
+            let rank = match address.usage.as_deref() {
+                Some("old" | "billing") => continue,
+                Some("home") => 0,
+                None => 1,
+                Some(_) => 2,
+            };
+            // Every period is looked at, in order that the answer's end is known.
+            if covers(&address.period, zone, watch) && best.is_none_or(|(before, ..)| rank < before) {
+                best = Some((rank, address, record));
+            }
+        }
+    }
+    match (best, context.person.patients.first()) {
+        (Some((_, address, record)), _) => Ok((address, record)),
+        (None, Some(record)) => Err(Finding::known(Value::Bool(false), record, "address")),
+        (None, None) => Err(Finding::unknown(NO_RECORD)),
+    }
+}
+
+fn area<'a>(context: &Context<'a>, watch: &mut Watch, field: &'static str, read: impl Fn(&'a Address) -> Option<&'a str>) -> Finding<'a> {
+    match in_use(context, watch) {
+        Ok((address, record)) => match read(address).filter(|text| !text.is_empty()) {
+            Some(text) => Finding::known(Value::Text(text), record, field),
+            None => Finding::unknown(Why::Missing("Patient.address that says so")).at(record, field),
+        },
+        Err(Finding { outcome: crate::rules::value::Outcome::Known(_), source, .. }) => {
+            Finding { source, ..Finding::absent("there is no address in use") }
+        }
+        Err(unknown) => unknown,
     }
 }
 

@@ -41,6 +41,9 @@ fn leaf() -> impl Strategy<Value = Expr> {
         Just(Predicate::Exists),
         (prop::sample::select(Comparison::ALL.to_vec()), operand()).prop_map(|(c, o)| Predicate::Compare(c, o)),
         prop::collection::vec(operand(), 1..4).prop_map(Predicate::OneOf),
+        "[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,5})?"
+            .prop_filter("keywords", |id| parse(&format!("segment({id})")).is_ok())
+            .prop_map(|text| Predicate::InValueSet(Name { text, at: At::default() })),
         duration().prop_map(Predicate::Within),
         duration().prop_map(Predicate::WithinLast),
         duration().prop_map(Predicate::OlderThan),
@@ -84,7 +87,7 @@ proptest! {
     fn any_words_are_read_or_refused(
         words in prop::collection::vec(prop::sample::select(vec![
             "and", "or", "not", "(", ")", "in", "last", "within", "older", "than", "exists", "segment", "true", ",", "=", "<=", "!", "72", "h",
-            "months", "age", "active", "\"x\"", "\"", "2026-11-23", "2026-", "site.language", "\\", "-", "é", "\n",
+            "months", "age", "active", "\"x\"", "\"", "2026-11-23", "2026-", "site.language", "valueset", "\\", "-", "é", "\n",
         ]), 0..40)
     ) {
         let text = words.join(" ");

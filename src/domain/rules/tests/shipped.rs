@@ -1,18 +1,23 @@
 //! Each shipped segment with persons who are in, out and unknown.
 
 use super::people::{NOW, With, activity, anyone, at, person, plan, site};
-use crate::model::facts::SpokenLanguage;
-use crate::model::{CarePlanFacts, PatientFacts, PersonFacts, ResourceType};
-use crate::rules::{Membership, RuleSet, STAGES, Truth, shipped};
+use crate::model::facts::{Address, Coding, SpokenLanguage};
+use crate::model::person::{Fate, Message};
+use crate::model::{CarePlanFacts, FhirTime, PatientFacts, PersonFacts, Phi, ResourceType};
+use crate::rules::{Membership, RuleSet, STAGES, Truth, ValueSets, shipped};
 
 fn rules() -> RuleSet {
-    RuleSet::compile(&shipped::definitions().expect("shipped files are read")).expect("and compile")
+    let sets = ValueSets::of(shipped::value_sets().expect("shipped value sets are read")).expect("and differ");
+    RuleSet::compile_with(&shipped::definitions().expect("shipped files are read"), &sets).expect("and compile")
 }
 
 #[track_caller]
 fn check(segment: &str, cases: &[(Truth, Membership, PersonFacts)]) {
     let rules = rules();
     let place = rules.place(segment).unwrap();
+    for truth in Truth::ALL {
+        assert!(cases.iter().any(|c| c.0 == truth), "{segment} has no case that is {truth}");
+    }
     for (number, (truth, membership, person)) in cases.iter().enumerate() {
         let answer = rules.evaluate(person, &site(), at(NOW)).remove(place);
         let reasons = rules.reasons(&answer, person, &site(), at(NOW));
@@ -40,11 +45,13 @@ fn speaks(tags: &[(&str, bool)]) -> PersonFacts {
 }
 
 #[test]
-fn there_are_eight_each_with_a_stage_of_its_own_kind() {
+fn each_has_a_stage_and_cases_for_in_out_and_unknown() {
     let definitions = shipped::definitions().unwrap();
-    assert_eq!(definitions.len(), 8);
+    assert!(definitions.len() >= 20);
     for definition in &definitions {
         assert!(STAGES.contains(&definition.stage.as_str()));
+        let cases = format!("check(\n        \"{}\",", definition.id);
+        assert!(include_str!("shipped.rs").contains(&cases), "{} has no cases here", definition.id);
     }
     for definition in &definitions {
         let text = definition.canonical_text();
@@ -211,6 +218,250 @@ fn lapsed() {
             case(UNKNOWN, long_ago().without(ResourceType::Appointment)),
         ],
     );
+}
+
+fn reasoned(mut person: PersonFacts, code: &str) -> PersonFacts {
+    let system = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason".to_owned();
+    person.appointments.last_mut().unwrap().facts.cancel_reasons = vec![Coding { system: Some(system), code: code.into() }];
+    person
+}
+
+fn sent(mut person: PersonFacts, fates: &[(&str, Fate)]) -> PersonFacts {
+    let message = |(day, fate): &(&str, Fate)| Message { sent_at: at(&format!("{day}T15:00:00Z")), channel: "email".into(), fate: *fate };
+    person.contact.messages = fates.iter().map(message).collect();
+    person
+}
+
+fn named(code: &str, day: &str) -> PersonFacts {
+    let mut person = anyone();
+    person.contact.barriers = vec![(code.into(), at(&format!("{day}T15:00:00Z")))];
+    person
+}
+
+fn born(date: &str) -> PersonFacts {
+    person(PatientFacts { birth_date: FhirTime::parse(date), ..PatientFacts::default() })
+}
+
+#[test]
+fn needs_interpreter() {
+    let told = |needed| person(PatientFacts { interpreter_needed: needed, ..PatientFacts::default() });
+    check(
+        "needs-interpreter",
+        &[
+            case(IN, told(Some(true))),
+            case(IN, named("language", "2026-01-10")),
+            case(OUT, told(Some(false))),
+            case(UNKNOWN, told(None)),
+            // What was said more than 12 months ago says nothing any more.
+            case(UNKNOWN, named("language", "2025-11-20")),
+        ],
+    );
+}
+
+#[test]
+fn needs_transport() {
+    let missed = |day: &str| anyone().visit("noshow", &format!("{day}T15:00:00Z"), "");
+    check(
+        "needs-transport",
+        &[
+            case(IN, reasoned(missed("2026-11-01"), "pat-lt")),
+            case(IN, reasoned(anyone().visit("cancelled", "2026-12-20T15:00:00Z", ""), "pat-lt")),
+            case(IN, named("transport", "2026-11-01")),
+            case(IN, named("transport", "2026-11-01").without(ResourceType::Appointment)),
+            case(OUT, anyone()),
+            case(OUT, reasoned(missed("2026-11-01"), "pat-fb")),
+            case(OUT, reasoned(missed("2025-11-01"), "pat-lt")),
+            case(OUT, named("cost", "2026-11-01")),
+            case(UNKNOWN, anyone().without(ResourceType::Appointment)),
+        ],
+    );
+}
+
+#[test]
+fn often_missed() {
+    let missed = |person: PersonFacts, day: &str| person.visit("noshow", &format!("{day}T15:00:00Z"), "");
+    check(
+        "often-missed",
+        &[
+            case(IN, missed(missed(anyone(), "2026-03-01"), "2026-11-01")),
+            case(OUT, missed(missed(anyone(), "2025-11-01"), "2026-11-01")),
+            case(UNKNOWN, missed(anyone(), "2026-11-01").visit("noshow", "", "")),
+            case(UNKNOWN, anyone().without(ResourceType::Appointment)),
+        ],
+    );
+}
+
+#[test]
+fn cancelled_by_provider() {
+    let cancelled = |day: &str, code: &str| reasoned(anyone().visit("cancelled", &format!("{day}T15:00:00Z"), ""), code);
+    check(
+        "cancelled-by-provider",
+        &[
+            case(IN, cancelled("2026-11-01", "prov-pers")),
+            case(IN, cancelled("2026-12-24", "prov")),
+            case(OUT, cancelled("2026-11-01", "pat")),
+            case(OUT, cancelled("2026-08-01", "prov-pers")),
+            case(OUT, cancelled("2026-11-01", "prov-pers").visit("booked", "2026-12-01T15:00:00Z", "")),
+            case(UNKNOWN, anyone().visit("cancelled", "", "")),
+        ],
+    );
+}
+
+#[test]
+fn to_schedule() {
+    check(
+        "to-schedule",
+        &[
+            case(IN, anyone().visit("proposed", "", "")),
+            case(OUT, anyone()),
+            case(OUT, anyone().visit("proposed", "", "").visit("booked", "2027-03-01T15:00:00Z", "")),
+            case(UNKNOWN, anyone().without(ResourceType::Appointment)),
+        ],
+    );
+}
+
+#[test]
+fn visit_soon() {
+    check(
+        "visit-soon",
+        &[
+            case(IN, anyone().visit("booked", "2026-11-30T15:00:00Z", "")),
+            case(OUT, anyone().visit("booked", "2026-11-30T15:00:00.000001Z", "")),
+            case(UNKNOWN, anyone().without(ResourceType::Appointment)),
+        ],
+    );
+}
+
+#[test]
+fn first_month() {
+    check(
+        "first-month",
+        &[
+            case(IN, anyone().visit("fulfilled", "2026-11-01T15:00:00Z", "")),
+            case(OUT, anyone().visit("fulfilled", "2026-11-01T15:00:00Z", "").visit("fulfilled", "2026-10-01T15:00:00Z", "")),
+            case(UNKNOWN, anyone().visit("fulfilled", "", "")),
+        ],
+    );
+}
+
+#[test]
+fn care_plan_ending() {
+    check(
+        "care-plan-ending",
+        &[
+            case(IN, anyone().plan(plan("2026-01-01", "2026-12-10"))),
+            case(OUT, anyone().plan(plan("2026-01-01", "2027-03-01"))),
+            case(OUT, anyone().plan(plan("2026-01-01", "2026-12-10")).plan(plan("2026-01-01", ""))),
+            case(UNKNOWN, anyone().without(ResourceType::CarePlan)),
+        ],
+    );
+}
+
+#[test]
+fn age_65_and_over() {
+    check(
+        "age-65-and-over",
+        &[
+            case(IN, born("1961-11-23")),
+            case(OUT, born("1961-11-24")),
+            case(IN, born("1960")),
+            case(UNKNOWN, born("1961")),
+            case(UNKNOWN, born("1890-01-01")),
+            case(UNKNOWN, anyone()),
+        ],
+    );
+}
+
+#[test]
+fn minor() {
+    check(
+        "minor",
+        &[
+            case(IN, born("2008-11-24")),
+            case(OUT, born("2008-11-23")),
+            case((Truth::Unknown, Membership::Held), born("2008-11")),
+            case((Truth::Unknown, Membership::Held), born("2027-01-01")),
+        ],
+    );
+}
+
+#[test]
+fn no_contact() {
+    let address = |usage: &str, code: Option<&str>| Address {
+        usage: Some(usage.into()),
+        postal_code: code.map(|c| Phi::new(c.into())),
+        ..Address::default()
+    };
+    let lives = |address: Address| person(PatientFacts { addresses: vec![address], ..PatientFacts::default() });
+    check(
+        "no-contact",
+        &[
+            case(IN, anyone()),
+            case(IN, lives(address("home", None))),
+            case(IN, lives(address("billing", Some("10001")))),
+            case(OUT, lives(address("home", Some("10001")))),
+            case(UNKNOWN, anyone().without(ResourceType::Patient)),
+        ],
+    );
+}
+
+#[test]
+fn does_not_answer() {
+    let three = [("2026-10-01", Fate::Delivered), ("2026-11-01", Fate::Open), ("2026-11-20", Fate::Failed)];
+    let mut out = sent(anyone(), &three);
+    out.contact.opted_out = true;
+    check(
+        "does-not-answer",
+        &[
+            case(IN, sent(anyone(), &three)),
+            case(OUT, sent(anyone(), &[three[0], three[1], ("2026-11-20", Fate::Answered)])),
+            case(OUT, sent(anyone(), &[three[0], three[1], ("2026-08-20", Fate::Open)])),
+            case(OUT, out),
+            case(UNKNOWN, sent(anyone().without(ResourceType::Patient), &three)),
+        ],
+    );
+}
+
+#[test]
+fn answers_messages() {
+    let half = [("2026-10-01", Fate::Answered), ("2026-11-01", Fate::Delivered), ("2026-11-02", Fate::Failed)];
+    check(
+        "answers-messages",
+        &[
+            case(IN, sent(anyone(), &half)),
+            case(OUT, sent(anyone(), &[half[0], half[1], ("2026-11-02", Fate::Open)])),
+            case(OUT, sent(anyone(), &[("2025-10-01", Fate::Answered)])),
+            case(OUT, anyone()),
+            case(UNKNOWN, sent(anyone().without(ResourceType::Patient), &half)),
+        ],
+    );
+}
+
+#[test]
+fn opted_out() {
+    let mut out = anyone();
+    out.contact.opted_out = true;
+    check(
+        "opted-out",
+        // The ledger is known, and the record is not.
+        &[case(IN, out.clone()), case(OUT, anyone()), case(UNKNOWN, out.without(ResourceType::Patient))],
+    );
+}
+
+/// Each code of a shipped value set is one of its code system, as the published list has them.
+#[test]
+fn value_sets_hold_codes_that_are_published() {
+    const PUBLISHED: &str = "maint meds-inc oth-cms oth-err oth-fin oth-int oth-iv oth-mu oth-oerr oth-room oth-swie oth-weath other pat pat-cpp \
+        pat-crs pat-dec pat-fb pat-lt pat-mt pat-mv pat-preg pat-swl pat-ucp prov prov-dch prov-edu prov-hosp prov-labs prov-mri prov-onc prov-pers";
+    for set in shipped::value_sets().unwrap() {
+        assert!(!set.is_empty() && !set.licence.is_empty() && !set.source.is_empty() && !set.version.is_empty(), "{}", set.id);
+        let text = set.canonical_text();
+        let codes = text.lines().filter(|l| l.starts_with("\"http")).flat_map(|l| l.split_once(" = ").unwrap().1.split(", "));
+        for code in codes {
+            let code = code.trim_matches(['[', ']', '"']);
+            assert!(PUBLISHED.split_whitespace().any(|p| p == code), "{}: {code}", set.id);
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::people::{activity, anyone, at, origin};
 use crate::Timestamp;
-use crate::model::facts::{Activity, ContactPoint, Period};
+use crate::model::facts::{Activity, Address, ContactPoint, Period};
+use crate::model::person::{Fate, Message};
 use crate::model::{AppointmentFacts, CarePlanFacts, Facts, FhirTime, PatientFacts, PersonFacts, Phi, ResourceType};
 use crate::rules::{RuleSet, Site, Truth};
 
@@ -70,8 +71,24 @@ fn patient() -> impl Strategy<Value = PatientFacts> {
         rank: None,
         period,
     });
-    (prop::option::of(birth()), prop::collection::vec(point, 0..3), prop::option::of(any::<bool>())).prop_map(
-        |(birth_date, telecom, needed)| PatientFacts { birth_date, telecom, interpreter_needed: needed, ..PatientFacts::default() },
+    let address = (prop::sample::select(vec!["home", "temp", "work"]), prop::sample::select(vec!["NY", "NJ"]), period()).prop_map(
+        |(usage, state, period)| Address {
+            usage: Some(usage.into()),
+            state: Some(Phi::new(state.into())),
+            postal_code: (state == "NY").then(|| Phi::new("10001".into())),
+            period,
+            ..Address::default()
+        },
+    );
+    let addresses = prop::collection::vec(address, 0..3);
+    (prop::option::of(birth()), prop::collection::vec(point, 0..3), addresses, prop::option::of(any::<bool>())).prop_map(
+        |(birth_date, telecom, addresses, needed)| PatientFacts {
+            birth_date,
+            telecom,
+            addresses,
+            interpreter_needed: needed,
+            ..PatientFacts::default()
+        },
     )
 }
 
@@ -123,10 +140,10 @@ fn person() -> impl Strategy<Value = PersonFacts> {
         patient(),
         prop::collection::vec(appointment(), 0..6),
         prop::collection::vec(care_plan(), 0..3),
-        prop::option::of(instant()),
+        (prop::option::of(instant()), prop::collection::vec(instant(), 0..3)),
         prop::sample::subsequence(ResourceType::CORE.to_vec(), 2..=3),
     )
-        .prop_map(|(patient, appointments, plans, sent, synced)| {
+        .prop_map(|(patient, appointments, plans, (sent, messages), synced)| {
             let mut person = anyone();
             person.patients[0].facts = patient;
             for (i, facts) in appointments.into_iter().enumerate() {
@@ -136,6 +153,11 @@ fn person() -> impl Strategy<Value = PersonFacts> {
                 person.add(origin(ResourceType::CarePlan, &format!("c{i}")), Facts::CarePlan(Box::new(facts)));
             }
             person.contact.last_sent = sent;
+            for (n, sent_at) in messages.into_iter().enumerate() {
+                let fate = [Fate::Answered, Fate::Delivered, Fate::Failed, Fate::Open][n % 4];
+                person.contact.messages.push(Message { sent_at, channel: "email".into(), fate });
+                person.contact.barriers.push(("cost".into(), sent_at));
+            }
             person.synced = synced;
             person
         })
@@ -157,9 +179,17 @@ fn test() -> impl Strategy<Value = String> {
         "care_plan.end",
         "care_plan.next_due",
         "contact.last_sent",
+        "last_cancelled.start",
     ];
-    let counts =
-        vec!["visits.completed", "appointments.no_show", "appointments.cancelled", "appointments.booked", "appointments.unsettled"];
+    let counts = vec![
+        "visits.completed",
+        "appointments.no_show",
+        "appointments.cancelled",
+        "appointments.booked",
+        "appointments.unsettled",
+        "contact.sent",
+        "contact.answered",
+    ];
     let plain = vec![
         "next_appointment.confirmed",
         "exists next_appointment.start",
@@ -174,6 +204,12 @@ fn test() -> impl Strategy<Value = String> {
         "care_plan.activities_overdue = 1",
         "has_phone",
         "has_email",
+        "has_postal_address",
+        "address.state = \"NY\"",
+        "contact.response_rate >= 50",
+        "contact.barriers = \"cost\"",
+        "exists contact.channels",
+        "care_plan.activities_done >= 1",
         "interpreter_needed",
         "deceased",
         "exists last_missed.start",

@@ -1,0 +1,3 @@
+DROP TABLE membership_step;
+DROP TABLE rollout;
+DROP TABLE definition;

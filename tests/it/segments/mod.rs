@@ -1,0 +1,7 @@
+//! Segments: roll-outs of definitions, and that work grows with what changed.
+
+mod files;
+mod narrow;
+mod plan;
+mod rollout;
+mod setup;
