@@ -82,6 +82,7 @@ pub fn connector(known: &Known<'_>) -> Vec<Row> {
     if !known.profile.files_only {
         types(known, &mut rows);
         searching(known, &mut rows);
+        bulk(known, &mut rows);
     }
     write_back(known, &mut rows);
     limits(known, &mut rows);
@@ -249,6 +250,36 @@ fn searching(known: &Known<'_>, rows: &mut Rows) {
         let own = profile.headers.contains_key(&name);
         let row = rows.put(format!("header.{name}"), value, if own { From::Override } else { From::Preset });
         row.source = why.as_ref().filter(|_| !own).map(|w| w.source.clone());
+    }
+}
+
+/// Exports: which the server states, and how they are asked for.
+fn bulk(known: &Known<'_>, rows: &mut Rows) {
+    if let Some(statement) = known.statement {
+        let exports = statement.capability.exports;
+        let stated = [("system", exports.system), ("patient", exports.patient), ("group", exports.group)];
+        rows.put("bulk.stated", or_none(stated.into_iter().filter(|(_, yes)| *yes).map(|(name, _)| name)), From::Live);
+    }
+    let own = &known.profile.bulk;
+    let written = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let Some(dialect) = rows.preset.and_then(|p| p.bulk.as_ref()) else {
+        rows.put("bulk.levels", "none is known", From::Preset);
+        return;
+    };
+    match own.level {
+        Some(level) => rows.put("bulk.levels", level.as_str(), From::Override),
+        None => rows.preset("bulk.levels", or_none(dialect.levels.iter().map(|l| l.as_str())), "bulk"),
+    };
+    match own.lists {
+        Some(lists) => rows.put("bulk.lists", written(serde_json::json!(lists)), From::Override),
+        None => rows.preset("bulk.lists", written(serde_json::json!(dialect.lists)), "bulk"),
+    };
+    match own.kick_off {
+        Some(kick_off) => rows.put("bulk.kick_off", written(serde_json::json!(kick_off)), From::Override),
+        None => rows.preset("bulk.kick_off", written(serde_json::json!(dialect.kick_off)), "bulk"),
+    };
+    if !own.download_hosts.is_empty() {
+        rows.put("bulk.download_hosts", own.download_hosts.join(" "), From::Override);
     }
 }
 

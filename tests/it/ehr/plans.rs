@@ -46,3 +46,13 @@ fn the_plan_for_each_vendor_is_as_written_down() {
     }
     assert_eq!(text, include_str!("plans.txt"), "\n{text}");
 }
+
+#[test]
+fn full_servers_differ_in_what_is_known_of_them_and_in_nothing_else() {
+    let full = vendor::preset("full-r4").unwrap();
+    for name in ["hapi", "medplum", "healthlake"] {
+        let other = vendor::preset(name).unwrap();
+        assert_eq!((&other.sync, &other.write_back, &other.facts), (&full.sync, &full.write_back, &full.facts), "{name}");
+        assert!(other.bulk.is_some() && other.register != full.register, "{name}");
+    }
+}
