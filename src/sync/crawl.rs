@@ -124,7 +124,7 @@ impl Pull<'_> {
         let days = (plan.strategy == Strategy::Window && plan.search.has_date())
             .then(|| pass::span(pass.started, self.source.plan.window.back_days, self.source.plan.window.ahead_days));
         let question = Question { kind: self.kind, set: plan.search.clone(), days };
-        let (total, many) = (i64::try_from(patients.len()).unwrap_or(i64::MAX), usize::try_from(CHUNK).unwrap_or(1));
+        let (total, many) = (i64::try_from(patients.len()).unwrap_or(i64::MAX), CHUNK);
         for some in patients.chunks(many) {
             let asked: Vec<Asked> = {
                 let each = stream::iter(some.to_vec()).map(|patient| ask(self.source.client, &question, patient));

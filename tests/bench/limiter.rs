@@ -88,7 +88,8 @@ fn tell(ehr: &sandbox::Sandbox, path: &str, until: i64, rate: u32) {
     let log = ehr.request_log();
     let mut all: Vec<i64> = log.iter().map(|r| r.at_micros).collect();
     all.sort_unstable();
-    let most = all.iter().enumerate().map(|(n, first)| all.iter().skip(n).take_while(|t| **t < first + 1_000_000).count()).max().unwrap_or(0);
+    let most =
+        all.iter().enumerate().map(|(n, first)| all.iter().skip(n).take_while(|t| **t < first + 1_000_000).count()).max().unwrap_or(0);
     let reads: Vec<i64> = log.iter().filter(|r| r.path.starts_with(path) && r.at_micros <= until).map(|r| r.at_micros).collect();
     let (first, last) = (reads.iter().min().unwrap(), reads.iter().max().unwrap());
     let reached = (reads.len() - 1) as f64 / ((last - first) as f64 / 1e6);

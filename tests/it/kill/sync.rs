@@ -287,9 +287,13 @@ async fn a_node_that_was_stopped_for_longer_than_its_lease_writes_no_page() {
     let Some(db) = Database::fresh(Backend::Postgres) else { return };
     let mut world = World::new(db, 2).await;
     world.ehr.plant(Fault::new(FaultKind::PageTimeout { millis: 100 }).on("GET", "/fhir/CarePlan").times(u32::MAX));
-    let (stopped, token) = wait_for("a node that reads care plans", || world.holder("CarePlan"));
+    // In the middle of them: some pages are in.
+    let running = "SELECT '' || id AS line FROM sync_run WHERE rtype = 'CarePlan' AND state = 'running' AND pages > 0";
+    let ((stopped, token), run) = wait_for("a node that reads care plans", || {
+        let run = world.gateway.db.lines(running).pop()?;
+        Some((world.holder("CarePlan")?, run))
+    });
     signal(&world.nodes[stopped], "-STOP");
-    let run = world.gateway.db.lines("SELECT '' || max(id) AS line FROM sync_run WHERE rtype = 'CarePlan'")[0].clone();
     // A stopped process is not a dead one: its lease has to run out first.
     wait_for("another node", || world.holder("CarePlan").filter(|(place, taken)| *place != stopped && *taken > token));
     let row =
