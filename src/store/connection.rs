@@ -87,11 +87,11 @@ impl Conn {
                 let mut c = SqliteConnection::establish(file).map_err(|_| cannot_open(path))?;
                 // mmap 0: measured to cost nothing, and a file cut short by a full disk then gives an error in place of a SIGBUS.
                 let cache_kib = if purpose == Purpose::Write { 64 * 1024 } else { 4 * 1024 };
-                c.batch_execute(&format!(
+                let pragmas = format!(
                     "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
                      PRAGMA cache_size = -{cache_kib}; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;"
-                ))
-                .map_err(|_| cannot_open(path))?;
+                );
+                set_up(&mut c, &pragmas).map_err(|_| cannot_open(path))?;
                 Ok(Self::Sqlite(c))
             }
             #[cfg(feature = "postgres")]
@@ -221,6 +221,22 @@ fn private(path: &Path) -> std::io::Result<()> {
         made => made.map(drop),
     }
 }
+
+/// Sets a connection up. SQLite does not wait where a file becomes one with a log, or that log is recovered, while another process is at
+/// the same (<https://www.sqlite.org/wal.html>, "Sometimes Queries Return SQLITE_BUSY In WAL Mode"): whoever comes second comes again.
+fn set_up(c: &mut SqliteConnection, pragmas: &str) -> diesel::QueryResult<()> {
+    for _ in 0..TRIES {
+        match c.batch_execute(pragmas) {
+            Err(diesel::result::Error::DatabaseError(_, says)) if says.message().contains("locked") => std::thread::sleep(AGAIN),
+            done => return done,
+        }
+    }
+    c.batch_execute(pragmas)
+}
+
+/// How often, and how soon after each other: five seconds in all.
+const TRIES: u32 = 200;
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(25);
 
 fn cannot_open(path: &Path) -> StoreError {
     StoreError::Unusable(format!(
