@@ -5,10 +5,12 @@
 //! `leases` and `writebacks`, written twice and tested on both.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 #[cfg(feature = "postgres")]
 use diesel::pg::PgConnection;
+use diesel::result::Error;
 use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -222,21 +224,23 @@ fn private(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// For how long whoever comes second at setting a database up comes again, and how soon each time.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(25);
+
 /// Sets a connection up. SQLite does not wait where a file becomes one with a log, or that log is recovered, while another process is at
-/// the same (<https://www.sqlite.org/wal.html>, "Sometimes Queries Return SQLITE_BUSY In WAL Mode"): whoever comes second comes again.
+/// the same (<https://www.sqlite.org/wal.html>, "Sometimes Queries Return SQLITE_BUSY In WAL Mode"). Where it did wait, that was long enough.
 fn set_up(c: &mut SqliteConnection, pragmas: &str) -> diesel::QueryResult<()> {
-    for _ in 0..TRIES {
+    let began = Instant::now();
+    loop {
         match c.batch_execute(pragmas) {
-            Err(diesel::result::Error::DatabaseError(_, says)) if says.message().contains("locked") => std::thread::sleep(AGAIN),
+            Err(Error::DatabaseError(_, says)) if says.message().contains("locked") && began.elapsed() < PATIENCE => {
+                std::thread::sleep(AGAIN)
+            }
             done => return done,
         }
     }
-    c.batch_execute(pragmas)
 }
-
-/// How often, and how soon after each other: five seconds in all.
-const TRIES: u32 = 200;
-const AGAIN: std::time::Duration = std::time::Duration::from_millis(25);
 
 fn cannot_open(path: &Path) -> StoreError {
     StoreError::Unusable(format!(
