@@ -5,10 +5,12 @@
 //! `leases` and `writebacks`, written twice and tested on both.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 #[cfg(feature = "postgres")]
 use diesel::pg::PgConnection;
+use diesel::result::Error;
 use diesel::sqlite::SqliteConnection;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -87,11 +89,11 @@ impl Conn {
                 let mut c = SqliteConnection::establish(file).map_err(|_| cannot_open(path))?;
                 // mmap 0: measured to cost nothing, and a file cut short by a full disk then gives an error in place of a SIGBUS.
                 let cache_kib = if purpose == Purpose::Write { 64 * 1024 } else { 4 * 1024 };
-                c.batch_execute(&format!(
+                let pragmas = format!(
                     "PRAGMA busy_timeout = 15000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
                      PRAGMA cache_size = -{cache_kib}; PRAGMA mmap_size = 0; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY;"
-                ))
-                .map_err(|_| cannot_open(path))?;
+                );
+                set_up(&mut c, &pragmas).map_err(|_| cannot_open(path))?;
                 Ok(Self::Sqlite(c))
             }
             #[cfg(feature = "postgres")]
@@ -219,6 +221,24 @@ fn private(path: &Path) -> std::io::Result<()> {
     match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map(drop),
+    }
+}
+
+/// For how long whoever comes second at setting a database up comes again, and how soon each time.
+const PATIENCE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(25);
+
+/// Sets a connection up. SQLite does not wait where a file becomes one with a log, or that log is recovered, while another process is at
+/// the same (<https://www.sqlite.org/wal.html>, "Sometimes Queries Return SQLITE_BUSY In WAL Mode"). Where it did wait, that was long enough.
+fn set_up(c: &mut SqliteConnection, pragmas: &str) -> diesel::QueryResult<()> {
+    let began = Instant::now();
+    loop {
+        match c.batch_execute(pragmas) {
+            Err(Error::DatabaseError(_, says)) if says.message().contains("locked") && began.elapsed() < PATIENCE => {
+                std::thread::sleep(AGAIN)
+            }
+            done => return done,
+        }
     }
 }
 
