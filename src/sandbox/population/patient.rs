@@ -147,14 +147,14 @@ fn write_telecom(writer: &mut Writer, index: u32, name: &Name, home: &City, rand
     }
     writer.array("telecom", |w| {
         if old {
-            contact_point(w, "phone", &phone(home, random), "old", None);
+            contact_point(w, "phone", &phone(home, Line::Shared, random), "old", None);
         }
         if mobile {
             let rank = random.chance(300).then_some(1);
-            contact_point(w, "phone", &phone(home, random), "mobile", rank);
+            contact_point(w, "phone", &phone(home, Line::Mobile(index), random), "mobile", rank);
         }
         if land {
-            contact_point(w, "phone", &phone(home, random), "home", None);
+            contact_point(w, "phone", &phone(home, Line::Shared, random), "home", None);
         }
         if mail {
             let domain = random.word(MAIL_DOMAINS);
@@ -180,14 +180,25 @@ fn contact_point(writer: &mut Writer, system: &str, value: &str, usage: &str, ra
     });
 }
 
-// Only 555-0100 to 555-0199, written in the ways front desks write numbers.
-fn phone(home: &City, random: &mut Random) -> String {
-    let (area, line) = (home.area_code, 100 + random.below(100));
+/// Whose number it is: a mobile is one patient's own, as the cap on messages to one number would otherwise decide by chance who gets one.
+#[derive(Clone, Copy)]
+enum Line {
+    Mobile(u32),
+    Shared,
+}
+
+// Exchange 555 alone, where nobody has a number but directory assistance (555-1212); written in the ways front desks write numbers.
+fn phone(home: &City, line: Line, random: &mut Random) -> String {
+    let number = match line {
+        Line::Mobile(index) => u64::from(index % 5_000) * 2 + 1,
+        Line::Shared => 2 * random.below(600),
+    };
+    let area = home.area_code;
     match random.below(4) {
-        0 => format!("({area}) 555-0{line}"),
-        1 => format!("{area}-555-0{line}"),
-        2 => format!("+1 {area} 555 0{line}"),
-        _ => format!("+1{area}5550{line}"),
+        0 => format!("({area}) 555-{number:04}"),
+        1 => format!("{area}-555-{number:04}"),
+        2 => format!("+1 {area} 555 {number:04}"),
+        _ => format!("+1{area}555{number:04}"),
     }
 }
 
@@ -265,7 +276,7 @@ fn write_contact(writer: &mut Writer, home: &City, random: &mut Random) {
                 w.text("family", random.word(FAMILY_NAMES));
                 w.array("given", |w| w.value(random.word(FEMALE_NAMES)));
             });
-            w.array("telecom", |w| contact_point(w, "phone", &phone(home, random), "mobile", None));
+            w.array("telecom", |w| contact_point(w, "phone", &phone(home, Line::Shared, random), "mobile", None));
         });
     });
 }

@@ -1,5 +1,5 @@
 //! The words the population is made of: names, places, languages, visits, plans. Only data. Every person is made up; phone numbers are from
-//! the range kept for fiction (555-0100 to 555-0199), e-mail addresses from domains reserved by RFC 2606.
+//! exchange 555, where nobody has a number, e-mail addresses from domains reserved by RFC 2606.
 
 use chrono_tz::Tz;
 
