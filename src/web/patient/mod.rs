@@ -83,7 +83,7 @@ fn entry(served: &Served, opened: &Opened, what: &'static str, about: Option<Str
 /// What brought somebody back to the page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Came {
+pub(super) struct Came {
     did: Option<String>,
 }
 
@@ -99,7 +99,7 @@ async fn closed(served: &Served, opened: &Opened) -> Result<(), Notice> {
 }
 
 /// The page.
-pub async fn page(served: Data<Served>, opened: Opened, came: Query<Came>) -> Result<HttpResponse, Notice> {
+pub(super) async fn page(served: Data<Served>, opened: Opened, came: Query<Came>) -> Result<HttpResponse, Notice> {
     closed(&served, &opened).await?;
     let patients = &served.given.patients;
     // Asked for first, so that the page says that it is under way.
@@ -113,7 +113,7 @@ pub async fn page(served: Data<Served>, opened: Opened, came: Query<Came>) -> Re
 }
 
 /// Where the reading of the patient stands: the part of the page that moves.
-pub async fn reading(served: Data<Served>, opened: Opened) -> Result<HttpResponse, Notice> {
+pub(super) async fn reading(served: Data<Served>, opened: Opened) -> Result<HttpResponse, Notice> {
     closed(&served, &opened).await?;
     let found = served.given.patients.page(subject(&opened)).await?;
     html(&Reading::new(&served, &opened, &found).render()?)
@@ -125,13 +125,13 @@ fn html(body: &str) -> Result<HttpResponse, Notice> {
 
 /// Which message.
 #[derive(Deserialize)]
-pub struct Message {
+pub(super) struct Message {
     template: String,
     channel: String,
 }
 
 /// A message as it would be sent now, with the gate's verdict.
-pub async fn preview(served: Data<Served>, opened: Opened, message: Query<Message>) -> Result<HttpResponse, Notice> {
+pub(super) async fn preview(served: Data<Served>, opened: Opened, message: Query<Message>) -> Result<HttpResponse, Notice> {
     closed(&served, &opened).await?;
     let Message { template, channel } = message.into_inner();
     let choice = Choice { template, channel };
@@ -144,7 +144,7 @@ pub async fn preview(served: Data<Served>, opened: Opened, message: Query<Messag
 
 /// What every form here carries.
 #[derive(Deserialize)]
-pub struct Keyed<T> {
+pub(super) struct Keyed<T> {
     key: String,
     #[serde(flatten)]
     fields: T,
@@ -171,25 +171,25 @@ async fn act(served: &Served, opened: &Opened, right: Right, key: String, act: A
 
 /// Which planned step.
 #[derive(Deserialize)]
-pub struct Step {
+pub(super) struct Step {
     attempt: String,
 }
 
 /// Stops a planned step.
-pub async fn stop(served: Data<Served>, opened: Opened, form: Signed<Keyed<Step>>) -> Result<HttpResponse, Notice> {
+pub(super) async fn stop(served: Data<Served>, opened: Opened, form: Signed<Keyed<Step>>) -> Result<HttpResponse, Notice> {
     let Keyed { key, fields } = form.into_inner();
     act(&served, &opened, Right::StopStep, key, Act::Stop { attempt: fields.attempt }, "stopped").await
 }
 
 /// Which planned step, and when it is to be: by the site's clock, as `datetime-local` has it.
 #[derive(Deserialize)]
-pub struct Moved {
+pub(super) struct Moved {
     attempt: String,
     to: String,
 }
 
 /// Moves a planned step.
-pub async fn reschedule(served: Data<Served>, opened: Opened, form: Signed<Keyed<Moved>>) -> Result<HttpResponse, Notice> {
+pub(super) async fn reschedule(served: Data<Served>, opened: Opened, form: Signed<Keyed<Moved>>) -> Result<HttpResponse, Notice> {
     let Keyed { key, fields } = form.into_inner();
     let forms = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
     let local = forms.iter().find_map(|f| NaiveDateTime::parse_from_str(&fields.to, f).ok()).ok_or_else(Notice::bad_form)?;
@@ -199,13 +199,13 @@ pub async fn reschedule(served: Data<Served>, opened: Opened, form: Signed<Keyed
 
 /// What the patient wants.
 #[derive(Deserialize)]
-pub struct Wish {
+pub(super) struct Wish {
     about: String,
     wish: String,
 }
 
 /// Says what the patient wants.
-pub async fn choose(served: Data<Served>, opened: Opened, form: Signed<Keyed<Wish>>) -> Result<HttpResponse, Notice> {
+pub(super) async fn choose(served: Data<Served>, opened: Opened, form: Signed<Keyed<Wish>>) -> Result<HttpResponse, Notice> {
     let Keyed { key, fields } = form.into_inner();
     let about = served.given.patients.about(&fields.about).ok_or_else(Notice::bad_form)?;
     let allowed = match fields.wish.as_str() {
@@ -218,7 +218,7 @@ pub async fn choose(served: Data<Served>, opened: Opened, form: Signed<Keyed<Wis
 
 /// A call or a meeting.
 #[derive(Deserialize)]
-pub struct Contact {
+pub(super) struct Contact {
     went: String,
     #[serde(default)]
     said: String,
@@ -232,7 +232,7 @@ pub struct Contact {
 const NOTE: usize = 4_000;
 
 /// Enters a call or a meeting.
-pub async fn contact(served: Data<Served>, opened: Opened, form: Signed<Keyed<Contact>>) -> Result<HttpResponse, Notice> {
+pub(super) async fn contact(served: Data<Served>, opened: Opened, form: Signed<Keyed<Contact>>) -> Result<HttpResponse, Notice> {
     let Keyed { key, fields } = form.into_inner();
     let went = by_hand::Went::parse(&fields.went).ok_or_else(Notice::bad_form)?;
     let said = by_hand::Said::parse(&fields.said, &fields.barrier).ok_or_else(Notice::bad_form)?;
@@ -242,7 +242,7 @@ pub async fn contact(served: Data<Served>, opened: Opened, form: Signed<Keyed<Co
 }
 
 /// Sends a message.
-pub async fn send(served: Data<Served>, opened: Opened, form: Signed<Keyed<Message>>) -> Result<HttpResponse, Notice> {
+pub(super) async fn send(served: Data<Served>, opened: Opened, form: Signed<Keyed<Message>>) -> Result<HttpResponse, Notice> {
     let Keyed { key, fields } = form.into_inner();
     let choice = Choice { template: fields.template, channel: fields.channel };
     // What the gate refuses now is not even planned; the run that sends judges once more.
