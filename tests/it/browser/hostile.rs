@@ -16,9 +16,8 @@ async fn markup_in_names_notes_reasons_and_replies_is_shown_as_words() {
     let Some(browser) = Browser::start() else { return };
     let world = World::saying(Database::fresh(Backend::Sqlite).unwrap(), WORDS).await;
     let open = world.open(&Role::ALL, "ann").await;
-    let sent = world.lines(
-        "SELECT a.id AS line FROM attempt a JOIN patient p ON p.pk = a.patient WHERE p.fhir_id = 'ann' AND a.outcome = 'delivered'",
-    );
+    let sent = world
+        .lines("SELECT a.id AS line FROM attempt a JOIN patient p ON p.pk = a.patient WHERE p.fhir_id = 'ann' AND a.outcome = 'delivered'");
     let reply = Answer {
         attempt: sent[0].clone(),
         channel: "email".to_owned(),
@@ -33,11 +32,19 @@ async fn markup_in_names_notes_reasons_and_replies_is_shown_as_words() {
     browser.go(&world.address());
     sign_in(&browser, &world, &open);
     let page = address(&world, &open);
-    for url in [page.clone(), format!("{page}?did={}", "%3Cscript%3Ewindow.hit=4%3C/script%3E"), format!("{page}/message?template=visit-confirm&channel=recorded")] {
+    for url in [
+        page.clone(),
+        format!("{page}?did={}", "%3Cscript%3Ewindow.hit=4%3C/script%3E"),
+        format!("{page}/message?template=visit-confirm&channel=recorded"),
+    ] {
         browser.go(&url);
         browser.run("document.querySelectorAll('details').forEach(d => { d.open = true; })", &[]);
         assert_eq!(browser.run("return window.hit === undefined", &[]), json!(true), "{url}");
-        assert_eq!(browser.run("return document.querySelectorAll('main img, main script, main svg, main style').length", &[]), json!(0), "{url}");
+        assert_eq!(
+            browser.run("return document.querySelectorAll('main img, main script, main svg, main style').length", &[]),
+            json!(0),
+            "{url}"
+        );
         let foreign: Vec<String> = browser.requests().into_iter().map(|r| r.url).filter(|u| !u.starts_with(&world.address())).collect();
         assert!(foreign.iter().all(|u| u.starts_with("data:") || u.starts_with("chrome")), "{foreign:?}");
     }

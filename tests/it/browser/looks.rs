@@ -43,7 +43,9 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
     let world = World::new(Database::fresh(Backend::Sqlite).unwrap()).await;
     let open = world.open(&Role::ALL, "ann").await;
     let stranger = world.open_for(open.staff.clone(), &Role::ALL, "nobody-yet").await;
-    world.post(&open, "/contact", &[("key", "c"), ("went", "spoke"), ("said", "confirm"), ("barrier", "transport"), ("note", "Has no car.")]).await;
+    world
+        .post(&open, "/contact", &[("key", "c"), ("went", "spoke"), ("said", "confirm"), ("barrier", "transport"), ("note", "Has no car.")])
+        .await;
     world.post(&open, "/preference", &[("key", "p"), ("about", "program:check-up"), ("wish", "none")]).await;
     world.cycle().await;
     browser.go(&world.address());

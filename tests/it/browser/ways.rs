@@ -34,8 +34,7 @@ async fn a_double_click_and_the_way_back_record_a_call_once() {
     let twice = "const f = document.querySelector('form[action$=\"/contact\"]'); const body = new URLSearchParams(new FormData(f));
         const done = arguments[arguments.length - 1];
         return Promise.all([0, 1].map(() => fetch(f.action, { method: 'POST', body, redirect: 'follow' }).then(r => r.url.split('did=')[1])))";
-    let mut answers: Vec<String> =
-        browser.run(twice, &[]).as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned()).collect();
+    let mut answers: Vec<String> = browser.run(twice, &[]).as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned()).collect();
     answers.sort();
     assert_eq!(answers, ["before", "recorded"]);
     // A person's click on the same form, and once more by going back to it.

@@ -6,9 +6,13 @@ use fhir_engage::store::audit;
 use super::world::{Open, World};
 use crate::support::on_both;
 
-/// The attempt that the page offers to stop.
-fn offered(page: &str) -> String {
-    page.split("name=\"attempt\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+/// What is planned for tomorrow: the second reminder of a patient's visit.
+fn reminder(world: &World, patient: &str) -> String {
+    let sql = format!(
+        "SELECT a.id AS line FROM attempt a JOIN patient p ON p.pk = a.patient
+         WHERE p.fhir_id = '{patient}' AND a.program = 'visit-confirm' AND a.state = 'planned'"
+    );
+    world.lines(&sql)[0].clone()
 }
 
 fn acts(world: &World) -> Vec<String> {
@@ -28,7 +32,8 @@ async fn whole(world: &World) {
 async fn with_next(db: crate::support::Database) -> (World, Open, String) {
     let world = World::new(db).await;
     let open = world.open(&[CareManager], "ann").await;
-    let attempt = offered(&world.page(&open).await);
+    let attempt = reminder(&world, "ann");
+    assert!(world.page(&open).await.contains(&format!("value=\"{attempt}\"")), "the page does not offer it");
     (world, open, attempt)
 }
 
@@ -43,7 +48,7 @@ on_both! {
         world.cycle().await;
         assert_eq!(state(&world, &attempt), "void stopped-by-staff");
         let page = world.page(&open).await;
-        assert!(page.contains("stopped by staff (care manager)") && page.contains("Nothing is planned"), "{page}");
+        assert!(page.contains("stopped by staff (care manager)"), "{page}");
         assert_eq!(acts(&world), ["stop-step"]);
         whole(&world).await;
     }
@@ -51,7 +56,8 @@ on_both! {
     async fn another_patients_step_is_not_touched(db) {
         let (world, open, _) = with_next(db).await;
         let bob = world.open(&[CareManager], "bob").await;
-        let his = offered(&world.page(&bob).await);
+        world.page(&bob).await;
+        let his = reminder(&world, "bob");
         assert_eq!(world.post(&open, "/stop", &[("key", "k"), ("attempt", &his)]).await, "too-late");
         assert_eq!(world.post(&open, "/move", &[("key", "m"), ("attempt", &his), ("to", "2027-01-13T12:00")]).await, "too-late");
         assert!(state(&world, &his).starts_with("planned"));
@@ -60,14 +66,14 @@ on_both! {
 
     async fn what_is_moved_waits_for_its_new_time(db) {
         let (world, open, attempt) = with_next(db).await;
-        for (to, told) in [("2027-01-12T09:00", "bad-time"), ("2027-01-20T09:00", "bad-time"), ("2027-01-14T16:30", "moved")] {
+        for (to, told) in [("2027-01-12T09:00", "bad-time"), ("2027-01-14T10:30", "bad-time"), ("2027-01-14T08:30", "moved")] {
             assert_eq!(world.post(&open, "/move", &[("key", to), ("attempt", &attempt), ("to", to)]).await, told, "{to}");
         }
         world.execute_mark();
         world.cycle().await;
         let page = world.page(&open).await;
-        assert!(page.contains("Thu 14 Jan 2027, 16:30") && page.contains("moved by staff (care manager)"), "{page}");
-        world.clock.advance(chrono::TimeDelta::hours(47));
+        assert!(page.contains("Thu 14 Jan 2027, 08:30") && page.contains("moved by staff (care manager)"), "{page}");
+        world.clock.advance(chrono::TimeDelta::hours(40));
         world.execute_mark();
         world.cycle().await;
         assert!(state(&world, &attempt).starts_with("held"), "it went before its time");
@@ -152,7 +158,9 @@ on_both! {
 impl World {
     /// Makes outreach plan for everyone anew.
     fn execute_mark(&self) {
-        self.db.execute("INSERT INTO pending_outreach (person, generation, since) SELECT pk, 1, 0 FROM person WHERE true ON CONFLICT DO NOTHING");
+        self.db.execute(
+            "INSERT INTO pending_outreach (person, generation, since) SELECT pk, 1, 0 FROM person WHERE true ON CONFLICT DO NOTHING",
+        );
     }
 
     /// Takes what programs planned out of the way of a message by hand.

@@ -10,7 +10,7 @@ on_both! {
         let world = World::new(db).await;
         let open = world.open(&[Clinician], "ann").await;
         let page = world.page(&open).await;
-        for shown in ["Ann Quill", "4 Mar 1961", "MRN-7", "Fri 15 Jan 2027, 22:00", "Eye check", "with Dr. Ng", "at Main House", "not confirmed",
+        for shown in ["Ann Quill", "4 Mar 1961", "MRN-7", "Thu 14 Jan 2027, 11:00", "Eye check", "with Dr. Ng", "at Main House", "not confirmed",
             "Diabetes", "1 activity open", "Visit within 72 hours not confirmed", "Recorded; nothing was sent", "555-0111", "ann@example.org",
             "Appointment.start in north (Appointment/visit-ann"] {
             assert!(page.contains(shown), "{shown} is not in\n{page}");

@@ -40,7 +40,7 @@ pub struct Open {
     pub path: String,
 }
 
-/// A patient with a visit in 60 hours that was not confirmed, and a care plan. `said` stands in every field that holds words.
+/// A patient with a visit in 49 hours that was not confirmed, and a care plan. `said` stands in every field that holds words.
 pub fn patient(id: &str, said: &str, now: Timestamp) -> Vec<Value> {
     let at = |hours: i64| now.plus(chrono::TimeDelta::hours(hours)).to_string();
     let reference = format!("Patient/{id}");
@@ -51,7 +51,7 @@ pub fn patient(id: &str, said: &str, now: Timestamp) -> Vec<Value> {
             "telecom": [{ "system": "phone", "value": format!("555-0111{said}"), "use": "mobile" },
                         { "system": "email", "value": format!("{id}@example.org") }],
             "communication": [{ "language": { "coding": [{ "code": "en-US" }] } }] }),
-        json!({ "resourceType": "Appointment", "id": format!("visit-{id}"), "status": "booked", "start": at(60), "end": at(61), "created": at(-24),
+        json!({ "resourceType": "Appointment", "id": format!("visit-{id}"), "status": "booked", "start": at(49), "end": at(50), "created": at(-24),
             "description": format!("Eye check{said}"), "serviceType": [{ "text": format!("Eye{said}") }],
             "participant": [
                 { "actor": { "reference": reference }, "status": "needs-action" },
