@@ -822,7 +822,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    refresh_request (ehr, patient) {
+    patient_read (ehr, patient) {
         ehr -> Text,
         patient -> Text,
         asked_at -> BigInt,
