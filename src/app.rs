@@ -15,6 +15,7 @@ mod limits;
 mod look;
 mod pages;
 mod present;
+mod staff;
 mod stages;
 mod statements;
 mod turns;

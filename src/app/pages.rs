@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
-use crate::ehr::Entropy;
-use crate::smart::{Lifetimes, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::WebState;
 use crate::worker::Health;
@@ -16,19 +14,15 @@ pub enum PagesError {
     /// The bearer of the API cannot be read.
     #[error("web.bearer cannot be read: {0}")]
     Bearer(String),
+    /// The secret of the site's provider cannot be read.
+    #[error("staff.oidc.client_secret cannot be read: {0}")]
+    Provider(String),
     /// Another recorder of metrics is in force.
     #[error("metrics cannot be recorded: {0}")]
     Metrics(String),
 }
 
 impl App {
-    /// Who is signed in.
-    #[must_use]
-    pub fn sessions(&self) -> Sessions {
-        let entropy = Arc::clone(&self.random) as Arc<dyn Entropy>;
-        Sessions::new(self.store.clone(), Arc::clone(&self.clock), entropy, Lifetimes::default())
-    }
-
     /// The state of the web server; `tasks` where this process runs the stages too.
     ///
     /// # Errors
@@ -53,8 +47,9 @@ impl App {
             }),
             bearer,
             sessions: self.sessions(),
-            frames: Arc::new(|_| Box::pin(std::future::ready(String::new()))),
-            revoke: Arc::new(drop),
+            launches: self.launches(),
+            provider: self.provider()?,
+            denied: self.config.staff.denied.clone(),
             external: self.config.web.external_url.clone(),
             process: u64::from_le_bytes(process),
             keep_counts: Duration::from_secs(2),

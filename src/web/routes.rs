@@ -11,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
-use super::{access, api, fhir, health, jwks, metrics, page, problem, signin};
+use super::{access, api, fhir, health, jwks, launch, metrics, page, problem, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,16 @@ pub struct Row {
 use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 15] = [
+static ROUTES: [Row; 20] = [
     get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
     post("/signin/once",          Open,   || to(signin::once)),
+    get("/signin/provider",       Open,   || to(signin::provider)),
+    get("/signin/callback",       Open,   || to(signin::callback)),
+    get("/launch",                Open,   || to(launch::from_ehr)),
+    get("/launch/{ehr}",          Open,   || to(launch::from_here)),
+    get("/callback",              Open,   || to(launch::callback)),
     post("/signout",              SignedIn, || to(signin::out)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
