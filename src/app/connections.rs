@@ -11,7 +11,7 @@ use super::keys::KeysError;
 use super::{App, Random};
 use crate::credentials::{SecretRef, Vault};
 use crate::ehr::connection::{ConnectError, Connection, Credential, Parts, Wallet};
-use crate::ehr::profile::{Auth, Profile, ProfileError};
+use crate::ehr::profile::{Auth, LAUNCH, Profile, ProfileError};
 use crate::ehr::retry::Policy;
 use crate::ehr::{Entropy, Paces, Secret};
 use crate::store::ehr_keys::At;
@@ -86,6 +86,11 @@ impl App {
                     let at = At { ehr: id.to_string(), client: name.to_owned() };
                     Credential::Keys(self.keyring(at, auth).await?)
                 }
+                // Where the secret for launches is missing nobody comes in by one; all else goes on.
+                auth if name == LAUNCH => plain(id, auth).unwrap_or_else(|error| {
+                    tracing::warn!(ehr = %id, %error, "nobody can be launched from this EHR");
+                    Credential::None
+                }),
                 auth => plain(id, auth)?,
             };
             credentials.insert(name.to_owned(), credential);

@@ -52,15 +52,19 @@ pub enum Sight {
 }
 
 impl Authority {
-    /// Looks the authorization server up. The launch's client must be in the profile.
+    /// Looks the authorization server up; nobody is asked where `known` says what the EHR said a moment ago. The launch's client must be in the
+    /// profile.
     ///
     /// # Errors
     /// [`AuthorizeError`].
-    pub async fn find(profile: &Profile, parts: &Parts) -> Result<Self, AuthorizeError> {
+    pub async fn find(profile: &Profile, parts: &Parts, known: Option<Discovery>) -> Result<Self, AuthorizeError> {
         let auth = profile.auth_named(LAUNCH).ok_or(AuthorizeError::NotByAPerson)?;
         let Auth::UserGrant(grant) = auth else { return Err(AuthorizeError::NotByAPerson) };
         let approach = Approach::new(profile, parts)?;
-        let mut discovery = approach.smart_configuration().await.unwrap_or_default();
+        let mut discovery = match known {
+            Some(known) => known,
+            None => approach.smart_configuration().await.unwrap_or_default(),
+        };
         if discovery.authorize_url.is_none() && grant.authorize_url.is_none() {
             discovery = discovery.or(approach.statement().await?.1);
         }
@@ -73,6 +77,12 @@ impl Authority {
         }
         let oauth = approach.oauth(LAUNCH, auth, profile, parts, &discovery)?;
         Ok(Self { aud: profile.authorize_aud(), approach, oauth, discovery, endpoint })
+    }
+
+    /// What the EHR says of its authorisation.
+    #[must_use]
+    pub const fn discovery(&self) -> &Discovery {
+        &self.discovery
     }
 
     /// Who signs id_tokens, as the EHR says.

@@ -3,8 +3,9 @@
 //! An EHR that nobody registered is never asked anything. What the user may see is the EHR's word: before a patient is shown, the patient is
 //! read with the user's own token, and the answer is kept for a short time.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
 use domain::model::{EhrId, FhirId, Phi, Roles};
@@ -19,6 +20,7 @@ use crate::credentials::Vault;
 use crate::credentials::sealing::MasterKey;
 use crate::ehr::auth::keeper::{Keeper, Refreshed};
 use crate::ehr::auth::{Granted, Level, Ops, TokenGrant};
+use crate::ehr::discovery::Discovery;
 use crate::ehr::launch::{Asking, Authority, Eyes, Sight};
 use crate::ehr::profile::Profile;
 use crate::ehr::{Entropy, Parts, Secret};
@@ -29,6 +31,10 @@ use domain::model::casting::{Casting, fhir_user};
 const ALLOWED_FOR: TimeDelta = TimeDelta::minutes(5);
 /// How long it is kept that a user may not: shorter, since glass may be broken in the EHR meanwhile.
 const DENIED_FOR: TimeDelta = TimeDelta::seconds(10);
+
+/// How long it counts what an EHR says of its authorization server: a launch is begun by whoever reaches this server, and must not be a way to
+/// use up what the EHR may be asked.
+const SAID_FOR: TimeDelta = TimeDelta::seconds(60);
 
 /// An answer in the making.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -99,6 +105,8 @@ pub struct Launches {
     entropy: Arc<dyn Entropy>,
     ehrs: Arc<dyn Ehrs>,
     casting: Arc<Casting>,
+    /// What EHRs said of their authorization servers, by FHIR base, and until when it counts.
+    said: Arc<Mutex<HashMap<String, (Timestamp, Discovery)>>>,
 }
 
 impl std::fmt::Debug for Launches {
@@ -119,7 +127,7 @@ impl Launches {
         casting: Arc<Casting>,
     ) -> Self {
         let waiting = Waiting::new(store.clone(), Arc::clone(&clock));
-        Self { store, sessions, waiting, clock, entropy, ehrs, casting }
+        Self { store, sessions, waiting, clock, entropy, ehrs, casting, said: Arc::default() }
     }
 
     /// A value that binds a sign-in to a browser that has none yet.
@@ -134,6 +142,13 @@ impl Launches {
     /// The engine's refusal.
     pub async fn offered(&self) -> Result<Vec<String>, StoreError> {
         Ok(self.ehrs.all().await?.into_iter().filter(|(_, p)| p.launch.is_some()).map(|(id, _)| id.to_string()).collect())
+    }
+
+    /// Whose frames a page may stand in that says only that a session is over: those of all EHRs that launch.
+    pub async fn all_frames(&self) -> String {
+        let all = self.ehrs.all().await.unwrap_or_default();
+        let framed = all.iter().filter_map(|(_, p)| Some(p.launch.as_ref()?.frame_ancestors(p.base_url.as_ref()?)));
+        framed.collect::<Vec<_>>().join(" ")
     }
 
     /// Whose frames the pages of an EHR's launches may stand in, as `frame-ancestors` lists them; empty for nobody's.
@@ -284,7 +299,18 @@ impl Launches {
 
     async fn authority(&self, id: &EhrId, profile: &Profile) -> Result<Authority, NoEntry> {
         let parts = self.ehrs.parts(id, profile).await.map_err(NoEntry::Here)?;
-        Authority::find(profile, &parts).await.map_err(|e| NoEntry::Server(told(&e)))
+        let (now, base) = (self.clock.now(), profile.base_url.as_ref().map(Url::to_string).unwrap_or_default());
+        let known = self.said().get(&base).filter(|(until, _)| now < *until).map(|(_, discovery)| discovery.clone());
+        let is_new = known.is_none();
+        let authority = Authority::find(profile, &parts, known).await.map_err(|e| NoEntry::Server(told(&e)))?;
+        if is_new {
+            self.said().insert(base, (now.plus(SAID_FOR), authority.discovery().clone()));
+        }
+        Ok(authority)
+    }
+
+    fn said(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Discovery)>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the user of an opening may see its patient now. The EHR is asked with the user's token, unless it was a short time ago; a

@@ -96,7 +96,8 @@ async fn stranded(request: &HttpRequest, served: &Served, Stranded { ehr, why }:
     tracing::info!(ehr = ehr.as_deref().unwrap_or("unknown"), why = why.told(), "a launch let nobody in");
     let notice = refusal(&why);
     let Some(ehr) = ehr else { return notice };
-    request.extensions_mut().insert(FramedBy(served.given.launches.frames_of(&ehr).await));
+    let framed = served.given.launches.frames_of(&ehr).await;
+    request.extensions_mut().insert(FramedBy(framed));
     notice.with_tab(format!("/launch/{ehr}"), "Open it in a tab of its own")
 }
 

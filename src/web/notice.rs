@@ -65,6 +65,14 @@ impl Notice {
         Self::new(StatusCode::BAD_REQUEST, "Nothing was done", "The form is not complete. Go back and send it again.")
     }
 
+    /// 401 in a frame of an EHR's.
+    #[must_use]
+    pub fn over() -> Self {
+        let says = "You are not signed in here, or no longer. Start the app again from inside the EHR. Where this comes up at once, the browser keeps this \
+                    site's cookies out of frames: sign in in a tab of its own.";
+        Self::new(StatusCode::UNAUTHORIZED, "Start the app again", says).with_tab("/signin", "Sign in in a tab of its own")
+    }
+
     /// 404 for a handle that is not of this session.
     #[must_use]
     pub fn not_open() -> Self {

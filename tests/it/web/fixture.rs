@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::store::fixtures::{at, commit, ehr, fence, finished, incoming, patient, planned, read, verdict, write};
-use crate::support::{Staff, sessions};
+use crate::support::{Staff, launches, sessions};
 
 /// A name that stands in stored bodies, and must stand nowhere else.
 pub const MARKER: &str = "Zzyzx-Quillfeather";
@@ -34,6 +34,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
     pub sessions: Option<Sessions>,
+    /// The host that requests name, where it is another.
+    pub host: Option<String>,
     stop: Stop,
     running: Option<JoinHandle<()>>,
 }
@@ -50,8 +52,9 @@ pub fn state(store: &Store) -> WebState {
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
         bearer: None,
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
-        frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
-        revoke: Arc::new(drop),
+        launches: launches(store, Arc::new(ManualClock::at(at(3600)))),
+        provider: None,
+        denied: None,
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
@@ -90,12 +93,12 @@ impl Server {
             ..state(store)
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+        Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
     }
 
     /// One that the test itself started.
     pub fn seen_at(address: SocketAddr) -> Self {
-        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, stop: Stop::new(), running: None }
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, host: None, stop: Stop::new(), running: None }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -136,7 +139,10 @@ impl Server {
     }
 
     async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.host.clone().unwrap_or_else(|| self.address.to_string())
+        );
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
