@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use sandbox::{Fault, FaultKind, LaunchContext, User};
 use url::Url;
 
-use super::setup::{Browser, CLIENT, EHR, Kind, World, patient};
+use super::setup::{Browser, CLIENT, EHR, Kind, World, has_page, patient};
 use crate::support::{Backend, Database, on_both};
 use crate::web::fixture::Answer;
 
@@ -190,6 +190,9 @@ fn framed(answer: &Answer) -> (String, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_ehr_shows_a_launched_page_in_a_frame() {
+    if !has_page() {
+        return;
+    }
     let world = world().await;
     let mut browser = world.browser();
     let path = world.launched(&mut browser, LaunchContext::of(&patient(&world, 0))).await.lands_at();

@@ -4,13 +4,14 @@ use chrono::TimeDelta;
 use sandbox::{Fault, FaultKind, LaunchContext};
 use serde_json::json;
 
-use super::setup::{Kind, World, patient};
+use super::setup::{Kind, World, has_page, patient};
 use crate::support::{Backend, Database, on_both};
 
 const ASK: &str = "The EHR does not show this patient to you";
 
 on_both! {
     async fn a_patient_that_the_ehr_hides_is_not_shown(db) {
+        if !has_page() { return }
         let world = World::configured(db, Kind::Public, "denied = \"Break the glass in the EHR, then come back.\"").await;
         let (id, mut browser) = (patient(&world, 0), world.browser());
         let family = world.ehr.resource("Patient", &id).unwrap()["name"][0]["family"].as_str().unwrap().to_owned();
@@ -38,6 +39,9 @@ on_both! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_ehr_does_not_answer_nothing_is_shown() {
+    if !has_page() {
+        return;
+    }
     let world = World::begin(Database::fresh(Backend::Sqlite).unwrap(), Kind::Public).await;
     let (id, mut browser) = (patient(&world, 0), world.browser());
     world.ehr.plant(Fault::new(FaultKind::ServerError { status: 503 }).on("GET", &format!("/fhir/Patient/{id}")).times(2));
