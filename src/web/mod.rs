@@ -18,11 +18,13 @@ mod metrics;
 pub mod notice;
 pub mod opening;
 mod page;
+pub mod patient;
 pub mod problem;
 pub mod routes;
 mod signin;
 mod style;
 pub mod viewer;
+mod words;
 
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -70,6 +72,8 @@ pub struct WebState {
     pub jwks: JwksProvider,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
+    /// What pages of a patient show and do.
+    pub patients: Arc<dyn patient::Patients>,
     /// Who is signed in.
     pub sessions: Sessions,
     /// Whose frames pages may stand in.
