@@ -2,6 +2,7 @@
 //! it. Every send of this installation passes here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::model::person::Sourced;
@@ -21,6 +22,7 @@ use crate::store::attempts::{self, Attempt, Departure};
 use crate::store::enrolments::{self, Enrolment};
 use crate::store::installation::{self, Setting};
 use crate::store::leases::{self, Fence, Term};
+use crate::store::stops::{self, Stop};
 use crate::store::{Conn, Store, StoreError, pending, people, preferences};
 
 /// The site, as messages and the gate need it.
@@ -98,7 +100,8 @@ struct Case {
     to_point: BTreeMap<PointKey, usize>,
     /// The record that the message goes by.
     record: i64,
-    switch: Switch,
+    live: bool,
+    stops: Arc<[Stop]>,
     /// Who and where its visit is, where the template says it.
     named: Named,
 }
@@ -108,7 +111,8 @@ const STALE_VERDICT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 const PAST: chrono::TimeDelta = chrono::TimeDelta::days(8);
 
 fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
-    let switch = Switch { live: installation::get(conn, Setting::Live)?.as_deref() == Some("true"), killed: false };
+    let live = installation::get(conn, Setting::Live)?.as_deref() == Some("true");
+    let stops: Arc<[Stop]> = stops::in_force(conn)?.into();
     let mut persons: Vec<i64> = due.iter().map(|a| a.person).collect();
     persons.sort_unstable();
     persons.dedup();
@@ -135,7 +139,8 @@ fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Result<Vec<Case>
                 others: Vec::new(),
                 to_point: BTreeMap::new(),
                 record: attempt.patient,
-                switch,
+                live,
+                stops: Arc::clone(&stops),
                 named: Named::default(),
                 attempt,
             };
@@ -307,7 +312,7 @@ impl Sender<'_> {
             others: &case.others,
             withheld: &[],
             facts_as_of: case.as_of,
-            switch: case.switch,
+            switch: Switch { live: case.live, killed: case.stops.iter().any(|s| s.holds(&program.id, channel.as_str())) },
             site: &self.site.policy,
         };
         let verdict = gate::judge(&input, now);

@@ -12,11 +12,17 @@ pub mod edge;
 mod fhir;
 mod health;
 mod jwks;
+mod list;
 mod metrics;
 mod page;
+mod plot;
 pub mod problem;
 pub mod routes;
+mod script;
 mod style;
+mod words;
+
+pub use script::path as script_path;
 
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 
-use super::{access, api, fhir, health, jwks, metrics, page, problem};
+use super::{access, api, fhir, health, jwks, metrics, page, problem, script};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,9 @@ pub struct Row {
 use Access::{Bearer, Open};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 11] = [
+static ROUTES: [Row; 12] = [
     get("/",                      Open,   || to(page::overview)),
+    public("/assets/{name}",              || to(script::show)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
