@@ -48,11 +48,11 @@ pub(super) struct Column {
 }
 
 impl Column {
-    pub(super) const fn text(key: &'static str, name: &'static str) -> Self {
+    pub(super) fn text(key: &'static str, name: &'static str) -> Self {
         Self { key, name, number: false, sorts: false, filter: Filter::None, long: false }
     }
 
-    pub(super) const fn number(key: &'static str, name: &'static str) -> Self {
+    pub(super) fn number(key: &'static str, name: &'static str) -> Self {
         Self { number: true, ..Self::text(key, name) }
     }
 
