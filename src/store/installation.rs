@@ -19,6 +19,8 @@ pub enum Setting {
     IdentifiedUpTo,
     /// Up to which record labels were made for those that had been read before there were labels; absent where all have one.
     LabelledUpTo,
+    /// Present where somebody of the staff has signed in by a link.
+    SignedIn,
 }
 
 impl Setting {
@@ -29,6 +31,7 @@ impl Setting {
             Self::CommonIdentifiers => "common-identifiers",
             Self::IdentifiedUpTo => "identified-up-to",
             Self::LabelledUpTo => "labelled-up-to",
+            Self::SignedIn => "signed-in",
         }
     }
 }
