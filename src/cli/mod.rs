@@ -4,6 +4,7 @@
 
 mod access;
 mod alerts;
+mod audit;
 mod check;
 mod demo;
 mod drops;
@@ -110,6 +111,9 @@ enum Command {
     /// Look at what is wrong and who was told; take note of it, try it out
     #[command(subcommand)]
     Alerts(alerts::Alerts),
+    /// Look at who saw or did what; tell whether that record is whole
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Look at which records are one person and why; join and part them
     #[command(subcommand)]
     Persons(persons::Persons),
@@ -156,6 +160,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
         Command::Alerts(command) => command.run(&common).await,
+        Command::Audit(command) => command.run(&common).await,
         Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,
