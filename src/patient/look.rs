@@ -51,7 +51,8 @@ pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp)
         _ if who.is_none() => Standing::NotRead,
         _ => Standing::Known,
     };
-    let (steps, next) = journey::of(conn, eyes.codec, eyes.library, attempts::of_person(conn, record.person)?)?;
+    let made = attempts::of_person(conn, record.person)?;
+    let (steps, next) = journey::of(conn, eyes.codec, eyes.library, made)?;
     let said = preferences::of(conn, record.person)?;
     Ok(Page {
         standing,

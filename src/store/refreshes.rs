@@ -88,12 +88,11 @@ pub fn take(conn: &mut Conn, who: &str, now: Timestamp, until: Timestamp, limit:
         .filter(refresh_request::answered_at.is_null())
         .filter(free)
         .order(refresh_request::asked_at)
-        .limit(limit)
-        .select(Request::as_select());
+        .limit(limit);
     let mut rows: Vec<Request> = match conn {
-        Conn::Sqlite(c) => open.load(c)?,
+        Conn::Sqlite(c) => open.select(Request::as_select()).load(c)?,
         #[cfg(feature = "postgres")]
-        Conn::Postgres(c) => open.for_update().skip_locked().load(c)?,
+        Conn::Postgres(c) => open.select(Request::as_select()).for_update().skip_locked().load(c)?,
     };
     for row in &mut rows {
         let this = refresh_request::table.find((&row.ehr, &row.patient));
@@ -121,7 +120,7 @@ pub fn answer(conn: &mut Conn, taken: &Request, outcome: &str, told: Option<&str
     let mine = refresh_request::table
         .find((&taken.ehr, &taken.patient))
         .filter(refresh_request::answered_at.is_null())
-        .filter(refresh_request::taken_by.is_not_distinct_from(taken.taken_by.as_deref()));
+        .filter(refresh_request::taken_by.eq(taken.taken_by.as_deref()));
     let answered = (refresh_request::answered_at.eq(now.micros()), refresh_request::outcome.eq(outcome), refresh_request::told.eq(told));
     on_backend!(conn, c => diesel::update(mine).set(answered).execute(c))?;
     Ok(())

@@ -30,13 +30,16 @@ pub fn record_number(bytes: &[u8]) -> Result<Option<Phi<String>>, Reject> {
 /// As [`record_number`].
 pub fn caption(bytes: &[u8]) -> Result<Option<Phi<String>>, Reject> {
     let [title, description, category, service] = document(checked_text(bytes)?, ["title", "description", "category", "serviceType"])?;
-    let said = |raw| string(raw).filter(|text: &String| !text.trim().is_empty());
     let concept = |raw: Raw<'_>| {
         let [text, codings] = raw.members(["text", "coding"])?;
         said(text).or_else(|| elements(codings).find_map(|c| said(object(Some(c), ["display"])[0])))
     };
     let found = said(title).or_else(|| said(description)).or_else(|| elements(category).chain(elements(service)).find_map(concept));
     Ok(found.map(Phi::new))
+}
+
+fn said(raw: Option<Raw<'_>>) -> Option<String> {
+    string(raw).filter(|text| !text.trim().is_empty())
 }
 
 #[cfg(test)]
