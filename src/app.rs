@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod look;
 mod pages;
+mod patients;
 mod present;
 mod stages;
 mod statements;
@@ -49,7 +50,7 @@ use crate::outreach::{SiteVoice, program, task};
 use crate::segments::{Definitions, NotInForce, definitions};
 use crate::store::installation::{self, Setting};
 use crate::store::{Location, Store, StoreError, ties};
-use crate::worker::Owner;
+use crate::worker::{Nudge, Owner};
 
 /// The gateway, put together.
 pub struct App {
@@ -73,9 +74,25 @@ pub struct App {
     pub channels: Vec<Channel>,
     /// Who this process is, in leases.
     pub owner: Owner,
+    /// What wakes the stages of this process.
+    pub nudges: Nudges,
+    kept: patients::Kept,
     random: Arc<Random>,
     paces: crate::ehr::Paces,
     shared: Arc<limits::Shared>,
+}
+
+/// What wakes the stages of this process, for whoever leaves them something to do. A nudge that nobody waits for is lost without harm.
+#[derive(Clone, Debug, Default)]
+pub struct Nudges {
+    /// Patients to be read again.
+    pub refresh: Nudge,
+    /// Persons to be evaluated.
+    pub segments: Nudge,
+    /// Persons to be planned for, and messages to be sent.
+    pub outreach: Nudge,
+    /// Something is owed to a chart.
+    pub write_back: Nudge,
 }
 
 /// Why the gateway could not be put together.
@@ -146,6 +163,8 @@ impl App {
             definitions,
             programs,
             channels,
+            nudges: Nudges::default(),
+            kept: patients::Kept::default(),
             random,
             paces,
             shared,

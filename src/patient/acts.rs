@@ -232,6 +232,48 @@ pub fn send(conn: &mut Conn, hand: &Hand<'_>, form: &Signed, choice: &by_hand::C
     })
 }
 
+/// Something that staff does for a patient.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Stop what is planned.
+    Stop {
+        /// Which.
+        attempt: String,
+    },
+    /// Move what is planned.
+    Move {
+        /// Which.
+        attempt: String,
+        /// To when.
+        to: Timestamp,
+    },
+    /// Say what the patient wants.
+    Choose {
+        /// About what.
+        about: About,
+        /// Messages are welcome.
+        allowed: bool,
+    },
+    /// Enter a call or a meeting.
+    Contact(Contacted),
+    /// Send a message.
+    Send(by_hand::Choice),
+}
+
+impl Act {
+    /// Its transaction's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Stop { .. } => "stop a step",
+            Self::Move { .. } => "move a step",
+            Self::Choose { .. } => "record a preference",
+            Self::Contact(_) => "record a contact",
+            Self::Send(_) => "plan a message by hand",
+        }
+    }
+}
+
 /// How somebody's role is told: the first one in words.
 #[must_use]
 pub fn role_words(role: &str) -> String {

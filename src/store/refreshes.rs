@@ -78,6 +78,17 @@ pub fn of(conn: &mut Conn, ehr: &str, patient: &str) -> Result<Option<Request>, 
     Ok(on_backend!(conn, c => refresh_request::table.find((ehr, patient)).select(Request::as_select()).first(c).optional())?)
 }
 
+/// Whether there is a request that nobody is at.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn is_any(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
+    let free = refresh_request::taken_until.is_null().or(refresh_request::taken_until.lt(now.micros()));
+    let open = refresh_request::table.filter(refresh_request::answered_at.is_null()).filter(free).select(refresh_request::asked_at);
+    let first: Option<i64> = on_backend!(conn, c => open.first(c).optional())?;
+    Ok(first.is_some())
+}
+
 /// Takes requests that nobody is at, the oldest first. One whose taker died is taken over after `until` of then.
 ///
 /// # Errors
