@@ -12,6 +12,7 @@ pub mod net;
 pub mod outreach;
 pub mod patient;
 pub mod segments;
+pub mod smart;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

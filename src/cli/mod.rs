@@ -25,6 +25,7 @@ mod sandbox;
 mod segments;
 mod serve;
 mod signals;
+mod staff;
 mod sync;
 mod who;
 mod writeback;
@@ -114,6 +115,9 @@ enum Command {
     /// Look at who saw or did what; tell whether that record is whole
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Let somebody of the staff sign in by a link
+    #[command(subcommand)]
+    Staff(staff::Staff),
     /// Look at which records are one person and why; join and part them
     #[command(subcommand)]
     Persons(persons::Persons),
@@ -161,6 +165,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Sync(command) => command.run(&common).await,
         Command::Alerts(command) => command.run(&common).await,
         Command::Audit(command) => command.run(&common).await,
+        Command::Staff(command) => command.run(&common).await,
         Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,
