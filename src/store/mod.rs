@@ -10,6 +10,7 @@
 pub mod alerts;
 pub mod answers;
 pub mod attempts;
+pub mod audit;
 mod bulk;
 mod checkpoint;
 pub mod codec;
@@ -25,6 +26,7 @@ pub mod enrolments;
 mod error;
 pub mod expiries;
 pub mod exports;
+pub mod form_keys;
 pub mod gone;
 pub mod grants;
 pub mod installation;
@@ -46,6 +48,7 @@ pub mod proofs;
 pub mod quarantine;
 pub mod reading;
 pub mod references;
+pub mod refreshes;
 pub mod resources;
 pub mod roster;
 pub mod schedules;
@@ -80,6 +83,7 @@ struct Inner {
     location: Location,
     pool: Pool,
     codec: codec::Codec,
+    audits: audit::Waiting,
 }
 
 /// How far a database is.
@@ -172,7 +176,7 @@ impl Store {
     fn with(location: Location, mut first: Conn) -> Result<Self, StoreError> {
         let codec = codec::Codec::load(&mut first)?;
         let pool = Pool::new(location.clone(), first);
-        Ok(Self(Arc::new(Inner { location, pool, codec })))
+        Ok(Self(Arc::new(Inner { location, pool, codec, audits: audit::Waiting::default() })))
     }
 
     /// Where the data is kept.

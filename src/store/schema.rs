@@ -828,6 +828,50 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    audit (number) {
+        number -> BigInt,
+        at -> BigInt,
+        who -> Text,
+        roles -> Text,
+        what -> Text,
+        ehr -> Nullable<Text>,
+        patient -> Nullable<Text>,
+        opening -> Nullable<Text>,
+        about -> Nullable<Text>,
+        why -> Nullable<Text>,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_head (id) {
+        id -> BigInt,
+        number -> BigInt,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    form_key (key) {
+        key -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    refresh_request (ehr, patient) {
+        ehr -> Text,
+        patient -> Text,
+        asked_at -> BigInt,
+        taken_by -> Nullable<Text>,
+        taken_until -> Nullable<BigInt>,
+        answered_at -> Nullable<BigInt>,
+        outcome -> Nullable<Text>,
+        told -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));

@@ -44,16 +44,16 @@ pub struct Reading {
     pub rtype: String,
     /// Its last run, or the one that goes on; absent where it was never read.
     pub last: Option<TypeStatus>,
-    /// When it is due, in words.
-    pub next: String,
-    /// Why then.
+    /// When it is due, microseconds; absent where nothing is planned.
+    pub next: Option<i64>,
+    /// Why then, or why not.
     pub why: String,
     /// The pause that holds it up: who, why, since when, and whether it is of this type alone.
     pub paused: Option<(String, String, i64, bool)>,
 }
 
 /// An EHR.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sheet {
     /// Names and values of the connection.
     pub facts: Vec<(String, String)>,
@@ -65,6 +65,8 @@ pub struct Sheet {
     pub drift: Vec<(bool, String)>,
     /// Since when drift is told.
     pub compared_with: Option<i64>,
+    /// Names the statement.
+    pub fingerprint: String,
     /// What cannot work on it, and why; or why that is not known.
     pub blind: Result<Vec<Blind>, String>,
     /// Whether files are all that comes from it.
@@ -194,8 +196,8 @@ pub enum Act {
     AcceptDrift {
         /// The EHR.
         ehr: String,
-        /// When the statement was seen that the page showed, microseconds: another one is not taken note of.
-        seen_at: i64,
+        /// Names the statement that the page showed: another one is not taken note of.
+        fingerprint: String,
     },
     /// Takes note of an alert.
     Acknowledge {
@@ -298,7 +300,7 @@ pub trait Desk: Send + Sync {
     fn sheet(&self, ehr: String) -> Asking<'_, Option<Sheet>>;
 
     /// The segments in force.
-    fn segments(&self) -> Vec<Segment>;
+    fn segments(&self) -> Asking<'_, Vec<Segment>>;
 
     /// The programs in force.
     fn programs(&self) -> Vec<Program>;
@@ -310,7 +312,7 @@ pub trait Desk: Send + Sync {
     fn planning(&self) -> Planning;
 
     /// How many definitions of the files are not as in force, or how many mistakes they have.
-    fn differences(&self) -> Result<usize, usize>;
+    fn differences(&self) -> Asking<'_, Result<usize, usize>>;
 
     /// What to do about a cause for which write-backs are refused, or wait for a person.
     fn remedy(&self, state: &str, cause: &str) -> String;

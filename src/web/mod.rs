@@ -19,6 +19,7 @@ mod metrics;
 pub mod notice;
 pub mod opening;
 mod page;
+pub mod patient;
 mod plot;
 pub mod problem;
 pub mod routes;

@@ -10,9 +10,12 @@ use super::viewer::Nav;
 use crate::store::StoreError;
 
 /// A page that says one thing.
+#[derive(Clone, Debug)]
+pub struct Notice(Box<Page>);
+
 #[derive(Clone, Debug, Template)]
 #[template(path = "notice.html", config = "src/web/askama.toml")]
-pub struct Notice {
+struct Page {
     status: u16,
     title: &'static str,
     says: String,
@@ -25,20 +28,20 @@ impl Notice {
     /// A page with a status.
     #[must_use]
     pub fn new(status: StatusCode, title: &'static str, says: impl Into<String>) -> Self {
-        Self { status: status.as_u16(), title, says: says.into(), next: None, nav: None }
+        Self(Box::new(Page { status: status.as_u16(), title, says: says.into(), next: None, nav: None }))
     }
 
     /// With a way to go from here, on this server.
     #[must_use]
     pub fn with_next(mut self, path: impl Into<String>, words: &'static str) -> Self {
-        self.next = Some((path.into(), words, false));
+        self.0.next = Some((path.into(), words, false));
         self
     }
 
     /// With a way to go from here that opens a tab of its own.
     #[must_use]
     pub fn with_tab(mut self, path: impl Into<String>, words: &'static str) -> Self {
-        self.next = Some((path.into(), words, true));
+        self.0.next = Some((path.into(), words, true));
         self
     }
 
@@ -62,6 +65,19 @@ impl Notice {
         Self::new(StatusCode::BAD_REQUEST, "Nothing was done", "The form is not complete. Go back and send it again.")
     }
 
+    /// 400 for a list that is asked for what it does not have.
+    #[must_use]
+    pub fn bad_list() -> Self {
+        let says = "The list has no such column, value or page. Go to it anew, and take what it offers.";
+        Self::new(StatusCode::BAD_REQUEST, "There is no such list", says).with_next("/", "To the overview")
+    }
+
+    /// 404 for what is not there.
+    #[must_use]
+    pub fn not_there(says: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not there", says).with_next("/", "To the overview")
+    }
+
     /// 404 for a handle that is not of this session.
     #[must_use]
     pub fn not_open() -> Self {
@@ -78,21 +94,21 @@ impl Notice {
     /// The response.
     #[must_use]
     pub fn response(&self) -> HttpResponse {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = self.render().unwrap_or_default();
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = self.0.render().unwrap_or_default();
         HttpResponse::build(status).content_type("text/html; charset=utf-8").body(body)
     }
 }
 
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.title)
+        f.write_str(self.0.title)
     }
 }
 
 impl ResponseError for Notice {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {

@@ -76,13 +76,6 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "Bad Request", Some(detail))
     }
 
-    /// 400 for a list that is asked for what it does not have.
-    #[must_use]
-    pub fn bad_list() -> Self {
-        let detail = "The list has no such column, value or page. Take away what stands after the ? in the address, and begin anew.";
-        Self::new(StatusCode::BAD_REQUEST, "Bad Request", Some(detail))
-    }
-
     /// 413.
     #[must_use]
     pub fn too_large() -> Self {

@@ -85,6 +85,7 @@ mod raw;
 mod reference;
 mod reject;
 mod risk_assessment;
+mod shown;
 
 #[cfg(test)]
 mod tests;
@@ -100,6 +101,7 @@ pub use directory::called;
 pub use outcome::{Issue, Outcome, outcome};
 pub use reference::{patient_id, reference_id, reference_type};
 pub use reject::{Reject, RejectCode};
+pub use shown::{caption, record_number};
 
 use elements::{Meta, meta};
 use raw::{Raw, document, document_text};

@@ -172,6 +172,23 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
     Ok(again == 1)
 }
 
+/// Marks a planned attempt as one that a person made, outside of any channel of ours: a call, a meeting. It is to be ended in the same
+/// transaction. `false` where it is not planned any more.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn made_by_person(conn: &mut Conn, id: &str, channel: &str, message: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError> {
+    let hit = on_backend!(conn, c => diesel::update(attempt::table.find(id).filter(attempt::state.eq("planned")))
+        .set((
+            attempt::state.eq("sent"),
+            attempt::channel.eq(channel),
+            attempt::message.eq(message),
+            attempt::sent_at.eq(at.micros()),
+        ))
+        .execute(c))?;
+    Ok(hit == 1)
+}
+
 /// Voids the attempts of an enrolment that have not left the building; returns how many.
 ///
 /// # Errors
@@ -206,6 +223,21 @@ pub fn void_one(
     let hit = on_backend!(conn, c => diesel::update(row)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?;
+    Ok(hit == 1)
+}
+
+/// Gives up one attempt by a person's word, which is kept with it. `false` where it does not wait any more.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn stop(conn: &mut Conn, id: &str, why: &str, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
+    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
+    let hit = on_backend!(conn, c => diesel::update(rows)
+        .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
+        .execute(c))?;
+    if hit == 1 {
+        keep_verdict(conn, id, v, now)?;
+    }
     Ok(hit == 1)
 }
 
@@ -358,6 +390,19 @@ fn keep_verdict(conn: &mut Conn, id: &str, v: &Verdict<'_>, now: Timestamp) -> R
 /// The engine's refusal.
 pub fn verdicts(conn: &mut Conn, id: &str) -> Result<Vec<VerdictRow>, StoreError> {
     Ok(on_backend!(conn, c => verdict::table.filter(verdict::attempt.eq(id)).order(verdict::number).load(c))?)
+}
+
+/// The verdicts on these attempts, by attempt and in order.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn verdicts_on(conn: &mut Conn, ids: &[&str]) -> Result<Vec<VerdictRow>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(500) {
+        let rows = verdict::table.filter(verdict::attempt.eq_any(chunk)).order((verdict::attempt, verdict::number));
+        found.extend(on_backend!(conn, c => rows.load::<VerdictRow>(c))?);
+    }
+    Ok(found)
 }
 
 /// Keeps a verdict that holds an attempt back until an instant. `false` where the attempt is no longer waiting.

@@ -9,7 +9,7 @@ use actix_web::HttpResponse;
 use askama::Template;
 use url::form_urlencoded;
 
-use super::problem::Problem;
+use super::notice::Notice;
 use super::words::{Mood, When};
 
 /// Rows of one page.
@@ -189,27 +189,27 @@ impl Asked {
     ///
     /// # Errors
     /// 400 for anything that the list does not have.
-    pub(super) fn read(columns: &[Column], query: &str) -> Result<Self, Problem> {
+    pub(super) fn read(columns: &[Column], query: &str) -> Result<Self, Notice> {
         let (mut asked, mut by, mut down) = (Self::default(), None, false);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let (key, value) = (key.into_owned(), value.into_owned());
             if value.len() > LONGEST || value.contains('\0') {
-                return Err(Problem::bad_list());
+                return Err(Notice::bad_list());
             }
             match key.as_str() {
-                "by" => by = Some(column(columns, &value).filter(|c| c.sorts).ok_or_else(Problem::bad_list)?.key),
+                "by" => by = Some(column(columns, &value).filter(|c| c.sorts).ok_or_else(Notice::bad_list)?.key),
                 "down" => down = value == "1",
                 "after" => asked.after = Some(value),
                 "as" if value == "csv" => asked.csv = true,
                 _ => {
-                    let column = column(columns, &key).ok_or_else(Problem::bad_list)?;
+                    let column = column(columns, &key).ok_or_else(Notice::bad_list)?;
                     let fits = match &column.filter {
                         Filter::None => false,
                         Filter::Part => true,
                         Filter::OneOf(values) | Filter::Always(values) => value.is_empty() || values.iter().any(|(v, _)| *v == value),
                     };
                     if !fits || asked.filter(column.key).is_some() {
-                        return Err(Problem::bad_list());
+                        return Err(Notice::bad_list());
                     }
                     let value = value.trim().to_owned();
                     if !value.is_empty() {
@@ -313,7 +313,7 @@ pub(super) struct List {
 }
 
 /// A list whose rows are all in memory: they are filtered, ordered and cut here. `token` is the session's, for the rows' forms.
-pub(super) fn held(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec<Row>, token: &str) -> Result<List, Problem> {
+pub(super) fn held(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec<Row>, token: &str) -> Result<List, Notice> {
     let place = |key: &str| columns.iter().position(|c| c.key == key);
     let mut rows = rows;
     for (key, wanted) in &asked.filters {
@@ -333,7 +333,7 @@ pub(super) fn held(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec
             rows.reverse();
         }
     }
-    let from = asked.after.as_deref().map_or(Ok(0), str::parse::<usize>).map_err(|_| Problem::bad_list())?;
+    let from = asked.after.as_deref().map_or(Ok(0), str::parse::<usize>).map_err(|_| Notice::bad_list())?;
     let limit = asked.limit();
     let next = rows.len().checked_sub(from.saturating_add(limit)).filter(|left| *left > 0).map(|_| (from + limit).to_string());
     let rows = rows.into_iter().skip(from).take(limit).collect();

@@ -3,6 +3,7 @@
 use actix_web::http::Method;
 use chrono::TimeDelta;
 use domain::model::{Right, Role, Roles};
+use fhir_engage::smart::NewOpening;
 use fhir_engage::web::routes::{Access, table};
 
 use super::fixture::{Answer, Server};
@@ -100,7 +101,7 @@ on_both! {
         let server = Server::start(&db.store());
         let (kim, other) = (server.staff(&[Role::FrontDesk]).await, server.staff(&[Role::FrontDesk]).await);
         let sent = |from: &'static [(&'static str, &'static str)], token: &str| {
-            let fields = vec![("csrf".to_owned(), token.to_owned())];
+            let fields = [("csrf".to_owned(), token.to_owned())];
             let (server, cookie) = (&server, kim.cookie.clone());
             async move {
                 let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -129,6 +130,25 @@ on_both! {
         assert!(out.headers["set-cookie"].contains("Max-Age=0"));
         assert_eq!(server.send("GET", "/", &[("Cookie", &kim.cookie)]).await.status, 401);
         assert_eq!(server.send("GET", "/", &[("Cookie", &other.cookie)]).await.status, 200, "only that session ended");
+    }
+
+    async fn an_opening_is_of_its_session_and_of_its_time(db) {
+        let server = Server::start(&db.store());
+        let sessions = server.sessions.clone().unwrap();
+        let (kim, other) = (server.staff(&[Role::FrontDesk]).await, server.staff(&[Role::FrontDesk]).await);
+        let new = NewOpening::found("north".to_owned(), "p1".to_owned().into(), Roles::of(&[Role::FrontDesk]));
+        let handle = sessions.open(&kim.session, new).await.unwrap();
+        let opening = sessions.opening(&handle, &kim.session).await.unwrap().unwrap();
+        assert_eq!((opening.what.patient.expose().as_str(), opening.what.banner), ("p1", true));
+        assert!(opening.may(Right::SeePatient) && !opening.may(Right::SeeClinical));
+        assert!(!format!("{opening:?}").contains("p1"), "who is open is in no log");
+        assert!(sessions.opening(&handle, &other.session).await.unwrap().is_none());
+        assert!(sessions.opening("AAAAAAAAAAAAAAAAAAAAAA", &kim.session).await.unwrap().is_none());
+        server.clock.set(at(3600).plus(TimeDelta::hours(8)));
+        assert!(sessions.opening(&handle, &kim.session).await.unwrap().is_none());
+        server.clock.set(at(3600));
+        sessions.end(&kim.session).await.unwrap();
+        assert!(sessions.opening(&handle, &kim.session).await.unwrap().is_none());
     }
 
     async fn a_session_ends_when_it_is_idle_and_when_it_is_old(db) {
