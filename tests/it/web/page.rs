@@ -13,7 +13,7 @@ fn text(html: &str) -> String {
         out.push_str(&before.split_whitespace().collect::<Vec<_>>().join(" "));
         let (tag, after) = after.split_once('>').unwrap();
         let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap();
-        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div") {
+        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div" | "li") {
             out.push('\n');
         } else if tag.starts_with('/') && matches!(name, "td" | "th" | "dt") {
             out.push_str(" | ");
