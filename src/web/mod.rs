@@ -19,7 +19,6 @@ mod metrics;
 pub mod notice;
 pub mod opening;
 mod page;
-pub mod patient;
 mod plot;
 pub mod problem;
 pub mod routes;
