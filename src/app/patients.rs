@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
 use domain::model::EhrId;
-use domain::{Clock as _, Timestamp};
+use domain::Timestamp;
 
 use super::{App, StageError};
 use crate::ehr::{Connection, Plan};

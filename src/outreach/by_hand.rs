@@ -273,6 +273,26 @@ pub struct Said {
     pub barrier: Option<Barrier>,
 }
 
+impl Said {
+    /// The wishes that a form offers, as it names them.
+    pub const WISHES: [&'static str; 4] = ["confirm", "cancel-visit", "stop", "start"];
+
+    /// Reads a wish and a barrier as forms name them, each empty where there is none.
+    #[must_use]
+    pub fn parse(wish: &str, barrier: &str) -> Option<Self> {
+        let reply = match wish {
+            "" => None,
+            "confirm" => Some(Reply::Confirm),
+            "cancel-visit" => Some(Reply::CancelVisit),
+            "stop" => Some(Reply::Stop { perhaps_the_visit: false }),
+            "start" => Some(Reply::Start),
+            _ => return None,
+        };
+        let barrier = if barrier.is_empty() { None } else { Some(Barrier::parse(barrier)?) };
+        Some(Self { reply, barrier })
+    }
+}
+
 /// A call or a meeting to enter.
 #[derive(Clone, Debug)]
 pub struct Contact<'a> {

@@ -6,6 +6,7 @@ use domain::model::Phi;
 
 use super::journey::STOPPED;
 use super::{Subject, words};
+use crate::outreach::barrier::Barrier;
 use crate::outreach::by_hand::{self, Hand};
 use crate::outreach::channel::ChannelKind;
 use crate::outreach::ledger::KeptReason;
@@ -274,14 +275,8 @@ impl Act {
     }
 }
 
-/// How somebody's role is told: the first one in words.
+/// The barriers that a form offers: code and words.
 #[must_use]
-pub fn role_words(role: &str) -> String {
-    role.replace('-', " ")
-}
-
-/// A barrier in words, for forms.
-#[must_use]
-pub fn barrier_words(code: &str) -> &'static str {
-    words::barrier(code)
+pub fn barrier_options() -> Vec<(&'static str, &'static str)> {
+    Barrier::ALL.into_iter().map(|b| (b.as_str(), words::barrier(b.as_str()))).collect()
 }

@@ -13,6 +13,9 @@ pub use acts::{Actor, Done, Signed};
 pub use look::{Eyes, look};
 pub use page::Page;
 
+pub use crate::outreach::by_hand;
+pub use crate::outreach::gate::Outcome;
+
 use domain::model::Phi;
 
 /// Whom it is about: a record at an EHR. It may not have been synced yet.

@@ -19,6 +19,7 @@ mod metrics;
 pub mod notice;
 pub mod opening;
 mod page;
+pub mod patient;
 mod plot;
 pub mod problem;
 pub mod routes;
@@ -76,6 +77,8 @@ pub struct WebState {
     pub jwks: JwksProvider,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
+    /// What pages of a patient show and do.
+    pub patients: Arc<dyn patient::Patients>,
     /// Who is signed in.
     pub sessions: Sessions,
     /// Whose frames pages may stand in.

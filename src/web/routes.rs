@@ -11,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
-use super::{access, api, fhir, health, jwks, metrics, page, problem, script, signin};
+use super::{access, api, fhir, health, jwks, metrics, page, patient, problem, script, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +42,21 @@ pub struct Row {
 use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 16] = [
+static ROUTES: [Row; 23] = [
     get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
     post("/signin/once",          Open,   || to(signin::once)),
     post("/signout",              SignedIn, || to(signin::out)),
     public("/assets/{name}",              || to(script::show)),
+    get("/l/{handle}",            Staff(Right::SeePatient),        || to(patient::page)),
+    get("/l/{handle}/reading",    Staff(Right::SeePatient),        || to(patient::reading)),
+    get("/l/{handle}/message",    Staff(Right::SendMessage),       || to(patient::preview)),
+    post("/l/{handle}/message",   Staff(Right::SendMessage),       || to(patient::send)),
+    post("/l/{handle}/contact",   Staff(Right::RecordContact),     || to(patient::contact)),
+    post("/l/{handle}/preference", Staff(Right::ChangePreferences), || to(patient::choose)),
+    post("/l/{handle}/stop",      Staff(Right::StopStep),          || to(patient::stop)),
+    post("/l/{handle}/move",      Staff(Right::MoveStep),          || to(patient::reschedule)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
