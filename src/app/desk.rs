@@ -232,7 +232,7 @@ impl Desk for Arc<App> {
 
     fn programs(&self) -> Vec<Program> {
         let told = |p: &crate::outreach::program::Program| Program { id: p.id.clone(), title: p.title.clone(), segment: p.segment.clone() };
-        self.programs.library().programs().iter().map(told).collect()
+        self.programs.library().programs.iter().map(told).collect()
     }
 
     fn channels(&self) -> Vec<&'static str> {

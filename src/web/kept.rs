@@ -44,6 +44,11 @@ impl<T: Send + Sync + 'static> Kept<T> {
         Ok(fresh)
     }
 
+    /// What was counted is no longer so: whoever comes next counts anew.
+    pub(super) fn forget(&self) {
+        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
     /// The counts, at most a minute old.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Arc<T>, StoreError> {
         if self.keep.is_zero() {

@@ -46,7 +46,7 @@ fn parts(record: &Phi<String>) -> Result<(String, String), Refusal> {
 
 impl App {
     /// The row of the audit chain for an act.
-    fn entry(&self, viewer: &Viewer, what: &'static str, about: impl Into<String>, why: Option<String>) -> Entry {
+    fn note_of(&self, viewer: &Viewer, what: &'static str, about: impl Into<String>, why: Option<String>) -> Entry {
         Entry {
             at: self.clock.now(),
             who: viewer.user.subject.clone(),
@@ -84,7 +84,7 @@ impl App {
             Act::Acknowledge { alert, why } => self.acknowledge(viewer, alert, why, by).await,
             Act::ReplayQuarantine { ehr, id } => self.replay(viewer, &ehr, id).await,
             Act::PlanSegments => {
-                self.store.audited(self.entry(viewer, "plan-segments", "segments", None)).await?;
+                self.store.audited(self.note_of(viewer, "plan-segments", "segments", None)).await?;
                 Ok(if self.begin_plan() { "The plan is being worked out." } else { "A plan is being worked out already." }.to_owned())
             }
             Act::ApplySegments { fingerprint } => self.apply(viewer, &fingerprint).await,
@@ -93,7 +93,7 @@ impl App {
             Act::Stop { scope, name, why } => self.stop(viewer, (scope, name), why, by).await,
             Act::Start { scope, name } => self.start(viewer, (scope, name), by).await,
             Act::SettleSend { attempt, sent } => {
-                let entry = self.entry(viewer, "settle-send", &attempt, Some(if sent { "sent" } else { "not-sent" }.to_owned()));
+                let entry = self.note_of(viewer, "settle-send", &attempt, Some(if sent { "sent" } else { "not-sent" }.to_owned()));
                 match self.settle_send(attempt, sent, Some(entry)).await? {
                     Settled::Done if sent => Ok("Ended as sent, delivery unknown; the chart will be told so.".to_owned()),
                     Settled::Done => Ok("It waits again, and is judged anew.".to_owned()),
@@ -102,7 +102,7 @@ impl App {
                 }
             }
             Act::SettleWrite { id, there } => {
-                let entry = self.entry(viewer, "settle-write", &id, Some(if there { "there" } else { "not-there" }.to_owned()));
+                let entry = self.note_of(viewer, "settle-write", &id, Some(if there { "there" } else { "not-there" }.to_owned()));
                 let how = if there { Resolution::InTheEhr(None) } else { Resolution::NotThere };
                 match self.settle_write(id, how, Some(entry)).await? {
                     Settled::Done if there => Ok("Settled as written.".to_owned()),
@@ -113,7 +113,7 @@ impl App {
             }
             Act::ReplayWrites { ehr, cause, id } => self.replay_writes(viewer, ehr, cause, id).await,
             Act::AnswerDone { attempt, number } => {
-                let (entry, now) = (self.entry(viewer, "answer-done", format!("{attempt}/{number}"), None), self.clock.now());
+                let (entry, now) = (self.note_of(viewer, "answer-done", format!("{attempt}/{number}"), None), self.clock.now());
                 let done = move |conn: &mut Conn| work::answer_done(conn, &attempt, number, &by, now);
                 match self.noted("an answer was read", entry, done).await? {
                     true => Ok("Noted: what the answer asked for is done.".to_owned()),
@@ -121,7 +121,7 @@ impl App {
                 }
             }
             Act::Called { attempt } => {
-                let (entry, now) = (self.entry(viewer, "called", &attempt, None), self.clock.now());
+                let (entry, now) = (self.note_of(viewer, "called", &attempt, None), self.clock.now());
                 match self.noted("a patient was called", entry, move |conn| work::called(conn, &attempt, &by, now)).await? {
                     true => Ok("Noted: the patient was called.".to_owned()),
                     false => no("Somebody noted that before."),
@@ -149,7 +149,7 @@ impl App {
             });
         }
         let (n, now) = (wanted.len(), agenda.now);
-        let entry = self.entry(viewer, "run-sync", rtype.map_or_else(|| ehr.to_owned(), |t| format!("{ehr} {t}")), None);
+        let entry = self.note_of(viewer, "run-sync", rtype.map_or_else(|| ehr.to_owned(), |t| format!("{ehr} {t}")), None);
         let ask = move |conn: &mut Conn| {
             wanted.iter().try_for_each(|(id, kind)| turns::want(conn, id, *kind, &by, now))?;
             Ok(true)
@@ -172,7 +172,7 @@ impl App {
     async fn pause(&self, viewer: &Viewer, ehr: String, rtype: Option<String>, why: String, by: String) -> Said {
         let id = self.registered(&ehr).await?;
         let (rtype, now) = (rtype.unwrap_or_else(|| ALL_TYPES.to_owned()), self.clock.now());
-        let entry = self.entry(viewer, "pause-sync", format!("{ehr} {rtype}"), Some(why.clone()));
+        let entry = self.note_of(viewer, "pause-sync", format!("{ehr} {rtype}"), Some(why.clone()));
         match self.noted("pause a sync", entry, move |conn| pauses::begin(conn, &id, &rtype, &why, &by, now)).await? {
             true => Ok(format!("{ehr} is paused. A run that goes on ends with its page.")),
             false => no(format!("{ehr} was paused already.")),
@@ -182,7 +182,7 @@ impl App {
     async fn resume(&self, viewer: &Viewer, ehr: String, rtype: Option<String>, by: String) -> Said {
         let id = self.registered(&ehr).await?;
         let (rtype, now) = (rtype.unwrap_or_else(|| ALL_TYPES.to_owned()), self.clock.now());
-        let entry = self.entry(viewer, "resume-sync", format!("{ehr} {rtype}"), None);
+        let entry = self.note_of(viewer, "resume-sync", format!("{ehr} {rtype}"), None);
         match self.noted("resume a sync", entry, move |conn| pauses::end(conn, &id, &rtype, &by, now)).await? {
             true => Ok(format!("{ehr} is no longer paused; what was missed is made up for once.")),
             false => no(format!("{ehr} is not paused.")),
@@ -196,7 +196,7 @@ impl App {
             return no("The EHR states another thing by now than this page showed. Look at it again.");
         }
         let (name, stated, now) = (ehr.to_owned(), drifted.row.stated, self.clock.now());
-        let entry = self.entry(viewer, "accept-drift", ehr, None);
+        let entry = self.note_of(viewer, "accept-drift", ehr, None);
         let accept = move |conn: &mut Conn| statements::accept(conn, &name, &stated, &by, now);
         match self.noted("take note of a statement", entry, accept).await? {
             true => Ok("Taken note of; changes are told from here on.".to_owned()),
@@ -205,7 +205,7 @@ impl App {
     }
 
     async fn acknowledge(&self, viewer: &Viewer, alert: i64, why: String, by: String) -> Said {
-        let (entry, now) = (self.entry(viewer, "acknowledge-alert", alert.to_string(), Some(why.clone())), self.clock.now());
+        let (entry, now) = (self.note_of(viewer, "acknowledge-alert", alert.to_string(), Some(why.clone())), self.clock.now());
         match self.noted("acknowledge an alert", entry, move |conn| alerts::acknowledge(conn, alert, &by, &why, now)).await? {
             true => Ok("Acknowledged; it closes by itself when what is wrong is over.".to_owned()),
             false => no("It is over, or somebody acknowledged it before."),
@@ -215,7 +215,7 @@ impl App {
     async fn replay(self: &Arc<Self>, viewer: &Viewer, ehr: &str, only: Option<i64>) -> Said {
         let id = self.registered(ehr).await?;
         let about = only.map_or_else(|| ehr.to_owned(), |n| format!("{ehr} {n}"));
-        self.store.audited(self.entry(viewer, "replay-quarantine", about, None)).await?;
+        self.store.audited(self.note_of(viewer, "replay-quarantine", about, None)).await?;
         let app = Arc::clone(self);
         let work = tokio::task::spawn_blocking(move || {
             let holder = Holder {
@@ -249,7 +249,7 @@ impl App {
         if fingerprint(&wanted) != shown {
             return no("The definition files say another thing by now than what was planned. Plan again, look at it, and apply then.");
         }
-        let (now, entry) = (self.clock.now(), self.entry(viewer, "apply-segments", shown.get(..16).unwrap_or(shown), None));
+        let (now, entry) = (self.clock.now(), self.note_of(viewer, "apply-segments", shown.get(..16).unwrap_or(shown), None));
         let apply = move |conn: &mut Conn| {
             let applied = change::apply(conn, &wanted, now)?;
             note(conn, Some(&entry))?;
@@ -259,7 +259,7 @@ impl App {
     }
 
     async fn roll_back(&self, viewer: &Viewer) -> Said {
-        let (now, entry) = (self.clock.now(), self.entry(viewer, "roll-back-segments", "segments", None));
+        let (now, entry) = (self.clock.now(), self.note_of(viewer, "roll-back-segments", "segments", None));
         let back = move |conn: &mut Conn| {
             let applied = change::roll_back(conn, None, now)?;
             note(conn, Some(&entry))?;
@@ -270,7 +270,7 @@ impl App {
 
     async fn switch_live(&self, viewer: &Viewer, on: bool) -> Said {
         let value = if on { "true" } else { "false" };
-        let entry = self.entry(viewer, "switch-live", value, None);
+        let entry = self.note_of(viewer, "switch-live", value, None);
         let set = move |conn: &mut Conn| {
             installation::set(conn, Setting::Live, value)?;
             Ok(true)
@@ -288,7 +288,7 @@ impl App {
         if !known {
             return no("There is no such program or channel.");
         }
-        let entry = self.entry(viewer, "stop-outreach", format!("{} {name}", scope.as_str()).trim().to_owned(), Some(why.clone()));
+        let entry = self.note_of(viewer, "stop-outreach", format!("{} {name}", scope.as_str()).trim().to_owned(), Some(why.clone()));
         let now = self.clock.now();
         match self.noted("stop outreach", entry, move |conn| stops::begin(conn, (scope, &name), &why, &by, now)).await? {
             true => Ok("Stopped. What comes due meanwhile is refused, and says why.".to_owned()),
@@ -297,7 +297,7 @@ impl App {
     }
 
     async fn start(&self, viewer: &Viewer, (scope, name): (stops::Scope, String), by: String) -> Said {
-        let entry = self.entry(viewer, "start-outreach", format!("{} {name}", scope.as_str()).trim().to_owned(), None);
+        let entry = self.note_of(viewer, "start-outreach", format!("{} {name}", scope.as_str()).trim().to_owned(), None);
         let now = self.clock.now();
         match self.noted("start outreach", entry, move |conn| stops::end(conn, (scope, &name), &by, now)).await? {
             true => Ok("It goes on. What was refused meanwhile stays refused.".to_owned()),
@@ -310,7 +310,7 @@ impl App {
             return no("Say which: an EHR, a cause, or one write-back.");
         }
         let about = [&ehr, &cause, &id].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-        let entry = self.entry(viewer, "replay-write-backs", about, None);
+        let entry = self.note_of(viewer, "replay-write-backs", about, None);
         let wanted = Wanted { ehr, cause, ids: id.into_iter().collect() };
         let reopen = move |conn: &mut Conn| {
             let rows = writebacks::reopen(conn, &wanted, false)?.len();
@@ -329,7 +329,7 @@ impl App {
         let (one, other) = (parts(&one)?, parts(&other)?);
         let (now, word) = (self.clock.now(), if same { Word::Same } else { Word::Apart });
         let what = if same { "join-persons" } else { "part-persons" };
-        let mut entry = self.entry(viewer, what, &other.0, Some(why.clone()));
+        let mut entry = self.note_of(viewer, what, &other.0, Some(why.clone()));
         entry.patient = Some((one.0.clone(), Phi::new(one.1.clone())));
         let say = move |conn: &mut Conn| {
             let (Some(a), Some(b)) = (people::record(conn, &one.0, &one.1)?, people::record(conn, &other.0, &other.1)?) else { return Ok(false) };

@@ -303,6 +303,7 @@ pub(super) struct List {
     rows: Vec<Row>,
     has_acts: bool,
     is_filtered: bool,
+    has_address: bool,
     is_first: bool,
     first: String,
     next: Option<String>,
@@ -386,6 +387,7 @@ pub(super) fn paged(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Ve
         order: asked.order,
         has_acts: rows.iter().any(|r| !r.acts.is_empty()),
         is_filtered: asked.filters.iter().any(|(key, _)| !is_always(key)),
+        has_address: true,
         is_first: asked.after.is_none(),
         first: asked.address(asked.order, None, false),
         next: next.map(|after| asked.address(asked.order, Some(&after), false)),
@@ -398,6 +400,11 @@ pub(super) fn paged(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Ve
 }
 
 impl List {
+    /// A list whose rows are not to be had by an address: no pages and no CSV.
+    pub(super) fn on_this_page_only(self) -> Self {
+        Self { has_address: false, ..self }
+    }
+
     /// The CSV, where that was asked for.
     pub(super) fn as_csv(&self) -> Option<HttpResponse> {
         self.asked.csv.then(|| csv::response(self.labels.file, &self.columns, &self.rows))
