@@ -55,6 +55,9 @@ pub struct ToCall {
     /// The program.
     #[diesel(sql_type = Text)]
     pub program: String,
+    /// The enrolment: one call is made for all of its steps.
+    #[diesel(sql_type = BigInt)]
+    pub enrolment: i64,
     /// What the message asks for.
     #[diesel(sql_type = Text)]
     pub action: String,
@@ -165,7 +168,7 @@ const NOT_FOR_A_CALL: [&str; 4] = ["not-live", "killed", "channel-not-configured
 fn calls(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<ToCall>, StoreError> {
     let codes: String = NOT_FOR_A_CALL.iter().map(|code| format!(" AND a.failure NOT LIKE '%{code}%'")).collect();
     let text = format!(
-        "SELECT a.id AS attempt, a.program, a.action, a.failure, a.expires_at AS until, a.patient, p.ehr, p.fhir_id
+        "SELECT a.id AS attempt, a.program, a.enrolment, a.action, a.failure, a.expires_at AS until, a.patient, p.ehr, p.fhir_id
          FROM attempt a JOIN patient p ON p.pk = a.patient
          WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > {} AND a.state IN ('refused', 'finished'){codes}
          AND NOT EXISTS (SELECT 1 FROM attempt later WHERE later.enrolment = a.enrolment AND later.step = a.step AND later.rung > a.rung
@@ -173,7 +176,10 @@ fn calls(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<ToCall>, Sto
          ORDER BY a.expires_at, a.id LIMIT {limit}",
         now.micros()
     );
-    Ok(on_backend!(conn, c => diesel::sql_query(text).load(c))?)
+    let mut found: Vec<ToCall> = on_backend!(conn, c => diesel::sql_query(text).load(c))?;
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|c| seen.insert(c.enrolment));
+    Ok(found)
 }
 
 /// How much waits of each kind, for the headline: sends in doubt, parked and refused write-backs, quarantine, persons, answers, calls. What is
@@ -203,16 +209,19 @@ pub fn answer_done(conn: &mut Conn, attempt: &str, number: i64, by: &str, now: T
     Ok(on_backend!(conn, c => diesel::update(row).set(done).execute(c))? == 1)
 }
 
-/// Notes that a patient was called; `false` where that was noted before, or there is no such attempt.
+/// Notes that a patient was called about what an attempt and its enrolment's others ask for; `false` where that was noted before, or there is no
+/// such attempt.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn called(conn: &mut Conn, attempt: &str, by: &str, now: Timestamp) -> Result<bool, StoreError> {
     use crate::store::schema::attempt;
-    if attempts::get(conn, attempt)?.is_none_or(|a| !matches!(a.state.as_str(), "refused" | "finished")) {
-        return Ok(false);
-    }
-    let row = attempt::table.find(attempt).filter(attempt::called_at.is_null());
+    let Some(a) = attempts::get(conn, attempt)?.filter(|a| matches!(a.state.as_str(), "refused" | "finished")) else { return Ok(false) };
+    let row = attempt::table
+        .filter(attempt::enrolment.eq(a.enrolment))
+        .filter(attempt::state.eq_any(["refused", "finished"]))
+        .filter(attempt::failure.like("channel: %"))
+        .filter(attempt::called_at.is_null());
     let done = (attempt::called_at.eq(now.micros()), attempt::called_by.eq(by));
-    Ok(on_backend!(conn, c => diesel::update(row).set(done).execute(c))? == 1)
+    Ok(on_backend!(conn, c => diesel::update(row).set(done).execute(c))? > 0)
 }

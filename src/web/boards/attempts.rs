@@ -6,7 +6,7 @@ use super::{Card, Piece, Scene, list_page};
 use crate::store::attempts::{self, VerdictRow};
 use crate::store::view::listing::ATTEMPTS;
 use crate::web::Served;
-use crate::web::list::{Asked, Cell, Column, Filter, Labels, Row};
+use crate::web::list::{Cell, Column, Filter, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::viewer::Viewer;
 use crate::web::words::Mood;
@@ -35,7 +35,7 @@ pub(super) fn mood(state: &str, outcome: &str) -> Mood {
 
 /// The list.
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let desk = &served.given.desk;
     let mut programs: Vec<String> = served.attempts().await?.alike.iter().map(|a| a.program.clone()).chain(desk.programs().into_iter().map(|p| p.id)).collect();
     programs.sort_unstable();
@@ -52,7 +52,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("sent", "Sent"),
         Column::text("why", "Why").long(),
     ];
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let labels = Labels { caption: "Attempts of one state, the latest due first", empty: "No attempt is in this state now.", file: "attempts" };
     let list = scene
         .listed(&ATTEMPTS, &[], labels, columns, asked, |v| {
@@ -92,8 +92,8 @@ fn reasons(scene: &Scene<'_>, v: &VerdictRow) -> Vec<String> {
 }
 
 /// One attempt.
-pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: web::Path<String>) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let wanted = id.into_inner();
     if wanted.contains('\0') {
         return Err(Notice::bad_list());

@@ -12,7 +12,7 @@ use crate::store::view::overview::TypeStatus;
 use crate::store::view::progress::{self, Left};
 use crate::web::Served;
 use crate::web::desk::{Reading, Readings};
-use crate::web::list::{Asked, Button, Cell, Column, Filter, Labels, List, Row, held};
+use crate::web::list::{Button, Cell, Column, Filter, Labels, List, Row, held};
 use crate::web::notice::Notice;
 use crate::web::viewer::Viewer;
 use crate::web::words::{Mood, counted, grouped, length};
@@ -131,15 +131,12 @@ const LABELS: Labels = Labels {
 
 /// The page.
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let readings = served.given.desk.readings().await?;
     let columns = columns(&readings);
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let rows = readings.types.iter().map(|r| row(&scene, r)).collect();
     let list = held(LABELS, columns, asked, rows, &viewer.csrf)?;
-    if let Some(csv) = list.as_csv() {
-        return Ok(csv);
-    }
     let open = served.given.store.read(alerts::open).await?;
     let bad = readings.types.iter().filter(|r| state(r.last.as_ref()).0 == Mood::Bad).count();
     let bad = i64::try_from(bad + readings.unreadable.len()).unwrap_or(i64::MAX);
@@ -165,7 +162,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         let lines = readings.unreadable.iter().map(|(ehr, why)| format!("{ehr}: {why}")).collect();
         board = board.card(Card::wide("EHRs whose settings cannot be read").with(Piece::Lines(lines)));
     }
-    board.card(Card::wide("EHRs and types").made(&list)?).answer()
+    board.card(Card::wide("EHRs and types").list(&list)?).answer()
 }
 
 /// With a full stop.
@@ -175,8 +172,8 @@ fn sentence(words: &str) -> String {
 }
 
 /// One EHR.
-pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, name: web::Path<String>) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, name: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let desk = &served.given.desk;
     let name = name.into_inner();
     let Some(sheet) = desk.sheet(name.clone()).await? else {
@@ -213,11 +210,11 @@ pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, name: 
         status = status.words(format!("Paused by {by} {}: {why}", scene.when(*at).ago));
     }
     let rows = readings.types.iter().map(|r| row(&scene, r)).collect();
-    status = status.made(&held(LABELS, columns(&readings), Asked::default(), rows, &viewer.csrf)?)?;
+    status = status.list(&scene.beside(LABELS, columns(&readings), rows)?)?;
     if !acts.is_empty() {
         status = status.with(Piece::Acts(viewer.csrf.clone(), acts));
     }
-    board = board.card(status).card(drift(&scene, &name, &sheet)).card(blind(&sheet)?);
+    board = board.card(status).card(drift(&scene, &name, &sheet)).card(blind(&scene, &sheet)?);
     board.card(Card::wide("How it is connected").with(Piece::Facts(sheet.facts))).answer()
 }
 
@@ -239,7 +236,7 @@ fn drift(scene: &Scene<'_>, name: &str, sheet: &crate::web::desk::Sheet) -> Card
     card
 }
 
-fn blind(sheet: &crate::web::desk::Sheet) -> Result<Card, Notice> {
+fn blind(scene: &Scene<'_>, sheet: &crate::web::desk::Sheet) -> Result<Card, Notice> {
     let card = Card::wide("Blind spots");
     let spots = match &sheet.blind {
         Err(why) => return Ok(card.words(format!("Not known: {why}"))),
@@ -247,11 +244,11 @@ fn blind(sheet: &crate::web::desk::Sheet) -> Result<Card, Notice> {
         Ok(spots) => spots,
     };
     let labels = Labels { caption: "Segments and programs that cannot fully work on this EHR", empty: "", file: "blind-spots" };
-    let columns = vec![Column::text("kind", "What"), Column::text("id", "Name"), Column::text("works", "Works").long(), Column::text("because", "Because").long()];
+    let columns = vec![Column::text("kind", "What").sorts().one_of(["segment", "program"]), Column::text("id", "Name").sorts().filter(Filter::Part), Column::text("works", "Works").long(), Column::text("because", "Because").long()];
     let rows = spots.iter().map(|b| {
         Row::from(vec![Cell::text(b.kind), Cell::text(b.id.clone()), Cell::text(b.works.clone()), Cell::text(b.because.join(" "))])
     });
-    card.made(&held(labels, columns, Asked::default(), rows.collect(), "")?)
+    card.list(&scene.beside(labels, columns, rows.collect())?)
 }
 
 fn run_columns(ehrs: Vec<String>) -> Vec<Column> {
@@ -271,9 +268,9 @@ fn run_columns(ehrs: Vec<String>) -> Vec<Column> {
 
 /// Runs.
 pub async fn runs(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let columns = run_columns(ehrs(&served).await?);
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let labels = Labels { caption: "Sync runs, the latest first", empty: "Here each sync run will stand, with what it read.", file: "runs" };
     let list: List = scene
         .listed(&RUNS, &[], labels, columns, asked, |v| {
@@ -306,7 +303,7 @@ pub(super) async fn ehrs(served: &Served) -> Result<Vec<String>, Notice> {
 
 /// Alerts.
 pub async fn alerts(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let states = vec![("open".to_owned(), "open".to_owned()), ("over".to_owned(), "over".to_owned())];
     let columns = vec![
         Column::text("n", "Number").sorts(),
@@ -318,7 +315,7 @@ pub async fn alerts(served: web::Data<Served>, viewer: web::ReqData<Viewer>, req
         Column::text("closed", "Over"),
         Column::text("by", "Acknowledged by"),
     ];
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let labels = Labels { caption: "Alerts, the latest first", empty: "Nothing was ever wrong. What is will stand here, with what to do.", file: "alerts" };
     let may = viewer.may(Right::RunSync);
     let list = scene

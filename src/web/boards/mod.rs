@@ -11,13 +11,13 @@ pub(super) mod segments;
 pub(super) mod work;
 pub(super) mod writeback;
 
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use domain::Timestamp;
 use serde_json::Value;
 
 use super::Served;
-use super::list::{Asked, Button, Cell, Column, Labels, List, Row, paged};
+use super::list::{Asked, Button, Cell, Column, Labels, List, Row, beside, paged};
 use super::notice::Notice;
 use super::viewer::{Nav, Viewer};
 use super::words::{Mood, When, when};
@@ -40,6 +40,8 @@ pub(super) struct Board {
     now: String,
     zone: String,
     live: bool,
+    /// A list that is asked for as CSV, in place of the page.
+    csv: Option<HttpResponse>,
 }
 
 /// A part of a board.
@@ -47,6 +49,7 @@ pub(super) struct Card {
     title: String,
     wide: bool,
     pieces: Vec<Piece>,
+    csv: Option<HttpResponse>,
 }
 
 /// What a card is made of.
@@ -73,7 +76,7 @@ pub(super) enum Piece {
 
 impl Card {
     pub(super) fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), wide: false, pieces: Vec::new() }
+        Self { title: title.into(), wide: false, pieces: Vec::new(), csv: None }
     }
 
     pub(super) fn wide(title: impl Into<String>) -> Self {
@@ -93,7 +96,13 @@ impl Card {
         self.with(Piece::Quiet(words.into()))
     }
 
-    /// A list or a chart.
+    /// A list.
+    pub(super) fn list(mut self, list: &List) -> Result<Self, Notice> {
+        self.csv = self.csv.take().or_else(|| list.as_csv());
+        self.made(list)
+    }
+
+    /// A chart, or another part of ours.
     pub(super) fn made(self, template: &impl Template) -> Result<Self, Notice> {
         Ok(self.with(Piece::Made(template.render()?)))
     }
@@ -105,12 +114,28 @@ pub(super) struct Scene<'a> {
     pub(super) viewer: &'a Viewer,
     pub(super) now: Timestamp,
     live: bool,
+    query: String,
 }
 
 impl<'a> Scene<'a> {
     pub(super) async fn new(served: &'a Served, viewer: &'a Viewer) -> Result<Self, Notice> {
         let live = served.given.store.read(|conn| installation::get(conn, Setting::Live)).await?;
-        Ok(Self { served, viewer, now: served.given.clock.now(), live: live.as_deref() == Some("true") })
+        Ok(Self { served, viewer, now: served.given.clock.now(), live: live.as_deref() == Some("true"), query: String::new() })
+    }
+
+    /// As [`Scene::new`], of a page whose lists are asked for things by its address.
+    pub(super) async fn of(served: &'a Served, viewer: &'a Viewer, request: &HttpRequest) -> Result<Self, Notice> {
+        Ok(Self { query: request.query_string().to_owned(), ..Self::new(served, viewer).await? })
+    }
+
+    /// What is asked of the page's main list.
+    pub(super) fn asked(&self, columns: &[Column]) -> Result<Asked, Notice> {
+        Asked::read(columns, &self.query)
+    }
+
+    /// A list beside the page's main one.
+    pub(super) fn beside(&self, labels: Labels, columns: Vec<Column>, rows: Vec<Row>) -> Result<List, Notice> {
+        beside(&self.query, labels, columns, rows, &self.viewer.csrf)
     }
 
     /// Whether messages leave.
@@ -133,6 +158,7 @@ impl<'a> Scene<'a> {
             now: self.when(self.now.micros()).shown,
             zone: self.served.given.zone.name().to_owned(),
             live: self.live,
+            csv: None,
         }
     }
 
@@ -223,7 +249,8 @@ impl Board {
         self
     }
 
-    pub(super) fn card(mut self, card: Card) -> Self {
+    pub(super) fn card(mut self, mut card: Card) -> Self {
+        self.csv = self.csv.take().or(card.csv.take());
         self.cards.push(card);
         self
     }
@@ -233,8 +260,12 @@ impl Board {
         Self { note: Some((mood, text)), ..self }
     }
 
-    pub(super) fn answer(&self) -> Result<HttpResponse, Notice> {
-        Ok(html(self.render()?))
+    /// The page, or the one list of it that is asked for as CSV.
+    pub(super) fn answer(&mut self) -> Result<HttpResponse, Notice> {
+        match self.csv.take() {
+            Some(csv) => Ok(csv),
+            None => Ok(html(self.render()?)),
+        }
     }
 }
 
@@ -242,10 +273,7 @@ pub(super) fn html(body: String) -> HttpResponse {
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(body)
 }
 
-/// A board of one list, or that list as CSV.
+/// A board of one list.
 pub(super) fn list_page(board: Board, title: &str, list: &List) -> Result<HttpResponse, Notice> {
-    match list.as_csv() {
-        Some(csv) => Ok(csv),
-        None => board.card(Card::wide(title).made(list)?).answer(),
-    }
+    board.card(Card::wide(title).list(list)?).answer()
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use domain::model::Right;
 
 use super::{Card, Piece, Scene};
 use crate::store::stops::{self, Scope, Stop};
 use crate::store::view::outreach::{Alike, Counts};
 use crate::web::Served;
-use crate::web::list::{Asked, Button, Cell, Column, Labels, Row, held};
+use crate::web::list::{Button, Cell, Column, Filter, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::plot::Bars;
 use crate::web::viewer::Viewer;
@@ -44,8 +44,8 @@ fn by<K: Ord>(counts: &Counts, key: impl Fn(&Alike) -> K) -> BTreeMap<K, Vec<i64
 }
 
 /// The page.
-pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let counts = served.attempts().await?;
     let stops = served.given.store.read(stops::in_force).await?;
     let totals = by(&counts, |_| ()).remove(&()).unwrap_or_else(|| vec![0; PARTS.len()]);
@@ -78,23 +78,23 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Re
             .card(Card::new("By program").made(&Bars::new("Attempts by program", &PARTS, &programs))?)
             .card(Card::new("By channel").made(&Bars::new("Attempts by channel", &PARTS, &channels))?);
     }
-    board = board.card(refusals(&served, &counts)?).card(switches(&scene, &stops)?);
+    board = board.card(refusals(&scene, &counts)?).card(switches(&scene, &stops)?);
     board.card(past(&scene).await?).answer()
 }
 
-fn refusals(served: &Served, counts: &Counts) -> Result<Card, Notice> {
-    let columns = vec![Column::text("why", "Why").long(), Column::text("codes", "Codes"), Column::number("n", "Attempts")];
+fn refusals(scene: &Scene<'_>, counts: &Counts) -> Result<Card, Notice> {
+    let columns = vec![Column::text("codes", "Reasons").sorts().filter(Filter::Part), Column::text("why", "In words").long(), Column::number("n", "Attempts").sorts()];
     let labels = Labels { caption: "Refusals by reason, the most frequent first", empty: "Nothing was refused. What is will stand here with its reason.", file: "refusals" };
     let rows = counts
         .refused
         .iter()
         .map(|r| {
             let codes = r.why.trim_start_matches("channel: ");
-            let words: Vec<String> = codes.split(", ").map(|code| served.given.desk.meaning(code)).collect();
-            Row::from(vec![Cell::text(words.join("; ")), Cell::text(codes.to_owned()), Cell::Number(r.n)])
+            let words: Vec<String> = codes.split(", ").map(|code| scene.served.given.desk.meaning(code)).collect();
+            Row::from(vec![Cell::text(codes.to_owned()), Cell::text(words.join("; ")), Cell::Number(r.n)])
         })
         .collect();
-    Card::wide("Why messages were refused").made(&held(labels, columns, Asked::default(), rows, "")?)
+    Card::wide("Why messages were refused").list(&scene.beside(labels, columns, rows)?)
 }
 
 /// What can be stopped, and what is.
@@ -121,9 +121,9 @@ fn switches(scene: &Scene<'_>, stops: &[Stop]) -> Result<Card, Notice> {
             Row { cells: vec![Cell::text(shown), status, Cell::text(why)], acts: if may { vec![act] } else { Vec::new() } }
         })
         .collect();
-    let columns = vec![Column::text("what", "What").long(), Column::text("state", "State"), Column::text("why", "Why").long()];
+    let columns = vec![Column::text("what", "What").sorts(), Column::text("state", "State").sorts().one_of(["stopped", "goes on"]), Column::text("why", "Why").long()];
     let labels = Labels { caption: "What comes due while it is stopped is refused, and says so", empty: "", file: "switches" };
-    let mut card = Card::wide("Switches").made(&held(labels, columns, Asked::default(), rows, &scene.viewer.csrf)?)?;
+    let mut card = Card::wide("Switches").list(&scene.beside(labels, columns, rows)?)?;
     card = card.words(if scene.is_live() {
         "This installation is live: messages leave it."
     } else {
@@ -145,8 +145,8 @@ async fn past(scene: &Scene<'_>) -> Result<Card, Notice> {
     let columns = vec![
         Column::text("what", "What"),
         Column::text("why", "Why").long(),
-        Column::text("by", "By"),
-        Column::text("at", "Stopped"),
+        Column::text("by", "By").sorts(),
+        Column::text("at", "Stopped").sorts(),
         Column::text("ended", "Went on"),
         Column::text("ended-by", "By"),
     ];
@@ -165,7 +165,7 @@ async fn past(scene: &Scene<'_>) -> Result<Card, Notice> {
         })
         .collect();
     let labels = Labels { caption: "Stops, the latest first", empty: "Nothing was ever stopped.", file: "stops" };
-    Card::wide("Stops so far").made(&held(labels, columns, Asked::default(), rows, "")?)
+    Card::wide("Stops so far").list(&scene.beside(labels, columns, rows)?)
 }
 
 #[cfg(test)]

@@ -7,13 +7,13 @@ use super::connections::ehrs;
 use super::{Card, Piece, Scene, list_page};
 use crate::store::view::listing::QUARANTINE;
 use crate::web::Served;
-use crate::web::list::{Asked, Button, Cell, Column, Labels, Row};
+use crate::web::list::{Button, Cell, Column, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::viewer::Viewer;
 
 /// The page.
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let aside = served.queue().await?.aside.clone();
     let mut codes: Vec<String> = aside.iter().map(|a| a.code.clone()).collect();
     codes.sort_unstable();
@@ -28,7 +28,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("first", "First"),
         Column::text("last", "Last"),
     ];
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let ehr = asked.filter("ehr").map(str::to_owned);
     let labels = Labels {
         caption: "What was put aside, the latest first",

@@ -14,7 +14,7 @@ use crate::store::memberships::State;
 use crate::store::view::members;
 use crate::web::Served;
 use crate::web::desk::{Planned, Planning, Segment};
-use crate::web::list::{Asked, Button, Cell, Column, Filter, Labels, Row, held, paged};
+use crate::web::list::{Button, Cell, Column, Filter, Labels, Row, held, paged};
 use crate::web::notice::Notice;
 use crate::web::plot::{Lines, Series};
 use crate::web::viewer::Viewer;
@@ -47,10 +47,10 @@ fn columns(segments: &[Segment]) -> Vec<Column> {
 
 /// The page.
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let segments = served.given.desk.segments().await?;
     let columns = columns(&segments);
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let counts = served.overview().await?;
     let (numbers, from) = (segments.iter().flat_map(|s| s.numbers.clone()).collect::<Vec<_>>(), scene.now.micros().div_euclid(DAY) - 6);
     let week = served.given.store.read(move |conn| days::since(conn, &numbers, from)).await?;
@@ -71,16 +71,13 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         })
         .collect();
     let list = held(LABELS, columns, asked, rows, &viewer.csrf)?;
-    if let Some(csv) = list.as_csv() {
-        return Ok(csv);
-    }
     let mut board = scene.board(PLACE, "Segments").lead("Who is in a segment decides which programs reach them. Not known: what was synced does not tell.");
     let waiting = counts.pending.0;
     if waiting > 0 {
         board = board.lead(format!("{} to be evaluated.", counted(waiting, "person waits", "persons wait")));
     }
     board = in_force(board, &scene).await?;
-    board.card(Card::wide("In force").made(&list)?).answer()
+    board.card(Card::wide("In force").list(&list)?).answer()
 }
 
 /// What of the definitions is not in force, or coming into force.
@@ -106,8 +103,8 @@ async fn in_force(mut board: Board, scene: &Scene<'_>) -> Result<Board, Notice> 
 }
 
 /// One segment.
-pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: web::Path<String>) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let segment = named(&served, &id).await?;
     let counts = served.overview().await?;
     let now_in = counts.segments.get(&segment.id).copied().unwrap_or_default();
@@ -135,7 +132,7 @@ pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: we
         .card(Card::new("Who entered and left").made(&Lines::new(format!("Entered and left on each day (of UTC), {DAYS} days"), &places, &moves))?);
     let unknown = format!("Where it is not known, a person counts as {}.", segment.unknown);
     board = board.card(Card::new("Rule").with(Piece::Code("rule", segment.rule.clone())).quiet(unknown));
-    let columns = vec![Column::text("version", "Version"), Column::text("state", "State"), Column::text("from", "From"), Column::text("until", "Until")];
+    let columns = vec![Column::text("version", "Version"), Column::text("state", "State").sorts(), Column::text("from", "From").sorts(), Column::text("until", "Until")];
     let labels = Labels { caption: "Versions, the latest first", empty: "", file: "versions" };
     let rows = versions
         .iter()
@@ -155,7 +152,7 @@ pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: we
             ])
         })
         .collect();
-    board.card(Card::new("Versions").made(&held(labels, columns, Asked::default(), rows, "")?)?).answer()
+    board.card(Card::new("Versions").list(&scene.beside(labels, columns, rows)?)?).answer()
 }
 
 async fn named(served: &Served, id: &str) -> Result<Segment, Notice> {
@@ -212,7 +209,7 @@ pub async fn members(
     id: web::Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let segment = named(&served, &id).await?;
     let states = vec![("in".to_owned(), "members".to_owned()), ("held".to_owned(), "of whom it is not known".to_owned())];
     let columns = vec![
@@ -222,7 +219,7 @@ pub async fn members(
         Column::text("state", "Who").filter(Filter::Always(states)),
         Column::text("since", "Since"),
     ];
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let state = if asked.filter("state") == Some("held") { State::Held } else { State::In };
     let after = asked.after.as_deref().map_or(Ok(i64::MIN), str::parse).map_err(|_| Notice::bad_list())?;
     let limit = asked.limit();
@@ -270,8 +267,8 @@ pub async fn members(
 }
 
 /// What the definition files would change.
-pub async fn plan(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+pub async fn plan(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let token = viewer.csrf.clone();
     let mut board = scene
         .board(PLACE, "What the definition files would change")
@@ -281,8 +278,8 @@ pub async fn plan(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Re
     let columns = vec![
         Column::text("n", "Roll-out"),
         Column::text("cause", "Cause"),
-        Column::text("state", "State"),
-        Column::text("from", "In force from"),
+        Column::text("state", "State").sorts(),
+        Column::text("from", "In force from").sorts(),
         Column::number("entries", "Entered"),
         Column::number("exits", "Left"),
     ];
@@ -306,7 +303,7 @@ pub async fn plan(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Re
         })
         .collect();
     let labels = Labels { caption: "Roll-outs, the latest first", empty: "Nothing was put in force yet.", file: "rollouts" };
-    let mut card = Card::wide("Roll-outs").made(&held(labels, columns, Asked::default(), rows, "")?)?;
+    let mut card = Card::wide("Roll-outs").list(&scene.beside(labels, columns, rows)?)?;
     if can_go_back {
         let back = Button::new("/segments/back", "Go back to the definitions before", "").with("sure", "yes").grave();
         card = card.with(Piece::Acts(token, vec![back]));
@@ -342,11 +339,11 @@ fn done(scene: &Scene<'_>, card: Card, plan: &Planned) -> Result<Card, Notice> {
         card = card.words(format!("{} left out: an EHR of theirs is being read.", counted(plan.left_out, "person was", "persons were")));
     }
     let columns = vec![
-        Column::text("id", "Segment"),
-        Column::text("change", "Change"),
-        Column::number("now", "Members now"),
-        Column::number("entering", "Would enter"),
-        Column::number("leaving", "Would leave"),
+        Column::text("id", "Segment").sorts(),
+        Column::text("change", "Change").sorts(),
+        Column::number("now", "Members now").sorts(),
+        Column::number("entering", "Would enter").sorts(),
+        Column::number("leaving", "Would leave").sorts(),
         Column::number("then", "Members then"),
         Column::number("unknown", "Not known"),
     ];
@@ -366,7 +363,7 @@ fn done(scene: &Scene<'_>, card: Card, plan: &Planned) -> Result<Card, Notice> {
         })
         .collect();
     let labels = Labels { caption: "Segments that would change", empty: "No segment would change by itself.", file: "plan" };
-    card = card.made(&held(labels, columns, Asked::default(), rows, "")?)?;
+    card = card.list(&scene.beside(labels, columns, rows)?)?;
     if !plan.value_sets.is_empty() {
         card = card.with(Piece::Lines(plan.value_sets.iter().map(|(id, how)| format!("Value set {id}: {how}")).collect()));
     }

@@ -11,7 +11,7 @@ use crate::store::view::persons::Reviewed;
 use crate::store::view::work::{self, Queue, ToCall, Waiting};
 use crate::store::{StoreError, labels, people};
 use crate::web::Served;
-use crate::web::list::{Asked, Button, Cell, Column, Filter, Labels, Row, held};
+use crate::web::list::{Button, Cell, Column, Filter, Labels, Row, held};
 use crate::web::notice::Notice;
 use crate::web::viewer::Viewer;
 use crate::web::words::{Mood, counted};
@@ -69,7 +69,7 @@ async fn names(scene: &Scene<'_>, queue: &Queue, is_file: bool) -> Result<Option
 
 /// The page.
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let columns = vec![
         Column::text("kind", "Kind").sorts().filter(Filter::OneOf(KINDS.iter().map(|k| ((*k).to_owned(), (*k).to_owned())).collect())),
         Column::text("since", "Since").sorts(),
@@ -77,7 +77,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("what", "What").long(),
         Column::text("to-do", "What to do").long(),
     ];
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let queue = served.queue().await?;
     let names = names(&scene, &queue, asked.csv).await?;
     let mut items = Vec::new();
@@ -106,7 +106,10 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let all = sends + parked + refused + aside + review + answers + calls;
     let (mood, title) = match all {
         0 => (Mood::Good, "Nothing waits for anybody".to_owned()),
-        n => (Mood::Busy, format!("{} for a person", counted(n, "thing waits", "things wait"))),
+        n => {
+            let more = [sends, parked, review, answers, calls].contains(&work::MOST);
+            (Mood::Busy, format!("{}{} for a person", if more { "At least " } else { "" }, counted(n, "thing waits", "things wait")))
+        }
     };
     let board = scene
         .board(PLACE, title)

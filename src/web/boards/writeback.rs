@@ -8,7 +8,7 @@ use super::{Card, Scene, list_page};
 use crate::store::view::listing::WRITE_BACKS;
 use crate::store::writebacks;
 use crate::web::Served;
-use crate::web::list::{Asked, Button, Cell, Column, Filter, Labels, Row, held};
+use crate::web::list::{Button, Cell, Column, Filter, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::plot::Bars;
 use crate::web::viewer::Viewer;
@@ -36,8 +36,8 @@ fn mood(state: &str) -> Mood {
 }
 
 /// The page.
-pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let counts = served.overview().await?;
     let n = |state: &str| counts.write_backs.get(state).copied().unwrap_or_default();
     let causes = served.given.store.read(|conn| writebacks::causes(conn, None)).await?;
@@ -57,11 +57,11 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Re
         .figure("Unknown", n("unknown"))
         .figure("Refused", n("refused"));
     let columns = vec![
-        Column::text("ehr", "EHR"),
-        Column::text("state", "State"),
-        Column::text("cause", "Cause"),
-        Column::number("n", "How many"),
-        Column::text("oldest", "The oldest since"),
+        Column::text("ehr", "EHR").sorts(),
+        Column::text("state", "State").sorts(),
+        Column::text("cause", "Cause").sorts().filter(Filter::Part),
+        Column::number("n", "How many").sorts(),
+        Column::text("oldest", "The oldest since").sorts(),
         Column::text("example", "In the EHR's words").long(),
         Column::text("to-do", "What to do").long(),
     ];
@@ -90,14 +90,14 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Re
     };
     let states: Vec<(String, Vec<i64>)> = STATES.iter().map(|(state, _)| ((*state).to_owned(), vec![n(state)])).collect();
     board
-        .card(Card::wide("Causes").made(&held(labels, columns, Asked::default(), rows, &viewer.csrf)?)?)
+        .card(Card::wide("Causes").list(&scene.beside(labels, columns, rows)?)?)
         .card(Card::wide("By state").made(&Bars::new("Write-backs by state", &["write-backs"], &states))?)
         .answer()
 }
 
 /// Write-backs one by one.
 pub async fn list(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
-    let scene = Scene::new(&served, &viewer).await?;
+    let scene = Scene::of(&served, &viewer, &request).await?;
     let states = STATES.iter().map(|(value, name)| ((*value).to_owned(), (*name).to_owned())).collect();
     let columns = vec![
         Column::text("id", "Write-back"),
@@ -111,7 +111,7 @@ pub async fn list(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("remote", "In the EHR as"),
         Column::text("failure", "Why").long(),
     ];
-    let asked = Asked::read(&columns, request.query_string())?;
+    let asked = scene.asked(&columns)?;
     let labels = Labels { caption: "Write-backs of one state, the latest owed first", empty: "No write-back is in this state now.", file: "write-backs" };
     let may = viewer.may(Right::ReplayWriteBack);
     let list = scene

@@ -171,6 +171,8 @@ impl From<Vec<Cell>> for Row {
 /// What is asked of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Asked {
+    /// Its name in the address, where it is not the page's main list.
+    pub(super) list: Option<&'static str>,
     /// Values by column.
     pub(super) filters: Vec<(&'static str, String)>,
     /// The column to order by, and whether the greatest comes first.
@@ -185,13 +187,23 @@ pub(super) struct Asked {
 const LONGEST: usize = 200;
 
 impl Asked {
-    /// Reads what stands after the `?` of an address.
+    /// Reads what stands after the `?` of an address, of the page's main list.
     ///
     /// # Errors
     /// 400 for anything that the list does not have.
     pub(super) fn read(columns: &[Column], query: &str) -> Result<Self, Notice> {
-        let (mut asked, mut by, mut down) = (Self::default(), None, false);
-        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        Self::of(None, columns, query)
+    }
+
+    /// As [`Asked::read`], of another list of the page, which the address names by `list`. What is asked of one list says nothing of the others.
+    ///
+    /// # Errors
+    /// 400 for anything that the list does not have.
+    pub(super) fn of(list: Option<&'static str>, columns: &[Column], query: &str) -> Result<Self, Notice> {
+        let (mut asked, mut by, mut down) = (Self { list, ..Self::default() }, None, false);
+        let named = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "list").map(|(_, name)| name.into_owned());
+        let pairs = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key != "list" && named.as_deref() == list);
+        for (key, value) in pairs {
             let (key, value) = (key.into_owned(), value.into_owned());
             if value.len() > LONGEST || value.contains('\0') {
                 return Err(Notice::bad_list());
@@ -243,6 +255,7 @@ impl Asked {
     /// As an address, with other things asked.
     fn address(&self, order: Option<(&str, bool)>, after: Option<&str>, csv: bool) -> String {
         let mut pairs: Vec<(&str, &str)> = self.filters.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        pairs.extend(self.list.map(|list| ("list", list)));
         if let Some((by, down)) = order {
             pairs.push(("by", by));
             if down {
@@ -341,6 +354,12 @@ pub(super) fn held(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec
     Ok(paged(labels, columns, asked, rows, next, token))
 }
 
+/// As [`held`], a list that is not the page's main one.
+pub(super) fn beside(query: &str, labels: Labels, columns: Vec<Column>, rows: Vec<Row>, token: &str) -> Result<List, Notice> {
+    let asked = Asked::of(Some(labels.file), &columns, query)?;
+    held(labels, columns, asked, rows, token)
+}
+
 /// A list of which the store gave one page, and where the next one begins.
 pub(super) fn paged(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec<Row>, next: Option<String>, token: &str) -> List {
     let heads = columns
@@ -412,6 +431,10 @@ impl List {
 
     fn rows(&self) -> impl Iterator<Item = (&Row, Vec<(&Column, &Cell)>)> {
         self.rows.iter().map(|row| (row, self.columns.iter().zip(&row.cells).collect()))
+    }
+
+    const fn list(&self) -> Option<&'static str> {
+        self.asked.list
     }
 
     const fn most() -> usize {

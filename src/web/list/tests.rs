@@ -83,3 +83,15 @@ fn what_stands_in_a_list_is_escaped_and_labelled() {
     assert!(html.contains("&#60;script"), "{html}");
     assert_eq!(html.matches("<label").count(), 3, "{html}");
 }
+
+#[test]
+fn lists_of_one_page_are_asked_apart() {
+    let query = "list=other&by=name&down=1";
+    let main = Asked::read(&columns(), query).unwrap();
+    assert_eq!((main.order, main.csv), (None, false));
+    let other = Asked::of(Some("other"), &columns(), query).unwrap();
+    assert_eq!(other.order, Some(("name", true)));
+    assert!(other.address(None, None, true).contains("list=other") && !main.address(None, None, true).contains("list="));
+    assert_eq!(Asked::of(Some("other"), &columns(), "by=name").unwrap().order, None, "that is asked of the main list");
+    assert!(Asked::of(Some("other"), &columns(), "list=other&x=1").is_err());
+}
