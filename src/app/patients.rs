@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::TimeDelta;
-use domain::model::EhrId;
 use domain::Timestamp;
+use domain::model::EhrId;
 
 use super::{App, StageError};
 use crate::ehr::{Connection, Plan};

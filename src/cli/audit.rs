@@ -58,7 +58,9 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 fn noted(text: &str) -> Result<(i64, String), String> {
     let parts = text.split_once(':').and_then(|(n, hash)| Some((n.parse().ok()?, hash.to_ascii_lowercase())));
     let fits = |hash: &str| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-    parts.filter(|(_, hash)| fits(hash)).ok_or_else(|| "a number, a colon and 64 hexadecimal digits, as `audit verify` tells them".to_owned())
+    parts
+        .filter(|(_, hash)| fits(hash))
+        .ok_or_else(|| "a number, a colon and 64 hexadecimal digits, as `audit verify` tells them".to_owned())
 }
 
 impl Audit {

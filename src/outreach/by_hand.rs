@@ -104,7 +104,8 @@ impl Hand<'_> {
     pub async fn preview(&self, record: Record, choice: &Choice, now: Timestamp) -> Result<Option<Preview>, StoreError> {
         let Some((step, rung)) = self.step(choice) else { return Ok(None) };
         let draft = draft(&record, step, rung, now);
-        let (judge, template) = (Judge { store: self.store, library: self.library, site: self.site, channels: self.channels }, &step.template);
+        let (judge, template) =
+            (Judge { store: self.store, library: self.library, site: self.site, channels: self.channels }, &step.template);
         let read = self.store.snapshot(move |conn| {
             let about = visit_at(conn, &record, now)?;
             cases(conn, vec![Attempt { about, ..draft }], now)
@@ -127,7 +128,14 @@ impl Hand<'_> {
     ///
     /// # Errors
     /// The engine's refusal.
-    pub fn plan(&self, conn: &mut Conn, record: &Record, choice: &Choice, (key, id): (&str, &str), now: Timestamp) -> Result<Option<String>, StoreError> {
+    pub fn plan(
+        &self,
+        conn: &mut Conn,
+        record: &Record,
+        choice: &Choice,
+        (key, id): (&str, &str),
+        now: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
         let Some((step, rung)) = self.step(choice) else { return Ok(None) };
         let about = visit_at(conn, record, now)?;
         let draft = Attempt { about, ..draft(record, step, rung, now) };

@@ -5,11 +5,11 @@
 //! clock, and none knows HTTP or FHIR JSON.
 
 pub mod barrier;
+pub mod by_hand;
 pub mod channel;
 pub mod definition;
 mod enrol;
 pub mod gate;
-pub mod by_hand;
 pub mod inbound;
 mod judging;
 pub mod ledger;

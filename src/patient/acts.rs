@@ -226,7 +226,14 @@ pub fn contacted(
 ///
 /// # Errors
 /// The engine's refusal; nothing was done then.
-pub fn send(conn: &mut Conn, hand: &Hand<'_>, form: &Signed, choice: &by_hand::Choice, id: &str, now: Timestamp) -> Result<Done, StoreError> {
+pub fn send(
+    conn: &mut Conn,
+    hand: &Hand<'_>,
+    form: &Signed,
+    choice: &by_hand::Choice,
+    id: &str,
+    now: Timestamp,
+) -> Result<Done, StoreError> {
     run(conn, form, "send-message", now, |conn, record| {
         let planned = hand.plan(conn, record, choice, (id, id), now)?;
         Ok(planned.ok_or(Done::TooLate))

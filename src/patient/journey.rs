@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chrono_tz::Tz;
 use domain::Timestamp;
 use domain::model::Phi;
 
@@ -23,7 +24,7 @@ const MOST: usize = 100;
 pub(super) fn of(
     conn: &mut Conn,
     codec: &Codec,
-    library: &Library,
+    (library, zone): (&Library, Tz),
     attempts: Vec<Attempt>,
 ) -> Result<(Vec<Step>, Vec<Upcoming>), StoreError> {
     let (waiting, mut past): (Vec<Attempt>, Vec<Attempt>) =
@@ -50,10 +51,10 @@ pub(super) fn of(
         .map(|a| {
             let verdict = verdicts.get(&a.id);
             let answers = answered.remove(&a.id).unwrap_or_default();
-            step(a, library, codec, (verdict, answers), &owed.remove(&a.id).unwrap_or_default())
+            step(a, (library, zone), codec, (verdict, answers), &owed.remove(&a.id).unwrap_or_default())
         })
         .collect::<Result<_, StoreError>>()?;
-    let mut next: Vec<Upcoming> = waiting.iter().map(|a| upcoming(a, library, verdicts.get(&a.id))).collect();
+    let mut next: Vec<Upcoming> = waiting.iter().map(|a| upcoming(a, (library, zone), verdicts.get(&a.id))).collect();
     next.sort_by_key(|n| n.due);
     Ok((steps, next))
 }
@@ -70,14 +71,14 @@ fn title(a: &Attempt, library: &Library) -> String {
     }
 }
 
-fn reasons(verdict: Option<&VerdictRow>) -> Vec<Reason> {
+fn reasons(verdict: Option<&VerdictRow>, zone: Tz) -> Vec<Reason> {
     let kept: Vec<KeptReason> = verdict.and_then(|v| serde_json::from_slice(&v.reasons).ok()).unwrap_or_default();
-    words::verdict(&kept)
+    words::verdict(&kept, zone)
 }
 
 fn step(
     a: &Attempt,
-    library: &Library,
+    (library, zone): (&Library, Tz),
     codec: &Codec,
     (verdict, answers): (Option<&VerdictRow>, Vec<answers::Answer>),
     owed: &[Writeback],
@@ -87,12 +88,12 @@ fn step(
     let failure = || a.failure.as_deref().map(|f| f.strip_prefix("channel: ").unwrap_or(f)).unwrap_or("no reason was kept").to_owned();
     let (state, mark, whys) = match (a.state.as_str(), a.outcome.as_deref()) {
         ("refused", _) => {
-            let told = reasons(verdict);
+            let told = reasons(verdict, zone);
             ("Not sent".to_owned(), Mark::Not, if told.is_empty() { vec![why(failure())] } else { told })
         }
         ("void", _) => {
             let code = a.failure.as_deref().unwrap_or_default();
-            let told = reasons(verdict.filter(|_| code == STOPPED));
+            let told = reasons(verdict.filter(|_| code == STOPPED), zone);
             ("Not sent".to_owned(), Mark::Not, if told.is_empty() { vec![why(words::given_up(code))] } else { told })
         }
         ("sending", _) if a.is_left_to_person() => {
@@ -103,7 +104,9 @@ fn step(
         (_, Some("answered")) if by_staff => ("Done".to_owned(), Mark::Good, Vec::new()),
         (_, Some("answered")) => ("Answered".to_owned(), Mark::Good, Vec::new()),
         (_, Some("delivered")) if by_staff => ("Done".to_owned(), Mark::Good, Vec::new()),
-        (_, Some("delivered")) if a.channel.as_deref() == Some("recorded") => ("Recorded; nothing was sent".to_owned(), Mark::Open, Vec::new()),
+        (_, Some("delivered")) if a.channel.as_deref() == Some("recorded") => {
+            ("Recorded; nothing was sent".to_owned(), Mark::Open, Vec::new())
+        }
         (_, Some("delivered")) => ("Delivered".to_owned(), Mark::Good, Vec::new()),
         (_, Some("failed")) if by_staff => ("Not reached".to_owned(), Mark::Bad, Vec::new()),
         (_, Some("failed")) => ("Did not arrive".to_owned(), Mark::Bad, vec![why(failure())]),
@@ -145,7 +148,7 @@ fn reply(answer: answers::Answer, about_visit: bool, codec: &Codec) -> Result<An
     })
 }
 
-fn upcoming(a: &Attempt, library: &Library, verdict: Option<&VerdictRow>) -> Upcoming {
+fn upcoming(a: &Attempt, (library, zone): (&Library, Tz), verdict: Option<&VerdictRow>) -> Upcoming {
     let step = library.program(&a.program).and_then(|p| p.step(&a.step));
     let channel = step.and_then(|s| s.channels.get(usize::try_from(a.rung).ok()?)).map_or("", |c| c.as_str());
     Upcoming {
@@ -155,6 +158,6 @@ fn upcoming(a: &Attempt, library: &Library, verdict: Option<&VerdictRow>) -> Upc
         channel: words::channel(channel),
         due: Timestamp::from_micros(a.due_at),
         expires: a.expires_at.map(Timestamp::from_micros),
-        why: if a.state == "held" { reasons(verdict) } else { Vec::new() },
+        why: if a.state == "held" { reasons(verdict, zone) } else { Vec::new() },
     }
 }

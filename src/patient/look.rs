@@ -52,7 +52,7 @@ pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp)
         _ => Standing::Known,
     };
     let made = attempts::of_person(conn, record.person)?;
-    let (steps, next) = journey::of(conn, eyes.codec, eyes.library, made)?;
+    let (steps, next) = journey::of(conn, eyes.codec, (eyes.library, eyes.site.zone), made)?;
     let said = preferences::of(conn, record.person)?;
     Ok(Page {
         standing,
@@ -130,8 +130,7 @@ fn who(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, facts: &PersonFacts)
 fn ages(conn: &mut Conn, record: &Record, reading: Reading) -> Result<Vec<Age>, StoreError> {
     let Ok(ehr) = EhrId::parse(&record.ehr) else { return Ok(Vec::new()) };
     let read = if let Reading::Done(at) = reading { Some(at) } else { None };
-    let parts =
-        [(ResourceType::Patient, "Person"), (ResourceType::Appointment, "Visits"), (ResourceType::CarePlan, "Care plans")];
+    let parts = [(ResourceType::Patient, "Person"), (ResourceType::Appointment, "Visits"), (ResourceType::CarePlan, "Care plans")];
     parts
         .into_iter()
         .map(|(kind, title)| {
@@ -189,7 +188,8 @@ fn segments(
         let Some(row) = eyes.definitions.row(place) else { continue };
         let Some(membership) = stored.memberships.get(&row.number) else { continue };
         let explained = rules.explain(place, facts, eyes.site, now);
-        let deciding = explained.iter().flat_map(|e| e.reasons.iter().filter(|r| r.decides));
+        // That somebody lives decides in every segment, and tells nobody why.
+        let deciding = explained.iter().flat_map(|e| e.reasons.iter().filter(|r| r.decides && r.test != "not deceased"));
         all.push(page::Segment {
             title: segment.definition().title.clone(),
             is_in: membership.state == State::In,
@@ -239,7 +239,8 @@ fn points(conn: &mut Conn, subject: &Subject, facts: &PersonFacts) -> Result<Vec
     };
     let names: Vec<String> = patient.facts.telecom.iter().filter_map(key).map(|k| preferences::point_name(&k.hash())).collect();
     let said = preferences::of_points(conn, &names)?;
-    let out = |p| key(p).is_some_and(|k| said.iter().rev().find(|s| s.value == preferences::point_name(&k.hash())).is_some_and(|s| !s.allowed));
+    let out =
+        |p| key(p).is_some_and(|k| said.iter().rev().find(|s| s.value == preferences::point_name(&k.hash())).is_some_and(|s| !s.allowed));
     Ok(patient
         .facts
         .telecom

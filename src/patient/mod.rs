@@ -4,14 +4,15 @@
 //! caller's to say. An act names who does it; its row in the audit chain is in its own transaction. Nothing here asks an EHR.
 
 pub mod acts;
-pub mod look;
 mod journey;
+pub mod look;
 pub mod page;
 mod words;
 
 pub use acts::{Actor, Done, Signed};
 pub use look::{Eyes, look};
 pub use page::Page;
+pub use words::told_times;
 
 pub use crate::outreach::by_hand;
 pub use crate::outreach::gate::Outcome;

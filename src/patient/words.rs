@@ -41,7 +41,7 @@ pub(super) fn channel(name: &str) -> &'static str {
         "portal" => "portal message",
         "letter" => "letter",
         "visit" => "in person",
-        "recorded" => "recorded only, nothing is sent",
+        "recorded" => "the record only (nothing is sent)",
         _ => "another way",
     }
 }
@@ -135,9 +135,9 @@ pub(super) fn chart(row: &Writeback) -> (Mark, String) {
 }
 
 /// Reasons of a verdict, without what is only worth knowing.
-pub(super) fn verdict(reasons: &[KeptReason]) -> Vec<Reason> {
+pub(super) fn verdict(reasons: &[KeptReason], zone: Tz) -> Vec<Reason> {
     let note = |r: &&KeptReason| ReasonCode::ALL.iter().any(|c| c.as_str() == r.code && c.effect() == Effect::Note);
-    let told = |r: &KeptReason| Reason { words: Phi::new(r.detail.clone()), sources: r.source.iter().cloned().collect() };
+    let told = |r: &KeptReason| Reason { words: Phi::new(told_times(&r.detail, zone)), sources: r.source.iter().cloned().collect() };
     reasons.iter().filter(|r| !note(r)).map(told).collect()
 }
 
@@ -154,7 +154,7 @@ pub(super) fn place(read: &ReadIn) -> Phi<String> {
 
 /// A reason of a segment in plain words: what the attribute means, and what was found.
 pub(super) fn reason(r: &rules::Reason, zone: Tz) -> Reason {
-    let test = r.test.strip_prefix("not ").unwrap_or(&r.test).trim_start_matches('(');
+    let test = ["not ", "has "].into_iter().fold(r.test.as_str(), |test, word| test.trim_start_matches('(').trim_start_matches(word));
     let name = test.split(|c: char| c.is_whitespace() || c == ')').next().unwrap_or_default();
     let sources: Vec<_> = r.sources.iter().map(place).collect();
     let words = match (rules::attribute(name), &r.value) {
@@ -169,6 +169,11 @@ pub(super) fn reason(r: &rules::Reason, zone: Tz) -> Reason {
     let mut sources = sources;
     sources.extend(r.because.iter().flat_map(|b| b.sources.iter().map(place)));
     Reason { words: Phi::new(words), sources }
+}
+
+/// A sentence with its instants as people read them.
+pub fn told_times(text: &str, zone: Tz) -> String {
+    text.split(' ').map(|word| shown(word, zone)).collect::<Vec<_>>().join(" ")
 }
 
 /// Instants of the rules' values, as people read them.

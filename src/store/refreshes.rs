@@ -95,11 +95,8 @@ pub fn is_any(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
 /// The engine's refusal.
 pub fn take(conn: &mut Conn, who: &str, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<Request>, StoreError> {
     let free = refresh_request::taken_until.is_null().or(refresh_request::taken_until.lt(now.micros()));
-    let open = refresh_request::table
-        .filter(refresh_request::answered_at.is_null())
-        .filter(free)
-        .order(refresh_request::asked_at)
-        .limit(limit);
+    let open =
+        refresh_request::table.filter(refresh_request::answered_at.is_null()).filter(free).order(refresh_request::asked_at).limit(limit);
     let mut rows: Vec<Request> = match conn {
         Conn::Sqlite(c) => open.select(Request::as_select()).load(c)?,
         #[cfg(feature = "postgres")]

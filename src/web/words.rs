@@ -105,6 +105,9 @@ mod tests {
         }
         let t = Timestamp::parse("2026-11-23T15:05:00Z").unwrap();
         assert_eq!(when(t, t, Tz::America__New_York).shown, "23 Nov 2026, 10:05");
-        assert_eq!((counted(1, "alert is", "alerts are"), counted(0, "alert is", "alerts are")), ("1 alert is".into(), "0 alerts are".into()));
+        assert_eq!(
+            (counted(1, "alert is", "alerts are"), counted(0, "alert is", "alerts are")),
+            ("1 alert is".into(), "0 alerts are".into())
+        );
     }
 }

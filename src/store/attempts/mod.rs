@@ -5,6 +5,7 @@
 //! that the gate read; so two nodes cannot both use the last permit. What a finished attempt owes to the chart is decided in the same
 //! transaction as its end ([`finish`]).
 
+mod by_person;
 mod ending;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use super::error::StoreError;
 use super::reading::{self, leave_out};
 use super::schema::{attempt, person, verdict};
 
+pub use by_person::{made_by_person, stop};
 pub use ending::{End, Outcome, bounced, finish, owe_unreachable};
 
 /// States of an attempt that has not left the building.
@@ -172,23 +174,6 @@ pub fn plan(conn: &mut Conn, p: &Plan<'_>) -> Result<bool, StoreError> {
     Ok(again == 1)
 }
 
-/// Marks a planned attempt as one that a person made, outside of any channel of ours: a call, a meeting. It is to be ended in the same
-/// transaction. `false` where it is not planned any more.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn made_by_person(conn: &mut Conn, id: &str, channel: &str, message: Option<&[u8]>, at: Timestamp) -> Result<bool, StoreError> {
-    let hit = on_backend!(conn, c => diesel::update(attempt::table.find(id).filter(attempt::state.eq("planned")))
-        .set((
-            attempt::state.eq("sent"),
-            attempt::channel.eq(channel),
-            attempt::message.eq(message),
-            attempt::sent_at.eq(at.micros()),
-        ))
-        .execute(c))?;
-    Ok(hit == 1)
-}
-
 /// Voids the attempts of an enrolment that have not left the building; returns how many.
 ///
 /// # Errors
@@ -223,21 +208,6 @@ pub fn void_one(
     let hit = on_backend!(conn, c => diesel::update(row)
         .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
         .execute(c))?;
-    Ok(hit == 1)
-}
-
-/// Gives up one attempt by a person's word, which is kept with it. `false` where it does not wait any more.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn stop(conn: &mut Conn, id: &str, why: &str, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
-    let hit = on_backend!(conn, c => diesel::update(rows)
-        .set((attempt::state.eq("void"), attempt::failure.eq(why), attempt::finished_at.eq(now.micros())))
-        .execute(c))?;
-    if hit == 1 {
-        keep_verdict(conn, id, v, now)?;
-    }
     Ok(hit == 1)
 }
 

@@ -7,9 +7,9 @@ mod view;
 
 use std::pin::Pin;
 
+use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Query};
-use actix_web::HttpResponse;
 use askama::Template as _;
 use chrono::NaiveDateTime;
 use domain::Timestamp;
@@ -138,7 +138,9 @@ pub(super) async fn preview(served: Data<Served>, opened: Opened, message: Query
     let seen = entry(&served, &opened, "preview-message", Some(choice.template.chars().take(100).collect()));
     served.given.store.audited(seen).await?;
     let found = served.given.patients.preview(subject(&opened), choice.clone()).await?;
-    let found = found.ok_or_else(|| Notice::new(StatusCode::NOT_FOUND, "No such message", "There is no such template or channel, or the patient is not here yet."))?;
+    let found = found.ok_or_else(|| {
+        Notice::new(StatusCode::NOT_FOUND, "No such message", "There is no such template or channel, or the patient is not here yet.")
+    })?;
     html(&view::Draft::new(&served, &opened, &choice, found, &served.given.patients.fresh_key()).render()?)
 }
 

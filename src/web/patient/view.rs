@@ -7,7 +7,7 @@ use domain::{Timestamp, model::Phi};
 
 use crate::patient::by_hand::{Choice, Preview};
 use crate::patient::page::{self, Age, Mark, Page, Reason, Standing, Upcoming};
-use crate::patient::{Outcome, acts};
+use crate::patient::{Outcome, acts, told_times};
 use crate::web::Served;
 use crate::web::opening::Opened;
 use crate::web::viewer::Nav;
@@ -224,8 +224,7 @@ impl Show {
         let (clinical, messages) = (opened.may(Right::SeeClinical), opened.may(Right::SeeMessages));
         let reading = Reading::new(served, opened, &page);
         let all_segments = page.segments.len();
-        let segments: Vec<Segment> =
-            page.segments.into_iter().filter(|s| clinical || !s.clinical).map(|s| segment(s, at)).collect();
+        let segments: Vec<Segment> = page.segments.into_iter().filter(|s| clinical || !s.clinical).map(|s| segment(s, at)).collect();
         let notes = notes(page.who.as_ref());
         let channels = page.channels.clone();
         let choices = opened.may(Right::SeePreferences).then(|| Choices {
@@ -360,7 +359,9 @@ fn point(system: &str, usage: Option<&str>) -> String {
 /// What a new choice may be about.
 fn options(programs: &[(String, String)], channels: &[(String, String)]) -> Vec<(String, String)> {
     let mut all = vec![("all".to_owned(), "All messages".to_owned())];
-    all.extend(channels.iter().map(|(id, words)| (format!("channel:{id}"), format!("Messages by {words}"))));
+    // Nobody can be spared what leaves nothing.
+    let leaving = channels.iter().filter(|(id, _)| id != "recorded");
+    all.extend(leaving.map(|(id, words)| (format!("channel:{id}"), format!("Messages by {words}"))));
     all.extend(programs.iter().map(|(id, title)| (format!("program:{id}"), format!("“{title}”"))));
     all
 }
@@ -417,7 +418,7 @@ impl Draft {
             verdict,
             goes,
             button,
-            why: preview.reasons.into_iter().map(|r| (r.detail, r.source.map(Phi::into_inner))).collect(),
+            why: preview.reasons.into_iter().map(|r| (told_times(&r.detail, at.zone), r.source.map(Phi::into_inner))).collect(),
         }
     }
 }

@@ -62,7 +62,8 @@ impl Browser {
             .find_map(|line| line.unwrap().rsplit_once("on port ").and_then(|(_, p)| p.trim_end_matches('.').parse::<u16>().ok()))
             .expect("chromedriver tells its port");
         std::thread::spawn(move || lines.for_each(drop));
-        let mut all = vec!["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--lang=en-US"];
+        let mut all =
+            vec!["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--lang=en-US"];
         all.extend_from_slice(arguments);
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -271,7 +272,13 @@ impl Browser {
         let serious = all.as_array().unwrap().iter().filter(|v| matches!(v["impact"].as_str(), Some("serious" | "critical")));
         let line = |v: &Value| {
             let nodes: Vec<String> = v["nodes"].as_array().unwrap().iter().take(3).map(|n| n["html"].to_string()).collect();
-            format!("{} ({}): {} {}", v["id"].as_str().unwrap(), v["impact"].as_str().unwrap(), v["help"].as_str().unwrap(), nodes.join(" "))
+            format!(
+                "{} ({}): {} {}",
+                v["id"].as_str().unwrap(),
+                v["impact"].as_str().unwrap(),
+                v["help"].as_str().unwrap(),
+                nodes.join(" ")
+            )
         };
         serious.map(line).collect()
     }
@@ -291,7 +298,8 @@ impl Browser {
 fn is_whole(answer: &[u8]) -> bool {
     let text = String::from_utf8_lossy(answer);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()));
+    let length =
+        head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()));
     length.is_some_and(|length| body.len() >= length)
 }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use domain::clock::ManualClock;
 use domain::model::{ResourceType, Role};
+use fhir_engage::patient::acts::{About, Act};
+use fhir_engage::patient::by_hand::{Choice, Preview};
+use fhir_engage::patient::{Done, Page, Signed, Subject};
 use fhir_engage::smart::Sessions;
 use fhir_engage::store::definitions::{self, Kind, New};
 use fhir_engage::store::memberships::{self, Change, Evaluated, State};
@@ -16,13 +19,14 @@ use fhir_engage::store::sync_state::{self, Counts, End};
 use fhir_engage::store::writebacks::{self, Settlement};
 use fhir_engage::store::{Store, attempts, ehrs};
 use fhir_engage::telemetry::Metrics;
+use fhir_engage::web::patient::{self, Patients};
 use fhir_engage::web::{WebState, serve};
 use fhir_engage::worker::{Health, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::store::fixtures::{at, commit, ehr, fence, finished, incoming, patient, planned, read, verdict, write};
+use crate::store::fixtures::{self, at, commit, ehr, fence, finished, incoming, planned, read, verdict, write};
 use crate::support::{Staff, sessions};
 
 /// A name that stands in stored bodies, and must stand nowhere else.
@@ -49,12 +53,42 @@ pub fn state(store: &Store) -> WebState {
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
         bearer: None,
+        patients: Arc::new(NoPatients),
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
         frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
         revoke: Arc::new(drop),
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
+    }
+}
+
+/// No patient is known.
+struct NoPatients;
+
+impl Patients for NoPatients {
+    fn page(&self, _: Subject) -> patient::Answer<'_, Page> {
+        Box::pin(std::future::ready(Ok(Page::default())))
+    }
+
+    fn ask(&self, _: Subject) -> patient::Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn preview(&self, _: Subject, _: Choice) -> patient::Answer<'_, Option<Preview>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn act(&self, _: Signed, _: Act) -> patient::Answer<'_, Done> {
+        Box::pin(std::future::ready(Ok(Done::NoPatient)))
+    }
+
+    fn about(&self, _: &str) -> Option<About> {
+        None
+    }
+
+    fn fresh_key(&self) -> String {
+        "key".to_owned()
     }
 }
 
@@ -172,7 +206,7 @@ impl Drop for Server {
 pub fn fill(store: &Store) {
     let body = |id: &str| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\",\"name\":[{{\"family\":\"{MARKER}\"}}]}}");
     write(store, |c| ehrs::put(c, &ehr(), "{}", at(0)));
-    let (one, two) = (patient(store, "p1"), patient(store, "p2"));
+    let (one, two) = (fixtures::patient(store, "p1"), fixtures::patient(store, "p2"));
     for id in ["p1", "p2"] {
         commit(store, ResourceType::Patient, vec![incoming(store, ResourceType::Patient, id, &body(id), "{\"f\":1}", &[id])]);
     }
