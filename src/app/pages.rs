@@ -52,6 +52,7 @@ impl App {
                 Box::pin(async move { app.jwks().await })
             }),
             bearer,
+            desk: Arc::new(Arc::clone(self)),
             patients: Arc::new(Arc::clone(self)),
             sessions: self.sessions(),
             frames: Arc::new(|_| Box::pin(std::future::ready(String::new()))),

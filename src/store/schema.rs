@@ -306,6 +306,40 @@ diesel::table! {
 }
 
 diesel::table! {
+    membership_day (segment, day) {
+        segment -> BigInt,
+        day -> BigInt,
+        entered -> BigInt,
+        exited -> BigInt,
+        held -> BigInt,
+        released -> BigInt,
+    }
+}
+
+diesel::table! {
+    outreach_stop (id) {
+        id -> BigInt,
+        scope -> Text,
+        name -> Text,
+        why -> Text,
+        stopped_at -> BigInt,
+        stopped_by -> Text,
+        ended_at -> Nullable<BigInt>,
+        ended_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    patient_label (record) {
+        record -> BigInt,
+        family -> Text,
+        given -> Text,
+        born -> Text,
+        shown -> Text,
+    }
+}
+
+diesel::table! {
     program (id, version) {
         id -> Text,
         version -> BigInt,
@@ -367,6 +401,8 @@ diesel::table! {
         sent_at -> Nullable<BigInt>,
         settle_by -> Nullable<BigInt>,
         finished_at -> Nullable<BigInt>,
+        called_at -> Nullable<BigInt>,
+        called_by -> Nullable<Text>,
     }
 }
 
@@ -427,6 +463,8 @@ diesel::table! {
         message -> Nullable<Binary>,
         received_at -> BigInt,
         recorded_by -> Text,
+        settled_at -> Nullable<BigInt>,
+        settled_by -> Nullable<Text>,
     }
 }
 
@@ -822,7 +860,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    refresh_request (ehr, patient) {
+    patient_read (ehr, patient) {
         ehr -> Text,
         patient -> Text,
         asked_at -> BigInt,

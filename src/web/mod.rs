@@ -8,39 +8,50 @@
 
 mod access;
 mod api;
+mod boards;
 mod cookies;
+pub mod desk;
 pub mod edge;
 mod fhir;
 pub mod form;
 mod health;
 mod jwks;
+mod kept;
+mod list;
 mod metrics;
 pub mod notice;
 pub mod opening;
 mod page;
 pub mod patient;
+mod plot;
 pub mod problem;
 pub mod routes;
+mod script;
 mod signin;
 mod style;
 pub mod viewer;
 mod words;
 
+pub use script::path as script_path;
+
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
 use chrono_tz::Tz;
 use domain::{Clock, model::Phi};
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use self::kept::Kept;
 use crate::smart::Sessions;
 use crate::store::view::overview::{self, Overview};
+use crate::store::view::work::{self, Queue};
+use crate::store::view::outreach;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::{Health, Stop};
@@ -72,6 +83,8 @@ pub struct WebState {
     pub jwks: JwksProvider,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
+    /// What the dashboard asks beside the store, and its acts.
+    pub desk: Arc<dyn desk::Desk>,
     /// What pages of a patient show and do.
     pub patients: Arc<dyn patient::Patients>,
     /// Who is signed in.
@@ -100,25 +113,70 @@ impl WebState {
     }
 }
 
+/// What an act has to say on the next page of its session.
+type Said = (words::Mood, String);
+
 /// The state as handlers see it.
 struct Served {
     given: WebState,
     requests: AtomicU64,
-    counts: Mutex<Option<(Instant, Arc<Overview>)>>,
+    counts: Arc<Kept<Overview>>,
+    attempts: Arc<Kept<outreach::Counts>>,
+    /// By session. Another node does not know them; the page itself shows what came of the act.
+    notes: std::sync::Mutex<BTreeMap<String, Said>>,
 }
 
+/// More sessions than that do not act within the moment that a note waits.
+const MOST_NOTES: usize = 1_000;
+
 impl Served {
-    /// The counts, at most [`WebState::keep_counts`] old. Callers that come together share one reading.
-    async fn overview(&self) -> Result<Arc<Overview>, StoreError> {
-        let mut counts = self.counts.lock().await;
-        if let Some((read_at, kept)) = counts.as_ref()
-            && read_at.elapsed() < self.given.keep_counts
-        {
-            return Ok(Arc::clone(kept));
+    fn new(given: WebState) -> Self {
+        let kept = given.keep_counts;
+        Self {
+            counts: Kept::new(given.store.clone(), kept, overview::read),
+            attempts: Kept::new(given.store.clone(), kept, outreach::counts),
+            requests: AtomicU64::new(0),
+            notes: std::sync::Mutex::default(),
+            given,
         }
-        let fresh = Arc::new(self.given.store.read(overview::read).await?);
-        *counts = Some((Instant::now(), Arc::clone(&fresh)));
-        Ok(fresh)
+    }
+
+    /// The counts, a little old at most.
+    async fn overview(&self) -> Result<Arc<Overview>, StoreError> {
+        self.counts.get().await
+    }
+
+    /// Attempts in counts, a little old at most.
+    async fn attempts(&self) -> Result<Arc<outreach::Counts>, StoreError> {
+        self.attempts.get().await
+    }
+
+    /// What waits for a person, now.
+    async fn queue(&self) -> Result<Queue, StoreError> {
+        let now = self.given.clock.now();
+        self.given.store.snapshot(move |conn| work::read(conn, now)).await
+    }
+
+    /// Something was done: what was counted is no longer so.
+    fn forget(&self) {
+        self.counts.forget();
+        self.attempts.forget();
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Said>> {
+        self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn leave_note(&self, session: &str, said: Said) {
+        let mut notes = self.notes();
+        if notes.len() >= MOST_NOTES {
+            notes.clear();
+        }
+        notes.insert(session.to_owned(), said);
+    }
+
+    fn take_note(&self, session: &str) -> Option<Said> {
+        self.notes().remove(session)
     }
 }
 
@@ -176,7 +234,7 @@ pub fn serve_apart(state: WebState, bind: SocketAddr, public: Option<SocketAddr>
     let apart = public.map(listen).transpose()?;
     let address = listener.1;
     let public = apart.as_ref().map(|(_, address)| *address);
-    let served = web::Data::new(Served { given: state, requests: AtomicU64::new(0), counts: Mutex::new(None) });
+    let served = web::Data::new(Served::new(state));
     let all = run(served.clone(), listener.0, false, stop.clone())?;
     let few = apart.map(|(listener, _)| run(served, listener, true, stop)).transpose()?;
     let running = tokio::spawn(async move {
