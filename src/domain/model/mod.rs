@@ -2,6 +2,7 @@
 
 pub mod facts;
 pub mod ids;
+pub mod own;
 pub mod person;
 pub mod phi;
 pub mod supporting;
