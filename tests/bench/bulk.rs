@@ -166,15 +166,14 @@ fn assign(store: &Store) -> (u64, f64) {
     let site = Site::new(chrono_tz::America::New_York, "en");
     let rules = definitions::shipped().unwrap();
     let term = Term(TimeDelta::seconds(60));
-    let (definitions, fence) = store
+    let fence = store
         .write_blocking(Lane::Interactive, "bench", |conn| {
-            let definitions = Definitions::put_in_force(conn, rules.clone(), AS_OF)?;
-            let fence = leases::acquire(conn, segments::LEASE, "bench", AS_OF, term, |_| true)?;
-            Ok((definitions, fence.unwrap()))
+            Definitions::open(conn, &rules, AS_OF)?;
+            Ok(leases::acquire(conn, segments::LEASE, "bench", AS_OF, term, |_| true)?.unwrap())
         })
         .unwrap();
     let began = Instant::now();
-    let stage = segments::Stage { store, definitions: &definitions, site: &site, clock: &clock, fence: &fence, term };
+    let stage = segments::Stage { store, site: &site, clock: &clock, fence: &fence, term };
     let report = segments::run(&stage, &AtomicBool::new(false), &|_| {}).unwrap();
     (report.persons, began.elapsed().as_secs_f64())
 }

@@ -190,7 +190,7 @@ enum Line {
 // Exchange 555 alone, where nobody has a number but directory assistance (555-1212); written in the ways front desks write numbers.
 fn phone(home: &City, line: Line, random: &mut Random) -> String {
     let number = match line {
-        Line::Mobile(index) => u64::from(index % 5_000) * 2 + 1,
+        Line::Mobile(index) => i64::from(index % 5_000) * 2 + 1,
         Line::Shared => 2 * random.below(600),
     };
     let area = home.area_code;
