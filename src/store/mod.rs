@@ -33,6 +33,7 @@ mod lanes;
 pub mod leases;
 pub mod limits;
 pub mod memberships;
+pub mod own;
 pub mod pauses;
 pub mod pending;
 pub mod people;

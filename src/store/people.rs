@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use domain::Timestamp;
 use domain::model::facts::Facts;
+use domain::model::own::OwnFacts;
 use domain::model::person::{Origin, Sourced};
 use domain::model::{EhrId, PatientFacts, PersonFacts, ResourceType};
 
@@ -262,6 +263,8 @@ struct FactRow {
     version: Option<String>,
     #[diesel(sql_type = Binary)]
     facts: Vec<u8>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    own: Option<Vec<u8>>,
 }
 
 #[derive(QueryableByName)]
@@ -315,7 +318,7 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
     }
     let rows: Vec<FactRow> = bulk::select_numbers(
         conn,
-        "SELECT p.person, p.pk AS record, p.state, p.ehr, f.rtype, f.fhir_id, f.version, f.facts FROM patient p JOIN fact f ON f.patient = p.pk",
+        "SELECT p.person, p.pk AS record, p.state, p.ehr, f.rtype, f.fhir_id, f.version, f.facts, f.own FROM patient p JOIN fact f ON f.patient = p.pk",
         "p.person",
         persons,
         // What is left of a record that the EHR deleted is no reason to write to anybody.
@@ -328,7 +331,12 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
         let ehr = EhrId::parse(&row.ehr).map_err(|_| StoreError::Damaged("an EHR's name"))?;
         standing.entry(row.person).or_default().add(&row, &facts);
         if let Some(known) = all.get_mut(&row.person) {
-            known.facts.add(Origin { ehr, resource_type: kind, id: row.fhir_id, version: row.version }, facts);
+            let origin = Origin { ehr, resource_type: kind, id: row.fhir_id, version: row.version };
+            if let Some(own) = &row.own {
+                let facts = OwnFacts::from_bytes(own).ok_or(StoreError::Damaged("what own attributes read of a resource"))?;
+                known.facts.own.push(Sourced { origin: origin.clone(), facts });
+            }
+            known.facts.add(origin, facts);
         }
     }
     for (person, standing) in standing {
@@ -388,6 +396,11 @@ impl Standing {
         let mut all: Vec<(Place, Sourced<PatientFacts>)> = self.patients.into_iter().zip(std::mem::take(&mut facts.patients)).collect();
         let latest = |record: i64| std::cmp::Reverse(self.visits.get(&record).map(|at| at.micros()));
         all.sort_by_key(|(place, _)| (place.retired, !place.in_use, place.refers, latest(place.record), place.record));
+        // Of a record that was replaced nothing that an operator asks for counts.
+        for (_, found) in all.iter().filter(|(place, _)| place.retired) {
+            let own = facts.own.iter_mut().filter(|own| own.origin == found.origin);
+            own.for_each(|own| own.facts.0.values_mut().for_each(|read| read.values.clear()));
+        }
         facts.patients = all
             .into_iter()
             .map(|(place, found)| Sourced { facts: if place.retired { careful(found.facts) } else { found.facts }, ..found })

@@ -18,6 +18,7 @@ pub mod pass;
 mod pull;
 pub mod quarantine;
 mod references;
+pub mod reproject;
 mod rescan;
 mod resource_types;
 mod roster;

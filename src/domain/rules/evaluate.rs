@@ -209,6 +209,9 @@ impl<'s, 'a> Run<'s, 'a> {
         if let Some(missing) = attribute.needs.iter().find(|t| !self.context.person.knows(**t)) {
             return (Finding::unknown(Why::NotSynced(*missing)), None);
         }
+        if let Some(why) = of.and_then(Kind::untold) {
+            return (Finding::unknown(why), None);
+        }
         match attribute.derivation {
             Derivation::Value(derive) => {
                 let mut watch = self.watch.fresh();
@@ -232,6 +235,9 @@ impl<'s, 'a> Run<'s, 'a> {
         };
         if let Some(missing) = attribute.needs.iter().find(|t| !self.context.person.knows(**t)) {
             return (Truth::Unknown, Finding::unknown(Why::NotSynced(*missing)), None);
+        }
+        if let Some(why) = checked.of.as_ref().and_then(Kind::untold) {
+            return (Truth::Unknown, Finding::unknown(why), None);
         }
         let mut watch = self.watch.fresh();
         let mut source = None;

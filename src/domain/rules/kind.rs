@@ -86,6 +86,12 @@ impl Kind {
         }
     }
 
+    /// Why nothing of this kind can be told at all.
+    #[must_use]
+    pub fn untold(&self) -> Option<Why> {
+        matches!(self, Self::ValueSet(listed) if listed.set().len().is_none()).then_some(NO_CODES)
+    }
+
     /// Whether a text, such as a canonical URL, is of the kind: texts are compared with codes as they are.
     #[must_use]
     pub fn is_text(&self, text: &str) -> bool {

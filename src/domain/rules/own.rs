@@ -256,6 +256,15 @@ impl OwnAttributes {
         self.0.values().map(Arc::as_ref)
     }
 
+    /// Whether some of them was not read yet of some resource of a person: whoever is judged meanwhile is judged by half.
+    #[must_use]
+    pub fn is_unread(&self, person: &PersonFacts) -> bool {
+        self.iter().any(|own| {
+            let of_type = person.own.iter().filter(|o| o.origin.resource_type == own.resource_type);
+            of_type.filter(|o| o.facts.0.contains_key(&own.key)).count() < person.count(own.resource_type)
+        })
+    }
+
     /// What those that read this type read of a resource.
     #[must_use]
     pub fn read(&self, resource_type: ResourceType, body: &[u8]) -> OwnFacts {

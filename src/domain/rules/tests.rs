@@ -5,5 +5,7 @@ mod bad_input;
 mod deciding;
 mod language;
 mod people;
+mod own;
 mod shipped;
+mod supporting;
 mod validity;

@@ -26,7 +26,7 @@ fn apply(store: &Store, person: i64, events: i64, changes: Vec<Change>, refreshe
 }
 
 fn define(store: &Store, new: &[(&str, &str, &str)]) -> Vec<memberships::Segment> {
-    let all: Vec<New<'_>> = new.iter().map(|d| New { kind: Kind::Segment, id: d.0, source: d.1, hash: d.2 }).collect();
+    let all: Vec<New<'_>> = new.iter().map(|d| New { kind: Kind::Segment, id: d.0, source: d.1, hash: d.2, reads: None }).collect();
     write(store, |conn| definitions::first(conn, &all, 1, at(1)));
     read(store, memberships::segments)
 }

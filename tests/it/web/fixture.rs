@@ -149,7 +149,7 @@ pub fn fill(store: &Store) {
         body: body("p3").into_bytes(),
     };
     write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
-    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash };
+    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash, reads: None };
     write(store, |c| definitions::first(c, &[new("new-patient", "x", "1"), new("visit-72h-not-confirmed", "y", "2")], 1, at(1)));
     let change = |segment: i64, after: State| Change {
         segment,

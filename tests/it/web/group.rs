@@ -13,7 +13,7 @@ const SOURCE: &str = "id = 'lapsed'\ntitle = 'Lapsed'\nstage = 'retention'\ndesc
 async fn members_come_in_parts_and_a_stranger_is_an_operation_outcome() {
     let db = Database::fresh(Backend::Sqlite).unwrap();
     let store = db.store();
-    write(&store, |c| definitions::first(c, &[New { kind: Kind::Segment, id: "lapsed", source: SOURCE, hash: "1" }], 1, at(0)));
+    write(&store, |c| definitions::first(c, &[New { kind: Kind::Segment, id: "lapsed", source: SOURCE, hash: "1", reads: None }], 1, at(0)));
     for n in 0..5 {
         let change = Change {
             segment: 1,

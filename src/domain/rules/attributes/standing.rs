@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Attribute] = &[
         COVERAGE,
         "Type codes of the coverages in force: who pays (public, commercial, self-pay).",
         "not found, and it is open whether a further coverage is in force",
-        "coverage.payer_type in valueset(medicaid)",
+        "coverage.payer_type = \"http://terminology.hl7.org/CodeSystem/v3-ActCode|PUBLICPOL\"",
         |c, w| coverages(c, w).codes("type", "no coverage in force has a type", |f| &f.kinds),
     ),
     row(
@@ -77,8 +77,8 @@ pub(super) const ROWS: &[Attribute] = &[
         "it is open which assessment is the last",
         "risk.level in (\"high\", \"certain\")",
         |c, kind, w| {
-            let levels = |f: &RiskAssessmentFacts| f.predictions.iter().map(|p| p.level.as_slice()).collect();
-            assessed(c, kind, w).codes("prediction.qualitativeRisk", NO_RISK, levels)
+            let latest = assessed(c, kind, w);
+            latest.codes("prediction.qualitativeRisk", NO_RISK, |f| f.predictions.iter().map(|p| p.level.as_slice()).collect())
         },
     ),
     row_of(
