@@ -4,13 +4,14 @@
 
 mod appointments;
 mod care_plans;
+mod chart;
 mod conditions;
 mod contact;
 mod elements;
 mod encounters;
 mod journey;
 mod person;
-mod services;
+
 mod standing;
 mod timeline;
 mod visits;
@@ -42,7 +43,7 @@ pub(super) const ALL: &[&[Attribute]] = &[
     care_plans::ROWS,
     conditions::ROWS,
     encounters::ROWS,
-    services::ROWS,
+    chart::ROWS,
     standing::ROWS,
     contact::ROWS,
     journey::ROWS,
