@@ -11,6 +11,7 @@ pub mod facade;
 pub mod net;
 pub mod outreach;
 pub mod segments;
+pub mod smart;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
+use crate::ehr::Entropy;
+use crate::smart::{Lifetimes, Sessions};
 use crate::telemetry::Metrics;
 use crate::web::WebState;
 use crate::worker::Health;
@@ -20,6 +22,13 @@ pub enum PagesError {
 }
 
 impl App {
+    /// Who is signed in.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        let entropy = Arc::clone(&self.random) as Arc<dyn Entropy>;
+        Sessions::new(self.store.clone(), Arc::clone(&self.clock), entropy, Lifetimes::default())
+    }
+
     /// The state of the web server; `tasks` where this process runs the stages too.
     ///
     /// # Errors
@@ -43,6 +52,10 @@ impl App {
                 Box::pin(async move { app.jwks().await })
             }),
             bearer,
+            sessions: self.sessions(),
+            frames: Arc::new(|_| Box::pin(std::future::ready(String::new()))),
+            revoke: Arc::new(drop),
+            external: self.config.web.external_url.clone(),
             process: u64::from_le_bytes(process),
             keep_counts: Duration::from_secs(2),
         })

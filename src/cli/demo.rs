@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use clap::Args;
-use domain::model::EhrId;
+use domain::model::{EhrId, Roles};
 use sandbox::{Client, Sandbox};
 use serde::Serialize;
 
@@ -120,7 +120,7 @@ impl Demo {
         }
         let well = failures.is_empty() && outcome.duplicates_in_ehr == 0 && outcome.write_backs.owed == 0;
         if !self.once && !stopped {
-            super::serve::pages_and_stages(&app).await?;
+            super::serve::pages_and_stages(&app, Some(Roles::all())).await?;
         }
         sandbox.stop().await;
         Ok(Ended::well_if(well))

@@ -24,6 +24,7 @@ mod sandbox;
 mod segments;
 mod serve;
 mod signals;
+mod staff;
 mod sync;
 mod who;
 mod writeback;
@@ -110,6 +111,9 @@ enum Command {
     /// Look at what is wrong and who was told; take note of it, try it out
     #[command(subcommand)]
     Alerts(alerts::Alerts),
+    /// Let somebody of the staff sign in by a link
+    #[command(subcommand)]
+    Staff(staff::Staff),
     /// Look at which records are one person and why; join and part them
     #[command(subcommand)]
     Persons(persons::Persons),
@@ -156,6 +160,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
         Command::Alerts(command) => command.run(&common).await,
+        Command::Staff(command) => command.run(&common).await,
         Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,
         Command::Outreach(command) => command.run(&common).await,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use clap::Args;
-use domain::model::EhrId;
+use domain::model::{EhrId, Role, Roles};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rand::SeedableRng as _;
@@ -24,7 +24,8 @@ use crate::worker::{Health, Nudge, Stop, Task, TaskReport, Worker};
   fhir-engage serve
   fhir-engage serve --no-work      pages only; another node runs the stages
 
-Listens on 127.0.0.1:8080 unless web.bind of the configuration says otherwise.")]
+Listens on 127.0.0.1:8080 unless web.bind of the configuration says otherwise. Until somebody has signed in it prints a link
+that signs an operator in, once; `fhir-engage staff link` makes others.")]
 pub(super) struct Serve {
     /// Serve pages only
     #[arg(long)]
@@ -51,9 +52,9 @@ impl Serve {
         if self.no_work {
             let stop = Stop::new();
             request_on_signal(&stop);
-            pages(&app, None, &stop)?.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))?;
+            pages(&app, None, &stop, None).await?.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))?;
         } else {
-            pages_and_stages(&app).await?;
+            pages_and_stages(&app, None).await?;
         }
         Ok(Ended::Well)
     }
@@ -110,8 +111,12 @@ fn random(app: &App) -> StdRng {
     StdRng::from_seed(app.seed())
 }
 
-/// Begins to serve pages; the handle ends when the last request was answered after a stop.
-fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop) -> Result<tokio::task::JoinHandle<()>, Failure> {
+/// How long the link works that is offered at the start.
+const LINK_LASTS: TimeDelta = TimeDelta::hours(1);
+
+/// Begins to serve pages; the handle ends when the last request was answered after a stop. Offers a link to sign in with these roles; where
+/// there are none, one for an operator as long as nobody has ever signed in by a link.
+async fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop, welcome: Option<Roles>) -> Result<tokio::task::JoinHandle<()>, Failure> {
     for warning in app.config.warnings() {
         eprintln!("fhir-engage: {warning}");
     }
@@ -121,17 +126,22 @@ fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop) -> Result<tokio::ta
     if let Some(public) = served.public {
         eprintln!("public keys, and nothing else, at http://{public}/.well-known/jwks.json");
     }
+    let first = !app.sessions().was_used().await.map_err(|e| Failure::problem(e.to_string()))?;
+    if let Some(roles) = welcome.or_else(|| first.then(|| Roles::of(&[Role::Operator]))) {
+        let link = super::staff::link(app, roles, LINK_LASTS, &format!("http://{}", served.address)).await?;
+        eprintln!("sign in once, within an hour, as {}: {link}", roles.iter().map(Role::title).collect::<Vec<_>>().join(", "));
+    }
     eprintln!("pages at http://{}/ until Ctrl-C", served.address);
     Ok(served.running)
 }
 
 /// Serves pages and runs all stages until a signal; what is in hand is finished.
-pub(super) async fn pages_and_stages(app: &Arc<App>) -> Result<(), Failure> {
+pub(super) async fn pages_and_stages(app: &Arc<App>, welcome: Option<Roles>) -> Result<(), Failure> {
     let stop = Stop::new();
     request_on_signal(&stop);
     let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
     let tasks = all_tasks(app, worker.health())?;
-    let served = pages(app, Some(worker.health()), &stop)?;
+    let served = pages(app, Some(worker.health()), &stop, welcome).await?;
     worker.run(tasks, random(app), stop).await;
     served.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))
 }

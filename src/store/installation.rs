@@ -17,6 +17,8 @@ pub enum Setting {
     CommonIdentifiers,
     /// Up to which record those were looked at that had been read before the list was changed; empty where all were.
     IdentifiedUpTo,
+    /// Present where somebody of the staff has signed in by a link.
+    SignedIn,
 }
 
 impl Setting {
@@ -26,6 +28,7 @@ impl Setting {
             Self::ClockOffset => "clock-offset",
             Self::CommonIdentifiers => "common-identifiers",
             Self::IdentifiedUpTo => "identified-up-to",
+            Self::SignedIn => "signed-in",
         }
     }
 }

@@ -759,6 +759,65 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    session (id) {
+        id -> Text,
+        issuer -> Text,
+        subject -> Text,
+        name -> Nullable<Text>,
+        fhir_user -> Nullable<Text>,
+        ehr -> Nullable<Text>,
+        roles -> Text,
+        way -> Text,
+        csrf -> Text,
+        begun_at -> BigInt,
+        seen_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    opening (handle) {
+        handle -> Text,
+        session -> Text,
+        ehr -> Text,
+        patient -> Text,
+        roles -> Text,
+        way -> Text,
+        encounter -> Nullable<Text>,
+        banner -> Bool,
+        intent -> Nullable<Text>,
+        tenant -> Nullable<Text>,
+        context -> Nullable<Text>,
+        granted -> Bool,
+        verdict -> Text,
+        asked_at -> Nullable<BigInt>,
+        opened_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sign_in (state) {
+        state -> Text,
+        browser -> Text,
+        way -> Text,
+        ehr -> Nullable<Text>,
+        sealed -> Binary,
+        begun_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    sign_in_link (token) {
+        token -> Text,
+        roles -> Text,
+        made_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));

@@ -10,7 +10,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, header};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, HttpMessage as _, web};
 
 use super::Served;
 use super::problem::Problem;
@@ -19,14 +19,17 @@ use super::style;
 /// The largest body that is taken, bytes.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
-/// On every answer, beside the policy of [`style::POLICY`].
-pub const SECURITY_HEADERS: [(&str, &str); 5] = [
+/// On every answer, beside the policy of [`style::policy`].
+pub const SECURITY_HEADERS: [(&str, &str); 4] = [
     ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
     ("referrer-policy", "no-referrer"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 ];
+
+/// Whose frames the answer may stand in: origins, as `frame-ancestors` lists them. A handler puts it into its request; without it nobody's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FramedBy(pub(super) String);
 
 /// Asked every few seconds by machines: not worth a line each as long as they go well.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -43,7 +46,8 @@ pub async fn pass(request: ServiceRequest, next: Next<impl MessageBody + 'static
         format!("{:08x}-{}", served.given.process & 0xffff_ffff, served.requests.fetch_add(1, Ordering::Relaxed))
     });
     let mut response = answer(request, next).await?;
-    dress(response.headers_mut(), &id);
+    let framed_by = response.request().extensions().get::<FramedBy>().map(|f| f.0.clone()).unwrap_or_default();
+    dress(response.headers_mut(), &id, &framed_by);
     let (status, took) = (response.status().as_u16(), began.elapsed());
     if PROBES.contains(&route.as_str()) && status < 400 {
         tracing::debug!(request = %id, method, route = %route, status, micros = took.as_micros(), "a probe was answered");
@@ -65,12 +69,16 @@ async fn answer(request: ServiceRequest, next: Next<impl MessageBody + 'static>)
     next.call(request).await.map(ServiceResponse::map_into_boxed_body)
 }
 
-fn dress(headers: &mut HeaderMap, id: &str) {
+fn dress(headers: &mut HeaderMap, id: &str, framed_by: &str) {
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    if let Ok(policy) = HeaderValue::from_str(&style::POLICY) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    // An origin that cannot stand in a header is in no registered URL; without a policy nothing may be shown.
+    let policy = HeaderValue::from_str(&style::policy(framed_by)).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    if framed_by.is_empty() {
+        // It knows no origins: where frames are allowed, the policy alone says whose.
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     }
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -8,15 +8,21 @@
 
 mod access;
 mod api;
+mod cookies;
 pub mod edge;
 mod fhir;
+pub mod form;
 mod health;
 mod jwks;
 mod metrics;
+pub mod notice;
+pub mod opening;
 mod page;
 pub mod problem;
 pub mod routes;
+mod signin;
 mod style;
+pub mod viewer;
 
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -29,7 +35,9 @@ use chrono_tz::Tz;
 use domain::{Clock, model::Phi};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use url::Url;
 
+use crate::smart::Sessions;
 use crate::store::view::overview::{self, Overview};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
@@ -37,6 +45,12 @@ use crate::worker::{Health, Stop};
 
 /// The public keys as a JWK Set (RFC 7517), read anew for each request.
 pub type JwksProvider = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send>> + Send + Sync>;
+
+/// Whose frames the pages of a launch from an EHR may stand in: origins, as `frame-ancestors` lists them; empty for nobody's.
+pub type Frames = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
+
+/// Gives up what EHRs granted to openings that have ended, (EHR, handle) each, in its own time.
+pub type Revoke = Arc<dyn Fn(Vec<(String, String)>) + Send + Sync>;
 
 /// What the server needs. `app` puts it together.
 pub struct WebState {
@@ -56,6 +70,14 @@ pub struct WebState {
     pub jwks: JwksProvider,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
+    /// Who is signed in.
+    pub sessions: Sessions,
+    /// Whose frames pages may stand in.
+    pub frames: Frames,
+    /// What becomes of grants that nobody uses any more.
+    pub revoke: Revoke,
+    /// The URL under which browsers reach this server, where it is behind a proxy.
+    pub external: Option<Url>,
     /// A random number: request ids of this process begin with it.
     pub process: u64,
     /// How long counts are kept for the page and the metrics, which anyone may ask for: counting reads whole tables.
@@ -65,6 +87,12 @@ pub struct WebState {
 impl std::fmt::Debug for WebState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("WebState")
+    }
+}
+
+impl WebState {
+    async fn frames_of(&self, ehr: &str) -> String {
+        (self.frames)(ehr.to_owned()).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The overview page: how the last runs went, in counts. No patient data, so anyone who reaches the server may read it.
+//! The overview page: how the last runs went, in counts. No patient data; for all of the staff.
 //!
 //! What a state means is said in plain words here; the reasons of a failure stay behind the bearer and on the command line.
 
@@ -10,6 +10,7 @@ use domain::Timestamp;
 
 use super::Served;
 use super::problem::Problem;
+use super::viewer::{Nav, Viewer};
 use crate::store::installation::{self, Setting};
 use crate::store::view::overview::{AttemptCounts, Overview, TypeStatus};
 use crate::worker::{Phase, Status};
@@ -75,6 +76,7 @@ struct TaskRow {
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/web/askama.toml")]
 struct Page {
+    nav: Option<Nav>,
     site: String,
     now: When,
     zone: String,
@@ -95,20 +97,21 @@ struct Page {
 }
 
 /// The page.
-pub async fn overview(served: web::Data<Served>) -> Result<HttpResponse, Problem> {
+pub async fn overview(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Result<HttpResponse, Problem> {
     let counts = served.overview().await?;
     let live = served.given.store.read(|conn| installation::get(conn, Setting::Live)).await?;
-    let page = page(&served, &counts, live.as_deref() == Some("true"));
+    let page = page(&served, &viewer, &counts, live.as_deref() == Some("true"));
     Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.render()?))
 }
 
-fn page(served: &Served, o: &Overview, live: bool) -> Page {
+fn page(served: &Served, viewer: &Viewer, o: &Overview, live: bool) -> Page {
     let (now, zone) = (served.given.clock.now(), served.given.zone);
     let at = |t: Timestamp| when(t, now, zone);
     let syncs: Vec<SyncRow> = o.types.iter().map(|t| sync_row(t, &at)).collect();
     let tasks: Vec<TaskRow> = served.given.tasks.iter().flat_map(|t| t.statuses()).map(|s| task_row(s, &at)).collect();
     let (mood, headline) = headline(&syncs, &tasks, o);
     Page {
+        nav: viewer.nav("/"),
         site: served.given.site.clone(),
         now: at(now),
         zone: zone.name().to_owned(),

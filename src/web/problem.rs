@@ -22,7 +22,7 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
     #[serde(skip)]
-    extra: Option<(header::HeaderName, &'static str)>,
+    extra: Option<(header::HeaderName, String)>,
 }
 
 impl Problem {
@@ -38,9 +38,12 @@ impl Problem {
 
     /// 405, with the methods that are allowed.
     #[must_use]
-    pub fn method_not_allowed(allowed: &'static str) -> Self {
+    pub fn method_not_allowed(allowed: &str) -> Self {
         let detail = "This path does not take that method; the Allow header names those it takes.";
-        Self { extra: Some((header::ALLOW, allowed)), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", Some(detail)) }
+        Self {
+            extra: Some((header::ALLOW, allowed.to_owned())),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", Some(detail))
+        }
     }
 
     /// 401 with a challenge (RFC 6750 section 3).
@@ -54,7 +57,16 @@ impl Problem {
                 "Bearer realm=\"fhir-engage\"",
             )
         };
-        Self { extra: Some((header::WWW_AUTHENTICATE, challenge)), ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", Some(detail)) }
+        Self {
+            extra: Some((header::WWW_AUTHENTICATE, challenge.to_owned())),
+            ..Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", Some(detail))
+        }
+    }
+
+    /// 401 for somebody who has to sign in.
+    #[must_use]
+    pub fn signed_out() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", Some("You are not signed in, or no longer. Open /signin in a browser."))
     }
 
     /// 400 for a query that is not understood.
@@ -88,7 +100,7 @@ impl Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
         if let Some((name, value)) = &self.extra {
-            response.insert_header((name.clone(), *value));
+            response.insert_header((name.clone(), value.as_str()));
         }
         response.content_type("application/problem+json").body(serde_json::to_string(self).unwrap_or_default())
     }

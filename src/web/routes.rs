@@ -1,15 +1,17 @@
 //! Every route, on one screen: how it is called, who may call it, and what answers.
 //!
 //! actix is set up from this table and from nothing else, and a test walks it: what is not [`Access::Open`] answers 401 to a caller
-//! without a bearer, a path that is not here answers 404, another method 405.
+//! without a bearer or a session, a path that is not here answers 404, another method 405.
 
 use std::pin::Pin;
 use std::time::Duration;
 
+use actix_web::body::BoxBody;
 use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
+use domain::model::Right;
 
-use super::{access, api, fhir, health, jwks, metrics, page, problem};
+use super::{access, api, fhir, health, jwks, metrics, page, problem, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,10 @@ pub enum Access {
     Open,
     /// Who shows the configured bearer (RFC 6750 section 2.1).
     Bearer,
+    /// Whoever is signed in.
+    SignedIn,
+    /// Whoever is signed in with a role that has the right. A POST takes its form by [`super::form::Signed`].
+    Staff(Right),
 }
 
 /// A route.
@@ -33,11 +39,15 @@ pub struct Row {
     handler: fn() -> Route,
 }
 
-use Access::{Bearer, Open};
+use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 11] = [
-    get("/",                      Open,   || to(page::overview)),
+static ROUTES: [Row; 15] = [
+    get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
+    get("/signin",                Open,   || to(signin::ways)),
+    get("/signin/once/{token}",   Open,   || to(signin::link)),
+    post("/signin/once",          Open,   || to(signin::once)),
+    post("/signout",              SignedIn, || to(signin::out)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
@@ -52,6 +62,10 @@ static ROUTES: [Row; 11] = [
 
 const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
     Row { method: Method::GET, path, access, public: false, handler }
+}
+
+const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
+    Row { method: Method::POST, path, access, public: false, handler }
 }
 
 const fn public(path: &'static str, handler: fn() -> Route) -> Row {
@@ -104,22 +118,35 @@ pub fn table() -> &'static [Row] {
     &ROUTES
 }
 
-/// Sets actix up from the table: all of it, or what is public.
+/// Sets actix up from the table: all of it, or what is public. Rows of one path are one resource: actix asks no second one.
 pub fn configure(config: &mut web::ServiceConfig, public_only: bool) {
+    let mut paths: Vec<(&'static str, Vec<&'static Row>)> = Vec::new();
     for row in ROUTES.iter().filter(|row| row.public || !public_only) {
-        let route = (row.handler)();
-        let route = if row.method == Method::GET {
-            route.guard(guard::Any(guard::Get()).or(guard::Head()))
-        } else {
-            route.method(row.method.clone())
-        };
-        let allowed = if row.method == Method::GET { "GET, HEAD" } else { row.method.as_str() };
-        let otherwise = web::to(move || std::future::ready(problem::Problem::method_not_allowed(allowed)));
-        let resource = web::resource(row.path).route(route).default_service(otherwise);
-        match row.access {
-            Open => config.service(resource),
-            Bearer => config.service(resource.wrap(middleware::from_fn(access::bearer))),
-        };
+        match paths.iter_mut().find(|(path, _)| *path == row.path) {
+            Some((_, rows)) => rows.push(row),
+            None => paths.push((row.path, vec![row])),
+        }
+    }
+    for (path, rows) in paths {
+        let methods: Vec<&str> = rows.iter().map(|row| if row.method == Method::GET { "GET, HEAD" } else { row.method.as_str() }).collect();
+        let allowed = methods.join(", ");
+        let otherwise = web::to(move || std::future::ready(problem::Problem::method_not_allowed(&allowed)));
+        let resource = rows.into_iter().fold(web::resource(path), |resource, row| resource.route(guarded(row)));
+        config.service(resource.default_service(otherwise));
     }
     config.default_service(web::to(|| std::future::ready(problem::Problem::not_found())));
+}
+
+/// A row's route, behind who may call it.
+fn guarded(row: &'static Row) -> Route {
+    let route = (row.handler)();
+    let route =
+        if row.method == Method::GET { route.guard(guard::Any(guard::Get()).or(guard::Head())) } else { route.method(row.method.clone()) };
+    let staff = |right| middleware::from_fn(move |request, next: middleware::Next<BoxBody>| access::staff(right, request, next));
+    match row.access {
+        Open => route,
+        Bearer => route.wrap(middleware::from_fn(access::bearer)),
+        SignedIn => route.wrap(staff(None)),
+        Staff(right) => route.wrap(staff(Some(right))),
+    }
 }

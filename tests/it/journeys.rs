@@ -174,13 +174,13 @@ on_both! {
         j.admit("ada");
         j.book("visit", "ada", TimeDelta::hours(48));
         j.goes_on(MINUTE).await;
-        assert_eq!(j.segments("ada").await, ["new-patient", "visit-unconfirmed"]);
+        assert_eq!(j.segments("ada").await, ["new-patient", "visit-soon", "visit-unconfirmed"]);
         assert_eq!(j.in_state("ada", "finished").await, ["visit-confirm/three-days"]);
         assert_eq!(j.in_state("ada", "planned").await, ["visit-confirm/day-before"]);
         assert_eq!(j.in_state("ada", "held").await, ["welcome/form"], "one message a day");
         j.ehr.edit("Appointment", "visit", |a| a["status"] = json!("cancelled")).unwrap();
         j.goes_on(MINUTE).await;
-        assert_eq!(j.segments("ada").await, Vec::<String>::new());
+        assert_eq!(j.segments("ada").await, ["to-schedule"]);
         assert_eq!(j.in_state("ada", "void").await, ["visit-confirm/day-before", "welcome/form"]);
         for _ in 0..4 {
             j.goes_on(DAY).await;

@@ -35,7 +35,7 @@ impl Rough {
     fn start(habits: Habits, patients: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let people: Vec<Value> = (0..patients).map(person).collect();
+        let people: Vec<Value> = (0..patients).map(|n| person(n, port)).collect();
         let plans: Vec<Value> = (0..patients).map(plan).collect();
         let charts = Arc::new(Mutex::new(BTreeMap::from([("Patient", people), ("CarePlan", plans)])));
         let shared = Arc::clone(&charts);
@@ -65,10 +65,10 @@ impl Rough {
 }
 
 /// With what real payloads have and the standard does not allow.
-fn person(n: usize) -> Value {
+fn person(n: usize, port: u16) -> Value {
     json!({
         "resourceType": "Patient", "id": format!("p{n}"), "meta": { "versionId": format!("5f0c-{n}") }, "active": true, "birthDate": "1970-01-31",
-        "telecom": [{ "system": "email", "value": format!("p{n}@example.org"), "rank": "1" }], "extension": [{ "valueString": "no url" }],
+        "telecom": [{ "system": "email", "value": format!("p{n}-{port}@example.org"), "rank": "1" }], "extension": [{ "valueString": "no url" }],
         "name": [{ "given": ["Ida", null], "family": "Rough" }], "contact": [], "fhir_comments": ["x"], "maritalStatus": null,
     })
 }

@@ -8,6 +8,7 @@ mod prerequisite;
 mod process;
 mod proxy;
 mod sekmet;
+mod staff;
 mod temp;
 
 pub(crate) use database::on_both;
@@ -18,4 +19,5 @@ pub use prerequisite::prerequisite;
 pub use process::{Ended, Running, gateway, run};
 pub use proxy::Proxy;
 pub use sekmet::Sekmet;
+pub use staff::{Staff, sessions};
 pub use temp::TempDir;

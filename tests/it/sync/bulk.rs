@@ -50,13 +50,13 @@ on_both! {
         let store = db.store();
         let north = exported(&store).await;
         let started = north.world.clock.now();
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| r.ended == Ended::Done && r.strategy == "bulk" && r.stored == r.found && r.found > 0), "{reports:?}");
-        ResourceType::ALL.iter().for_each(|kind| north.assert_same(&store, *kind));
+        ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
         assert_eq!(asked(&north, "GET", "/fhir/Patient/$export"), ["/fhir/Patient/$export?_type=Patient%2CAppointment%2CCarePlan"]);
         assert_eq!((asked(&north, "DELETE", "/fhir/export-status/").len(), north.world.ehr.open_exports(), jobs(&store).len()), (1, 0, 0));
         assert_eq!(ResourceType::CORE.map(|kind| north.searches(kind).iter().filter(|p| !p.contains("$export")).count()), [0, 0, 0]);
-        for kind in ResourceType::ALL {
+        for kind in ResourceType::CORE {
             assert_eq!((as_of(&store, kind), state(&store, kind).reconciled_at), (Some(started.micros()), Some(started.micros())), "{kind}");
             assert_eq!(state(&store, kind).high_water, Some(started.micros()), "the mark is the export's own time");
         }
@@ -65,12 +65,12 @@ on_both! {
     async fn the_next_asks_for_what_changed_and_takes_what_was_deleted(db) {
         let store = db.store();
         let north = exported(&store).await;
-        north.sync(&store, &ResourceType::ALL).await;
+        north.sync(&store, &ResourceType::CORE).await;
         north.world.clock.advance(TimeDelta::hours(2));
         let plan = bodies(&store, CarePlan)[3].0.clone();
         north.world.ehr.edit("Patient", &patient(4), |p| p["active"] = json!(false)).unwrap();
         north.world.ehr.delete("CarePlan", &plan).unwrap();
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         let told: Vec<(i64, i64)> = reports.iter().map(|r| (r.found, r.gone)).collect();
         assert_eq!(told, [(1, 0), (0, 0), (0, 1)], "{reports:?}");
         let kicked = asked(&north, "GET", "/fhir/Patient/$export");
@@ -82,7 +82,7 @@ on_both! {
     async fn what_a_full_export_no_longer_shows_is_settled_by_reads(db) {
         let store = db.store();
         let north = exported(&store).await;
-        north.sync(&store, &ResourceType::ALL).await;
+        north.sync(&store, &ResourceType::CORE).await;
         let gone = bodies(&store, Appointment)[7].0.clone();
         north.world.ehr.delete("Appointment", &gone).unwrap();
         // The next is a full one, a week later; the second read comes with the one after it.
@@ -111,13 +111,13 @@ on_both! {
         let store = db.store();
         let mut north = exported(&store).await;
         north.export_wait = Duration::ZERO;
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| matches!(&r.ended, Ended::Waiting(_)) && r.failure().is_none() && !r.is_problem()), "{reports:?}");
         let kept = jobs(&store);
         assert!(kept.len() == 1 && kept[0].state == "waiting" && kept[0].status_url.contains("/export-status/1"), "{kept:?}");
         // The process dies, and another one asks for the same job.
         north.export_wait = Duration::from_secs(20);
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| r.ended == Ended::Done && r.found > 0), "{reports:?}");
         assert_eq!(asked(&north, "GET", "/fhir/Patient/$export").len(), 1);
         assert_eq!(north.world.ehr.open_exports(), 0);
@@ -198,17 +198,17 @@ on_both! {
         let north = exported(&store).await;
         // The third file cannot be had for a while: neither ahead of its turn nor when it is wanted.
         north.world.ehr.plant(Fault::new(FaultKind::ServerError { status: 503 }).on("GET", "/fhir/export-files/1/0/2").times(8));
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| matches!(&r.ended, Ended::Failed(why) if why.contains("503") && why.contains("goes on"))), "{reports:?}");
         let kept = jobs(&store);
         assert!(kept.len() == 1 && kept[0].state == "reading" && kept[0].line > 0, "{kept:?}");
         assert!(!bodies(&store, Patient).is_empty(), "what came before stays");
         assert_eq!(as_of(&store, Patient), None);
         let patients = north.world.asked("GET", "/fhir/export-files/1/0/0");
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| r.ended == Ended::Done), "{reports:?}");
         assert_eq!(north.world.asked("GET", "/fhir/export-files/1/0/0"), patients, "a file that was stored is not read again");
-        ResourceType::ALL.iter().for_each(|kind| north.assert_same(&store, *kind));
+        ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
         assert_eq!((asked(&north, "GET", "/fhir/Patient/$export").len(), north.world.ehr.open_exports()), (1, 0));
         // All that was shown before the cut counts as shown: nothing is missing.
         assert_eq!(db.lines("SELECT fhir_id AS line FROM missing"), Vec::<String>::new());

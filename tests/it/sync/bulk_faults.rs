@@ -61,12 +61,12 @@ on_both! {
                 db.execute(&format!("DELETE FROM {table}"));
             }
             faults.into_iter().for_each(|f| north.world.ehr.plant(f));
-            let reports = north.sync(&store, &ResourceType::ALL).await;
+            let reports = north.sync(&store, &ResourceType::CORE).await;
             for r in &reports {
                 assert_eq!((&r.ended, r.partial), (&Ended::Done, false), "{what}: {r:?}");
                 assert!(r.found > 0 && as_of(&store, r.kind).is_some(), "{what}: {r:?}");
             }
-            ResourceType::ALL.iter().for_each(|kind| north.assert_same(&store, *kind));
+            ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
             assert_eq!(north.world.ehr.open_exports(), 0, "{what}");
             assert_eq!(store.read_blocking(|conn| exports::of_ehr(conn, &ehr())).unwrap(), [], "{what}");
             assert_eq!(north.world.ehr.unused_faults(), [], "{what}");
@@ -86,16 +86,16 @@ on_both! {
                 db.execute(&format!("DELETE FROM {table}"));
             }
             north.world.ehr.plant(Fault::new(kind.clone()));
-            let reports = north.sync(&store, &ResourceType::ALL).await;
+            let reports = north.sync(&store, &ResourceType::CORE).await;
             for r in &reports {
                 assert_eq!((&r.ended, r.strategy), (&Ended::Done, "cursor"), "{kind:?}: {r:?}");
                 assert!(r.notes.iter().any(|n| n.contains(says) && n.contains("search instead")), "{:?}", r.notes);
                 assert!(latest_run(&store, r.kind).unwrap().note.unwrap().contains(says), "the run says so too");
             }
-            ResourceType::ALL.iter().for_each(|kind| north.assert_same(&store, *kind));
+            ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
             assert_eq!(asked(&north, "DELETE", "/fhir/export-status").len(), deleted, "{kind:?}");
             // Open again: the next run exports, in full.
-            let reports = north.sync(&store, &ResourceType::ALL).await;
+            let reports = north.sync(&store, &ResourceType::CORE).await;
             assert!(reports.iter().all(|r| r.strategy == "bulk" && r.ended == Ended::Done && r.unchanged == r.found), "{reports:?}");
         }
     }
@@ -134,9 +134,9 @@ on_both! {
             // That server refuses a token beside the signature.
             let kind = if redirect { FaultKind::ExportRedirects { origin } } else { FaultKind::ExportOpenFiles { origin: Some(origin) } };
             north.world.ehr.plant(Fault::new(kind).times(if redirect { 3 } else { u32::MAX }));
-            let reports = north.sync(&store, &ResourceType::ALL).await;
+            let reports = north.sync(&store, &ResourceType::CORE).await;
             assert!(reports.iter().all(|r| r.ended == Ended::Done && !r.partial), "{reports:?}");
-            ResourceType::ALL.iter().for_each(|kind| north.assert_same(&store, *kind));
+            ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
         }
     }
 
@@ -155,9 +155,9 @@ on_both! {
         let store = db.store();
         let north = exported(&store).await;
         north.world.ehr.plant(Fault::new(FaultKind::ExportTooLarge).times(2));
-        let reports = north.sync(&store, &ResourceType::ALL).await;
+        let reports = north.sync(&store, &ResourceType::CORE).await;
         assert!(reports.iter().all(|r| r.ended == Ended::Done && r.strategy == "bulk"), "{reports:?}");
-        ResourceType::ALL.iter().for_each(|kind| north.assert_same(&store, *kind));
+        ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
         assert_eq!(asked(&north, "DELETE", "/fhir/export-status").len(), 3);
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use domain::clock::ManualClock;
-use domain::model::ResourceType;
+use domain::model::{ResourceType, Role};
+use fhir_engage::smart::Sessions;
 use fhir_engage::store::definitions::{self, Kind, New};
 use fhir_engage::store::memberships::{self, Change, Evaluated, State};
 use fhir_engage::store::quarantine::{self, Aside};
@@ -22,6 +23,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::store::fixtures::{at, commit, ehr, fence, finished, incoming, patient, planned, read, verdict, write};
+use crate::support::{Staff, sessions};
 
 /// A name that stands in stored bodies, and must stand nowhere else.
 pub const MARKER: &str = "Zzyzx-Quillfeather";
@@ -31,6 +33,7 @@ pub const BEARER: &str = "a-bearer-for-tests";
 pub struct Server {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
+    pub sessions: Option<Sessions>,
     stop: Stop,
     running: Option<JoinHandle<()>>,
 }
@@ -46,6 +49,10 @@ pub fn state(store: &Store) -> WebState {
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
         bearer: None,
+        sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
+        frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
+        revoke: Arc::new(drop),
+        external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
     }
@@ -74,19 +81,21 @@ impl Server {
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
         let clock = Arc::new(ManualClock::at(at(3600)));
         let stop = Stop::new();
+        let sessions = sessions(store, Arc::clone(&clock) as Arc<dyn domain::Clock>);
         let given = WebState {
             clock: Arc::clone(&clock) as Arc<dyn domain::Clock>,
+            sessions: sessions.clone(),
             bearer: bearer.map(|b| b.to_owned().into()),
             tasks,
             ..state(store)
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { address, clock, stop, running: Some(running) }
+        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
     }
 
     /// One that the test itself started.
     pub fn seen_at(address: SocketAddr) -> Self {
-        Self { address, clock: Arc::new(ManualClock::at(at(3600))), stop: Stop::new(), running: None }
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, stop: Stop::new(), running: None }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -97,12 +106,42 @@ impl Server {
         self.send("GET", path, &[("Authorization", &format!("Bearer {BEARER}"))]).await
     }
 
+    /// Somebody signed in here with these roles.
+    pub async fn staff(&self, roles: &[Role]) -> Staff {
+        Staff::new(self.sessions.as_ref().unwrap(), "kim", roles).await
+    }
+
+    /// A page as somebody of these roles gets it.
+    pub async fn get_as(&self, roles: &[Role], path: &str) -> Answer {
+        let staff = self.staff(roles).await;
+        self.send("GET", path, &[("Cookie", &staff.cookie)]).await
+    }
+
+    /// A form as a browser sends it from a page of this server; `fields` holds the token where it is to be taken.
+    pub async fn post(&self, path: &str, cookie: &str, fields: &[(&str, &str)]) -> Answer {
+        self.post_from(path, cookie, &[("Sec-Fetch-Site", "same-origin")], fields).await
+    }
+
+    /// A form with headers that tell where it comes from.
+    pub async fn post_from(&self, path: &str, cookie: &str, from: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let length = body.len().to_string();
+        let mut headers = vec![("Cookie", cookie), ("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", &length)];
+        headers.extend_from_slice(from);
+        self.send_with("POST", path, &headers, &body).await
+    }
+
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_with(method, path, headers, "").await
+    }
+
+    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         text.push_str("\r\n");
+        text.push_str(body);
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = Vec::new();

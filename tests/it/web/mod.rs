@@ -1,5 +1,6 @@
 //! The web server as its callers meet it: over a socket, on both engines where the database matters.
 
+mod access;
 mod api;
 mod edge;
 mod fixture;

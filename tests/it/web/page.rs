@@ -1,5 +1,7 @@
 //! The overview page: what it says, and that its markup keeps what the style sheet and assistive technology rely on.
 
+use domain::model::Role;
+
 use super::fixture::{Server, fill};
 use crate::support::{Backend, Database, on_both};
 
@@ -11,7 +13,7 @@ fn text(html: &str) -> String {
         out.push_str(&before.split_whitespace().collect::<Vec<_>>().join(" "));
         let (tag, after) = after.split_once('>').unwrap();
         let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap();
-        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div") {
+        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div" | "li") {
             out.push('\n');
         } else if tag.starts_with('/') && matches!(name, "td" | "th" | "dt") {
             out.push_str(" | ");
@@ -30,7 +32,7 @@ on_both! {
     async fn the_page_says_how_the_last_runs_went(db) {
         fill(&db.store());
         let server = Server::start(&db.store());
-        let page = server.get("/").await;
+        let page = server.get_as(&[Role::Operator], "/").await;
         assert_eq!((page.status, page.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
         let expected = include_str!("overview.txt").trim_end();
         let found = text(&page.body).replace('\u{202f}', " ");
@@ -41,7 +43,7 @@ on_both! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_gateway_says_what_to_do() {
     let db = Database::fresh(Backend::Sqlite).unwrap();
-    let page = Server::start(&db.store()).get("/").await;
+    let page = Server::start(&db.store()).get_as(&[Role::Operator], "/").await;
     let found = text(&page.body);
     assert!(found.contains("Nothing was synced yet") && found.contains("fhir-engage ehr add"), "{found}");
 }
@@ -51,7 +53,7 @@ async fn the_markup_is_escaped_self_contained_and_labelled() {
     let db = Database::fresh(Backend::Sqlite).unwrap();
     fill(&db.store());
     let server = Server::start(&db.store());
-    let html = server.get("/").await.body;
+    let html = server.get_as(&[Role::Operator], "/").await.body;
     assert!(html.contains("Maple &#60;Street&#62; Clinic"), "a name was not escaped");
     let (sheet, html) = taken_out(&html);
     for banned in ["<script", "style=\"", "<style", "<link", " on", "http://", "https://", "<img", "<iframe"] {
@@ -82,7 +84,7 @@ fn taken_out(html: &str) -> (String, String) {
 async fn the_style_sheet_in_the_page_is_the_one_that_the_policy_allows() {
     use base64::Engine as _;
     let db = Database::fresh(Backend::Sqlite).unwrap();
-    let page = Server::start(&db.store()).get("/").await;
+    let page = Server::start(&db.store()).get_as(&[Role::Operator], "/").await;
     let (sheet, _) = taken_out(&page.body);
     let hash = base64::engine::general_purpose::STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, sheet.as_bytes()));
     let policy = &page.headers["content-security-policy"];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::clock::ManualClock;
+use domain::model::Role;
 use fhir_engage::telemetry::METRICS;
 use fhir_engage::worker::{Nudge, Phase, Stop, Task, TaskReport, Worker};
 use rand::SeedableRng as _;
@@ -16,6 +17,7 @@ use crate::support::{Backend, Database, on_both};
 on_both! {
     async fn readiness_follows_the_database_and_liveness_does_not(db) {
         let server = Server::start(&db.store());
+        let staff = server.staff(&[Role::Operator]).await;
         let ready = server.get("/readyz").await;
         assert_eq!((ready.status, ready.json()["database"].as_str()), (200, Some("ok")));
         match db.location() {
@@ -27,7 +29,7 @@ on_both! {
         assert_eq!((gone.status, gone.json()["database"].as_str()), (503, Some("unusable")), "{}", gone.body);
         assert_eq!(gone.json()["status"], "not ready");
         assert_eq!(server.get("/healthz").await.status, 200);
-        let page = server.get("/").await;
+        let page = server.send("GET", "/", &[("Cookie", &staff.cookie)]).await;
         assert_eq!((page.status, page.headers["content-type"].as_str()), (500, "application/problem+json"));
         assert_eq!(page.body, "{\"title\":\"Internal Server Error\",\"status\":500}", "a cause was told");
     }

@@ -1,0 +1,126 @@
+//! A page that says one thing in plain words: what is not possible and what to do about it. For people; programs get a
+//! [`super::problem::Problem`].
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
+use askama::Template;
+
+use super::viewer::Nav;
+use crate::store::StoreError;
+
+/// A page that says one thing.
+#[derive(Clone, Debug)]
+pub struct Notice(Box<Page>);
+
+#[derive(Clone, Debug, Template)]
+#[template(path = "notice.html", config = "src/web/askama.toml")]
+struct Page {
+    status: u16,
+    title: &'static str,
+    says: String,
+    /// Where to go from here: address, words, and whether it opens a tab of its own.
+    next: Option<(String, &'static str, bool)>,
+    nav: Option<Nav>,
+}
+
+impl Notice {
+    /// A page with a status.
+    #[must_use]
+    pub fn new(status: StatusCode, title: &'static str, says: impl Into<String>) -> Self {
+        Self(Box::new(Page { status: status.as_u16(), title, says: says.into(), next: None, nav: None }))
+    }
+
+    /// With a way to go from here, on this server.
+    #[must_use]
+    pub fn with_next(mut self, path: impl Into<String>, words: &'static str) -> Self {
+        self.0.next = Some((path.into(), words, false));
+        self
+    }
+
+    /// With a way to go from here that opens a tab of its own.
+    #[must_use]
+    pub fn with_tab(mut self, path: impl Into<String>, words: &'static str) -> Self {
+        self.0.next = Some((path.into(), words, true));
+        self
+    }
+
+    /// 403 for somebody who is signed in and may not.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        let says = "You are signed in, but none of your roles allows this. Who looks after this gateway can give you another role.";
+        Self::new(StatusCode::FORBIDDEN, "Not for your role", says).with_next("/", "To the overview")
+    }
+
+    /// 403 for a form that does not come from our own page.
+    #[must_use]
+    pub fn foreign_form() -> Self {
+        let says = "Nothing was done: the form was not sent from a page of this session. Open the page again and send it from there.";
+        Self::new(StatusCode::FORBIDDEN, "Nothing was done", says)
+    }
+
+    /// 400 for a form that is not understood.
+    #[must_use]
+    pub fn bad_form() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "Nothing was done", "The form is not complete. Go back and send it again.")
+    }
+
+    /// 404 for a handle that is not of this session.
+    #[must_use]
+    pub fn not_open() -> Self {
+        let says = "This patient is not open in this session. Open the patient again, in the EHR or by looking for them here.";
+        Self::new(StatusCode::NOT_FOUND, "Not open", says)
+    }
+
+    /// 500. The cause is in the log.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "This did not work", "Something went wrong here. Try again; it is in the log.")
+    }
+
+    /// The response.
+    #[must_use]
+    pub fn response(&self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = self.0.render().unwrap_or_default();
+        HttpResponse::build(status).content_type("text/html; charset=utf-8").body(body)
+    }
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.title)
+    }
+}
+
+impl ResponseError for Notice {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        self.response()
+    }
+}
+
+impl Responder for Notice {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.response()
+    }
+}
+
+impl From<StoreError> for Notice {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error, "a page failed in the store");
+        Self::internal()
+    }
+}
+
+impl From<askama::Error> for Notice {
+    fn from(_: askama::Error) -> Self {
+        tracing::error!("a page could not be rendered");
+        Self::internal()
+    }
+}
