@@ -69,6 +69,11 @@ impl Definitions {
         }
         let found = Self::load(conn)?;
         let all = versions::in_use(conn)?;
+        for (row, segment) in found.rows().iter().zip(found.rules().segments()) {
+            if all.iter().any(|v| v.number == row.number && v.reads.is_none()) {
+                versions::reads(conn, row.number, i64::from(segment.reads().mask()))?;
+            }
+        }
         let older: Vec<&Version> = all.iter().filter(|v| v.state == "current" && v.catalogue < catalogue()).collect();
         if older.is_empty() || found.next.is_some() {
             return Ok(found);

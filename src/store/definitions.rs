@@ -411,6 +411,28 @@ fn in_state(conn: &mut Conn, state: &str) -> Result<Option<i64>, StoreError> {
     Ok(on_backend!(conn, c => rollout::table.filter(rollout::state.eq(state)).select(rollout::number).first(c).optional())?)
 }
 
+/// Notes what a segment reads, where an older program stored it.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn reads(conn: &mut Conn, number: i64, reads: i64) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(definition::table.find(number)).set(definition::reads.eq(reads)).execute(c))?;
+    Ok(())
+}
+
+/// What each segment in force reads, as bits, by id.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn read_by(conn: &mut Conn) -> Result<HashMap<String, i64>, StoreError> {
+    let rows: Vec<(String, Option<i64>)> = on_backend!(conn, c => definition::table
+        .filter(definition::kind.eq(Kind::Segment.as_str()))
+        .filter(definition::state.eq("current"))
+        .select((definition::id, definition::reads))
+        .load(c))?;
+    Ok(rows.into_iter().filter_map(|(id, reads)| Some((id, reads?))).collect())
+}
+
 /// The numbers of all versions of segments, by id.
 ///
 /// # Errors

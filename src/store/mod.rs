@@ -24,6 +24,7 @@ pub mod enrolments;
 mod error;
 pub mod expiries;
 pub mod exports;
+pub mod freshness;
 pub mod gone;
 pub mod grants;
 pub mod installation;

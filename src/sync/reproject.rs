@@ -72,7 +72,8 @@ fn chunk(conn: &mut Conn, store: &Store, attributes: &[OwnAttribute], now: Times
         own::taken(conn, &waiting, &read, now)?;
         return Ok(read.len() as u64);
     }
-    let open = own::readings(conn)?.into_iter().filter(|r| r.ended_at.is_none()).min_by(|a, b| (&a.rtype, a.after).cmp(&(&b.rtype, b.after)));
+    let open =
+        own::readings(conn)?.into_iter().filter(|r| r.ended_at.is_none()).min_by(|a, b| (&a.rtype, a.after).cmp(&(&b.rtype, b.after)));
     let Some(open) = open else { return Ok(0) };
     let numbers = own::numbers_after(conn, &open.rtype, open.after, CHUNK)?;
     let bodies = own::bodies(conn, &numbers)?;

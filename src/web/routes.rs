@@ -42,7 +42,7 @@ pub struct Row {
 use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 15] = [
+static ROUTES: [Row; 16] = [
     get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
@@ -55,6 +55,7 @@ static ROUTES: [Row; 15] = [
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
+    post("/api/v1/explanations",  Bearer, || to(api::explain)),
     get("/api/v1/attempts",       Bearer, || to(api::attempts)),
     get("/api/v1/writebacks",     Bearer, || to(api::write_backs)),
     get("/fhir/Group/{id}",       Bearer, || to(fhir::group)),

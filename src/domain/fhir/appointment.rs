@@ -28,8 +28,21 @@ const MEMBERS: [&str; 13] = [
 const VIRTUAL_SERVICE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Appointment.virtualService";
 
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
-    let [resource_type, id, meta, status, start, end, created, participant, service_type, service_category, kind, cancel_reason, extensions] =
-        document(text, MEMBERS)?;
+    let [
+        resource_type,
+        id,
+        meta,
+        status,
+        start,
+        end,
+        created,
+        participant,
+        service_type,
+        service_category,
+        kind,
+        cancel_reason,
+        extensions,
+    ] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Appointment, resource_type, id, meta)?;
     if let Some(raw) = start {
         raw.must_text("start", "an instant")?;

@@ -75,7 +75,12 @@ fn whole_numbers(text: &str) -> Option<(i64, i64)> {
 fn codes(raw: Raw<'_>) -> Vec<Coding> {
     let plain = |code: String| Coding { system: None, code };
     let Some([coded, code, reference, value]) = raw.members(["coding", "code", "reference", "value"]) else {
-        return raw.text().map(|text| plain(text.into_owned())).filter(|c| !c.code.is_empty() && c.code.len() <= MAX_TEXT).into_iter().collect();
+        return raw
+            .text()
+            .map(|text| plain(text.into_owned()))
+            .filter(|c| !c.code.is_empty() && c.code.len() <= MAX_TEXT)
+            .into_iter()
+            .collect();
     };
     if coded.is_some() {
         return concepts(Some(raw));

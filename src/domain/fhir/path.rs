@@ -55,7 +55,11 @@ impl Path {
                 Part::Extension(url) => found.into_iter().flat_map(|raw| extensions(raw, url)).take(MAX_VALUES).collect(),
                 Part::Where(path, text) => found
                     .into_iter()
-                    .filter(|raw| path.follow(*raw).into_iter().any(|found| found.text_or_number().is_some_and(|t| t == *text) || found.json() == text))
+                    .filter(|raw| {
+                        path.follow(*raw)
+                            .into_iter()
+                            .any(|found| found.text_or_number().is_some_and(|t| t == *text) || found.json() == text)
+                    })
                     .collect(),
             };
         }

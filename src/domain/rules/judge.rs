@@ -8,8 +8,8 @@ use chrono_tz::Tz;
 use crate::model::time::{FhirTime, Timestamp};
 
 use super::check::{Question, TextOperand};
-use super::kind::Code;
 use super::duration::Duration;
+use super::kind::Code;
 use super::site::Site;
 use super::syntax::Comparison;
 use super::truth::Truth;
@@ -91,7 +91,9 @@ pub fn count(period: Option<Duration>, zone: Tz, watch: &mut Watch, events: impl
         let (in_period, why) = match (period, event.at) {
             (None, _) => (Truth::True, None),
             (Some(_), None) => (Truth::Unknown, Some(Why::Missing(event.time))),
-            (Some(d), Some((from, to))) => (within_last(d, from, to, zone, watch), Some(Why::Doubtful("a date is not given to the instant"))),
+            (Some(d), Some((from, to))) => {
+                (within_last(d, from, to, zone, watch), Some(Why::Doubtful("a date is not given to the instant")))
+            }
         };
         let is_one = if event.unsure.is_some() { Truth::Unknown } else { Truth::True };
         count.add(in_period.min(is_one), event.unsure.or(why));

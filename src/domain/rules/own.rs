@@ -102,7 +102,11 @@ impl OwnAttribute {
         let resource_type = resource.and_then(|name| {
             let found = ResourceType::parse(&name).filter(|t| !t.is_directory());
             if found.is_none() {
-                wrong.push(format!("`resource` is one of {}{}", of_person().collect::<Vec<_>>().join(", "), suggestion(&name, of_person())));
+                wrong.push(format!(
+                    "`resource` is one of {}{}",
+                    of_person().collect::<Vec<_>>().join(", "),
+                    suggestion(&name, of_person())
+                ));
             }
             found
         });
@@ -284,12 +288,8 @@ pub(super) fn find<'a>(own: &OwnAttribute, person: &'a PersonFacts, site: &Site)
     if !person.knows(kind) {
         return Finding::unknown(Why::NotSynced(kind));
     }
-    let read: Vec<(&'a Origin, &'a OwnRead)> = person
-        .own
-        .iter()
-        .filter(|o| o.origin.resource_type == kind)
-        .filter_map(|o| Some((&o.origin, o.facts.0.get(&own.key)?)))
-        .collect();
+    let read: Vec<(&'a Origin, &'a OwnRead)> =
+        person.own.iter().filter(|o| o.origin.resource_type == kind).filter_map(|o| Some((&o.origin, o.facts.0.get(&own.key)?))).collect();
     if read.len() < person.count(kind) {
         return Finding::unknown(NOT_READ);
     }

@@ -330,7 +330,10 @@ impl Compiler<'_> {
                     local.reads.attribute(&checked.attribute);
                     self.leaf(expr.to_string(), negated, local, |set| match checked.attribute.kind() {
                         Type::Count => Leaf::Count(checked),
-                        _ => Leaf::Value { slot: set.slot(&checked, test.of.as_ref().map(|of| format!("{of:?}")).unwrap_or_default()), checked },
+                        _ => Leaf::Value {
+                            slot: set.slot(&checked, test.of.as_ref().map(|of| format!("{of:?}")).unwrap_or_default()),
+                            checked,
+                        },
                     })
                 }
                 Err(mistakes) => {

@@ -16,7 +16,7 @@ use fhir_engage::store::sync_state::{self, Counts, End};
 use fhir_engage::store::writebacks::{self, Settlement};
 use fhir_engage::store::{Store, attempts, ehrs};
 use fhir_engage::telemetry::Metrics;
-use fhir_engage::web::{WebState, serve};
+use fhir_engage::web::{Explained, WebState, serve};
 use fhir_engage::worker::{Health, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -48,6 +48,8 @@ pub fn state(store: &Store) -> WebState {
         tasks: None,
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
+        explain: Arc::new(|_| Box::pin(std::future::ready(Ok(Explained::NoPatient)))),
+        max_age: chrono::TimeDelta::hours(24),
         bearer: None,
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
         frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
@@ -207,6 +209,7 @@ pub fn fill(store: &Store) {
         events: 0,
         wake_at: None,
         outreach: true,
+        unknown: Default::default(),
         staged: None,
     };
     write(store, |c| memberships::apply(c, &[person(one.person, State::In), person(two.person, State::Held)], at(100)));

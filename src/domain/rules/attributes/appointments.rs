@@ -407,9 +407,8 @@ fn is_virtual<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
         return Finding::absent(NO_NEXT);
     };
     let f = &appointment.facts;
-    let coded = |(system, code): &(&str, &str)| {
-        f.services.iter().chain(&f.kinds).any(|c| c.code == *code && c.system.as_deref() == Some(*system))
-    };
+    let coded =
+        |(system, code): &(&str, &str)| f.services.iter().chain(&f.kinds).any(|c| c.code == *code && c.system.as_deref() == Some(*system));
     if f.is_virtual {
         return Finding::known(Value::Bool(true), appointment, "extension");
     }

@@ -19,8 +19,8 @@ use crate::rules::truth::Truth;
 use crate::rules::value::{Finding, Items, Set, Type, Value, Why};
 use crate::rules::watch::Watch;
 
-use super::person::covers;
 use super::conditions::named;
+use super::person::covers;
 use super::{CARE_PLAN, CARE_PLAN_AND_CONDITION, Context, instant, row};
 
 type Plan = Sourced<CarePlanFacts>;

@@ -29,9 +29,7 @@ pub(super) const ROWS: &[Attribute] = &[
         BY_CODE,
         "a completed procedure has no date",
         "procedure.last of \"http://snomed.info/sct|73761001\" older than 10 years",
-        |c, kind, w| {
-            Latest::survey(procedures(c, kind), "Procedure.performed[x]", c.site.zone, w).time("performed", NO_PROCEDURE)
-        },
+        |c, kind, w| Latest::survey(procedures(c, kind), "Procedure.performed[x]", c.site.zone, w).time("performed", NO_PROCEDURE),
     ),
     counted_of(
         "procedures.done",
@@ -123,9 +121,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "the questionnaire's canonical URL, without version",
         "a completed questionnaire has no date",
         "questionnaire.last of \"http://example.org/Questionnaire/intake\" within last 12 months",
-        |c, kind, w| {
-            Latest::survey(answers(c, kind), "QuestionnaireResponse.authored", c.site.zone, w).time("authored", NO_ANSWERS)
-        },
+        |c, kind, w| Latest::survey(answers(c, kind), "QuestionnaireResponse.authored", c.site.zone, w).time("authored", NO_ANSWERS),
     ),
     counted_of(
         "questionnaires.completed",
@@ -185,7 +181,8 @@ fn immunizations<'a>(context: &Context<'a>, kind: Option<&Kind>) -> impl Iterato
 }
 
 fn observations<'a>(context: &Context<'a>, kind: Option<&Kind>) -> impl Iterator<Item = Entry<'a, ObservationFacts>> {
-    let counts = move |f: &'a ObservationFacts| of_kind(done(f.status.as_deref(), &["final", "amended", "corrected"]), kind, f.codes.iter());
+    let counts =
+        move |f: &'a ObservationFacts| of_kind(done(f.status.as_deref(), &["final", "amended", "corrected"]), kind, f.codes.iter());
     entries(&context.person.supporting.observations, counts, |f| f.at)
 }
 

@@ -260,7 +260,10 @@ fn next_due<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
             }
         }
     }
-    best.map_or_else(|| Finding::absent("no active goal has a due date to come"), |(t, goal)| Finding::known(instant(t), goal, "target.dueDate"))
+    best.map_or_else(
+        || Finding::absent("no active goal has a due date to come"),
+        |(t, goal)| Finding::known(instant(t), goal, "target.dueDate"),
+    )
 }
 
 fn overdue<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {

@@ -49,11 +49,21 @@ fn asks(own: &OwnAttribute, person: &PersonFacts, cases: &[(&str, Truth)]) {
 
 #[test]
 fn a_file_and_its_fixed_form_are_the_same_attribute() {
-    let own = attribute("Observation", "Observation.where(code.coding.code = '44249-1').valueInteger", "whole-number", "unit = 'points'\ndate = 'effectiveDateTime'\n");
+    let own = attribute(
+        "Observation",
+        "Observation.where(code.coding.code = '44249-1').valueInteger",
+        "whole-number",
+        "unit = 'points'\ndate = 'effectiveDateTime'\n",
+    );
     assert_eq!(own.path(), "where(code.coding.code = '44249-1').valueInteger");
     assert_eq!(OwnAttribute::parse(&own.canonical_text()).unwrap(), own);
     assert_eq!((own.name(), own.example().as_str()), ("own.x", "own.x >= 1"));
-    let told_otherwise = attribute("Observation", "where(code.coding.code = '44249-1').valueInteger", "whole-number", "unit = 'score'\ndate = 'effectiveDateTime'\n");
+    let told_otherwise = attribute(
+        "Observation",
+        "where(code.coding.code = '44249-1').valueInteger",
+        "whole-number",
+        "unit = 'score'\ndate = 'effectiveDateTime'\n",
+    );
     assert_eq!(told_otherwise.key(), own.key(), "the unit decides about no value");
     assert_ne!(attribute("Observation", "valueInteger", "whole-number", "unit = 'points'\n").key(), own.key());
 }
@@ -62,7 +72,14 @@ fn a_file_and_its_fixed_form_are_the_same_attribute() {
 fn all_mistakes_of_a_file_are_told_at_once() {
     let told = |file: &str| OwnAttribute::parse(file).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let all = told("id = 'A'\nmening = 'x'\nresource = 'Pacient'\npath = 'a..b'\ntype = 'number'\n");
-    for wanted in ["did you mean `meaning`", "`meaning` is missing", "`A` is not an id", "did you mean `Patient`", "`type` is one of yes-no", "`path`, column 3"] {
+    for wanted in [
+        "did you mean `meaning`",
+        "`meaning` is missing",
+        "`A` is not an id",
+        "did you mean `Patient`",
+        "`type` is one of yes-no",
+        "`path`, column 3",
+    ] {
         assert!(all.contains(wanted), "{wanted}: {all}");
     }
     assert!(told("id = 'x'\nmeaning = 'm'\nresource = 'Practitioner'\npath = 'a'\ntype = 'text'").contains("`resource` is one of Patient"));
@@ -122,7 +139,11 @@ fn of_several_records_each_type_has_its_way() {
         &[("own.x = \"s|1\" and own.x = \"2\"", True), ("own.x = \"3\"", False)],
     );
     let time = attribute("Condition", "a", "time", "");
-    asks(&time, &with(&time, &[r#"{"a":"2026-11-01"}"#, r#"{"a":"2020"}"#]), &[("own.x = 2026-11-01", True), ("own.x within last 30d", True)]);
+    asks(
+        &time,
+        &with(&time, &[r#"{"a":"2026-11-01"}"#, r#"{"a":"2020"}"#]),
+        &[("own.x = 2026-11-01", True), ("own.x within last 30d", True)],
+    );
 }
 
 #[test]

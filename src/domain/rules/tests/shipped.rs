@@ -543,7 +543,10 @@ fn in_hospital() {
             case(IN, seen(vec![encounter("in-progress", "act|IMP", "2026-11-20", "")])),
             case(IN, seen(vec![encounter("onleave", "act|ACUTE", "2026-11-20", ""), unsaid.clone()])),
             case(OUT, seen(vec![encounter("in-progress", "act|AMB", "2026-11-23", "")])),
-            case(OUT, seen(vec![encounter("finished", "act|IMP", "2026-11-20", "2026-11-22"), encounter("planned", "act|IMP", "2026-12-20", "")])),
+            case(
+                OUT,
+                seen(vec![encounter("finished", "act|IMP", "2026-11-20", "2026-11-22"), encounter("planned", "act|IMP", "2026-12-20", "")]),
+            ),
             case(UNKNOWN, seen(vec![unsaid])),
             case(UNKNOWN, anyone().without(ResourceType::Encounter)),
         ],
@@ -649,8 +652,16 @@ fn value_sets_hold_what_they_say_and_no_more() {
     let sets = ValueSets::of(shipped::value_sets().unwrap()).unwrap();
     for (set, holds, lacks) in [
         ("diabetes", "E10.10 E10.9 E11.00 E11.22 E11.3511 E11.37X1 E11.65 E11.9", "E08.9 E09.9 E13.9 O24.410 R73.03 E11.99"),
-        ("chronic-conditions", "I10 I13.2 I25.10 I50.22 J42 J44.1 J45.909 N18.30 N18.6 E11.9", "I20.0 J06.9 J45.10 N17.9 R03.0 Z00.00 I95.9"),
-        ("influenza-vaccine", "cvx|15 cvx|88 cvx|140 cvx|158 cvx|185 cvx|197 cvx|205", "cvx|08 cvx|20 cvx|125 cvx|127 cvx|160 cvx|208 cvx|213"),
+        (
+            "chronic-conditions",
+            "I10 I13.2 I25.10 I50.22 J42 J44.1 J45.909 N18.30 N18.6 E11.9",
+            "I20.0 J06.9 J45.10 N17.9 R03.0 Z00.00 I95.9",
+        ),
+        (
+            "influenza-vaccine",
+            "cvx|15 cvx|88 cvx|140 cvx|158 cvx|185 cvx|197 cvx|205",
+            "cvx|08 cvx|20 cvx|125 cvx|127 cvx|160 cvx|208 cvx|213",
+        ),
         ("public-payer", "act|PUBLICPOL act|SUBSIDMC act|ENDRENAL", "act|EHCPOL act|AUTOPOL act|WCBPOL act|pay"),
         ("stay", "act|IMP act|SS act|OBSENC act|ACUTE act|NONAC", "act|AMB act|EMER act|HH act|VR act|FLD act|PRENC"),
     ] {
@@ -668,7 +679,11 @@ fn value_sets_hold_what_they_say_and_no_more() {
     let high = sets.get("high-risk").unwrap();
     let level = |code| high.contains(Some("http://terminology.hl7.org/CodeSystem/risk-probability"), code);
     assert_eq!(["negligible", "low", "moderate", "high", "certain"].map(level), [false, false, false, true, true].map(Some));
-    assert_eq!(sets.get("colonoscopy").unwrap().contains(Some("http://www.ama-assn.org/go/cpt"), "45378"), None, "its codes may not be shipped");
+    assert_eq!(
+        sets.get("colonoscopy").unwrap().contains(Some("http://www.ama-assn.org/go/cpt"), "45378"),
+        None,
+        "its codes may not be shipped"
+    );
 }
 
 /// Each code of a shipped value set is one of its code system, as the published list has them.

@@ -261,10 +261,8 @@ fn goals_and_their_due_dates() {
 
 #[test]
 fn care_plans_name_the_codes_of_their_conditions() {
-    let addressing = |references: &[&str]| CarePlanFacts {
-        addresses: references.iter().map(|r| (*r).to_owned()).collect(),
-        ..plan("2026-01-01", "")
-    };
+    let addressing =
+        |references: &[&str]| CarePlanFacts { addresses: references.iter().map(|r| (*r).to_owned()).collect(), ..plan("2026-01-01", "") };
     let person = ill(vec![condition("E11.9", "2020"), condition("I10", "2020")]);
     all(
         &person.clone().plan(addressing(&["Condition/r1"])),
@@ -285,7 +283,9 @@ fn who_cancelled_and_which_visit_is_virtual() {
         person.appointments[0].facts.cancel_reasons = codes(&[code]);
         person
     };
-    for (code, by) in [("pat-lt", "patient"), ("prov-pers", "provider"), ("maint", "provider"), ("oth-room", "provider"), ("oth-weath", "other")] {
+    for (code, by) in
+        [("pat-lt", "patient"), ("prov-pers", "provider"), ("maint", "provider"), ("oth-room", "provider"), ("oth-weath", "other")]
+    {
         all(&cancelled(&format!("{system}|{code}")), &[(&format!("last_cancelled.by = \"{by}\""), True)]);
     }
     all(&cancelled("http://local|9"), &[("last_cancelled.by = \"patient\"", Unknown)]);

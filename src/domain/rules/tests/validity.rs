@@ -138,7 +138,8 @@ fn care_plan() -> impl Strategy<Value = CarePlanFacts> {
 
 fn supporting() -> impl Strategy<Value = Facts> {
     let code = || prop::sample::select(vec!["E11.9", "I10", "sct|44054006", ""]);
-    let status = || prop::option::weighted(0.9, prop::sample::select(vec!["active", "active", "resolved", "accepted", "finished", "in-progress"]));
+    let status =
+        || prop::option::weighted(0.9, prop::sample::select(vec!["active", "active", "resolved", "accepted", "finished", "in-progress"]));
     let word = |s: Option<&str>| s.map(str::to_owned);
     prop_oneof![
         (code(), status(), prop::option::of(date()), prop::option::of(date()), prop::option::of(date())).prop_map(
@@ -154,9 +155,8 @@ fn supporting() -> impl Strategy<Value = Facts> {
             let kinds = vec![coding("act|PUBLICPOL")];
             Facts::Coverage(Box::new(CoverageFacts { status: word(status), kinds, period, ..CoverageFacts::default() }))
         }),
-        (status(), prop::collection::vec(date(), 0..3)).prop_map(move |(status, due)| {
-            Facts::Goal(Box::new(GoalFacts { status: word(status), due, ..GoalFacts::default() }))
-        }),
+        (status(), prop::collection::vec(date(), 0..3))
+            .prop_map(move |(status, due)| { Facts::Goal(Box::new(GoalFacts { status: word(status), due, ..GoalFacts::default() })) }),
         date().prop_map(|at| immunization("cvx|140", &at.to_string())),
         date().prop_map(|at| procedure("sct|73761001", &at.to_string())),
     ]
