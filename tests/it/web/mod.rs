@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod edge;
+mod explaining;
 mod fixture;
 mod group;
 mod page;
