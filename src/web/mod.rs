@@ -42,6 +42,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use domain::{Clock, model::Phi};
 use tokio::task::JoinHandle;
@@ -65,6 +66,31 @@ pub type Frames = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = String> + Se
 /// Gives up what EHRs granted to openings that have ended, (EHR, handle) each, in its own time.
 pub type Revoke = Arc<dyn Fn(Vec<(String, String)>) + Send + Sync>;
 
+/// What is asked to be explained.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The EHR.
+    pub ehr: String,
+    /// The patient's logical id there.
+    pub patient: Phi<String>,
+    /// One segment only.
+    pub segment: Option<String>,
+}
+
+/// What is answered to a [`Question`].
+#[derive(Clone, Debug)]
+pub enum Explained {
+    /// The explanations, as JSON.
+    Told(Phi<String>),
+    /// No such patient is known.
+    NoPatient,
+    /// No such segment is in force.
+    NoSegment,
+}
+
+/// Tells why a patient is in segments, or not.
+pub type Explain = Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Result<Explained, StoreError>> + Send>> + Send + Sync>;
+
 /// What the server needs. `app` puts it together.
 pub struct WebState {
     /// The store.
@@ -81,6 +107,10 @@ pub struct WebState {
     pub metrics: Metrics,
     /// The public keys.
     pub jwks: JwksProvider,
+    /// Why patients are in segments, or not.
+    pub explain: Explain,
+    /// How long what is known may be read from an EHR before, for people to go by it.
+    pub max_age: TimeDelta,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
     /// What the dashboard asks beside the store, and its acts.

@@ -102,6 +102,7 @@ static ROUTES: &[Row] = &[
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
+    post("/api/v1/explanations",  Bearer, || to(api::explain)),
     get("/api/v1/attempts",       Bearer, || to(api::attempts)),
     get("/api/v1/writebacks",     Bearer, || to(api::write_backs)),
     get("/fhir/Group/{id}",       Bearer, || to(fhir::group)),

@@ -20,7 +20,7 @@ use fhir_engage::store::writebacks::{self, Settlement};
 use fhir_engage::store::{Store, attempts, ehrs};
 use fhir_engage::telemetry::Metrics;
 use fhir_engage::web::patient::{self, Patients};
-use fhir_engage::web::{WebState, serve};
+use fhir_engage::web::{Explain, Explained, WebState, serve};
 use fhir_engage::worker::{Health, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -52,6 +52,8 @@ pub fn state(store: &Store) -> WebState {
         tasks: None,
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
+        explain: Arc::new(|_| Box::pin(std::future::ready(Ok(Explained::NoPatient)))),
+        max_age: chrono::TimeDelta::hours(24),
         bearer: None,
         patients: Arc::new(NoPatients),
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
@@ -112,6 +114,14 @@ impl Server {
         Self::start_with(store, Some(BEARER), None)
     }
 
+    /// One that explains in this way.
+    pub fn start_explaining(store: &Store, explain: Explain) -> Self {
+        let stop = Stop::new();
+        let given = WebState { explain, bearer: Some(BEARER.to_owned().into()), ..state(store) };
+        let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        Self { stop, running: Some(running), ..Self::seen_at(address) }
+    }
+
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
         let clock = Arc::new(ManualClock::at(at(3600)));
         let stop = Stop::new();
@@ -163,6 +173,13 @@ impl Server {
         let mut headers = vec![("Cookie", cookie), ("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", &length)];
         headers.extend_from_slice(from);
         self.send_with("POST", path, &headers, &body).await
+    }
+
+    /// A body as a program sends it.
+    pub async fn post_as_bearer(&self, path: &str, bearer: &str, body: &str) -> Answer {
+        let length = body.len().to_string();
+        let headers = [("Authorization", bearer), ("Content-Type", "application/json"), ("Content-Length", &length)];
+        self.send_with("POST", path, &headers, body).await
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -222,7 +239,7 @@ pub fn fill(store: &Store) {
         body: body("p3").into_bytes(),
     };
     write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
-    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash };
+    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash, reads: None };
     write(store, |c| definitions::first(c, &[new("new-patient", "x", "1"), new("visit-72h-not-confirmed", "y", "2")], 1, at(1)));
     let change = |segment: i64, after: State| Change {
         segment,
@@ -241,6 +258,7 @@ pub fn fill(store: &Store) {
         events: 0,
         wake_at: None,
         outreach: true,
+        unknown: Default::default(),
         staged: None,
     };
     write(store, |c| memberships::apply(c, &[person(one.person, State::In), person(two.person, State::Held)], at(100)));

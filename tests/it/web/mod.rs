@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod edge;
 pub mod fixture;
+mod explaining;
 mod group;
 mod page;
 mod privacy;

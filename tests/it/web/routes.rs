@@ -21,7 +21,7 @@ fn these_routes_are_open_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_open_answers_401_without_the_bearer() {
     let db = database();
-    let new = New { kind: Kind::Segment, id: "lapsed", source: "x", hash: "1" };
+    let new = New { kind: Kind::Segment, id: "lapsed", source: "x", hash: "1", reads: None };
     crate::store::fixtures::write(&db.store(), |c| definitions::first(c, std::slice::from_ref(&new), 1, crate::store::fixtures::at(0)));
     let server = Server::start(&db.store());
     let mut closed = 0;
