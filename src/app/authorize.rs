@@ -85,7 +85,7 @@ impl App {
             expires_at: grant.refresh_expires_in.and_then(|d| TimeDelta::from_std(d).ok()).map(|d| now.plus(d)),
             access: None,
         };
-        let vault = self.vault(&inviting.ehr).map_err(ConnectionError::from)?;
+        let vault = self.vault(inviting.ehr.as_str()).map_err(ConnectionError::from)?;
         vault.granted(&inviting.client, &outcome).await?;
         Ok(outcome.scope)
     }

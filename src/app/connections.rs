@@ -91,7 +91,7 @@ impl App {
             credentials.insert(name.to_owned(), credential);
         }
         let wants_tokens = profile.all_auth().any(|(_, auth)| auth.client_id().is_some());
-        let keeper = if wants_tokens { Some(Arc::new(self.vault(id)?) as Arc<dyn crate::ehr::auth::Keeper>) } else { None };
+        let keeper = if wants_tokens { Some(Arc::new(self.vault(id.as_str())?) as Arc<dyn crate::ehr::auth::Keeper>) } else { None };
         let wallet = wallet(id, profile, credentials, keeper)?;
         Ok(parts(Credential::Wallet(Arc::new(wallet)), Arc::clone(&self.clock), &self.random, &self.paces))
     }
@@ -106,10 +106,10 @@ impl App {
         self.parts(id, profile).await
     }
 
-    /// Where tokens and grants of an EHR are.
-    pub(super) fn vault(&self, id: &EhrId) -> Result<Vault, KeysError> {
+    /// Where tokens and grants of an EHR are, or those of one of its launches.
+    pub(super) fn vault(&self, name: &str) -> Result<Vault, KeysError> {
         let leases = Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), TOKEN_LEASE);
-        Ok(Vault::new(self.store.clone(), leases, Arc::new(self.master_key()?), Arc::clone(&self.clock), id.as_str()))
+        Ok(Vault::new(self.store.clone(), leases, Arc::new(self.master_key()?), Arc::clone(&self.clock), name))
     }
 
     /// Connects a registered EHR.

@@ -189,7 +189,9 @@ fn segments(
         let Some(membership) = stored.memberships.get(&row.number) else { continue };
         let explained = rules.explain(place, facts, eyes.site, now);
         // That somebody lives decides in every segment, and tells nobody why.
-        let deciding = explained.iter().flat_map(|e| e.reasons.iter().filter(|r| r.decides && !matches!(r.test.as_str(), "deceased" | "not deceased")));
+        let deciding = explained
+            .iter()
+            .flat_map(|e| e.reasons.iter().filter(|r| r.decides && !matches!(r.test.as_str(), "deceased" | "not deceased")));
         all.push(page::Segment {
             title: segment.definition().title.clone(),
             is_in: membership.state == State::In,

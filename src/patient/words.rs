@@ -154,7 +154,9 @@ pub(super) fn place(read: &ReadIn) -> Phi<String> {
 
 /// A reason of a segment in plain words: what the attribute means, and what was found.
 pub(super) fn reason(r: &rules::Reason, zone: Tz) -> Reason {
-    let test = ["not ", "has ", "known ", "exists "].into_iter().fold(r.test.as_str(), |test, word| test.trim_start_matches('(').trim_start_matches(word));
+    let test = ["not ", "has ", "known ", "exists "]
+        .into_iter()
+        .fold(r.test.as_str(), |test, word| test.trim_start_matches('(').trim_start_matches(word));
     let name = test.split(|c: char| c.is_whitespace() || c == ')').next().unwrap_or_default();
     let sources: Vec<_> = r.sources.iter().map(place).collect();
     let words = match (rules::attribute(name), &r.value) {

@@ -85,6 +85,22 @@ impl Notice {
         Self::new(StatusCode::NOT_FOUND, "Not open", says)
     }
 
+    /// 403 for a patient that the EHR does not show to the user. Nothing of the patient is told; `says` is the site's word.
+    #[must_use]
+    pub fn hidden(says: Option<&str>) -> Self {
+        let otherwise =
+            "The EHR does not let you see this patient. Open the patient in the EHR, where you may be asked for a reason, and try again.";
+        Self::new(StatusCode::FORBIDDEN, "The EHR does not show this patient to you", says.unwrap_or(otherwise))
+    }
+
+    /// 503 where the EHR cannot be asked whether the user may see the patient.
+    #[must_use]
+    pub fn unseen() -> Self {
+        let says = "Before a patient is shown, the EHR is asked whether you may see them, and it does not answer now. Try again in a moment; where it \
+                    stays so, start the app from inside the EHR anew.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The EHR cannot be asked", says)
+    }
+
     /// 500. The cause is in the log.
     #[must_use]
     pub fn internal() -> Self {

@@ -35,7 +35,8 @@ impl World {
     fn served(&self, first: usize, veterans: &[bool]) {
         let page = veterans.iter().enumerate().map(|(at, veteran)| {
             let id = format!("p{:05}", first + at);
-            let body = json!({ "resourceType": "Patient", "id": id, "extension": [{ "url": "http://x/veteran", "valueBoolean": veteran }] });
+            let body =
+                json!({ "resourceType": "Patient", "id": id, "extension": [{ "url": "http://x/veteran", "valueBoolean": veteran }] });
             incoming(&self.store, ResourceType::Patient, &id, &body.to_string(), "{}", &[&id])
         });
         commit(&self.store, ResourceType::Patient, page.collect());

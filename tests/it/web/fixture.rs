@@ -27,7 +27,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::store::fixtures::{self, at, commit, ehr, fence, finished, incoming, planned, read, verdict, write};
-use crate::support::{Staff, sessions};
+use crate::support::{Staff, launches, sessions};
 
 /// A name that stands in stored bodies, and must stand nowhere else.
 pub const MARKER: &str = "Zzyzx-Quillfeather";
@@ -38,6 +38,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
     pub sessions: Option<Sessions>,
+    /// The host that requests name, where it is another.
+    pub host: Option<String>,
     stop: Stop,
     running: Option<JoinHandle<()>>,
 }
@@ -55,10 +57,12 @@ pub fn state(store: &Store) -> WebState {
         explain: Arc::new(|_| Box::pin(std::future::ready(Ok(Explained::NoPatient)))),
         max_age: chrono::TimeDelta::hours(24),
         bearer: None,
+        desk: Arc::new(super::no_desk::NoDesk),
         patients: Arc::new(NoPatients),
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
-        frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
-        revoke: Arc::new(drop),
+        launches: launches(store, Arc::new(ManualClock::at(at(3600)))),
+        provider: None,
+        denied: None,
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
@@ -119,7 +123,9 @@ impl Server {
         let stop = Stop::new();
         let given = WebState { explain, bearer: Some(BEARER.to_owned().into()), ..state(store) };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { stop, running: Some(running), ..Self::seen_at(address) }
+        let mut server = Self::seen_at(address);
+        (server.stop, server.running) = (stop, Some(running));
+        server
     }
 
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
@@ -134,12 +140,12 @@ impl Server {
             ..state(store)
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+        Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
     }
 
     /// One that the test itself started.
     pub fn seen_at(address: SocketAddr) -> Self {
-        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, stop: Stop::new(), running: None }
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, host: None, stop: Stop::new(), running: None }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -187,7 +193,10 @@ impl Server {
     }
 
     async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.host.clone().unwrap_or_else(|| self.address.to_string())
+        );
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -3,9 +3,10 @@
 mod access;
 mod api;
 mod edge;
-pub mod fixture;
 mod explaining;
+pub mod fixture;
 mod group;
+mod no_desk;
 mod page;
 mod privacy;
 mod probes;
