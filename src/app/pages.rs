@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
+use crate::segments::Definitions;
+use crate::segments::explain::explain;
+use crate::store::StoreError;
+use crate::store::freshness::Freshness;
 use crate::telemetry::Metrics;
-use crate::web::WebState;
+use crate::web::{Explained, Question, WebState};
 use crate::worker::Health;
 
 /// Why pages cannot be served.
@@ -23,6 +27,25 @@ pub enum PagesError {
 }
 
 impl App {
+    /// Why a patient is in segments, or not, by the definitions in force now.
+    async fn explained(self: Arc<Self>, asked: Question) -> Result<Explained, StoreError> {
+        let now = self.clock.now();
+        let store = self.store.clone();
+        let look = move |conn: &mut _| {
+            let definitions = Definitions::load(conn)?;
+            let only = asked.segment.as_deref();
+            if only.is_some_and(|id| definitions.by_id(id).is_none()) {
+                return Ok(Explained::NoSegment);
+            }
+            let fresh = Freshness::read(conn, self.config.outreach.max_staleness, now)?;
+            let found = explain(conn, &definitions, &self.site, (&asked.ehr, asked.patient.expose()), only, (&fresh, now))?;
+            let Some(found) = found else { return Ok(Explained::NoPatient) };
+            let text = serde_json::to_string(&found).map_err(|_| StoreError::Damaged("an explanation that cannot be written"))?;
+            Ok(Explained::Told(text.into()))
+        };
+        store.snapshot(look).await
+    }
+
     /// The state of the web server; `tasks` where this process runs the stages too.
     ///
     /// # Errors
@@ -33,6 +56,7 @@ impl App {
         let mut process = [0; 8];
         self.random.fill(&mut process);
         let app = Arc::clone(self);
+        let explainer = Arc::clone(self);
         let bearer = bearer.map(|secret| domain::model::Phi::new(secret.expose().to_owned()));
         Ok(WebState {
             store: self.store.clone(),
@@ -45,7 +69,14 @@ impl App {
                 let app = Arc::clone(&app);
                 Box::pin(async move { app.jwks().await })
             }),
+            explain: Arc::new(move |asked| {
+                let app = Arc::clone(&explainer);
+                Box::pin(async move { app.explained(asked).await })
+            }),
+            max_age: self.config.outreach.max_staleness,
             bearer,
+            desk: Arc::new(Arc::clone(self)),
+            patients: Arc::new(Arc::clone(self)),
             sessions: self.sessions(),
             launches: self.launches(),
             provider: self.provider()?,

@@ -73,6 +73,19 @@ impl Notice {
         Self::new(StatusCode::UNAUTHORIZED, "Start the app again", says).with_tab("/signin", "Sign in in a tab of its own")
     }
 
+    /// 400 for a list that is asked for what it does not have.
+    #[must_use]
+    pub fn bad_list() -> Self {
+        let says = "The list has no such column, value or page. Go to it anew, and take what it offers.";
+        Self::new(StatusCode::BAD_REQUEST, "There is no such list", says).with_next("/", "To the overview")
+    }
+
+    /// 404 for what is not there.
+    #[must_use]
+    pub fn not_there(says: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not there", says).with_next("/", "To the overview")
+    }
+
     /// 404 for a handle that is not of this session.
     #[must_use]
     pub fn not_open() -> Self {

@@ -5,6 +5,7 @@
 mod alerts;
 mod architecture;
 mod bad_line;
+mod browser;
 mod cli;
 mod command;
 mod config;
@@ -15,6 +16,7 @@ mod journeys;
 mod kill;
 mod mail;
 mod merges;
+mod patient;
 mod readme;
 mod rough;
 mod schedule;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod casting;
 pub mod facts;
 pub mod ids;
+pub mod own;
 pub mod person;
 pub mod phi;
 pub mod supporting;

@@ -26,6 +26,7 @@ fn these_routes_are_open_and_no_other() {
             "/launch",
             "/launch/{ehr}",
             "/callback",
+            "/assets/{name}",
             "/healthz",
             "/readyz",
             "/metrics",
@@ -37,7 +38,7 @@ fn these_routes_are_open_and_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_open_answers_401_without_the_bearer() {
     let db = database();
-    let new = New { kind: Kind::Segment, id: "lapsed", source: "x", hash: "1" };
+    let new = New { kind: Kind::Segment, id: "lapsed", source: "x", hash: "1", reads: None };
     crate::store::fixtures::write(&db.store(), |c| definitions::first(c, std::slice::from_ref(&new), 1, crate::store::fixtures::at(0)));
     let server = Server::start(&db.store());
     let mut closed = 0;
@@ -87,22 +88,24 @@ async fn without_a_configured_bearer_nobody_gets_in() {
 async fn what_is_open_answers_get_and_head_and_nothing_else() {
     let db = database();
     let server = Server::start(&db.store());
-    for row in table().iter().filter(|r| r.access == Access::Open && r.method == Method::GET && !r.path.contains('{')) {
-        let got = server.get(row.path).await;
+    for row in table().iter().filter(|r| r.access == Access::Open && r.method == Method::GET && !r.path.replace("{name}", "").contains('{'))
+    {
+        let path = row.path.replace("/assets/{name}", &fhir_engage::web::script_path());
+        let got = server.get(&path).await;
         // Ways in that say nothing of where from lead nowhere.
         let status = match row.path {
-            "/launch" | "/callback" => 400,
+            "/launch" => 400,
+            // Without a key nothing can wait for an answer.
+            "/callback" => 500,
             "/signin/provider" | "/signin/callback" => 404,
             _ => 200,
         };
-        // Without a key nothing can wait for an answer.
-        let status = if row.path == "/callback" { 500 } else { status };
         assert_eq!(got.status, status, "{}: {}", row.path, got.body);
-        let head = server.send("HEAD", row.path, &[]).await;
+        let head = server.send("HEAD", &path, &[]).await;
         assert_eq!((head.status, head.body.as_str()), (status, ""), "{}", row.path);
         assert_eq!(head.headers["content-type"], got.headers["content-type"]);
         for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
-            let answer = server.send(method, row.path, &[]).await;
+            let answer = server.send(method, &path, &[]).await;
             assert_eq!(answer.status, 405, "{method} {}", row.path);
             assert_eq!(answer.headers["allow"], "GET, HEAD");
             assert_eq!(answer.headers["content-type"], "application/problem+json");
