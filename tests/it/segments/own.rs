@@ -35,7 +35,8 @@ impl World {
     fn served(&self, first: usize, veterans: &[bool]) {
         let page = veterans.iter().enumerate().map(|(at, veteran)| {
             let id = format!("p{:05}", first + at);
-            let body = json!({ "resourceType": "Patient", "id": id, "extension": [{ "url": "http://x/veteran", "valueBoolean": veteran }] });
+            let body =
+                json!({ "resourceType": "Patient", "id": id, "extension": [{ "url": "http://x/veteran", "valueBoolean": veteran }] });
             incoming(&self.store, ResourceType::Patient, &id, &body.to_string(), "{}", &[&id])
         });
         commit(&self.store, ResourceType::Patient, page.collect());
@@ -173,7 +174,7 @@ on_both! {
         let segment = "id = 'low-mood'\ntitle = 'Low mood'\nstage = 'treatment'\ndescription = 'x'\nunknown = 'held'\nrule = 'own.phq9 >= 10'\n";
         std::fs::write(folder.join("segments/low-mood.toml"), segment).unwrap();
         let refused = site.run(&["segments", "apply"]);
-        assert!(refused.code == Some(1) && refused.stderr.contains("did you mean `whole-number`"), "{refused:?}");
+        assert!(refused.code == Some(1) && refused.stderr.contains("phq9.toml: `type` is one of yes-no, whole-number"), "{refused:?}");
 
         std::fs::write(&attribute, text).unwrap();
         let shown = site.run(&["segments", "attributes", "own.phq9"]).ok().stdout;

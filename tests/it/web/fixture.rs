@@ -85,7 +85,7 @@ impl Server {
         let stop = Stop::new();
         let given = WebState { explain, bearer: Some(BEARER.to_owned().into()), ..state(store) };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { stop, running: Some(running), ..Self::seen_at(address) }
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, stop, running: Some(running) }
     }
 
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
