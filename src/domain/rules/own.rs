@@ -345,7 +345,7 @@ fn latest<'a>(own: &OwnAttribute, told: Told<'a>, site: &Site) -> Result<Told<'a
     let mut spans = Vec::new();
     for (origin, read) in &told {
         let Some(at) = read.at else {
-            let source = Some(Source::Resource { origin: *origin, field: "own date" });
+            let source = Some(Source::Resource { origin, field: "own date" });
             return Err(Finding { source, ..Finding::unknown(UNDATED) });
         };
         spans.push(between(at, site.zone));
