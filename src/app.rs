@@ -7,6 +7,7 @@ mod alerts;
 mod authorize;
 pub(crate) mod charts;
 mod connections;
+mod desk;
 mod drops;
 mod ends;
 mod entropy;
@@ -16,6 +17,8 @@ mod look;
 mod pages;
 mod patients;
 mod present;
+mod settling;
+mod staff;
 mod stages;
 mod statements;
 mod turns;
@@ -39,6 +42,7 @@ pub use limits::{Standing, Wait};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
+pub use settling::Settled;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
 pub use statements::{Connected, Drifted};
 pub use turns::{Turn, TurnReport};
@@ -77,6 +81,7 @@ pub struct App {
     /// What wakes the stages of this process.
     pub nudges: Nudges,
     kept: patients::Kept,
+    plans: desk::Plans,
     random: Arc<Random>,
     paces: crate::ehr::Paces,
     shared: Arc<limits::Shared>,
@@ -165,6 +170,7 @@ impl App {
             channels,
             nudges: Nudges::default(),
             kept: patients::Kept::default(),
+            plans: desk::Plans::default(),
             random,
             paces,
             shared,

@@ -44,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl App {
     /// The definitions in force, at most a few seconds old.
-    async fn definitions_now(&self) -> Result<Arc<Definitions>, StoreError> {
+    pub(super) async fn definitions_now(&self) -> Result<Arc<Definitions>, StoreError> {
         let now = self.clock.now();
         if let Some((at, kept)) = lock(&self.kept.definitions).as_ref()
             && now.since(*at) < DEFINED

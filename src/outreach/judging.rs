@@ -2,6 +2,7 @@
 //! The same for what a program planned and for what somebody of the staff is about to send by hand, who sees the verdict first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use domain::Timestamp;
 use domain::model::person::Sourced;
@@ -19,6 +20,7 @@ use super::template::{Rendered, Template, Variables};
 use crate::store::attempts::{self, Attempt};
 use crate::store::enrolments::{self, Enrolment};
 use crate::store::installation::{self, Setting};
+use crate::store::stops::{self, Stop};
 use crate::store::{Conn, Store, StoreError, people, preferences};
 
 /// What judging needs.
@@ -59,7 +61,8 @@ pub(super) struct Case {
     pub(super) to_point: BTreeMap<PointKey, usize>,
     /// The record that the message goes by.
     pub(super) record: i64,
-    pub(super) switch: Switch,
+    live: bool,
+    stops: Arc<[Stop]>,
     /// Who and where its visit is, where the template says it.
     pub(super) named: Named,
 }
@@ -69,7 +72,8 @@ const PAST: chrono::TimeDelta = chrono::TimeDelta::days(8);
 
 /// All that judging reads of these attempts.
 pub(super) fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
-    let switch = Switch { live: installation::get(conn, Setting::Live)?.as_deref() == Some("true"), killed: false };
+    let live = installation::get(conn, Setting::Live)?.as_deref() == Some("true");
+    let stops: Arc<[Stop]> = stops::in_force(conn)?.into();
     let mut persons: Vec<i64> = due.iter().map(|a| a.person).collect();
     persons.sort_unstable();
     persons.dedup();
@@ -96,7 +100,8 @@ pub(super) fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Resul
                 others: Vec::new(),
                 to_point: BTreeMap::new(),
                 record: attempt.patient,
-                switch,
+                live,
+                stops: Arc::clone(&stops),
                 named: Named::default(),
                 attempt,
             };
@@ -188,7 +193,7 @@ impl Judge<'_> {
             others: &case.others,
             withheld: &[],
             facts_as_of: case.as_of,
-            switch: case.switch,
+            switch: Switch { live: case.live, killed: case.stops.iter().any(|s| s.holds(&program.id, channel.as_str())) },
             site: &self.site.policy,
         };
         let verdict = gate::judge(&input, now);

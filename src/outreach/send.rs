@@ -15,7 +15,7 @@ use super::program::Program;
 use crate::store::attempts::{self, Attempt, Departure};
 use crate::store::installation::{self, Setting};
 use crate::store::leases::{self, Fence, Term};
-use crate::store::{Conn, Store, StoreError, pending, people};
+use crate::store::{Conn, Store, StoreError, pending, people, stops};
 
 /// The site, as messages and the gate need it.
 #[derive(Clone, Debug)]
@@ -250,7 +250,7 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
             Ok(refused)
         }
         // Switched off since it was judged: it is judged again, and told why.
-        Outcome::Allow if j.verdict.channel.leaves() && installation::get(conn, Setting::Live)?.as_deref() != Some("true") => Ok(false),
+        Outcome::Allow if is_off(conn, j)? => Ok(false),
         Outcome::Allow => {
             let hash = j.verdict.point.as_ref().map(|p| p.key.hash());
             let departure = Departure {
@@ -266,6 +266,13 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
             attempts::depart(conn, &j.attempt, &departure, &verdict, now)
         }
     }
+}
+
+/// Whether a message must not go now, whatever was judged.
+fn is_off(conn: &mut Conn, j: &Judged) -> Result<bool, StoreError> {
+    let channel = j.verdict.channel;
+    Ok((channel.leaves() && installation::get(conn, Setting::Live)?.as_deref() != Some("true"))
+        || stops::in_force(conn)?.iter().any(|s| s.holds(&j.attempt.program, channel.as_str())))
 }
 
 /// How deliveries are recorded.

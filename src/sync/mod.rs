@@ -19,6 +19,7 @@ pub mod patient;
 mod pull;
 pub mod quarantine;
 mod references;
+pub mod reproject;
 mod rescan;
 mod resource_types;
 mod roster;
