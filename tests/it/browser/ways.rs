@@ -3,7 +3,7 @@
 use domain::model::Role::{self, CareManager};
 use serde_json::json;
 
-use super::{address, sign_in};
+use super::{address, framing, sign_in};
 use crate::patient::world::World;
 use crate::support::{Backend, Browser, Database};
 
@@ -116,28 +116,11 @@ async fn the_part_that_moves_tells_when_the_patient_was_read() {
     browser.until("the news", "return document.body.innerText.includes('Read again from the EHR')");
 }
 
-/// A page of somebody else's that shows ours in a frame; its own origin.
-fn framing(url: &str) -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let body = format!("<!doctype html><title>Other</title><p>Elsewhere</p><iframe src=\"{url}\" width=600 height=600></iframe>");
-    std::thread::spawn(move || {
-        use std::io::{Read as _, Write as _};
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all((head + &body).as_bytes());
-        }
-    });
-    format!("http://localhost:{}/", address.port())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_elses_page_can_lay_ours_into_a_frame() {
     let Some((browser, world, open)) = ready(&[], &[CareManager]).await else { return };
     browser.go(&framing(&address(&world, &open)));
-    browser.into_frame(&browser.find("iframe"));
+    browser.go_into(&browser.find("iframe"));
     let shown = browser.text();
     assert!(!shown.contains("Quill") && !shown.contains("Record a call"), "{shown}");
 }
