@@ -1,25 +1,8 @@
-//! Attributes of operators' own: files, each a path into a resource with a type, and no code. In rules they are named `own.` and their id.
+//! Attributes of operators' own: files, each a path into a resource with a type, and no code.
 //!
-//! What a path leads to is read when a resource is stored, and out of the stored bodies where the attribute is new. Each resource keeps it under
-//! the attribute's key, a hash of the file: an attribute that is changed is another one, and the one before answers until all was read.
-//!
-//! ```toml
-//! id = "veteran"
-//! meaning = "The person served in the armed forces."
-//! resource = "Patient"
-//! path = "extension('http://example.org/veteran').valueBoolean"
-//! type = "yes-no"
-//! ```
-//!
-//! | type | of several values, of one record or of several |
-//! |---|---|
-//! | `yes-no` | yes where one says yes |
-//! | `whole-number`, `text` | the one that all say; else a number is known to lie between them, a text not known |
-//! | `time` | the latest |
-//! | `codes` | all of them |
-//!
-//! Of a Patient the record that outreach goes by is asked first, and another one only where it is silent. With `date`, a path to the element that
-//! tells when a record is from, only the latest record counts.
+//! Each resource keeps what was read of it under the attribute's key, a hash of what decides about the value: an attribute that is changed is another
+//! one, and the one before answers until all was read. Knows nothing of where bodies come from.
+#![doc = include_str!("OWN.md")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,10 +118,9 @@ impl OwnAttribute {
                 made.key = text_hash(&made.decisive_text());
                 Ok(made)
             }
-            (id, ..) => {
+            _ => {
                 wrong.truncate(MAX_MISTAKES);
-                let of = |message: String| id.as_ref().map_or_else(|| Mistake::new(&message), |id| Mistake::new(&message).within(id));
-                Err(wrong.into_iter().map(of).collect())
+                Err(wrong.into_iter().map(Mistake::new).collect())
             }
         }
     }

@@ -9,7 +9,7 @@ use super::check::{Asked, Checked, Known, check};
 use super::definition::Definition;
 use super::kind::Kind;
 use super::mistake::{Mistake, suggestion};
-use super::own::OwnAttributes;
+use super::own::{OwnAttribute, OwnAttributes};
 use super::syntax::{Expr, MAX_TESTS};
 use super::value::Type;
 use super::value_set::ValueSets;
@@ -293,7 +293,7 @@ impl Compiler<'_> {
             version.write(&listed.map_or_else(Vec::new, |listed| listed.set().canonical_text().into_bytes()));
         }
         for own in local.reads.attributes.iter().filter_map(|name| self.named.own.get(name)) {
-            version.write(own.canonical_text().as_bytes());
+            version.write(own.key().as_bytes());
         }
         Segment {
             definition: definition.clone(),
@@ -373,6 +373,13 @@ impl RuleSet {
             self.slots.push(Slot { asked: checked.attribute.clone(), of: checked.of.clone(), written });
             self.slots.len() - 1
         })
+    }
+
+    /// An operator's own attribute that some rule asks about, by its name.
+    #[must_use]
+    pub fn own(&self, name: &str) -> Option<&OwnAttribute> {
+        let mut own = self.slots.iter().filter_map(|slot| if let Asked::Own(own) = &slot.asked { Some(own.as_ref()) } else { None });
+        own.find(|own| own.name() == name)
     }
 
     /// The catalogue, for those who list it.

@@ -65,10 +65,12 @@ async fn what_is_not_open_answers_401_without_the_bearer() {
         for scheme in ["Bearer", "bearer", "BEARER"] {
             let right = format!("{scheme} {BEARER}");
             let answer = server.send(row.method.as_str(), &path, &[("Authorization", &right)]).await;
-            assert_eq!(answer.status, 200, "{}: {}", row.path, answer.body);
+            // What takes a body is let in, and then misses it.
+            let wanted = if row.method == Method::GET { 200 } else { 400 };
+            assert_eq!(answer.status, wanted, "{}: {}", row.path, answer.body);
         }
     }
-    assert_eq!(closed, 6);
+    assert_eq!(closed, 7);
     server.end().await;
 }
 
@@ -79,7 +81,8 @@ async fn without_a_configured_bearer_nobody_gets_in() {
     for row in table().iter().filter(|r| r.access == Access::Bearer) {
         for token in ["", "Bearer", "Bearer x", "Bearer none", "Bearer null"] {
             let path = row.path.replace("{id}", "lapsed");
-            assert_eq!(server.send("GET", &path, &[("Authorization", token)]).await.status, 401, "{path} {token:?}");
+            let answer = server.send(row.method.as_str(), &path, &[("Authorization", token)]).await;
+            assert_eq!(answer.status, 401, "{path} {token:?}");
         }
     }
 }

@@ -104,12 +104,16 @@ pub(super) struct Latest<'a, F> {
     later: Option<(&'a Sourced<F>, Why, Timestamp)>,
     /// One that may count, whenever it was.
     open: Option<(&'a Sourced<F>, Why)>,
+    /// All that count for certain, each with the instants between which it was.
+    all: Vec<(&'a Sourced<F>, Timestamp, Timestamp)>,
 }
+
+const RIVALS: Why = Why::Doubtful("several records may be the last, and they say different things");
 
 impl<'a, F> Latest<'a, F> {
     /// `time` is the element that tells when.
     pub(super) fn survey(entries: impl Iterator<Item = Entry<'a, F>>, time: &'static str, zone: Tz, watch: &mut Watch) -> Self {
-        let mut all = Self { found: None, from: Timestamp::MIN, later: None, open: None };
+        let mut all = Self { found: None, from: Timestamp::MIN, later: None, open: None, all: Vec::new() };
         let mut unsure = Vec::new();
         for Entry { record, counts, at } in entries {
             let span = at.map(|at| between(at, zone));
@@ -120,6 +124,7 @@ impl<'a, F> Latest<'a, F> {
                 (Ok(true), Some((from, to))) => {
                     if watch.reached(from) {
                         all.from = all.from.max(from);
+                        all.all.push((record, from, to));
                         let key = |r: &'a Sourced<F>, to: Timestamp| (to, std::cmp::Reverse((&r.origin.ehr, &r.origin.id)));
                         if all.found.is_none_or(|(best, best_to)| key(record, to) > key(best, best_to)) {
                             all.found = Some((record, to));
@@ -161,7 +166,13 @@ impl<'a, F> Latest<'a, F> {
             (_, Some((record, why))) => Finding::unknown(why).at(record, field),
             (None, None) => Finding::absent(none),
             (Some((record, _)), None) => {
-                let items = Items::ManyCodes(read(&record.facts));
+                let begun = self.all.iter().find(|(other, ..)| std::ptr::eq(*other, record)).map_or(Timestamp::MIN, |(_, from, _)| *from);
+                let rivals = self.all.iter().filter(|(other, _, to)| *to >= begun && !std::ptr::eq(*other, record));
+                let said = read(&record.facts);
+                if let Some((rival, ..)) = rivals.into_iter().find(|(rival, ..)| read(&rival.facts).concat() != said.concat()) {
+                    return Finding::unknown(RIVALS).at(rival, field);
+                }
+                let items = Items::ManyCodes(said);
                 if items.is_empty() {
                     return Finding::absent("the record does not say").at(record, field);
                 }

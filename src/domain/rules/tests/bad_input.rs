@@ -7,7 +7,7 @@ use crate::Timestamp;
 use crate::model::facts::Period;
 use crate::model::{Facts, FhirTime, PatientFacts, ResourceType};
 use crate::rules::syntax::{Expr, MAX_BYTES};
-use crate::rules::{Definition, RuleSet, Truth, parse};
+use crate::rules::{Definition, OwnAttributes, RuleSet, Truth, ValueSet, ValueSets, parse};
 
 fn told(rule: &str) -> Vec<String> {
     Definition::parse(&file("x", rule)).expect_err(rule).iter().map(ToString::to_string).collect()
@@ -98,6 +98,21 @@ fn a_set_refuses_circles_doubles_and_references_to_nothing() {
     for wanted in ["given twice", "column 20: there is no segment `lapsd`; did you mean `lapsed`?", "self -> self"] {
         assert!(text.iter().any(|m| m.contains(wanted)), "{wanted}: {text:?}");
     }
+}
+
+#[test]
+fn a_value_set_that_does_not_exist_is_told_with_the_nearest() {
+    let set =
+        ValueSet::parse("id = 'diabetes'\ntitle = 't'\nsource = 's'\nversion = '1'\nlicence = 'CC0-1.0'\n[codes]\n'http://a' = ['1']\n")
+            .unwrap();
+    let sets = ValueSets::of([set]).unwrap();
+    for (rule, column) in [("condition.codes in valueset(diabets)", 29), ("active and condition.present of valueset(diabets)", 41)] {
+        let mistakes = RuleSet::compile_with(&[definition("x", rule)], &sets, &OwnAttributes::default()).unwrap_err();
+        let wanted = format!("segment x: rule, line 1, column {column}: there is no value set `diabets`; did you mean `diabetes`?");
+        assert_eq!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>(), [wanted]);
+    }
+    assert!(told("active in valueset(x)")[0].contains("is not looked up in a value set"));
+    assert!(told("condition.codes in valueset(X)").iter().any(|m| m.contains("`X` is not the id of a value set")));
 }
 
 #[test]

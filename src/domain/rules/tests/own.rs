@@ -69,6 +69,19 @@ fn a_file_and_its_fixed_form_are_the_same_attribute() {
 }
 
 #[test]
+fn the_files_of_the_page_are_attributes() {
+    let page = include_str!("../OWN.md");
+    let files: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(files.len(), 2);
+    for file in files {
+        let own = OwnAttribute::parse(file).unwrap();
+        let rule = own.example();
+        let all = OwnAttributes::of([own]).unwrap();
+        RuleSet::compile_with(&[definition("s", &rule)], &ValueSets::default(), &all).unwrap_or_else(|m| panic!("{rule}: {m:?}"));
+    }
+}
+
+#[test]
 fn all_mistakes_of_a_file_are_told_at_once() {
     let told = |file: &str| OwnAttribute::parse(file).unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let all = told("id = 'A'\nmening = 'x'\nresource = 'Pacient'\npath = 'a..b'\ntype = 'number'\n");

@@ -110,6 +110,11 @@ fn encounters_and_discharges() {
             ("encounters.finished of \"EMER\" in last 12 months = 1 and encounters.finished = 3", True),
         ],
     );
+    // Dated to the month only, it may be the last one as well.
+    let rough = person.clone().has(stay("2026-11", "http://d|snf"));
+    all(&rough, &[("last_discharge.disposition = \"home\"", Unknown), ("last_discharge.end within last 30d", True)]);
+    let alike = person.clone().has(stay("2026-11", "http://d|home"));
+    all(&alike, &[("last_discharge.disposition = \"home\"", True), ("last_discharge.end = 2026-11-05", Unknown)]);
     let open = person.has(Facts::Encounter(Box::new(encounter("finished", "act|IMP", "2026-11-21", ""))));
     all(&open, &[("last_discharge.end within last 30d", Unknown), ("exists last_discharge.disposition", Unknown)]);
 }
