@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
-use crate::ehr::Entropy;
 use crate::segments::Definitions;
 use crate::segments::explain::explain;
-use crate::smart::{Lifetimes, Sessions};
 use crate::store::StoreError;
 use crate::store::freshness::Freshness;
 use crate::telemetry::Metrics;
@@ -20,19 +18,15 @@ pub enum PagesError {
     /// The bearer of the API cannot be read.
     #[error("web.bearer cannot be read: {0}")]
     Bearer(String),
+    /// The secret of the site's provider cannot be read.
+    #[error("staff.oidc.client_secret cannot be read: {0}")]
+    Provider(String),
     /// Another recorder of metrics is in force.
     #[error("metrics cannot be recorded: {0}")]
     Metrics(String),
 }
 
 impl App {
-    /// Who is signed in.
-    #[must_use]
-    pub fn sessions(&self) -> Sessions {
-        let entropy = Arc::clone(&self.random) as Arc<dyn Entropy>;
-        Sessions::new(self.store.clone(), Arc::clone(&self.clock), entropy, Lifetimes::default())
-    }
-
     /// Why a patient is in segments, or not, by the definitions in force now.
     async fn explained(self: Arc<Self>, asked: Question) -> Result<Explained, StoreError> {
         let now = self.clock.now();
@@ -81,9 +75,12 @@ impl App {
             }),
             max_age: self.config.outreach.max_staleness,
             bearer,
+            desk: Arc::new(Arc::clone(self)),
+            patients: Arc::new(Arc::clone(self)),
             sessions: self.sessions(),
-            frames: Arc::new(|_| Box::pin(std::future::ready(String::new()))),
-            revoke: Arc::new(drop),
+            launches: self.launches(),
+            provider: self.provider()?,
+            denied: self.config.staff.denied.clone(),
             external: self.config.web.external_url.clone(),
             process: u64::from_le_bytes(process),
             keep_counts: Duration::from_secs(2),

@@ -14,7 +14,7 @@ use super::connection::{Conn, on_backend};
 use super::definitions::{self, Kind, Version};
 use super::error::StoreError;
 use super::schema::{assignment, definition, membership, membership_event, patient, segment_count};
-use super::{pending, steps};
+use super::{days, pending, steps};
 
 /// A version of a segment that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -438,7 +438,8 @@ fn write_events(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Res
         conflict: "",
     }
     .execute(conn)?;
-    Ok(())
+    let of = |c: &Change| (c.segment, c.effective_at.micros(), c.before.map(State::as_str), c.after.map(State::as_str));
+    days::add(conn, events.iter().map(|e| of(e.2)))
 }
 
 /// How many persons are in and held, by segment id.

@@ -8,6 +8,7 @@ use domain::Timestamp;
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
+use super::days;
 use super::definitions::{self, Rollout};
 use super::error::StoreError;
 use super::memberships::{Evaluated, SINCE_FLIP, Staged, State, count_unknown};
@@ -228,6 +229,7 @@ fn enter_into_history(conn: &mut Conn, steps: &[Step], persons: &[i64], effectiv
         conflict: "",
     }
     .execute(conn)?;
+    days::add(conn, steps.iter().map(|s| (s.segment, effective_at, s.before.as_deref(), s.after.as_deref())))?;
     let (persons, events): (Vec<i64>, Vec<i64>) = counts.into_iter().unzip();
     Insert {
         into: "assignment (person, evaluated_at, wake_at, events)",

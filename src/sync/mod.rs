@@ -15,6 +15,7 @@ mod incoming;
 mod lease;
 mod page;
 pub mod pass;
+pub mod patient;
 mod pull;
 pub mod quarantine;
 mod references;

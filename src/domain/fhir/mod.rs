@@ -88,6 +88,7 @@ mod raw;
 mod reference;
 mod reject;
 mod risk_assessment;
+mod shown;
 
 #[cfg(test)]
 mod tests;
@@ -105,6 +106,7 @@ pub use own::{OwnType, own};
 pub use path::Path;
 pub use reference::{patient_id, reference_id, reference_type};
 pub use reject::{Reject, RejectCode};
+pub use shown::{caption, record_number};
 
 use elements::{Meta, meta};
 use raw::{Raw, document, document_text};

@@ -1,6 +1,7 @@
 //! The nouns: what a thing is called here is what the field calls it (FHIR, SMART, campaign practice).
 
 pub mod access;
+pub mod casting;
 pub mod facts;
 pub mod ids;
 pub mod own;
@@ -10,6 +11,7 @@ pub mod supporting;
 pub mod time;
 
 pub use access::{Right, Role, Roles};
+pub use casting::Casting;
 pub use facts::{AppointmentFacts, CarePlanFacts, Facts, PatientFacts};
 pub use ids::{EhrId, FhirId, ResourceType};
 pub use person::PersonFacts;
