@@ -53,6 +53,7 @@ pub fn state(store: &Store) -> WebState {
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
         bearer: None,
+        desk: Arc::new(super::no_desk::NoDesk),
         patients: Arc::new(NoPatients),
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
         frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
@@ -124,6 +125,13 @@ impl Server {
             ..state(store)
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+    }
+
+    /// One with a state of the test's own.
+    pub fn of(state: WebState, clock: Arc<ManualClock>) -> Self {
+        let (stop, sessions) = (Stop::new(), state.sessions.clone());
+        let (address, running) = serve(state, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
         Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
     }
 

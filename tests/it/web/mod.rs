@@ -2,9 +2,11 @@
 
 mod access;
 mod api;
+mod boards;
 mod edge;
 pub mod fixture;
 mod group;
+mod no_desk;
 mod page;
 mod privacy;
 mod probes;
