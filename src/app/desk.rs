@@ -3,9 +3,9 @@
 mod acts;
 mod words;
 
-use std::sync::{Mutex, PoisonError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use domain::model::{EhrId, Phi};
 

@@ -51,7 +51,14 @@ pub(super) fn add<'a>(conn: &mut Conn, events: impl Iterator<Item = Event<'a>>) 
     let of = |n: usize| Column::Int(days.values().map(|d| d.get(n).copied().unwrap_or(0)).collect());
     Insert {
         into: "membership_day (segment, day, entered, exited, held, released)",
-        columns: vec![Column::Int(days.keys().map(|k| k.0).collect()), Column::Int(days.keys().map(|k| k.1).collect()), of(0), of(1), of(2), of(3)],
+        columns: vec![
+            Column::Int(days.keys().map(|k| k.0).collect()),
+            Column::Int(days.keys().map(|k| k.1).collect()),
+            of(0),
+            of(1),
+            of(2),
+            of(3),
+        ],
         conflict: "ON CONFLICT (segment, day) DO UPDATE SET entered = membership_day.entered + excluded.entered,
                    exited = membership_day.exited + excluded.exited, held = membership_day.held + excluded.held,
                    released = membership_day.released + excluded.released",

@@ -49,9 +49,9 @@ use url::Url;
 
 use self::kept::Kept;
 use crate::smart::Sessions;
+use crate::store::view::outreach;
 use crate::store::view::overview::{self, Overview};
 use crate::store::view::work::{self, Queue};
-use crate::store::view::outreach;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::{Health, Stop};

@@ -45,7 +45,9 @@ impl Lines {
     pub(super) fn new(title: impl Into<String>, places: &[String], series: &[Series]) -> Self {
         let all = || series.iter().flat_map(|s| s.values.iter().copied());
         let (low, high) = (all().min().unwrap_or(0).min(0), nice(all().max().unwrap_or(0)));
-        let x = |n: usize| if places.len() < 2 { 0 } else { i64::try_from(n).unwrap_or(0) * WIDTH / (i64::try_from(places.len()).unwrap_or(2) - 1) };
+        let x = |n: usize| {
+            if places.len() < 2 { 0 } else { i64::try_from(n).unwrap_or(0) * WIDTH / (i64::try_from(places.len()).unwrap_or(2) - 1) }
+        };
         // A tenth of a unit is as fine as anybody sees.
         let y = |v: i64| (high - v) * HEIGHT * 10 / (high - low).max(1);
         let path = |s: &Series| {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use domain::model::{EhrId, Phi, ResourceType};
 
 use super::{fingerprint, statement_name};
-use crate::app::settling::{Settled, note};
 use crate::app::App;
-use crate::segments::change::{self, Applied};
+use crate::app::settling::{Settled, note};
 use crate::segments::Library;
+use crate::segments::change::{self, Applied};
 use crate::store::audit::Entry;
 use crate::store::installation::{self, Setting};
 use crate::store::leases::Term;
@@ -243,7 +243,9 @@ impl App {
         let data = self.data.clone();
         let wanted = match tokio::task::spawn_blocking(move || Library::with_files(&data)).await {
             Ok(Ok(wanted)) => wanted,
-            Ok(Err(mistakes)) => return no(format!("The definition files have {}. Nothing was changed.", plural(mistakes.len(), "mistake", "mistakes"))),
+            Ok(Err(mistakes)) => {
+                return no(format!("The definition files have {}. Nothing was changed.", plural(mistakes.len(), "mistake", "mistakes")));
+            }
             Err(_) => return no("The definition files could not be read. Nothing was changed."),
         };
         if fingerprint(&wanted) != shown {
@@ -332,7 +334,9 @@ impl App {
         let mut entry = self.note_of(viewer, what, &other.0, Some(why.clone()));
         entry.patient = Some((one.0.clone(), Phi::new(one.1.clone())));
         let say = move |conn: &mut Conn| {
-            let (Some(a), Some(b)) = (people::record(conn, &one.0, &one.1)?, people::record(conn, &other.0, &other.1)?) else { return Ok(false) };
+            let (Some(a), Some(b)) = (people::record(conn, &one.0, &one.1)?, people::record(conn, &other.0, &other.1)?) else {
+                return Ok(false);
+            };
             if a.pk == b.pk {
                 return Ok(false);
             }

@@ -127,7 +127,9 @@ impl Settle {
                 "{} does not wait for a person: it is {state}; those that do: fhir-engage writeback list --state parked",
                 self.id
             ))),
-            Settled::NoSuch => Err(Failure::usage(format!("there is no write-back {}; list them with `fhir-engage writeback list`", self.id))),
+            Settled::NoSuch => {
+                Err(Failure::usage(format!("there is no write-back {}; list them with `fhir-engage writeback list`", self.id)))
+            }
         }
     }
 }

@@ -207,10 +207,7 @@ pub const ALERTS: Listing = Listing {
         Col { key: "closed", sql: "l.closed_at" },
         Col { key: "by", sql: "l.acknowledged_by" },
     ],
-    filters: &[
-        Col { key: "kind", sql: "l.kind" },
-        Col { key: "state", sql: "CASE WHEN l.closed_at IS NULL THEN 'open' ELSE 'over' END" },
-    ],
+    filters: &[Col { key: "kind", sql: "l.kind" }, Col { key: "state", sql: "CASE WHEN l.closed_at IS NULL THEN 'open' ELSE 'over' END" }],
     orders: &[Col { key: "n", sql: "l.id" }],
     tie: "l.kind",
 };

@@ -53,8 +53,7 @@ pub struct Counts {
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Counts, StoreError> {
     let alike = "SELECT program, channel, state, outcome, COUNT(*) AS n FROM attempt GROUP BY program, state, channel, outcome ORDER BY program, state";
-    let refused =
-        "SELECT COALESCE(failure, '') AS why, COUNT(*) AS n FROM attempt WHERE state = 'refused' GROUP BY failure ORDER BY COUNT(*) DESC, 1 LIMIT 50";
+    let refused = "SELECT COALESCE(failure, '') AS why, COUNT(*) AS n FROM attempt WHERE state = 'refused' GROUP BY failure ORDER BY COUNT(*) DESC, 1 LIMIT 50";
     Ok(Counts {
         alike: on_backend!(conn, c => diesel::sql_query(alike).load(c))?,
         refused: on_backend!(conn, c => diesel::sql_query(refused).load(c))?,

@@ -37,7 +37,8 @@ pub(super) fn mood(state: &str, outcome: &str) -> Mood {
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
     let scene = Scene::of(&served, &viewer, &request).await?;
     let desk = &served.given.desk;
-    let mut programs: Vec<String> = served.attempts().await?.alike.iter().map(|a| a.program.clone()).chain(desk.programs().into_iter().map(|p| p.id)).collect();
+    let mut programs: Vec<String> =
+        served.attempts().await?.alike.iter().map(|a| a.program.clone()).chain(desk.programs().into_iter().map(|p| p.id)).collect();
     programs.sort_unstable();
     programs.dedup();
     let states = STATES.iter().map(|(value, name)| ((*value).to_owned(), (*name).to_owned())).collect();
@@ -53,11 +54,13 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("why", "Why").long(),
     ];
     let asked = scene.asked(&columns)?;
-    let labels = Labels { caption: "Attempts of one state, the latest due first", empty: "No attempt is in this state now.", file: "attempts" };
+    let labels =
+        Labels { caption: "Attempts of one state, the latest due first", empty: "No attempt is in this state now.", file: "attempts" };
     let list = scene
         .listed(&ATTEMPTS, &[], labels, columns, asked, |v| {
             let (id, state, outcome) = (v.text("id").to_owned(), v.text("state"), v.text("outcome"));
-            let why: Vec<String> = v.text("failure").trim_start_matches("channel: ").split(", ").filter(|c| !c.is_empty()).map(|c| desk.meaning(c)).collect();
+            let why: Vec<String> =
+                v.text("failure").trim_start_matches("channel: ").split(", ").filter(|c| !c.is_empty()).map(|c| desk.meaning(c)).collect();
             Row::from(vec![
                 Cell::Link(format!("/attempts/{id}"), id),
                 Cell::text(v.text("program")),
@@ -92,7 +95,12 @@ fn reasons(scene: &Scene<'_>, v: &VerdictRow) -> Vec<String> {
 }
 
 /// One attempt.
-pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+pub async fn one(
+    served: web::Data<Served>,
+    viewer: web::ReqData<Viewer>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Notice> {
     let scene = Scene::of(&served, &viewer, &request).await?;
     let wanted = id.into_inner();
     if wanted.contains('\0') {

@@ -148,7 +148,12 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         }
         () => (Mood::Good, "All connections are well".to_owned()),
     };
-    let mut board = scene.board(PLACE, title).mood(mood).lead("What is read from the EHRs, and when.").link("/runs", "All runs").link("/alerts", "Alerts");
+    let mut board = scene
+        .board(PLACE, title)
+        .mood(mood)
+        .lead("What is read from the EHRs, and when.")
+        .link("/runs", "All runs")
+        .link("/alerts", "Alerts");
     if viewer.may(Right::SeeQuarantine) {
         board = board.link("/quarantine", "Quarantine");
     }
@@ -156,7 +161,8 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     board = board.card(Card::wide("In progress").with(Piece::Live("/connections/now", 3, moving)));
     if !open.is_empty() {
         let lines = open.iter().map(|a| format!("{}: {} What to do: {}", a.subject, sentence(&a.says), sentence(&a.remedy))).collect();
-        board = board.card(Card::wide("Open alerts").with(Piece::Lines(lines)).with(Piece::Links(vec![("/alerts".to_owned(), "To the alerts")])));
+        board = board
+            .card(Card::wide("Open alerts").with(Piece::Lines(lines)).with(Piece::Links(vec![("/alerts".to_owned(), "To the alerts")])));
     }
     if !readings.unreadable.is_empty() {
         let lines = readings.unreadable.iter().map(|(ehr, why)| format!("{ehr}: {why}")).collect();
@@ -172,7 +178,12 @@ fn sentence(words: &str) -> String {
 }
 
 /// One EHR.
-pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, name: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+pub async fn one(
+    served: web::Data<Served>,
+    viewer: web::ReqData<Viewer>,
+    name: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Notice> {
     let scene = Scene::of(&served, &viewer, &request).await?;
     let desk = &served.given.desk;
     let name = name.into_inner();
@@ -198,14 +209,13 @@ pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, name: 
     if viewer.may(Right::PauseSync) {
         acts.push(match &paused {
             Some(_) => Button::new("/connections/resume", "Let it be read again", &name).with("ehr", &name),
-            None => Button::new("/connections/pause", "Pause the reading", &name).with("ehr", &name).asks("why", "Why, without patient data"),
+            None => {
+                Button::new("/connections/pause", "Pause the reading", &name).with("ehr", &name).asks("why", "Why, without patient data")
+            }
         });
     }
-    let mut status = Card::wide("Types").with(Piece::Live("/connections/now", 3, running(&readings, scene.now).render()?));
-    // What goes on elsewhere would be mixed in by the live part.
-    if let Some(piece) = status.pieces.first_mut() {
-        *piece = Piece::Made(running(&readings, scene.now).render()?);
-    }
+    // Without live parts: the one of all connections would mix the others in.
+    let mut status = Card::wide("Types").made(&running(&readings, scene.now))?;
     if let Some((by, why, at, _)) = &paused {
         status = status.words(format!("Paused by {by} {}: {why}", scene.when(*at).ago));
     }
@@ -225,7 +235,11 @@ fn drift(scene: &Scene<'_>, name: &str, sheet: &crate::web::desk::Sheet) -> Card
     }
     let since = sheet.compared_with.map_or_else(|| "the beginning".to_owned(), |at| scene.when(at).shown);
     if sheet.drift.is_empty() {
-        return card.words(if sheet.files_only { "Files say nothing of what an EHR can do.".to_owned() } else { format!("Nothing changed since {since}.") });
+        return card.words(if sheet.files_only {
+            "Files say nothing of what an EHR can do.".to_owned()
+        } else {
+            format!("Nothing changed since {since}.")
+        });
     }
     let lines = sheet.drift.iter().map(|(grave, words)| format!("{}{words}", if *grave { "Problem: " } else { "" })).collect();
     card = card.quiet(format!("Compared with what it stated on {since}.")).with(Piece::Lines(lines));
@@ -244,7 +258,12 @@ fn blind(scene: &Scene<'_>, sheet: &crate::web::desk::Sheet) -> Result<Card, Not
         Ok(spots) => spots,
     };
     let labels = Labels { caption: "Segments and programs that cannot fully work on this EHR", empty: "", file: "blind-spots" };
-    let columns = vec![Column::text("kind", "What").sorts().one_of(["segment", "program"]), Column::text("id", "Name").sorts().filter(Filter::Part), Column::text("works", "Works").long(), Column::text("because", "Because").long()];
+    let columns = vec![
+        Column::text("kind", "What").sorts().one_of(["segment", "program"]),
+        Column::text("id", "Name").sorts().filter(Filter::Part),
+        Column::text("works", "Works").long(),
+        Column::text("because", "Because").long(),
+    ];
     let rows = spots.iter().map(|b| {
         Row::from(vec![Cell::text(b.kind), Cell::text(b.id.clone()), Cell::text(b.works.clone()), Cell::text(b.because.join(" "))])
     });
@@ -271,7 +290,8 @@ pub async fn runs(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let scene = Scene::of(&served, &viewer, &request).await?;
     let columns = run_columns(ehrs(&served).await?);
     let asked = scene.asked(&columns)?;
-    let labels = Labels { caption: "Sync runs, the latest first", empty: "Here each sync run will stand, with what it read.", file: "runs" };
+    let labels =
+        Labels { caption: "Sync runs, the latest first", empty: "Here each sync run will stand, with what it read.", file: "runs" };
     let list: List = scene
         .listed(&RUNS, &[], labels, columns, asked, |v| {
             let mood = match v.text("state") {
@@ -316,7 +336,11 @@ pub async fn alerts(served: web::Data<Served>, viewer: web::ReqData<Viewer>, req
         Column::text("by", "Acknowledged by"),
     ];
     let asked = scene.asked(&columns)?;
-    let labels = Labels { caption: "Alerts, the latest first", empty: "Nothing was ever wrong. What is will stand here, with what to do.", file: "alerts" };
+    let labels = Labels {
+        caption: "Alerts, the latest first",
+        empty: "Nothing was ever wrong. What is will stand here, with what to do.",
+        file: "alerts",
+    };
     let may = viewer.may(Right::RunSync);
     let list = scene
         .listed(&ALERTS, &[], labels, columns, asked, |v| {
@@ -336,7 +360,9 @@ pub async fn alerts(served: web::Data<Served>, viewer: web::ReqData<Viewer>, req
                 scene.at_or_nothing(v.instant("closed")),
                 Cell::text(by),
             ];
-            let act = Button::new("/alerts/acknowledge", "Acknowledge", format!("alert {n}")).with("alert", n.to_string()).asks("why", "What is being done");
+            let act = Button::new("/alerts/acknowledge", "Acknowledge", format!("alert {n}"))
+                .with("alert", n.to_string())
+                .asks("why", "What is being done");
             Row { cells, acts: if may && open && by.is_empty() { vec![act] } else { Vec::new() } }
         })
         .await?;

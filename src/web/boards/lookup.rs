@@ -61,7 +61,8 @@ async fn ask(scene: &Scene<'_>, form: Form) -> Result<Card, Notice> {
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>) -> Result<HttpResponse, Notice> {
     let scene = Scene::new(&served, &viewer).await?;
     let card = ask(&scene, Form::default()).await?;
-    let board = scene.board(PLACE, "Find a patient").lead("By name and birth date, or by the id that an EHR gave. That you looked is noted.");
+    let board =
+        scene.board(PLACE, "Find a patient").lead("By name and birth date, or by the id that an EHR gave. That you looked is noted.");
     board.card(card).answer()
 }
 
@@ -114,7 +115,13 @@ pub async fn find(served: web::Data<Served>, viewer: web::ReqData<Viewer>, form:
             Row { cells, acts: vec![act] }
         })
         .collect();
-    let columns = vec![Column::text("name", "Patient"), Column::text("born", "Born"), Column::text("ehr", "EHR"), Column::text("id", "Id there"), Column::text("state", "Record")];
+    let columns = vec![
+        Column::text("name", "Patient"),
+        Column::text("born", "Born"),
+        Column::text("ehr", "EHR"),
+        Column::text("id", "Id there"),
+        Column::text("state", "Record"),
+    ];
     let labels = Labels { caption: "Records found", empty: "Nobody was found.", file: "found" };
     let list = held(labels, columns, Asked::default(), rows, &viewer.csrf)?.on_this_page_only();
     board.card(Card::wide("Found").made(&list)?).card(ask(&scene, form).await?).answer()

@@ -72,7 +72,9 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let programs: Vec<(String, Vec<i64>)> = by(&counts, |a| a.program.clone()).into_iter().collect();
     let channels: Vec<(String, Vec<i64>)> = by(&counts, |a| a.channel.clone().unwrap_or_else(none)).into_iter().collect();
     if programs.is_empty() {
-        board = board.card(Card::wide("Attempts").words("Nobody was to be reached yet. Attempts will be counted here as soon as a program plans one."));
+        board = board.card(
+            Card::wide("Attempts").words("Nobody was to be reached yet. Attempts will be counted here as soon as a program plans one."),
+        );
     } else {
         board = board
             .card(Card::new("By program").made(&Bars::new("Attempts by program", &PARTS, &programs))?)
@@ -83,8 +85,16 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
 }
 
 fn refusals(scene: &Scene<'_>, counts: &Counts) -> Result<Card, Notice> {
-    let columns = vec![Column::text("codes", "Reasons").sorts().filter(Filter::Part), Column::text("why", "In words").long(), Column::number("n", "Attempts").sorts()];
-    let labels = Labels { caption: "Refusals by reason, the most frequent first", empty: "Nothing was refused. What is will stand here with its reason.", file: "refusals" };
+    let columns = vec![
+        Column::text("codes", "Reasons").sorts().filter(Filter::Part),
+        Column::text("why", "In words").long(),
+        Column::number("n", "Attempts").sorts(),
+    ];
+    let labels = Labels {
+        caption: "Refusals by reason, the most frequent first",
+        empty: "Nothing was refused. What is will stand here with its reason.",
+        file: "refusals",
+    };
     let rows = counts
         .refused
         .iter()
@@ -110,7 +120,10 @@ fn switches(scene: &Scene<'_>, stops: &[Stop]) -> Result<Card, Notice> {
         .map(|(scope, name, shown)| {
             let stop = stops.iter().find(|s| s.scope == scope.as_str() && s.name == name);
             let (status, why) = match stop {
-                Some(s) => (Cell::Status(Mood::Bad, "stopped".to_owned()), format!("{}, by {} {}", s.why, s.stopped_by, scene.when(s.stopped_at).ago)),
+                Some(s) => (
+                    Cell::Status(Mood::Bad, "stopped".to_owned()),
+                    format!("{}, by {} {}", s.why, s.stopped_by, scene.when(s.stopped_at).ago),
+                ),
                 None => (Cell::Status(Mood::Good, "goes on".to_owned()), String::new()),
             };
             let act = match stop {
@@ -121,7 +134,11 @@ fn switches(scene: &Scene<'_>, stops: &[Stop]) -> Result<Card, Notice> {
             Row { cells: vec![Cell::text(shown), status, Cell::text(why)], acts: if may { vec![act] } else { Vec::new() } }
         })
         .collect();
-    let columns = vec![Column::text("what", "What").sorts(), Column::text("state", "State").sorts().one_of(["stopped", "goes on"]), Column::text("why", "Why").long()];
+    let columns = vec![
+        Column::text("what", "What").sorts(),
+        Column::text("state", "State").sorts().one_of(["stopped", "goes on"]),
+        Column::text("why", "Why").long(),
+    ];
     let labels = Labels { caption: "What comes due while it is stopped is refused, and says so", empty: "", file: "switches" };
     let mut card = Card::wide("Switches").list(&scene.beside(labels, columns, rows)?)?;
     card = card.words(if scene.is_live() {

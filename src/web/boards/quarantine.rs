@@ -60,8 +60,10 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         let all: Vec<String> = aside.iter().map(|a| a.ehr.clone()).filter(|name| ehr.as_ref().is_none_or(|e| e == name)).collect();
         let mut names = all;
         names.dedup();
-        let acts: Vec<Button> =
-            names.into_iter().map(|name| Button::new("/quarantine/replay", "Try all of an EHR again", name.clone()).with("ehr", name)).collect();
+        let acts: Vec<Button> = names
+            .into_iter()
+            .map(|name| Button::new("/quarantine/replay", "Try all of an EHR again", name.clone()).with("ehr", name))
+            .collect();
         if let [_] = acts.as_slice() {
             board = board.card(Card::wide("All at once").with(Piece::Acts(viewer.csrf.clone(), acts)));
         }

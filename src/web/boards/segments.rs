@@ -71,7 +71,9 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         })
         .collect();
     let list = held(LABELS, columns, asked, rows, &viewer.csrf)?;
-    let mut board = scene.board(PLACE, "Segments").lead("Who is in a segment decides which programs reach them. Not known: what was synced does not tell.");
+    let mut board = scene
+        .board(PLACE, "Segments")
+        .lead("Who is in a segment decides which programs reach them. Not known: what was synced does not tell.");
     let waiting = counts.pending.0;
     if waiting > 0 {
         board = board.lead(format!("{} to be evaluated.", counted(waiting, "person waits", "persons wait")));
@@ -85,7 +87,11 @@ async fn in_force(mut board: Board, scene: &Scene<'_>) -> Result<Board, Notice> 
     let going = scene.served.given.store.read(definitions::going_on).await?;
     if let Some(r) = going {
         let words = match r.state.as_str() {
-            "staging" => format!("Roll-out {} is under way: {} evaluated. Until then the versions before it answer.", r.number, counted(r.persons, "person", "persons")),
+            "staging" => format!(
+                "Roll-out {} is under way: {} evaluated. Until then the versions before it answer.",
+                r.number,
+                counted(r.persons, "person", "persons")
+            ),
             "settling" => format!("Roll-out {} is in force, and is being entered into the histories: charts show it in part.", r.number),
             _ => format!("Roll-out {} was given up and is being taken away.", r.number),
         };
@@ -96,14 +102,22 @@ async fn in_force(mut board: Board, scene: &Scene<'_>) -> Result<Board, Notice> 
     }
     let words = match scene.served.given.desk.differences().await? {
         Ok(0) => return Ok(board.link("/segments/plan", "Plan and history")),
-        Ok(n) => format!("{} not as in force.", counted(i64::try_from(n).unwrap_or(0), "definition of the files is", "definitions of the files are")),
+        Ok(n) => format!(
+            "{} not as in force.",
+            counted(i64::try_from(n).unwrap_or(0), "definition of the files is", "definitions of the files are")
+        ),
         Err(n) => format!("The definition files have {}.", counted(i64::try_from(n).unwrap_or(0), "mistake", "mistakes")),
     };
     Ok(board.lead(words).link("/segments/plan", "See what would change"))
 }
 
 /// One segment.
-pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: web::Path<String>, request: HttpRequest) -> Result<HttpResponse, Notice> {
+pub async fn one(
+    served: web::Data<Served>,
+    viewer: web::ReqData<Viewer>,
+    id: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Notice> {
     let scene = Scene::of(&served, &viewer, &request).await?;
     let segment = named(&served, &id).await?;
     let counts = served.overview().await?;
@@ -122,17 +136,28 @@ pub async fn one(served: web::Data<Served>, viewer: web::ReqData<Viewer>, id: we
         .figure("Entered in 7 days", history.last(&history.entered))
         .figure("Left in 7 days", history.last(&history.exited));
     if viewer.may(Right::SeeMembers) {
-        board = board.link(format!("{PLACE}/{}/members", segment.id), "Members by name").link(format!("{PLACE}/{}/members?state=held", segment.id), "Of whom it is not known");
+        board = board
+            .link(format!("{PLACE}/{}/members", segment.id), "Members by name")
+            .link(format!("{PLACE}/{}/members?state=held", segment.id), "Of whom it is not known");
     }
     let places: Vec<String> = (from..=today).map(|day| day_name(&scene, day)).collect();
     let members = [Series { name: "members", values: history.members.clone() }, Series { name: "not known", values: history.held.clone() }];
     let moves = [Series { name: "entered", values: history.entered.clone() }, Series { name: "left", values: history.exited.clone() }];
     board = board
         .card(Card::new("Members over time").made(&Lines::new(format!("Members and not known, {DAYS} days"), &places, &members))?)
-        .card(Card::new("Who entered and left").made(&Lines::new(format!("Entered and left on each day (of UTC), {DAYS} days"), &places, &moves))?);
+        .card(Card::new("Who entered and left").made(&Lines::new(
+            format!("Entered and left on each day (of UTC), {DAYS} days"),
+            &places,
+            &moves,
+        ))?);
     let unknown = format!("Where it is not known, a person counts as {}.", segment.unknown);
     board = board.card(Card::new("Rule").with(Piece::Code("rule", segment.rule.clone())).quiet(unknown));
-    let columns = vec![Column::text("version", "Version"), Column::text("state", "State").sorts(), Column::text("from", "From").sorts(), Column::text("until", "Until")];
+    let columns = vec![
+        Column::text("version", "Version"),
+        Column::text("state", "State").sorts(),
+        Column::text("from", "From").sorts(),
+        Column::text("until", "Until"),
+    ];
     let labels = Labels { caption: "Versions, the latest first", empty: "", file: "versions" };
     let rows = versions
         .iter()
@@ -320,8 +345,10 @@ fn planned(scene: &Scene<'_>, planning: &Planning) -> Result<Card, Notice> {
         Planning::Never => card
             .words("Everyone is evaluated by the files, and nothing is written. With many patients that takes minutes.")
             .with(again("Work it out")),
-        Planning::Running(n) => card
-            .words(format!("It is being worked out: {} evaluated so far. Reload to see how far it is.", counted(i64::try_from(*n).unwrap_or(0), "person", "persons"))),
+        Planning::Running(n) => card.words(format!(
+            "It is being worked out: {} evaluated so far. Reload to see how far it is.",
+            counted(i64::try_from(*n).unwrap_or(0), "person", "persons")
+        )),
         Planning::Failed(mistakes) => card
             .words("The files have mistakes. Put them right, and work it out again.")
             .with(Piece::Lines(mistakes.clone()))
@@ -368,7 +395,9 @@ fn done(scene: &Scene<'_>, card: Card, plan: &Planned) -> Result<Card, Notice> {
         card = card.with(Piece::Lines(plan.value_sets.iter().map(|(id, how)| format!("Value set {id}: {how}")).collect()));
     }
     let moved: i64 = plan.segments.iter().map(|s| s.entering + s.leaving).sum();
-    let apply = Button::new("/segments/apply", "Apply it", format!("{} memberships change", grouped(moved))).with("fingerprint", &plan.fingerprint).grave();
+    let apply = Button::new("/segments/apply", "Apply it", format!("{} memberships change", grouped(moved)))
+        .with("fingerprint", &plan.fingerprint)
+        .grave();
     Ok(card.with(Piece::Acts(scene.viewer.csrf.clone(), vec![apply])))
 }
 

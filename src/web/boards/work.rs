@@ -128,7 +128,10 @@ fn named(names: Option<&std::collections::BTreeMap<i64, Phi<String>>>, record: i
 
 /// A way to the patient's page, for those who may open one.
 fn open(scene: &Scene<'_>, ehr: &str, id: &str, about: &str) -> Option<Button> {
-    scene.viewer.may(Right::FindPatient).then(|| Button::new("/patients/open", "Open the patient", about).with("ehr", ehr).with("patient", id))
+    scene
+        .viewer
+        .may(Right::FindPatient)
+        .then(|| Button::new("/patients/open", "Open the patient", about).with("ehr", ehr).with("patient", id))
 }
 
 fn answer(scene: &Scene<'_>, w: &Waiting, names: Option<&std::collections::BTreeMap<i64, Phi<String>>>) -> Item {
@@ -141,7 +144,11 @@ fn answer(scene: &Scene<'_>, w: &Waiting, names: Option<&std::collections::BTree
         "help" => "The patient asked for help",
         _ => "The patient wrote",
     };
-    let words = w.message.as_deref().filter(|_| names.is_some() && scene.viewer.may(Right::SeeMessages)).and_then(|m| scene.served.given.desk.words(m));
+    let words = w
+        .message
+        .as_deref()
+        .filter(|_| names.is_some() && scene.viewer.may(Right::SeeMessages))
+        .and_then(|m| scene.served.given.desk.words(m));
     let words = words.map(|w| format!(": \u{201c}{}\u{201d}", w.expose())).unwrap_or_default();
     let barrier = w.barrier.as_ref().map(|b| format!(" In the way: {}.", b.replace('-', " "))).unwrap_or_default();
     let to_do = match w.meaning.as_str() {

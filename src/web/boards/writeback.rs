@@ -79,7 +79,9 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
                 Cell::text(c.example.clone()),
                 Cell::text(served.given.desk.remedy(&c.state, &c.cause)),
             ];
-            let act = Button::new("/writeback/replay", "Write them again", format!("{} at {}", c.cause, c.ehr)).with("ehr", &c.ehr).with("cause", &c.cause);
+            let act = Button::new("/writeback/replay", "Write them again", format!("{} at {}", c.cause, c.ehr))
+                .with("ehr", &c.ehr)
+                .with("cause", &c.cause);
             Row { cells, acts: if may { vec![act] } else { Vec::new() } }
         })
         .collect();
@@ -112,7 +114,11 @@ pub async fn list(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("failure", "Why").long(),
     ];
     let asked = scene.asked(&columns)?;
-    let labels = Labels { caption: "Write-backs of one state, the latest owed first", empty: "No write-back is in this state now.", file: "write-backs" };
+    let labels = Labels {
+        caption: "Write-backs of one state, the latest owed first",
+        empty: "No write-back is in this state now.",
+        file: "write-backs",
+    };
     let may = viewer.may(Right::ReplayWriteBack);
     let list = scene
         .listed(&WRITE_BACKS, &[], labels, columns, asked, |v| {

@@ -278,7 +278,6 @@ fn column<'a>(columns: &'a [Column], key: &str) -> Option<&'a Column> {
 struct Head {
     name: &'static str,
     number: bool,
-    long: bool,
     /// Where the list is ordered by it.
     link: Option<String>,
     /// `ascending`, `descending` or nothing.
@@ -371,7 +370,6 @@ pub(super) fn paged(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Ve
             Head {
                 name: c.name,
                 number: c.number,
-                long: c.long,
                 link: c.sorts.then(|| asked.address(Some((c.key, down)), None, false)),
                 sort: match here {
                     None => "",

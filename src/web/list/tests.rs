@@ -39,7 +39,8 @@ fn a_list_filters_and_orders_by_what_its_columns_allow() {
 
 #[test]
 fn a_column_that_always_has_a_value_takes_its_first() {
-    let columns = vec![Column::text("state", "State").filter(Filter::Always(vec![("held".into(), "Held".into()), ("sent".into(), "Sent".into())]))];
+    let columns =
+        vec![Column::text("state", "State").filter(Filter::Always(vec![("held".into(), "Held".into()), ("sent".into(), "Sent".into())]))];
     assert_eq!(Asked::read(&columns, "").unwrap().filter("state"), Some("held"));
     assert_eq!(Asked::read(&columns, "state=sent").unwrap().filter("state"), Some("sent"));
 }

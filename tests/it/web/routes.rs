@@ -15,7 +15,10 @@ fn database() -> Database {
 #[test]
 fn these_routes_are_open_and_no_other() {
     let open: Vec<&str> = table().iter().filter(|r| r.access == Access::Open).map(|r| r.path).collect();
-    assert_eq!(open, ["/signin", "/signin/once/{token}", "/signin/once", "/assets/{name}", "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"]);
+    assert_eq!(
+        open,
+        ["/signin", "/signin/once/{token}", "/signin/once", "/assets/{name}", "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -117,14 +117,23 @@ async fn long_lists_are_read_along_an_index() {
             "attempt_by_program",
         ),
         ("SELECT program, channel, state, outcome, COUNT(*) FROM attempt GROUP BY program, state, channel, outcome", "attempt_by_program"),
-        ("SELECT id FROM writeback w WHERE 1 = 1 AND w.state = 'written' ORDER BY w.owed_at DESC, w.id DESC LIMIT 51", "writeback_by_state"),
-        ("SELECT ehr, code, COUNT(*) AS n FROM quarantine WHERE released_at IS NULL GROUP BY ehr, code ORDER BY ehr, code", "quarantine_open"),
+        (
+            "SELECT id FROM writeback w WHERE 1 = 1 AND w.state = 'written' ORDER BY w.owed_at DESC, w.id DESC LIMIT 51",
+            "writeback_by_state",
+        ),
+        (
+            "SELECT ehr, code, COUNT(*) AS n FROM quarantine WHERE released_at IS NULL GROUP BY ehr, code ORDER BY ehr, code",
+            "quarantine_open",
+        ),
         ("SELECT attempt FROM answer w WHERE w.needs_action AND w.settled_at IS NULL ORDER BY w.received_at LIMIT 9", "answer_waiting"),
         (
-            "SELECT id FROM attempt a WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > 5 AND a.state IN ('refused', 'finished')",
+            "SELECT id FROM attempt a WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > 5 AND (a.state || '') IN ('refused', 'finished')",
             "attempt_to_call",
         ),
-        ("SELECT record FROM patient_label l WHERE l.family >= 'a' AND l.family < 'b' ORDER BY l.family, l.given, l.record LIMIT 30", "patient_label_name"),
+        (
+            "SELECT record FROM patient_label l WHERE l.family >= 'a' AND l.family < 'b' ORDER BY l.family, l.given, l.record LIMIT 30",
+            "patient_label_name",
+        ),
     ] {
         let plan = db.plan(sql).join("; ");
         assert!(plan.contains(index), "{sql}\n{plan}");

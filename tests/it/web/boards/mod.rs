@@ -114,7 +114,9 @@ fn fill(db: &Database, app: &App) {
     // In doubt; not reached though the visit lies ahead; and one that was answered.
     db.execute("UPDATE attempt SET state = 'sending', channel = 'email', failure = 'unclear: the line broke' WHERE id = 'b1'");
     let ahead = at(90_000).micros();
-    db.execute(&format!("UPDATE attempt SET state = 'refused', failure = 'channel: no-contact-point', expires_at = {ahead} WHERE id = 'b2'"));
+    db.execute(&format!(
+        "UPDATE attempt SET state = 'refused', failure = 'channel: no-contact-point', expires_at = {ahead} WHERE id = 'b2'"
+    ));
     db.execute("UPDATE writeback SET state = 'refused', failure = 'http-422: <b>no</b>' WHERE attempt = 'a1'");
     db.execute(&format!("UPDATE writeback SET state = 'unknown', next_at = {} WHERE attempt = 'a2'", i64::MAX));
     db.execute(
