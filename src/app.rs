@@ -18,6 +18,7 @@ mod pages;
 mod patients;
 mod present;
 mod settling;
+mod staff;
 mod stages;
 mod statements;
 mod turns;

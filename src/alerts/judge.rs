@@ -5,6 +5,8 @@ use domain::Timestamp;
 
 use super::kind;
 use crate::store::alerts::Condition;
+use crate::store::drops::DropStatus;
+use crate::store::statements::StatementRow;
 use crate::store::turns::Turn;
 use crate::store::writebacks::Cause;
 
@@ -40,6 +42,17 @@ pub struct Expected {
     pub running_since: Option<Timestamp>,
 }
 
+/// Something that ends by itself, and somebody should act now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Of what: `main/client certificate CN=gateway`.
+    pub subject: String,
+    /// In words.
+    pub says: String,
+    /// What to do.
+    pub remedy: String,
+}
+
 /// What the rows say.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -55,6 +68,12 @@ pub struct Facts {
     pub holes: Vec<(String, String, i64)>,
     /// What waits for a person.
     pub causes: Vec<Cause>,
+    /// What each EHR states of itself, beside what it stated before.
+    pub statements: Vec<StatementRow>,
+    /// How each drop folder stands.
+    pub drops: Vec<DropStatus>,
+    /// What runs out.
+    pub endings: Vec<Ending>,
     /// What others noted.
     pub conditions: Vec<Condition>,
 }
@@ -114,6 +133,26 @@ pub fn judge(facts: &Facts, limits: &Limits, now: Timestamp) -> Vec<Finding> {
     for (ehr, rtype, n) in facts.holes.iter().filter(|h| h.2 >= limits.holes) {
         let says = format!("of {n} patients of {ehr} {rtype} has become unknown within a day");
         tell(kind::HOLES, format!("{ehr}/{rtype}"), says, format!("`fhir-engage sync holes {ehr}` tells of whom and why"));
+    }
+    for s in facts.statements.iter().filter(|s| s.problems > 0) {
+        let (ehr, n, since) = (&s.ehr, s.problems, s.drifted_at.map(Timestamp::from_micros).map(whole));
+        let differ = if n == 1 { "1 difference stops".to_owned() } else { format!("{n} differences stop") };
+        let since = since.map(|t| format!(" since {t}")).unwrap_or_default();
+        let says = format!("{ehr} states other abilities than before{since}: {differ} something from working as it did");
+        tell(kind::DRIFTED, ehr.clone(), says, format!("`fhir-engage ehr drift {ehr}` tells them, and takes note of them"));
+    }
+    for d in &facts.drops {
+        let (subject, remedy) = (format!("{}/{}", d.ehr, d.drop_name), format!("`fhir-engage sync drops list --ehr {}` tells more", d.ehr));
+        if let Some(since) = d.late_since {
+            let says = format!("no file came into drop {} of {} by {}", d.drop_name, d.ehr, whole(Timestamp::from_micros(since)));
+            tell(kind::LATE, subject.clone(), says, remedy.clone());
+        }
+        if let Some(problem) = &d.problem {
+            tell(kind::FAILING, subject, format!("drop {} of {}: {problem}", d.drop_name, d.ehr), remedy);
+        }
+    }
+    for e in &facts.endings {
+        tell(kind::EXPIRING, e.subject.clone(), e.says.clone(), e.remedy.clone());
     }
     let mut parked: std::collections::BTreeMap<&str, i64> = std::collections::BTreeMap::new();
     for cause in &facts.causes {

@@ -6,8 +6,8 @@
 //! tell is owed in the same transaction; telling comes after, so a crash in between loses nothing. A message that was sent and could not
 //! be noted as sent is sent again under the same id: an alert that came twice is better than one that did not come.
 //!
-//! A part whose own rows do not tell what is wrong (a certificate that runs out, a statement that drifted, a file that did not come) notes it
-//! with [`crate::store::alerts::note`] and takes it back with `clear`; it then becomes an alert as the others do.
+//! A part whose own rows do not tell what is wrong (a node's disk) notes it with [`crate::store::alerts::note`] and takes it back with `clear`;
+//! it then becomes an alert as the others do.
 
 mod heartbeat;
 mod judge;
@@ -16,7 +16,8 @@ pub mod post;
 mod task;
 
 pub use heartbeat::Heartbeat;
-pub use judge::{Expected, Facts, Finding, Limits, judge};
+pub use judge::{Ending, Expected, Facts, Finding, Limits, judge};
+pub use look::Known;
 pub use post::{Post, Target};
 pub use task::{Desk, Look, Report, Sent};
 

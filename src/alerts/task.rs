@@ -5,8 +5,8 @@ use domain::{Clock, Timestamp};
 use serde::Serialize;
 
 use super::heartbeat::Heartbeat;
-use super::judge::{Expected, Finding, Limits, judge};
-use super::look;
+use super::judge::{Finding, Limits, judge};
+use super::look::{self, Known};
 use super::post::{NOT_CONFIGURED, Post};
 use crate::store::leases::{self, Fence, Term};
 use crate::store::{Conn, Store, StoreError, alerts};
@@ -68,10 +68,8 @@ pub struct Look<'a> {
     pub fence: &'a Fence,
     /// Its term.
     pub term: Term,
-    /// When each type should have been read.
-    pub expected: Vec<Expected>,
-    /// EHRs whose profile cannot be read.
-    pub unreadable: Vec<String>,
+    /// What no row tells.
+    pub known: Known,
     /// Between 0 and 1: spreads tries.
     pub jitter: f64,
     /// Whether this process's own loops run as they should.
@@ -91,8 +89,8 @@ impl Desk {
     /// The store's refusal, or the lease was lost.
     pub async fn look(&self, look: &Look<'_>) -> Result<Report, StoreError> {
         let now = look.clock.now();
-        let (expected, unreadable) = (look.expected.clone(), look.unreadable.clone());
-        let facts = look.store.snapshot(move |conn| look::read(conn, &expected, &unreadable, now)).await?;
+        let known = look.known.clone();
+        let facts = look.store.snapshot(move |conn| look::read(conn, &known, now)).await?;
         let found = judge(&facts, &self.limits, now);
         let targets: Vec<String> = self.post.targets().iter().map(super::Target::name).collect();
         let (fence, term, settle) = (look.fence.clone(), look.term, self.limits.settle);

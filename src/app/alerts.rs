@@ -8,8 +8,10 @@ use url::Url;
 
 use super::agenda::Entry;
 use super::{App, StageError, mailer};
-use crate::alerts::{self, Desk, Expected, Heartbeat, Limits, Post, Report, kind};
+use crate::alerts::{self, Desk, Ending, Expected, Heartbeat, Known, Limits, Post, Report, kind};
 use crate::config::Place;
+use crate::credentials::Expiry;
+use crate::credentials::expiry::Urgency;
 use crate::store::leases::{self, Term};
 use crate::store::{StoreError, alerts as kept, reading, sync_state};
 use crate::worker::schedule::Schedule;
@@ -81,13 +83,13 @@ impl App {
         // An EHR whose schedule cannot be read is not read by itself either.
         unreadable.extend(agenda.entries.iter().filter(|e| e.schedule.is_err()).map(|e| e.ehr.to_string()));
         unreadable.dedup();
+        let endings = self.expiries().await?.into_iter().filter(|e| e.urgency != Urgency::Later).map(ending).collect();
         let look = alerts::Look {
             store: &self.store,
             clock: self.clock.as_ref(),
             fence: lease.fence(),
             term: lease.term(),
-            expected,
-            unreadable,
+            known: Known { expected, unreadable, endings },
             jitter: self.jitter(),
             is_well,
         };
@@ -126,6 +128,15 @@ impl App {
             self.store.write("take a note back", move |conn| kept::clear(conn, kind::DISK, &subject)).await?;
         }
         Ok(())
+    }
+}
+
+fn ending(e: Expiry) -> Ending {
+    let of = e.ehr.unwrap_or_else(|| "this installation".to_owned());
+    Ending {
+        subject: format!("{of}/{} {}", e.what.as_str(), e.name),
+        says: format!("{of}: {}", e.says),
+        remedy: e.remedy.unwrap_or("`fhir-engage check` tells more").to_owned(),
     }
 }
 

@@ -13,9 +13,9 @@ use crate::outreach::by_hand::{self, Hand};
 use crate::patient::acts::{self, About, Act, Done, Signed};
 use crate::patient::{Eyes, Page, Subject, look};
 use crate::segments::Definitions;
-use crate::store::refreshes::{self, Request};
+use crate::store::patient_reads::{self, Request};
 use crate::store::{StoreError, people};
-use crate::sync::refresh;
+use crate::sync::patient as reading;
 use crate::sync::task::Source;
 use crate::web::patient::{Answer, Patients};
 
@@ -81,13 +81,13 @@ impl App {
         let now = self.clock.now();
         let (ehr, id) = (subject.ehr.clone(), subject.id.expose().clone());
         // Most pages are looked at again within the minute: they cost no write.
-        let known = self.store.read(move |conn| refreshes::of(conn, &ehr, &id)).await?;
+        let known = self.store.read(move |conn| patient_reads::of(conn, &ehr, &id)).await?;
         let fresh = |r: &Request| r.is_open() || r.answered_at.is_some_and(|at| now.since(Timestamp::from_micros(at)) < AGAIN);
         if known.is_some_and(|r| fresh(&r)) {
             return Ok(());
         }
         let (ehr, id) = (subject.ehr.clone(), subject.id.expose().clone());
-        if self.store.write("ask for a patient", move |conn| refreshes::ask(conn, (&ehr, &id), AGAIN, now)).await? {
+        if self.store.write("ask for a patient", move |conn| patient_reads::ask(conn, (&ehr, &id), AGAIN, now)).await? {
             self.nudges.refresh.give();
         }
         Ok(())
@@ -101,9 +101,10 @@ impl App {
         let (mut done, mut failures) = (0, Vec::new());
         loop {
             let (who, now) = (format!("{} {}", self.owner.as_str(), self.random.id()), self.clock.now());
-            if self.store.read(move |conn| refreshes::is_any(conn, now)).await? {
-                let taken =
-                    self.store.write("take requests for patients", move |conn| refreshes::take(conn, &who, now, now.plus(TAKEN), AT_ONCE));
+            if self.store.read(move |conn| patient_reads::is_any(conn, now)).await? {
+                let taken = self
+                    .store
+                    .write("take requests for patients", move |conn| patient_reads::take(conn, &who, now, now.plus(TAKEN), AT_ONCE));
                 let taken = taken.await?;
                 let answered = futures_util::future::join_all(taken.iter().map(|request| self.refresh(request))).await;
                 for answer in answered {
@@ -127,14 +128,14 @@ impl App {
             Ok(connection) => connection,
             Err(error) => {
                 let told = error.to_string();
-                refresh::tell(&self.store, request, "failed", Some(told.clone()), self.clock.now()).await?;
+                reading::tell(&self.store, request, "failed", Some(told.clone()), self.clock.now()).await?;
                 return Ok(Some(format!("{ehr}: {told}")));
             }
         };
         let profile = self.profile(&ehr).await?;
         let plan = Plan::of(&profile, &connection.capability);
         let source = Source { client: &connection.client, plan: &plan };
-        let asked = refresh::refresh(&self.store, self.clock.as_ref(), &ehr, (source, &connection.capability), request).await?;
+        let asked = reading::refresh(&self.store, self.clock.as_ref(), &ehr, (source, &connection.capability), request).await?;
         if !asked {
             // What is kept of it may be why.
             lock(&self.kept.connections).remove(ehr.as_str());

@@ -13,6 +13,7 @@ mod exit;
 mod import;
 mod inbound;
 mod keys;
+mod launching;
 mod migrate;
 mod outreach;
 mod persons;

@@ -16,7 +16,7 @@ use crate::store::codec::Codec;
 use crate::store::memberships::{self, State};
 use crate::store::people::{self, Record};
 use crate::store::preferences::{self, Preference};
-use crate::store::{Conn, StoreError, attempts, coverage, refreshes, resources, sync_state};
+use crate::store::{Conn, StoreError, attempts, coverage, patient_reads, resources, sync_state};
 
 /// What reading needs beside the store.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ pub struct Eyes<'a> {
 /// The engine's refusal, or stored data that cannot be read.
 pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp) -> Result<Page, StoreError> {
     let (ehr, id) = (subject.ehr.as_str(), subject.id.expose().as_str());
-    let asked = refreshes::of(conn, ehr, id)?;
+    let asked = patient_reads::of(conn, ehr, id)?;
     let reading = asked.as_ref().map_or(Reading::None, reading);
     let Some(record) = people::record(conn, ehr, id)? else { return Ok(Page { reading, ..Page::default() }) };
     let Some(known) = people::facts(conn, &[record.person])?.remove(&record.person) else {
@@ -84,7 +84,7 @@ fn channels(library: &Library) -> Vec<(String, String)> {
     kinds.iter().map(|k: &ChannelKind| (k.as_str().to_owned(), words::channel(k.as_str()).to_owned())).collect()
 }
 
-fn reading(asked: &refreshes::Request) -> Reading {
+fn reading(asked: &patient_reads::Request) -> Reading {
     let at = asked.answered_at.map(Timestamp::from_micros);
     match (asked.outcome.as_deref(), at) {
         (Some("read"), Some(at)) => Reading::Done(at),
@@ -189,7 +189,9 @@ fn segments(
         let Some(membership) = stored.memberships.get(&row.number) else { continue };
         let explained = rules.explain(place, facts, eyes.site, now);
         // That somebody lives decides in every segment, and tells nobody why.
-        let deciding = explained.iter().flat_map(|e| e.reasons.iter().filter(|r| r.decides && r.test != "not deceased"));
+        let deciding = explained
+            .iter()
+            .flat_map(|e| e.reasons.iter().filter(|r| r.decides && !matches!(r.test.as_str(), "deceased" | "not deceased")));
         all.push(page::Segment {
             title: segment.definition().title.clone(),
             is_in: membership.state == State::In,

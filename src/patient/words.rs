@@ -154,7 +154,9 @@ pub(super) fn place(read: &ReadIn) -> Phi<String> {
 
 /// A reason of a segment in plain words: what the attribute means, and what was found.
 pub(super) fn reason(r: &rules::Reason, zone: Tz) -> Reason {
-    let test = ["not ", "has "].into_iter().fold(r.test.as_str(), |test, word| test.trim_start_matches('(').trim_start_matches(word));
+    let test = ["not ", "has ", "known ", "exists "]
+        .into_iter()
+        .fold(r.test.as_str(), |test, word| test.trim_start_matches('(').trim_start_matches(word));
     let name = test.split(|c: char| c.is_whitespace() || c == ')').next().unwrap_or_default();
     let sources: Vec<_> = r.sources.iter().map(place).collect();
     let words = match (rules::attribute(name), &r.value) {
@@ -163,7 +165,7 @@ pub(super) fn reason(r: &rules::Reason, zone: Tz) -> Reason {
             let period = period.map(|p| format!(", in the last {p}")).unwrap_or_default();
             format!("{}{period}: {}", attribute.meaning.trim_end_matches('.'), shown(value.expose(), zone))
         }
-        // Nothing was found, or it cannot be told: the sentence says so after the test.
+        // A reference to another segment, an attribute of the site's own, nothing found, or it cannot be told: the sentence says so.
         _ => r.sentence.expose().split_once(": ").map_or_else(|| r.sentence.expose().clone(), |(_, fact)| sentence(fact)),
     };
     let mut sources = sources;

@@ -15,9 +15,9 @@ pub mod kind {
     pub const FAILING: &str = "failing";
     /// A type of an EHR was not read when it should have been.
     pub const LATE: &str = "late";
-    /// What a server states of itself changed. Noted by those who read it.
+    /// What a server states of itself changed.
     pub const DRIFTED: &str = "drifted";
-    /// A certificate, a key or a secret runs out. Noted by those who hold it.
+    /// A certificate, a key or a secret runs out.
     pub const EXPIRING: &str = "expiring";
     /// The disk of a node fills.
     pub const DISK: &str = "disk";

@@ -16,6 +16,7 @@ use super::codec::{Codec, Packed};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::labels;
+use super::own;
 use super::pending;
 use super::people;
 use super::schema::resource;
@@ -268,10 +269,11 @@ fn store_facts(
             Column::TextOrNull(versions.iter().map(Option::as_deref).collect()),
             Column::Bytes(facts.values().map(|r| r.facts.as_slice()).collect()),
         ],
-        conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts",
+        // What was read of the version before says nothing of this one.
+        conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts, own = NULL",
     }
     .execute(conn)?;
-    Ok(())
+    own::stored(conn, rtype, &rows.iter().filter_map(|r| pks.get(&r.fhir_id).copied()).collect::<Vec<_>>())
 }
 
 fn wake(

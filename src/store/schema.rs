@@ -188,6 +188,32 @@ diesel::table! {
         fhir_id -> Text,
         version -> Nullable<Text>,
         facts -> Binary,
+        own -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    own_attribute (hash) {
+        hash -> Text,
+        rtype -> Text,
+        after_resource -> BigInt,
+        done -> BigInt,
+        total -> BigInt,
+        begun_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pending_own (resource) {
+        resource -> BigInt,
+    }
+}
+
+diesel::table! {
+    segment_count (segment) {
+        segment -> BigInt,
+        unknown -> BigInt,
     }
 }
 
@@ -239,6 +265,7 @@ diesel::table! {
         current_from -> Nullable<BigInt>,
         current_until -> Nullable<BigInt>,
         ended_by -> Nullable<BigInt>,
+        reads -> Nullable<BigInt>,
     }
 }
 
@@ -276,6 +303,7 @@ diesel::table! {
         evaluated_at -> BigInt,
         wake_at -> Nullable<BigInt>,
         events -> BigInt,
+        unknown -> Nullable<Binary>,
     }
 }
 
@@ -860,7 +888,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    refresh_request (ehr, patient) {
+    patient_read (ehr, patient) {
         ehr -> Text,
         patient -> Text,
         asked_at -> BigInt,

@@ -7,6 +7,7 @@
 //! actix's workers are single-threaded, so nothing here may block: the store runs its work on other threads.
 
 mod access;
+mod address;
 mod api;
 mod boards;
 mod cookies;
@@ -17,6 +18,7 @@ pub mod form;
 mod health;
 mod jwks;
 mod kept;
+mod launch;
 mod list;
 mod metrics;
 pub mod notice;
@@ -42,13 +44,14 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use domain::{Clock, model::Phi};
 use tokio::task::JoinHandle;
 use url::Url;
 
 use self::kept::Kept;
-use crate::smart::Sessions;
+use crate::smart::{Launches, Provider, Sessions};
 use crate::store::view::outreach;
 use crate::store::view::overview::{self, Overview};
 use crate::store::view::work::{self, Queue};
@@ -59,11 +62,30 @@ use crate::worker::{Health, Stop};
 /// The public keys as a JWK Set (RFC 7517), read anew for each request.
 pub type JwksProvider = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send>> + Send + Sync>;
 
-/// Whose frames the pages of a launch from an EHR may stand in: origins, as `frame-ancestors` lists them; empty for nobody's.
-pub type Frames = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
+/// What is asked to be explained.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The EHR.
+    pub ehr: String,
+    /// The patient's logical id there.
+    pub patient: Phi<String>,
+    /// One segment only.
+    pub segment: Option<String>,
+}
 
-/// Gives up what EHRs granted to openings that have ended, (EHR, handle) each, in its own time.
-pub type Revoke = Arc<dyn Fn(Vec<(String, String)>) + Send + Sync>;
+/// What is answered to a [`Question`].
+#[derive(Clone, Debug)]
+pub enum Explained {
+    /// The explanations, as JSON.
+    Told(Phi<String>),
+    /// No such patient is known.
+    NoPatient,
+    /// No such segment is in force.
+    NoSegment,
+}
+
+/// Tells why a patient is in segments, or not.
+pub type Explain = Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Result<Explained, StoreError>> + Send>> + Send + Sync>;
 
 /// What the server needs. `app` puts it together.
 pub struct WebState {
@@ -81,6 +103,10 @@ pub struct WebState {
     pub metrics: Metrics,
     /// The public keys.
     pub jwks: JwksProvider,
+    /// Why patients are in segments, or not.
+    pub explain: Explain,
+    /// How long what is known may be read from an EHR before, for people to go by it.
+    pub max_age: TimeDelta,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
     /// What the dashboard asks beside the store, and its acts.
@@ -89,10 +115,12 @@ pub struct WebState {
     pub patients: Arc<dyn patient::Patients>,
     /// Who is signed in.
     pub sessions: Sessions,
-    /// Whose frames pages may stand in.
-    pub frames: Frames,
-    /// What becomes of grants that nobody uses any more.
-    pub revoke: Revoke,
+    /// Launches from EHRs.
+    pub launches: Launches,
+    /// The site's own provider, where there is one.
+    pub provider: Option<Provider>,
+    /// What a page says where the EHR does not let the user see the patient, in the site's words.
+    pub denied: Option<String>,
     /// The URL under which browsers reach this server, where it is behind a proxy.
     pub external: Option<Url>,
     /// A random number: request ids of this process begin with it.
@@ -104,12 +132,6 @@ pub struct WebState {
 impl std::fmt::Debug for WebState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("WebState")
-    }
-}
-
-impl WebState {
-    async fn frames_of(&self, ehr: &str) -> String {
-        (self.frames)(ehr.to_owned()).await
     }
 }
 
@@ -138,6 +160,14 @@ impl Served {
             requests: AtomicU64::new(0),
             notes: std::sync::Mutex::default(),
             given,
+        }
+    }
+
+    /// Gives back what EHRs granted to openings that have ended, (EHR, handle) each. The page does not wait for it.
+    fn give_back(&self, ended: Vec<(String, String)>) {
+        if !ended.is_empty() {
+            let launches = self.given.launches.clone();
+            actix_web::rt::spawn(async move { launches.give_back(ended).await });
         }
     }
 

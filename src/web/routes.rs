@@ -12,7 +12,7 @@ use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middlewar
 use domain::model::Right;
 
 use super::boards::{acts, attempts, connections, lookup, outreach, quarantine, segments, work, writeback};
-use super::{access, api, fhir, health, jwks, metrics, page, patient, problem, script, signin};
+use super::{access, api, fhir, health, jwks, launch, metrics, page, patient, problem, script, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,11 @@ static ROUTES: &[Row] = &[
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
     post("/signin/once",          Open,   || to(signin::once)),
+    get("/signin/provider",       Open,   || to(signin::provider)),
+    get("/signin/callback",       Open,   || to(signin::callback)),
+    get("/launch",                Open,   || to(launch::from_ehr)),
+    get("/launch/{ehr}",          Open,   || to(launch::from_here)),
+    get("/callback",              Open,   || to(launch::callback)),
     post("/signout",              SignedIn, || to(signin::out)),
     public("/assets/{name}",              || to(script::show)),
     get("/l/{handle}",            Staff(Right::SeePatient),        || to(patient::page)),
@@ -102,6 +107,7 @@ static ROUTES: &[Row] = &[
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
+    post("/api/v1/explanations",  Bearer, || to(api::explain)),
     get("/api/v1/attempts",       Bearer, || to(api::attempts)),
     get("/api/v1/writebacks",     Bearer, || to(api::write_backs)),
     get("/fhir/Group/{id}",       Bearer, || to(fhir::group)),

@@ -24,6 +24,7 @@ mod schema_parity;
 mod segments;
 mod sekmet;
 mod sekmet_bulk;
+mod smart;
 mod store;
 mod support;
 mod sync;

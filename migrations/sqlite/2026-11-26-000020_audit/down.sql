@@ -1,4 +1,4 @@
-DROP TABLE refresh_request;
+DROP TABLE patient_read;
 DROP TABLE form_key;
 DROP TABLE audit_head;
 DROP TABLE audit;

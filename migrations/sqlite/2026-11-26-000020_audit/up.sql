@@ -32,7 +32,7 @@ CREATE TABLE form_key (
 CREATE INDEX form_key_by_time ON form_key (at);
 
 -- Patients that somebody looks at, to be read again from their EHR now.
-CREATE TABLE refresh_request (
+CREATE TABLE patient_read (
     ehr TEXT NOT NULL,
     patient TEXT NOT NULL,
     asked_at BIGINT NOT NULL,
@@ -43,4 +43,4 @@ CREATE TABLE refresh_request (
     told TEXT,
     PRIMARY KEY (ehr, patient)
 ) WITHOUT ROWID;
-CREATE INDEX refresh_request_open ON refresh_request (answered_at, asked_at);
+CREATE INDEX patient_read_open ON patient_read (answered_at, asked_at);

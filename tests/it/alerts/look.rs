@@ -9,7 +9,7 @@ use fhir_engage::alerts::{Desk, Report, kind};
 use fhir_engage::app::App;
 use fhir_engage::store::alerts::{self, Alert};
 use fhir_engage::store::schedules::ALL_TYPES;
-use fhir_engage::store::{pauses, turns};
+use fhir_engage::store::{drops, ehrs, pauses, statements, turns};
 
 use super::hook::Hook;
 use crate::schedule::setup::{World, at, north, take_all};
@@ -79,6 +79,66 @@ fn told(hook: &Hook) -> Vec<(String, String)> {
 }
 
 on_both! {
+    async fn a_drift_a_late_file_and_what_runs_out_are_told_and_are_over_when_they_are(db) {
+        let hook = Hook::start();
+        let world = world(db, &hook, None).await;
+        let node = Node::of(&world);
+        assert_eq!(node.look().await.open, 0);
+        let now = world.clock.now();
+        let late = drops::DropStatus {
+            ehr: "north".to_owned(),
+            drop_name: "visits".to_owned(),
+            since: 0,
+            checked_at: now.micros(),
+            last_taken_at: None,
+            late_since: Some(now.micros()),
+            problem: Some("the folder cannot be read: permission denied".to_owned()),
+        };
+        let expires = |day: &str| {
+            let mut profile: serde_json::Value =
+                serde_json::from_str(&world.store.read_blocking(|conn| ehrs::get(conn, "north")).unwrap().unwrap().profile).unwrap();
+            profile["credential_expires"] = day.into();
+            let profile = profile.to_string();
+            world.store.write_blocking(fhir_engage::store::Lane::Interactive, "test", |conn| ehrs::put(conn, &north(), &profile, now)).unwrap();
+        };
+        let tomorrow = now.to_string()[..10].to_owned();
+        expires(&tomorrow);
+        // What it stated first, if it was ever asked, is what differences are told from.
+        let first = world.store.read(|conn| statements::get(conn, "north")).await.unwrap();
+        let stated = first.map_or_else(|| "{}".to_owned(), |s| s.accepted);
+        let (before, first) = (late.clone(), stated.clone());
+        world
+            .store
+            .write("test", move |conn| {
+                drops::put_status(conn, &before)?;
+                statements::keep(conn, "north", &first, (0, 0), now)?;
+                statements::keep(conn, "north", "{\"rest\":[]}", (2, 0), now).map(drop)
+            })
+            .await
+            .unwrap();
+        node.look().await;
+        let mut open: Vec<(String, String)> = all(&world).await.into_iter().map(|a| (a.kind, a.subject)).collect();
+        open.sort();
+        let kinds: Vec<&str> = open.iter().map(|a| a.0.as_str()).collect();
+        assert_eq!(kinds, ["drifted", "expiring", "failing", "late"], "{open:?}");
+        assert!(open[1].1.starts_with("north/secret ") && open[2].1 == "north/visits" && open[3].1 == "north/visits", "{open:?}");
+        // Mended, each by what mends it.
+        let mended = drops::DropStatus { late_since: None, problem: None, ..late };
+        expires("2099-01-01");
+        world
+            .store
+            .write("test", move |conn| {
+                drops::put_status(conn, &mended)?;
+                statements::keep(conn, "north", &stated, (0, 0), now).map(drop)
+            })
+            .await
+            .unwrap();
+        node.look().await;
+        world.forward(TimeDelta::minutes(6));
+        let report = node.look().await;
+        assert_eq!((report.open, report.closed), (0, 4), "{:?}", all(&world).await);
+    }
+
     async fn it_opens_once_and_closes_once_however_many_nodes_look(db) {
         let (hook, mail) = (Hook::start(), MailServer::start());
         let world = world(db, &hook, Some(&mail)).await;

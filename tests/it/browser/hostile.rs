@@ -45,7 +45,7 @@ async fn markup_in_names_notes_reasons_and_replies_is_shown_as_words() {
             json!(0),
             "{url}"
         );
-        let foreign: Vec<String> = browser.requests().into_iter().map(|r| r.url).filter(|u| !u.starts_with(&world.address())).collect();
+        let foreign: Vec<String> = browser.requests().into_iter().filter(|u| !u.starts_with(&world.address())).collect();
         assert!(foreign.iter().all(|u| u.starts_with("data:") || u.starts_with("chrome")), "{foreign:?}");
     }
     browser.go(&page);

@@ -17,12 +17,15 @@ fn look(browser: &Browser, name: &str, url: &str, own: &str) -> Vec<String> {
             browser.go(url);
             let mut says = |what: String| wrong.push(format!("{name} {theme:?} {width}: {what}"));
             let asked = browser.requests();
-            asked.iter().filter(|r| !r.url.starts_with(own) && !r.url.starts_with("data:")).for_each(|r| says(format!("asks {}", r.url)));
-            let weight: u64 = asked.iter().map(|r| r.bytes).sum();
+            asked.iter().filter(|url| !url.starts_with(own) && !url.starts_with("data:")).for_each(|url| says(format!("asks {url}")));
+            let parts = "return ['navigation', 'resource'].flatMap(k => performance.getEntriesByType(k)).reduce((n, e) => n + e.decodedBodySize, 0)";
+            let weight = browser.run(parts, &[]).as_u64().unwrap();
             if weight >= 100_000 || weight == 0 {
                 says(format!("weighs {weight} bytes"));
             }
-            browser.console().into_iter().filter(|line| !line.contains("favicon")).for_each(|line| says(format!("console: {line}")));
+            // A page that says that something is not there is answered with 404.
+            let expected = |line: &String| line.contains("favicon") || (name == "not-open" && line.contains("status of 404"));
+            browser.console().into_iter().filter(|line| !expected(line)).for_each(|line| says(format!("console: {line}")));
             browser.faults().into_iter().for_each(&mut says);
             let over = browser.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth", &[]);
             if over != json!(0) {

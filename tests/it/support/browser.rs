@@ -34,13 +34,6 @@ pub enum Theme {
 #[derive(Clone, Debug)]
 pub struct Element(String);
 
-/// What a page asked for.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub url: String,
-    pub bytes: u64,
-}
-
 impl Browser {
     /// Starts one; `None` where there is none here.
     pub fn start() -> Option<Self> {
@@ -59,7 +52,9 @@ impl Browser {
             .expect("BROWSER_TOOLS is set, so chromedriver is there");
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port = lines
-            .find_map(|line| line.unwrap().rsplit_once("on port ").and_then(|(_, p)| p.trim_end_matches('.').parse::<u16>().ok()))
+            .find_map(|line| {
+                line.unwrap().rsplit_once("successfully on port ").and_then(|(_, p)| p.trim_end_matches('.').parse::<u16>().ok())
+            })
             .expect("chromedriver tells its port");
         std::thread::spawn(move || lines.for_each(drop));
         let mut all =
@@ -162,11 +157,6 @@ impl Browser {
         Element(found[ELEMENT].as_str().unwrap().to_owned())
     }
 
-    /// Whether a selector finds anything.
-    pub fn has(&self, css: &str) -> bool {
-        !self.run("return document.querySelector(arguments[0])", &[json!(css)]).is_null()
-    }
-
     /// Clicks as a person would.
     #[track_caller]
     pub fn click(&self, element: &Element) {
@@ -233,26 +223,12 @@ impl Browser {
         self.call("POST", &self.of_session("/frame"), Some(&json!({ "id": { ELEMENT: frame.0 } })));
     }
 
-    /// What was asked for since this was asked last, over all tabs.
-    pub fn requests(&self) -> Vec<Request> {
+    /// The addresses that were asked for since this was asked last, over all tabs.
+    pub fn requests(&self) -> Vec<String> {
         let log = self.call("POST", &self.of_session("/se/log"), Some(&json!({ "type": "performance" })));
-        let messages: Vec<Value> = log
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|entry| serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap()["message"].clone())
-            .collect();
-        let ended = |id: &Value| {
-            let of = messages.iter().find(|m| m["method"] == "Network.loadingFinished" && m["params"]["requestId"] == *id);
-            of.and_then(|m| m["params"]["encodedDataLength"].as_f64()).unwrap_or(0.0)
-        };
-        let sent = messages.iter().filter(|m| m["method"] == "Network.requestWillBeSent");
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
-        let request = |m: &Value| Request {
-            url: m["params"]["request"]["url"].as_str().unwrap().to_owned(),
-            bytes: ended(&m["params"]["requestId"]) as u64,
-        };
-        sent.map(request).collect()
+        let message = |entry: &Value| serde_json::from_str::<Value>(entry["message"].as_str().unwrap()).unwrap()["message"].clone();
+        let sent = log.as_array().unwrap().iter().map(message).filter(|m| m["method"] == "Network.requestWillBeSent");
+        sent.map(|m| m["params"]["request"]["url"].as_str().unwrap().to_owned()).collect()
     }
 
     /// What the browser's console said: a script that was stopped by the policy, an error.

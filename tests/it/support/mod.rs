@@ -21,5 +21,5 @@ pub use prerequisite::prerequisite;
 pub use process::{Ended, Running, gateway, run};
 pub use proxy::Proxy;
 pub use sekmet::Sekmet;
-pub use staff::{Staff, sessions};
+pub use staff::{Staff, launches, sessions};
 pub use temp::TempDir;

@@ -20,14 +20,14 @@ use fhir_engage::store::writebacks::{self, Settlement};
 use fhir_engage::store::{Store, attempts, ehrs};
 use fhir_engage::telemetry::Metrics;
 use fhir_engage::web::patient::{self, Patients};
-use fhir_engage::web::{WebState, serve};
+use fhir_engage::web::{Explain, Explained, WebState, serve};
 use fhir_engage::worker::{Health, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::store::fixtures::{self, at, commit, ehr, fence, finished, incoming, planned, read, verdict, write};
-use crate::support::{Staff, sessions};
+use crate::support::{Staff, launches, sessions};
 
 /// A name that stands in stored bodies, and must stand nowhere else.
 pub const MARKER: &str = "Zzyzx-Quillfeather";
@@ -38,6 +38,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
     pub sessions: Option<Sessions>,
+    /// The host that requests name, where it is another.
+    pub host: Option<String>,
     stop: Stop,
     running: Option<JoinHandle<()>>,
 }
@@ -52,12 +54,15 @@ pub fn state(store: &Store) -> WebState {
         tasks: None,
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
+        explain: Arc::new(|_| Box::pin(std::future::ready(Ok(Explained::NoPatient)))),
+        max_age: chrono::TimeDelta::hours(24),
         bearer: None,
         desk: Arc::new(super::no_desk::NoDesk),
         patients: Arc::new(NoPatients),
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
-        frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
-        revoke: Arc::new(drop),
+        launches: launches(store, Arc::new(ManualClock::at(at(3600)))),
+        provider: None,
+        denied: None,
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
@@ -113,6 +118,16 @@ impl Server {
         Self::start_with(store, Some(BEARER), None)
     }
 
+    /// One that explains in this way.
+    pub fn start_explaining(store: &Store, explain: Explain) -> Self {
+        let stop = Stop::new();
+        let given = WebState { explain, bearer: Some(BEARER.to_owned().into()), ..state(store) };
+        let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        let mut server = Self::seen_at(address);
+        (server.stop, server.running) = (stop, Some(running));
+        server
+    }
+
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
         let clock = Arc::new(ManualClock::at(at(3600)));
         let stop = Stop::new();
@@ -125,7 +140,7 @@ impl Server {
             ..state(store)
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+        Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
     }
 
     /// One with a state of the test's own.
@@ -137,7 +152,7 @@ impl Server {
 
     /// One that the test itself started.
     pub fn seen_at(address: SocketAddr) -> Self {
-        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, stop: Stop::new(), running: None }
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, host: None, stop: Stop::new(), running: None }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -173,12 +188,22 @@ impl Server {
         self.send_with("POST", path, &headers, &body).await
     }
 
+    /// A body as a program sends it.
+    pub async fn post_as_bearer(&self, path: &str, bearer: &str, body: &str) -> Answer {
+        let length = body.len().to_string();
+        let headers = [("Authorization", bearer), ("Content-Type", "application/json"), ("Content-Length", &length)];
+        self.send_with("POST", path, &headers, body).await
+    }
+
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send_with(method, path, headers, "").await
     }
 
     async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.host.clone().unwrap_or_else(|| self.address.to_string())
+        );
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -230,7 +255,7 @@ pub fn fill(store: &Store) {
         body: body("p3").into_bytes(),
     };
     write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
-    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash };
+    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash, reads: None };
     write(store, |c| definitions::first(c, &[new("new-patient", "x", "1"), new("visit-72h-not-confirmed", "y", "2")], 1, at(1)));
     let change = |segment: i64, after: State| Change {
         segment,
@@ -249,6 +274,7 @@ pub fn fill(store: &Store) {
         events: 0,
         wake_at: None,
         outreach: true,
+        unknown: Default::default(),
         staged: None,
     };
     write(store, |c| memberships::apply(c, &[person(one.person, State::In), person(two.person, State::Held)], at(100)));

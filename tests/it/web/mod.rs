@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod boards;
 mod edge;
+mod explaining;
 pub mod fixture;
 mod group;
 mod no_desk;

@@ -7,11 +7,11 @@ use domain::Timestamp;
 
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::refresh_request;
+use super::schema::patient_read;
 
 /// A request.
 #[derive(Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = refresh_request)]
+#[diesel(table_name = patient_read)]
 pub struct Request {
     /// The EHR.
     pub ehr: String,
@@ -52,19 +52,15 @@ impl Request {
 /// The engine's refusal.
 pub fn ask(conn: &mut Conn, (ehr, patient): (&str, &str), every: TimeDelta, now: Timestamp) -> Result<bool, StoreError> {
     let row = (
-        (refresh_request::ehr.eq(ehr), refresh_request::patient.eq(patient), refresh_request::asked_at.eq(now.micros())),
-        (
-            refresh_request::taken_by.eq(None::<String>),
-            refresh_request::taken_until.eq(None::<i64>),
-            refresh_request::answered_at.eq(None::<i64>),
-        ),
-        (refresh_request::outcome.eq(None::<String>), refresh_request::told.eq(None::<String>)),
+        (patient_read::ehr.eq(ehr), patient_read::patient.eq(patient), patient_read::asked_at.eq(now.micros())),
+        (patient_read::taken_by.eq(None::<String>), patient_read::taken_until.eq(None::<i64>), patient_read::answered_at.eq(None::<i64>)),
+        (patient_read::outcome.eq(None::<String>), patient_read::told.eq(None::<String>)),
     );
-    let made = on_backend!(conn, c => diesel::insert_into(refresh_request::table).values(row.clone()).on_conflict_do_nothing().execute(c))?;
+    let made = on_backend!(conn, c => diesel::insert_into(patient_read::table).values(row.clone()).on_conflict_do_nothing().execute(c))?;
     if made == 1 {
         return Ok(true);
     }
-    let old = refresh_request::table.find((ehr, patient)).filter(refresh_request::answered_at.le(now.plus(-every).micros()));
+    let old = patient_read::table.find((ehr, patient)).filter(patient_read::answered_at.le(now.plus(-every).micros()));
     let again = (row.0.2, row.1.0, row.1.1, row.1.2, row.2.0, row.2.1);
     let asked = on_backend!(conn, c => diesel::update(old).set(again).execute(c))?;
     Ok(asked == 1 || of(conn, ehr, patient)?.is_some_and(|r| r.is_open()))
@@ -75,7 +71,7 @@ pub fn ask(conn: &mut Conn, (ehr, patient): (&str, &str), every: TimeDelta, now:
 /// # Errors
 /// The engine's refusal.
 pub fn of(conn: &mut Conn, ehr: &str, patient: &str) -> Result<Option<Request>, StoreError> {
-    Ok(on_backend!(conn, c => refresh_request::table.find((ehr, patient)).select(Request::as_select()).first(c).optional())?)
+    Ok(on_backend!(conn, c => patient_read::table.find((ehr, patient)).select(Request::as_select()).first(c).optional())?)
 }
 
 /// Whether there is a request that nobody is at.
@@ -83,8 +79,8 @@ pub fn of(conn: &mut Conn, ehr: &str, patient: &str) -> Result<Option<Request>, 
 /// # Errors
 /// The engine's refusal.
 pub fn is_any(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
-    let free = refresh_request::taken_until.is_null().or(refresh_request::taken_until.lt(now.micros()));
-    let open = refresh_request::table.filter(refresh_request::answered_at.is_null()).filter(free).select(refresh_request::asked_at);
+    let free = patient_read::taken_until.is_null().or(patient_read::taken_until.lt(now.micros()));
+    let open = patient_read::table.filter(patient_read::answered_at.is_null()).filter(free).select(patient_read::asked_at);
     let first: Option<i64> = on_backend!(conn, c => open.first(c).optional())?;
     Ok(first.is_some())
 }
@@ -94,17 +90,16 @@ pub fn is_any(conn: &mut Conn, now: Timestamp) -> Result<bool, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn take(conn: &mut Conn, who: &str, now: Timestamp, until: Timestamp, limit: i64) -> Result<Vec<Request>, StoreError> {
-    let free = refresh_request::taken_until.is_null().or(refresh_request::taken_until.lt(now.micros()));
-    let open =
-        refresh_request::table.filter(refresh_request::answered_at.is_null()).filter(free).order(refresh_request::asked_at).limit(limit);
+    let free = patient_read::taken_until.is_null().or(patient_read::taken_until.lt(now.micros()));
+    let open = patient_read::table.filter(patient_read::answered_at.is_null()).filter(free).order(patient_read::asked_at).limit(limit);
     let mut rows: Vec<Request> = match conn {
         Conn::Sqlite(c) => open.select(Request::as_select()).load(c)?,
         #[cfg(feature = "postgres")]
         Conn::Postgres(c) => open.select(Request::as_select()).for_update().skip_locked().load(c)?,
     };
     for row in &mut rows {
-        let this = refresh_request::table.find((&row.ehr, &row.patient));
-        let taken = (refresh_request::taken_by.eq(who), refresh_request::taken_until.eq(until.micros()));
+        let this = patient_read::table.find((&row.ehr, &row.patient));
+        let taken = (patient_read::taken_by.eq(who), patient_read::taken_until.eq(until.micros()));
         on_backend!(conn, c => diesel::update(this).set(taken).execute(c))?;
         row.taken_by = Some(who.to_owned());
         row.taken_until = Some(until.micros());
@@ -125,11 +120,11 @@ pub fn is_held(conn: &mut Conn, taken: &Request) -> Result<bool, StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn answer(conn: &mut Conn, taken: &Request, outcome: &str, told: Option<&str>, now: Timestamp) -> Result<(), StoreError> {
-    let mine = refresh_request::table
+    let mine = patient_read::table
         .find((&taken.ehr, &taken.patient))
-        .filter(refresh_request::answered_at.is_null())
-        .filter(refresh_request::taken_by.eq(taken.taken_by.as_deref()));
-    let answered = (refresh_request::answered_at.eq(now.micros()), refresh_request::outcome.eq(outcome), refresh_request::told.eq(told));
+        .filter(patient_read::answered_at.is_null())
+        .filter(patient_read::taken_by.eq(taken.taken_by.as_deref()));
+    let answered = (patient_read::answered_at.eq(now.micros()), patient_read::outcome.eq(outcome), patient_read::told.eq(told));
     on_backend!(conn, c => diesel::update(mine).set(answered).execute(c))?;
     Ok(())
 }

@@ -16,8 +16,8 @@ use crate::ehr::profile::Strategy;
 use crate::ehr::reads::{Axis, Param, SearchSet};
 use crate::ehr::{Capability, EhrError, Entry, Search};
 use crate::store::codec::content_hash;
+use crate::store::patient_reads::{self, Request};
 use crate::store::quarantine::{self, Aside};
-use crate::store::refreshes::{self, Request};
 use crate::store::resources::{self, Incoming, Precedence};
 use crate::store::{Store, StoreError, coverage, gone};
 
@@ -56,7 +56,7 @@ pub async fn refresh(
     let Read { gone, moved, parts } = read;
     let (ehr, codec, request) = (ehr.clone(), store.clone(), request.clone());
     let kept = store.write("read a patient again", move |conn| {
-        if !refreshes::is_held(conn, &request)? {
+        if !patient_reads::is_held(conn, &request)? {
             return Ok(());
         }
         for part in &parts {
@@ -73,7 +73,7 @@ pub async fn refresh(
         if let Some(to) = &moved {
             gone::replaced(conn, &ehr, &request.patient, to, now)?;
         }
-        refreshes::answer(conn, &request, if gone { "gone" } else { "read" }, None, now)
+        patient_reads::answer(conn, &request, if gone { "gone" } else { "read" }, None, now)
     });
     kept.await?;
     Ok(true)
@@ -85,7 +85,7 @@ pub async fn refresh(
 /// The engine's refusal.
 pub async fn tell(store: &Store, request: &Request, outcome: &'static str, told: Option<String>, now: Timestamp) -> Result<(), StoreError> {
     let request = request.clone();
-    store.write("answer a request for a patient", move |conn| refreshes::answer(conn, &request, outcome, told.as_deref(), now)).await
+    store.write("answer a request for a patient", move |conn| patient_reads::answer(conn, &request, outcome, told.as_deref(), now)).await
 }
 
 enum Trouble {
