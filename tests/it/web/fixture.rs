@@ -143,6 +143,13 @@ impl Server {
         Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
     }
 
+    /// One with a state of the test's own.
+    pub fn of(state: WebState, clock: Arc<ManualClock>) -> Self {
+        let (stop, sessions) = (Stop::new(), state.sessions.clone());
+        let (address, running) = serve(state, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+    }
+
     /// One that the test itself started.
     pub fn seen_at(address: SocketAddr) -> Self {
         Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, host: None, stop: Stop::new(), running: None }
