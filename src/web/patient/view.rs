@@ -83,6 +83,8 @@ fn date(told: FhirTime) -> String {
 #[template(path = "patient_reading.html", config = "src/web/askama.toml")]
 pub(super) struct Reading {
     ages: Vec<(&'static str, Option<When>)>,
+    /// Something is shown that an earlier reading brought.
+    is_known: bool,
     state: ReadingState,
     path: String,
 }
@@ -102,6 +104,7 @@ impl Reading {
         let seen = |age: &&Age| clinical || age.part != "CarePlan";
         Self {
             ages: page.ages.iter().filter(seen).map(|age| (age.title, age.at.map(|t| at.when(t)))).collect(),
+            is_known: page.standing != Standing::NotHere,
             state: match page.reading {
                 page::Reading::None => ReadingState::Quiet,
                 page::Reading::UnderWay => ReadingState::UnderWay,
