@@ -66,7 +66,7 @@ impl FromRequest for Opened {
                     Ok(opened)
                 }
                 Sight::Hidden => {
-                    served.given.store.audited(super::patient::entry(&served, &opened, "view-denied", None)).await?;
+                    served.given.store.audited(super::patient::denied(&served, &opened)).await?;
                     Err(Notice::hidden(served.given.denied.as_deref()).with_next(opened.path(), "Ask the EHR again"))
                 }
                 Sight::Unknown => Err(Notice::unseen().with_next(opened.path(), "Ask the EHR again")),
