@@ -1,12 +1,12 @@
 //! The judging of messages, apart from their sending: all that is known of a due attempt goes to the gate, and what may go is put into words.
 //! The same for what a program planned and for what somebody of the staff is about to send by hand, who sees the verdict first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::Timestamp;
 use domain::model::person::Sourced;
-use domain::model::{AppointmentFacts, PersonFacts};
+use domain::model::{AppointmentFacts, PersonFacts, ResourceType};
 use domain::rules::next_visit;
 
 use super::channel::{Channel, ChannelKind};
@@ -21,7 +21,7 @@ use crate::store::attempts::{self, Attempt};
 use crate::store::enrolments::{self, Enrolment};
 use crate::store::installation::{self, Setting};
 use crate::store::stops::{self, Stop};
-use crate::store::{Conn, Store, StoreError, people, preferences};
+use crate::store::{Conn, Store, StoreError, definitions, people, preferences};
 
 /// What judging needs.
 #[derive(Clone, Copy)]
@@ -52,6 +52,9 @@ pub(super) struct Case {
     pub(super) attempt: Attempt,
     pub(super) facts: PersonFacts,
     pub(super) as_of: Option<Timestamp>,
+    /// Up to when each type is known, and what each segment reads, as bits: a message is no fresher than what its segment hangs on.
+    up_to: BTreeMap<ResourceType, Timestamp>,
+    reads: Arc<HashMap<String, i64>>,
     pub(super) contact_revision: i64,
     pub(super) attempts: Vec<Attempt>,
     pub(super) enrolments: Vec<Enrolment>,
@@ -81,6 +84,7 @@ pub(super) fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Resul
     let revisions: BTreeMap<i64, i64> =
         persons.iter().map(|p| Ok((*p, people::contact_revision(conn, *p)?))).collect::<Result<_, StoreError>>()?;
     let facts = people::facts(conn, &persons)?;
+    let reads = Arc::new(definitions::read_by(conn)?);
     let keys: BTreeMap<i64, BTreeSet<PointKey>> = facts.iter().map(|(person, known)| (*person, gate::keys(&known.facts))).collect();
     let hashes: BTreeSet<[u8; 16]> = keys.values().flatten().map(PointKey::hash).collect();
     let sent = attempts::sends_to(conn, &hashes.iter().map(|h| h.to_vec()).collect::<Vec<_>>(), now.plus(-PAST))?;
@@ -93,6 +97,8 @@ pub(super) fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Resul
             let mut case = Case {
                 facts: known.map(|k| k.facts.clone()).unwrap_or_default(),
                 as_of: known.and_then(|k| k.as_of),
+                up_to: known.map(|k| k.up_to.clone()).unwrap_or_default(),
+                reads: Arc::clone(&reads),
                 contact_revision: revisions.get(&attempt.person).copied().unwrap_or_default(),
                 attempts: attempts::of_person(conn, attempt.person)?,
                 enrolments: enrolments::of(conn, attempt.person)?,
@@ -167,12 +173,14 @@ impl Judge<'_> {
     }
 
     /// What the gate says of a message, and its words where it may go.
-    pub(super) fn judge(&self, case: Case, now: Timestamp) -> Result<Judged, StoreError> {
+    pub(super) fn judge(&self, mut case: Case, now: Timestamp) -> Result<Judged, StoreError> {
         let found = self.library.program(&case.attempt.program).and_then(|p| Some((p, p.step(&case.attempt.step)?)));
         let template = self.library.template(&case.attempt.template);
         let (Some((program, step)), Some(template)) = (found, template) else {
             return Ok(self.without_judging(case, now, "program-withdrawn", "the program or its template is no longer in force"));
         };
+        let reads = case.reads.get(&program.segment).copied().unwrap_or(0);
+        case.as_of = case.as_of.map(|core| people::as_of_types(core, &case.up_to, reads));
         let channel = usize::try_from(case.attempt.rung).ok().and_then(|r| step.channels.get(r)).copied().unwrap_or(ChannelKind::Recorded);
         let anchor = anchor_of(&case).to_owned();
         let occasion = ledger::occasion(&anchor, &case.attempt.anchor_revision);

@@ -293,8 +293,7 @@ impl Known {
     /// type. A type that was never synced is not known, which is not old.
     #[must_use]
     pub fn as_of_types(&self, reads: i64) -> Option<Timestamp> {
-        let named = self.up_to.iter().filter(|(kind, _)| !kind.is_core() && reads & i64::from(kind.bit()) != 0).map(|(_, at)| *at);
-        self.as_of.map(|core| named.fold(core, Timestamp::min))
+        self.as_of.map(|core| as_of_types(core, &self.up_to, reads))
     }
 
     /// What a hole in the coverage leaves: a type that was read before is known as far as it was then, and else not at all.
@@ -315,6 +314,13 @@ impl Known {
             }
         }
     }
+}
+
+/// Up to when all of it is known: the core types, and those beside them that `reads` names, as bits, as far as they are synced.
+#[must_use]
+pub fn as_of_types(core: Timestamp, up_to: &BTreeMap<ResourceType, Timestamp>, reads: i64) -> Timestamp {
+    let named = up_to.iter().filter(|(kind, _)| !kind.is_core() && reads & i64::from(kind.bit()) != 0);
+    named.map(|(_, at)| *at).fold(core, Timestamp::min)
 }
 
 /// All facts of these persons, in the order of their numbers.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::{Explained, Question, Served};
+use crate::store::audit::Entry;
 use crate::store::freshness::{Freshness, Stale};
 use crate::store::view::{lists, overview};
 use crate::worker::Status;
@@ -229,8 +230,22 @@ pub async fn explain(served: Data<Served>, body: Bytes) -> Result<HttpResponse, 
     let (ehr, id) = asked.patient.expose().split_once('/').ok_or_else(Problem::bad_body)?;
     let id = id.strip_prefix("Patient/").unwrap_or(id);
     let question = Question { ehr: ehr.to_owned(), patient: Phi::new(id.to_owned()), segment: asked.segment };
+    let seen = Entry {
+        at: served.given.clock.now(),
+        who: "the API's bearer".to_owned(),
+        roles: String::new(),
+        what: "explain-patient",
+        patient: Some((question.ehr.clone(), question.patient.clone())),
+        opening: None,
+        about: question.segment.clone(),
+        why: None,
+    };
     match (served.given.explain)(question).await? {
-        Explained::Told(json) => Ok(HttpResponse::Ok().content_type("application/json").body(json.into_inner())),
+        Explained::Told(json) => {
+            // Who looks is noted before anything is shown.
+            served.given.store.audited(seen).await?;
+            Ok(HttpResponse::Ok().content_type("application/json").body(json.into_inner()))
+        }
         Explained::NoPatient => Err(Problem::no_such("No such patient was synced.")),
         Explained::NoSegment => Err(Problem::no_such("There is no such segment in force.")),
     }

@@ -6,8 +6,8 @@ use domain::rules::Site;
 use fhir_engage::segments::Definitions;
 use fhir_engage::segments::explain::explain;
 use fhir_engage::segments::{Library, definitions};
-use fhir_engage::store::Store;
 use fhir_engage::store::freshness::Freshness;
+use fhir_engage::store::{Store, audit};
 use fhir_engage::web::{Explain, Explained};
 use serde_json::json;
 
@@ -53,6 +53,8 @@ on_both! {
         let reasons = found["segments"][0]["reasons"].as_array().unwrap();
         assert!(reasons.iter().any(|r| r["decides"] == true && r["truth"] == "unknown"), "nothing is synced: {found}");
         assert!(reasons.iter().all(|r| r["sentence"].is_string() && r["test"].is_string()), "{found}");
+        let seen = crate::store::fixtures::read(&store, |c| audit::list(c, &audit::Wanted::default(), 10)).remove(0);
+        assert_eq!((seen.what.as_str(), seen.ehr.as_deref(), seen.about.as_deref()), ("explain-patient", Some("north"), Some("lapsed")));
         let all = ask(r#"{"patient":"north/Patient/p1"}"#).await.json();
         assert_eq!(all["segments"].as_array().unwrap().len(), library.rules().segments().len());
 
