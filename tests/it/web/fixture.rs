@@ -77,8 +77,8 @@ impl Patients for NoPatients {
         Box::pin(std::future::ready(Ok(Page::default())))
     }
 
-    fn ask(&self, _: Subject) -> patient::Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
+    fn ask(&self, _: Subject) -> patient::Answer<'_, bool> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     fn preview(&self, _: Subject, _: Choice) -> patient::Answer<'_, Option<Preview>> {
