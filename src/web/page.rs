@@ -105,7 +105,7 @@ fn page(served: &Served, viewer: &Viewer, o: &Overview, live: bool) -> Page {
             .map(|(id, n)| SegmentRow {
                 id: id.clone(),
                 members: grouped(*n),
-                held: grouped(o.held_in_segments.get(id).copied().unwrap_or_default()),
+                held: grouped(o.unknown_in_segments.get(id).copied().unwrap_or_default()),
             })
             .collect(),
         attempts: attempt_rows(&o.attempts),

@@ -114,6 +114,8 @@ pub struct Overview {
     pub segments: BTreeMap<String, i64>,
     /// Persons held because the answer is not known, by segment.
     pub held_in_segments: BTreeMap<String, i64>,
+    /// Persons of whom it is not known, whatever that counts as, by segment; those held are among them.
+    pub unknown_in_segments: BTreeMap<String, i64>,
     /// Attempts.
     pub attempts: AttemptCounts,
     /// Write-backs by state.
@@ -136,7 +138,13 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
         *synced.entry(rtype).or_default() += n;
     }
     let sizes = memberships::sizes(conn)?;
+    let mut unknown = memberships::unknowns(conn)?;
+    for (id, _, held) in &sizes {
+        let n = unknown.entry(id.clone()).or_default();
+        *n = (*n).max(*held);
+    }
     Ok(Overview {
+        unknown_in_segments: unknown,
         types,
         synced,
         persons: people::count(conn)?,

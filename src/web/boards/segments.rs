@@ -64,7 +64,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
                 Cell::text(s.title.clone()),
                 Cell::text(s.stage.clone()),
                 Cell::Number(size(&counts.segments, s)),
-                Cell::Number(size(&counts.held_in_segments, s)),
+                Cell::Number(size(&counts.unknown_in_segments, s)),
                 Cell::Number(sum(s, |d| d.entered)),
                 Cell::Number(sum(s, |d| d.exited)),
             ])
@@ -123,6 +123,7 @@ pub async fn one(
     let counts = served.overview().await?;
     let now_in = counts.segments.get(&segment.id).copied().unwrap_or_default();
     let now_held = counts.held_in_segments.get(&segment.id).copied().unwrap_or_default();
+    let unknown = counts.unknown_in_segments.get(&segment.id).copied().unwrap_or_default();
     let today = scene.now.micros().div_euclid(DAY);
     let (numbers, from, asked) = (segment.numbers.clone(), today - DAYS + 1, segment.id.clone());
     let read = move |conn: &mut _| Ok((days::since(conn, &numbers, from)?, definitions::versions(conn, Kind::Segment, &asked)?));
@@ -132,7 +133,7 @@ pub async fn one(
         .board(PLACE, segment.title.clone())
         .lead(segment.description.clone())
         .figure("Members", now_in)
-        .figure("Not known", now_held)
+        .figure("Not known", unknown)
         .figure("Entered in 7 days", history.last(&history.entered))
         .figure("Left in 7 days", history.last(&history.exited));
     if viewer.may(Right::SeeMembers) {
@@ -141,10 +142,14 @@ pub async fn one(
             .link(format!("{PLACE}/{}/members?state=held", segment.id), "Of whom it is not known");
     }
     let places: Vec<String> = (from..=today).map(|day| day_name(&scene, day)).collect();
-    let members = [Series { name: "members", values: history.members.clone() }, Series { name: "not known", values: history.held.clone() }];
+    let members = [Series { name: "members", values: history.members.clone() }, Series { name: "held out", values: history.held.clone() }];
     let moves = [Series { name: "entered", values: history.entered.clone() }, Series { name: "left", values: history.exited.clone() }];
     board = board
-        .card(Card::new("Members over time").made(&Lines::new(format!("Members and not known, {DAYS} days"), &places, &members))?)
+        .card(Card::new("Members over time").made(&Lines::new(
+            format!("Members, and those held out because it is not known, {DAYS} days"),
+            &places,
+            &members,
+        ))?)
         .card(Card::new("Who entered and left").made(&Lines::new(
             format!("Entered and left on each day (of UTC), {DAYS} days"),
             &places,
