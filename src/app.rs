@@ -10,6 +10,7 @@ mod connections;
 mod drops;
 mod ends;
 mod entropy;
+mod events;
 mod keys;
 mod limits;
 mod look;
@@ -33,6 +34,7 @@ pub use authorize::GrantError;
 pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
+pub use events::EventsReport;
 pub use keys::{KeysError, Rotation, open_key};
 pub use limits::{Standing, Wait};
 pub use look::Look;
@@ -76,6 +78,7 @@ pub struct App {
     random: Arc<Random>,
     paces: crate::ehr::Paces,
     shared: Arc<limits::Shared>,
+    listening: events::Listening,
 }
 
 /// Why the gateway could not be put together.
@@ -149,6 +152,7 @@ impl App {
             random,
             paces,
             shared,
+            listening: events::Listening::default(),
         })
     }
 

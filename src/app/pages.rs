@@ -38,7 +38,7 @@ impl App {
             self.config.web.bearer.as_ref().map(|secret| secret.resolve().map_err(|e| PagesError::Bearer(e.to_string()))).transpose()?;
         let mut process = [0; 8];
         self.random.fill(&mut process);
-        let app = Arc::clone(self);
+        let (app, listening) = (Arc::clone(self), Arc::clone(self));
         let bearer = bearer.map(|secret| domain::model::Phi::new(secret.expose().to_owned()));
         Ok(WebState {
             store: self.store.clone(),
@@ -55,6 +55,10 @@ impl App {
             sessions: self.sessions(),
             frames: Arc::new(|_| Box::pin(std::future::ready(String::new()))),
             revoke: Arc::new(drop),
+            notified: Arc::new(move |came| {
+                let app = Arc::clone(&listening);
+                Box::pin(async move { app.notified(came).await })
+            }),
             external: self.config.web.external_url.clone(),
             process: u64::from_le_bytes(process),
             keep_counts: Duration::from_secs(2),

@@ -16,6 +16,7 @@ mod health;
 mod jwks;
 mod metrics;
 pub mod notice;
+pub mod notifications;
 pub mod opening;
 mod page;
 pub mod problem;
@@ -76,6 +77,8 @@ pub struct WebState {
     pub frames: Frames,
     /// What becomes of grants that nobody uses any more.
     pub revoke: Revoke,
+    /// Takes in what EHRs tell of by themselves.
+    pub notified: notifications::Notified,
     /// The URL under which browsers reach this server, where it is behind a proxy.
     pub external: Option<Url>,
     /// A random number: request ids of this process begin with it.

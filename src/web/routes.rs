@@ -11,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
-use super::{access, api, fhir, health, jwks, metrics, page, problem, signin};
+use super::{access, api, fhir, health, jwks, metrics, notifications, page, problem, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Row {
 use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 15] = [
+static ROUTES: [Row; 18] = [
     get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
@@ -52,6 +52,9 @@ static ROUTES: [Row; 15] = [
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
     public("/.well-known/jwks.json",      || to(jwks::show)),
+    hook(Method::POST, "/notifications/{token}", || to(notifications::take)),
+    hook(Method::PUT,  "/notifications/{token}/{type}/{id}", || to(notifications::named)),
+    hook(Method::POST, "/notifications/{token}/{type}/{id}", || to(notifications::named)),
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
@@ -70,6 +73,11 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Row
 
 const fn public(path: &'static str, handler: fn() -> Route) -> Row {
     Row { method: Method::GET, path, access: Access::Open, public: true, handler }
+}
+
+/// What EHRs call: the token in the address and the secret that comes with it say who calls.
+const fn hook(method: Method, path: &'static str, handler: fn() -> Route) -> Row {
+    Row { method, path, access: Access::Open, public: true, handler }
 }
 
 /// How long a handler may take.

@@ -52,6 +52,7 @@ pub fn state(store: &Store) -> WebState {
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
         frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
         revoke: Arc::new(drop),
+        notified: Arc::new(|_| Box::pin(std::future::ready(Ok(fhir_engage::web::notifications::Received::Unknown)))),
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
@@ -135,7 +136,7 @@ impl Server {
         self.send_with(method, path, headers, "").await
     }
 
-    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));

@@ -3,7 +3,7 @@
 mod access;
 mod api;
 mod edge;
-mod fixture;
+pub mod fixture;
 mod group;
 mod page;
 mod privacy;
