@@ -137,16 +137,21 @@ impl App {
 
     /// The subscription that a notification shows to be from; or why it is refused.
     async fn door(&self, came: &Came) -> Result<Result<i64, Received>, StoreError> {
-        let hash = Proof::hash(&came.token);
+        let (hash, arrived) = (Proof::hash(&came.token), Instant::now());
         let mut doors = self.listening.doors.lock().await;
-        let age = doors.read.map(|at| at.elapsed());
-        let known = doors.by_hash.contains_key(&hash);
-        if age.is_none_or(|age| age > DOORS_HOLD) || (!known && age.is_some_and(|age| age > DOORS_APART)) {
+        if doors.read.is_none_or(|at| at.elapsed() > DOORS_HOLD) {
             self.read_doors(&mut doors).await?;
-        } else if !known {
-            // It may be of a subscription that another process has just asked for: all who ask now wait for one look.
-            tokio::time::sleep(DOORS_APART.saturating_sub(age.unwrap_or_default())).await;
-            self.read_doors(&mut doors).await?;
+        }
+        // One that is not known may be of a subscription that another process has just asked for: all who ask now wait for one look.
+        while !doors.by_hash.contains_key(&hash) && doors.read.is_some_and(|at| at < arrived) {
+            let wait = DOORS_APART.saturating_sub(doors.read.map(|at| at.elapsed()).unwrap_or_default());
+            if wait.is_zero() {
+                self.read_doors(&mut doors).await?;
+            } else {
+                drop(doors);
+                tokio::time::sleep(wait).await;
+                doors = self.listening.doors.lock().await;
+            }
         }
         let Some(door) = doors.by_hash.get_mut(&hash) else { return Ok(Err(Received::Unknown)) };
         if !door.proof.holds(door.manner, came.authorization.as_deref(), came.signature.as_deref(), &came.body) {
@@ -210,7 +215,11 @@ impl App {
             let lacking = profile.events.types.keys().any(|kind| !of.iter().any(|row| row.rtype == kind.as_str()));
             let unwanted = of.iter().any(|row| !profile.events.types.keys().any(|kind| kind.as_str() == row.rtype));
             let waits = self.listening.aside.lock().await.get(&ehr).is_some_and(|until| *until > now);
-            let (upkeep, read) = (due || unwanted || (lacking && !waits), asked.iter().any(|id| id == ehr.as_str()));
+            // What was asked for may be another thing since; after a start nobody knows.
+            let text = profile.to_json();
+            let changed = !(of.is_empty() && profile.events.types.is_empty())
+                && self.listening.connections.lock().await.get(&ehr).is_none_or(|known| known.profile != text);
+            let (upkeep, read) = (due || unwanted || ((lacking || changed) && !waits), asked.iter().any(|id| id == ehr.as_str()));
             if profile.files_only || !(upkeep || read) {
                 continue;
             }

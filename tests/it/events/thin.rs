@@ -72,7 +72,7 @@ on_both! {
         let row = l.row();
         assert_eq!((row.state.as_str(), l.world.ehr.count("Subscription")), ("active", 1), "the other one was ended");
         l.edit(Appointment, &id, "nl").await;
-        assert_eq!(l.waiting(Appointment), 1);
+        assert_eq!(l.waiting(Appointment), 1, "{:?}, {:?}", l.row().events, l.world.ehr.resources("Subscription"));
         l.round().await;
         assert_eq!(l.stored(Appointment, &id).unwrap()["language"], "nl");
     }
