@@ -7,6 +7,7 @@ mod alerts;
 mod authorize;
 pub(crate) mod charts;
 mod connections;
+mod desk;
 mod drops;
 mod ends;
 mod entropy;
@@ -15,7 +16,10 @@ mod keys;
 mod limits;
 mod look;
 mod pages;
+mod patients;
 mod present;
+mod settling;
+mod staff;
 mod stages;
 mod statements;
 mod turns;
@@ -40,6 +44,7 @@ pub use limits::{Standing, Wait};
 pub use look::Look;
 pub use pages::PagesError;
 pub use present::SystemClock;
+pub use settling::Settled;
 pub use stages::{CycleReport, Progress, StageError, StageProgress};
 pub use statements::{Connected, Drifted};
 pub use turns::{Turn, TurnReport};
@@ -51,7 +56,7 @@ use crate::outreach::{SiteVoice, program, task};
 use crate::segments::{Definitions, NotInForce, definitions};
 use crate::store::installation::{self, Setting};
 use crate::store::{Location, Store, StoreError, ties};
-use crate::worker::Owner;
+use crate::worker::{Nudge, Owner};
 
 /// The gateway, put together.
 pub struct App {
@@ -75,10 +80,27 @@ pub struct App {
     pub channels: Vec<Channel>,
     /// Who this process is, in leases.
     pub owner: Owner,
+    /// What wakes the stages of this process.
+    pub nudges: Nudges,
+    kept: patients::Kept,
+    plans: desk::Plans,
     random: Arc<Random>,
     paces: crate::ehr::Paces,
     shared: Arc<limits::Shared>,
     listening: events::Listening,
+}
+
+/// What wakes the stages of this process, for whoever leaves them something to do. A nudge that nobody waits for is lost without harm.
+#[derive(Clone, Debug, Default)]
+pub struct Nudges {
+    /// Patients to be read again.
+    pub refresh: Nudge,
+    /// Persons to be evaluated.
+    pub segments: Nudge,
+    /// Persons to be planned for, and messages to be sent.
+    pub outreach: Nudge,
+    /// Something is owed to a chart.
+    pub write_back: Nudge,
 }
 
 /// Why the gateway could not be put together.
@@ -149,6 +171,9 @@ impl App {
             definitions,
             programs,
             channels,
+            nudges: Nudges::default(),
+            kept: patients::Kept::default(),
+            plans: desk::Plans::default(),
             random,
             paces,
             shared,

@@ -10,6 +10,7 @@ pub mod ehr;
 pub mod facade;
 pub mod net;
 pub mod outreach;
+pub mod patient;
 pub mod segments;
 pub mod smart;
 pub mod store;

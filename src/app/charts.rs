@@ -254,7 +254,7 @@ impl App {
     }
 
     /// The EHRs that take changes of an Appointment's status.
-    async fn changing_status(&self) -> Result<BTreeSet<String>, ConnectionError> {
+    pub(super) async fn changing_status(&self) -> Result<BTreeSet<String>, ConnectionError> {
         let takes = |profile: &Profile| intended_contract(profile).ok().and_then(|c| c.status_change).is_some_and(|c| c.enabled);
         Ok(self.ehrs().await?.known.into_iter().filter(|(_, p)| takes(p)).map(|(id, _)| id.as_str().to_owned()).collect())
     }

@@ -11,7 +11,7 @@ use super::keys::KeysError;
 use super::{App, Random};
 use crate::credentials::{SecretRef, Vault};
 use crate::ehr::connection::{ConnectError, Connection, Credential, Parts, Wallet};
-use crate::ehr::profile::{Auth, Profile, ProfileError};
+use crate::ehr::profile::{Auth, LAUNCH, Profile, ProfileError};
 use crate::ehr::retry::Policy;
 use crate::ehr::{Entropy, Paces, Secret};
 use crate::store::ehr_keys::At;
@@ -86,12 +86,17 @@ impl App {
                     let at = At { ehr: id.to_string(), client: name.to_owned() };
                     Credential::Keys(self.keyring(at, auth).await?)
                 }
+                // Where the secret for launches is missing nobody comes in by one; all else goes on.
+                auth if name == LAUNCH => plain(id, auth).unwrap_or_else(|error| {
+                    tracing::warn!(ehr = %id, %error, "nobody can be launched from this EHR");
+                    Credential::None
+                }),
                 auth => plain(id, auth)?,
             };
             credentials.insert(name.to_owned(), credential);
         }
         let wants_tokens = profile.all_auth().any(|(_, auth)| auth.client_id().is_some());
-        let keeper = if wants_tokens { Some(Arc::new(self.vault(id)?) as Arc<dyn crate::ehr::auth::Keeper>) } else { None };
+        let keeper = if wants_tokens { Some(Arc::new(self.vault(id.as_str())?) as Arc<dyn crate::ehr::auth::Keeper>) } else { None };
         let wallet = wallet(id, profile, credentials, keeper)?;
         Ok(parts(Credential::Wallet(Arc::new(wallet)), Arc::clone(&self.clock), &self.random, &self.paces))
     }
@@ -106,10 +111,10 @@ impl App {
         self.parts(id, profile).await
     }
 
-    /// Where tokens and grants of an EHR are.
-    pub(super) fn vault(&self, id: &EhrId) -> Result<Vault, KeysError> {
+    /// Where tokens and grants of an EHR are, or those of one of its launches.
+    pub(super) fn vault(&self, name: &str) -> Result<Vault, KeysError> {
         let leases = Leases::new(self.store.clone(), self.owner.clone(), Arc::clone(&self.clock), TOKEN_LEASE);
-        Ok(Vault::new(self.store.clone(), leases, Arc::new(self.master_key()?), Arc::clone(&self.clock), id.as_str()))
+        Ok(Vault::new(self.store.clone(), leases, Arc::new(self.master_key()?), Arc::clone(&self.clock), name))
     }
 
     /// Connects a registered EHR.

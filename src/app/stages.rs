@@ -20,7 +20,7 @@ use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
 use crate::store::{Store, StoreError, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
-use crate::sync::{Holder, identify};
+use crate::sync::{Holder, identify, reproject};
 use crate::worker::Owner;
 use crate::worker::lease::{Lease, Leases};
 use crate::writeback::{self};
@@ -252,6 +252,7 @@ impl App {
         let done = tokio::task::spawn_blocking(move || {
             // Whose a record is comes before what is true of the person.
             identify::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;
+            reproject::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;
             let stage = segments::Stage { store: &app.store, site: &app.site, clock: app.clock.as_ref(), fence: &fence, term };
             segments::run(&stage, &stop, &|n| progress(n))
         })

@@ -21,7 +21,7 @@ use crate::app::{App, StageProgress, SystemClock};
 use crate::config::Config;
 use crate::ehr::Search;
 use crate::ehr::auth::Algorithm;
-use crate::ehr::profile::{Auth, BackendServices, Profile};
+use crate::ehr::profile::{AppLaunch, Auth, BackendServices, Profile, UserGrant};
 use crate::outreach::channel::ChannelKind;
 use crate::store::ehrs;
 use crate::store::installation::{self, Setting};
@@ -48,6 +48,8 @@ pub(super) struct Demo {
 const EHR: &str = "sandbox";
 /// The client id that it gives the gateway.
 const CLIENT: &str = "fhir-engage-demo";
+/// The client id under which its users open the gateway.
+const LAUNCH_CLIENT: &str = "fhir-engage-launch";
 /// How long the run waits for write-backs whose outcome was lost in an earlier, killed run.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -120,6 +122,7 @@ impl Demo {
         }
         let well = failures.is_empty() && outcome.duplicates_in_ehr == 0 && outcome.write_backs.owed == 0;
         if !self.once && !stopped {
+            eprintln!("open a patient from inside the pretend EHR: {}", sandbox.base_url().replace("/fhir", "/launcher"));
             super::serve::pages_and_stages(&app, Some(Roles::all())).await?;
         }
         sandbox.stop().await;
@@ -182,7 +185,8 @@ async fn connect(app: &App, pretend: Pretend) -> Result<Sandbox, Failure> {
         scopes: None,
         dialect: None,
     });
-    let profile = Profile { base_url: Some(base), auth, ..Profile::default() };
+    let mut profile = Profile { base_url: Some(base), auth, ..Profile::default() };
+    profile.launch = launch(app, &sandbox);
     let (id, text, now) = (ehr_id()?, profile.to_json(), app.clock.now());
     app.store
         .write("register the pretend EHR", move |conn| {
@@ -191,6 +195,19 @@ async fn connect(app: &App, pretend: Pretend) -> Result<Sandbox, Failure> {
         })
         .await?;
     Ok(sandbox)
+}
+
+/// Registers the pages with the pretend EHR, so that a patient can be opened from there. Where the pages take any free port, nobody knows the
+/// address beforehand.
+fn launch(app: &App, sandbox: &Sandbox) -> Option<Box<AppLaunch>> {
+    let (web, client_id) = (&app.config.web, LAUNCH_CLIENT.to_owned());
+    let here = (web.bind.port() != 0).then(|| format!("http://{}", web.bind));
+    let base = web.external_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()).or(here)?;
+    let scopes = "user/Patient.rs user/Appointment.rs";
+    let registered = sandbox::App::public(&client_id, &format!("{base}/callback"), scopes);
+    sandbox.register_app(sandbox::App { launch_url: Some(format!("{base}/launch")), ..registered });
+    let auth = Auth::UserGrant(UserGrant { client_id, ..UserGrant::default() });
+    Some(Box::new(AppLaunch { auth, ..AppLaunch::default() }))
 }
 
 fn ehr_id() -> Result<EhrId, Failure> {

@@ -4,6 +4,7 @@
 
 mod access;
 mod alerts;
+mod audit;
 mod check;
 mod demo;
 mod drops;
@@ -12,6 +13,7 @@ mod exit;
 mod import;
 mod inbound;
 mod keys;
+mod launching;
 mod migrate;
 mod outreach;
 mod persons;
@@ -111,6 +113,9 @@ enum Command {
     /// Look at what is wrong and who was told; take note of it, try it out
     #[command(subcommand)]
     Alerts(alerts::Alerts),
+    /// Look at who saw or did what; tell whether that record is whole
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Let somebody of the staff sign in by a link
     #[command(subcommand)]
     Staff(staff::Staff),
@@ -160,6 +165,7 @@ async fn run(cli: Cli) -> Result<Ended, Failure> {
         Command::Keys(command) => command.run(&common).await,
         Command::Sync(command) => command.run(&common).await,
         Command::Alerts(command) => command.run(&common).await,
+        Command::Audit(command) => command.run(&common).await,
         Command::Staff(command) => command.run(&common).await,
         Command::Persons(command) => command.run(&common).await,
         Command::Segments(command) => command.run(&common).await,

@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::exit::{Ended, Failure};
 use super::preferences::Choice;
 use super::{Common, print};
-use crate::app::App;
+use crate::app::{App, Settled};
 use crate::outreach::ledger::KeptReason;
-use crate::store::attempts::{self, Attempt, Listed, Outcome, VerdictRow};
+use crate::store::attempts::{self, Attempt, Listed, VerdictRow};
 use crate::store::installation::{self, Setting};
 use crate::store::people;
 
@@ -304,36 +304,10 @@ fn no_such_attempt(id: &str) -> Failure {
     Failure::usage(format!("there is no attempt {id}; list them with `fhir-engage outreach list`"))
 }
 
-/// How a person's word on an attempt was taken.
-enum Settled {
-    NoSuchAttempt,
-    Done,
-    /// It does not wait for a person; what it is.
-    Not(String),
-}
-
 async fn settle(app: &App, common: &Common, id: String, sent: bool) -> Result<Ended, Failure> {
-    let (now, wanted, owing) = (app.clock.now(), id.clone(), app.owing().await?);
-    let settled = app
-        .store
-        .write("settle an attempt", move |conn| {
-            let Some(a) = attempts::get(conn, &wanted)? else { return Ok(Settled::NoSuchAttempt) };
-            if !a.is_left_to_person() {
-                return Ok(Settled::Not(a.outcome.map_or(a.state.clone(), |o| format!("{} ({o})", a.state))));
-            }
-            if sent {
-                // As the channel would have said it: taken, and no receipt is waited for.
-                attempts::sent(conn, &a.id, None, now)?;
-                let debt = owing.debt(&people::ehr_of(conn, a.patient)?, Outcome::Unknown, true, now);
-                attempts::finish(conn, &a, &attempts::End { debt, ..attempts::End::owing(Outcome::Unknown) }, now)?;
-            } else {
-                attempts::put_back(conn, &a.id, now, None)?;
-            }
-            Ok(Settled::Done)
-        })
-        .await?;
+    let settled = app.settle_send(id.clone(), sent, None).await?;
     match settled {
-        Settled::NoSuchAttempt => return Err(no_such_attempt(&id)),
+        Settled::NoSuch => return Err(no_such_attempt(&id)),
         Settled::Not(state) if state == "sending" => {
             return Err(Failure::problem(format!(
                 "{id} is being sent now, or its sender died: run `fhir-engage outreach run`, which finds out, and look again with `fhir-engage outreach list --state unclear`"

@@ -181,7 +181,8 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     let tick = std(app.config.worker.tick);
     // Whoever asks for a run now should not wait long, however seldom the other stages look.
     let look = tick.min(Duration::from_secs(10));
-    let [sync, segments, outreach, write_back] = [(); 4].map(|()| Nudge::new());
+    let crate::app::Nudges { refresh, segments, outreach, write_back } = app.nudges.clone();
+    let sync = Nudge::new();
     let (wake, resync) = (segments.clone(), sync.clone());
     let (a, next) = (Arc::clone(app), segments.clone());
     let sync_task = Task::new("sync", look, sync, move |stop| {
@@ -264,7 +265,20 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
             report
         }
     });
-    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task]
+    let a = Arc::clone(app);
+    // Whoever looks at a patient on another node has nudged that one; this is how soon it is seen here.
+    let refresh_task = Task::new("patients", Duration::from_secs(2), refresh, move |_| {
+        let app = Arc::clone(&a);
+        async move {
+            match app.refresh_patients().await {
+                Ok((0, failures)) if failures.is_empty() => TaskReport::idle(None),
+                Ok((n, failures)) if failures.is_empty() => TaskReport::worked(format!("{n} read again"), None),
+                Ok((_, failures)) => TaskReport::failed(failures.join("; ")),
+                Err(error) => failed(&error),
+            }
+        }
+    });
+    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task]
 }
 
 fn failed(error: &StageError) -> TaskReport {

@@ -16,6 +16,7 @@ mod persons;
 mod reader;
 mod site;
 mod smtp;
+mod staff;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ pub(crate) use reader::is_guarded;
 pub use reader::{Mistake, Place};
 pub use site::Site;
 pub use smtp::{Smtp, Tls};
+pub use staff::{Oidc, Staff};
 pub use sync::Sync;
 pub use web::Web;
 pub use worker::Worker;
@@ -66,6 +68,8 @@ pub struct Config {
     pub outreach: Outreach,
     /// The operator's mail server, if there is one.
     pub smtp: Option<Smtp>,
+    /// Who of the staff may come in, and what they are here.
+    pub staff: Staff,
     /// Who is told what goes wrong.
     pub alerts: Alerts,
     /// Writing to EHRs.
@@ -141,6 +145,7 @@ impl Config {
             persons: Persons::read(&mut top.section("persons")),
             outreach: Outreach::read(&mut top.section("outreach")),
             smtp: Smtp::read(&mut top.section("smtp")),
+            staff: Staff::read(&mut top.section("staff")),
             alerts: Alerts::read(&mut top.section("alerts")),
             write_back: WriteBack::read(&mut top.section("write_back")),
             keys: Keys::read(&mut top.section("keys"), data_dir),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use domain::Timestamp;
 use domain::model::ResourceType;
 use domain::rules::syntax::Test;
-use domain::rules::{Attribute, Reach, RuleSet, Unknown, attribute, reading};
+use domain::rules::{Attribute, OwnAttribute, Reach, RuleSet, Unknown, attribute, reading};
 use serde::Serialize;
 
 use super::charts::{Outlook, Shown};
@@ -219,7 +219,10 @@ impl Given<'_> {
 
     /// Whether a test is ever answered.
     fn is_answered(&self, test: &Test) -> bool {
-        let Some(attribute) = attribute(&test.attribute.text) else { return true };
+        let Some(attribute) = attribute(&test.attribute.text) else {
+            let own = self.rules.own(&test.attribute.text).map(OwnAttribute::resource_type);
+            return own.is_none_or(|kind| !matches!(self.source(kind), Source::Nowhere(_)));
+        };
         let known = attribute.needs.iter().all(|kind| !matches!(self.source(*kind), Source::Nowhere(_)));
         let elements = reading(attribute.name).map_or(&[][..], |r| r.elements);
         known && elements.iter().all(|e| self.sent(e) != Some(Sent::Never) || self.comes_by_file(e))
@@ -236,6 +239,8 @@ impl Given<'_> {
         for test in self.rules.tests_of(place) {
             if let Some(attribute) = attribute(&test.attribute.text) {
                 self.look(test, attribute, &mut found);
+            } else if let Some(own) = self.rules.own(&test.attribute.text) {
+                self.look_at(test, own.resource_type(), &mut found);
             }
         }
         let prospect = self.rules.prospect(place, &|test| self.is_answered(test));
@@ -250,15 +255,17 @@ impl Given<'_> {
     }
 
     fn look(&self, test: &Test, attribute: &Attribute, found: &mut Found) {
-        for kind in attribute.reads() {
-            match self.source(kind) {
-                Source::Files => {}
-                Source::Nowhere(reason) => found.push(reason),
-                Source::Read(of) => self.look_at_type(test, of, found),
-            }
-        }
+        attribute.reads().for_each(|kind| self.look_at(test, kind, found));
         for element in reading(attribute.name).map_or(&[][..], |r| r.elements) {
             self.look_at_element(element, found);
+        }
+    }
+
+    fn look_at(&self, test: &Test, kind: ResourceType, found: &mut Found) {
+        match self.source(kind) {
+            Source::Files => {}
+            Source::Nowhere(reason) => found.push(reason),
+            Source::Read(of) => self.look_at_type(test, of, found),
         }
     }
 

@@ -139,6 +139,10 @@ fn connection(known: &Known<'_>, rows: &mut Rows) {
         Auth::UserGrant(g) => format!("what a person granted, as client {}", g.client_id),
     };
     rows.put("auth", auth, From::Override);
+    if let (Some(launch), Some(base)) = (&profile.launch, &profile.base_url) {
+        let client = launch.auth.client_id().unwrap_or_default();
+        rows.put("launch", format!("as client {client}, in frames of {}", launch.frame_ancestors(base)), From::Override);
+    }
     if let Auth::BackendServices(backend) = &profile.auth {
         let discovered = known.statement.and_then(|s| s.discovery.token_endpoint.clone());
         let (endpoint, from) = match (&backend.token_url, &discovered) {

@@ -55,6 +55,19 @@ impl Vault {
         done.await.map_err(stored)
     }
 
+    /// Throws away all that is in it.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn clear(&self) -> Result<(), StoreError> {
+        let ehr = self.ehr.clone();
+        let done = self.store.write("throw a grant away", move |conn| {
+            tokens::forget_all(conn, &ehr)?;
+            grants::forget_all(conn, &ehr)
+        });
+        done.await
+    }
+
     fn fresh(&self, client: &str, outcome: &Refreshed) -> Result<Fresh, KeeperFailed> {
         let sealed = self.master.seal(&self.grant_label(client), outcome.refresh.expose().as_bytes()).map_err(sealing)?;
         Ok(Fresh { sealed, scope: outcome.scope.clone(), expires_at: outcome.expires_at })

@@ -193,6 +193,7 @@ impl Approach {
         let base = profile.base_url.clone().ok_or(ConnectError::FilesOnly)?;
         let origin = Origin::of(&base).ok_or(ConnectError::NotFhir(NotACapability::NotAStatement))?;
         let mut peer = Peer::at(vec![origin.clone()]);
+        peer.origins.extend(profile.launch.iter().flat_map(|l| &l.origins).filter_map(Origin::of));
         peer.origins.extend(profile.all_auth().filter_map(|(_, auth)| auth.token_url().and_then(Origin::of)));
         peer.allow_insecure = profile.allow_insecure;
         if let Some(seconds) = profile.timeout_secs {

@@ -19,6 +19,12 @@ pub struct Discovery {
     pub authorize_url: Option<Url>,
     /// `issuer`, as written.
     pub issuer: Option<String>,
+    /// `jwks_uri`, resolved against the base: the keys that id_tokens are signed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_url: Option<Url>,
+    /// The revocation endpoint (RFC 7009), resolved against the base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoke_url: Option<Url>,
     /// `code_challenge_methods_supported`; empty where not told.
     pub challenge_methods: Vec<String>,
     /// `capabilities`.
@@ -56,6 +62,8 @@ impl Discovery {
         Some(Self {
             authorize_url: text(&document, "authorization_endpoint").and_then(|t| directory.join(t.trim()).ok()),
             issuer: text(&document, "issuer").map(str::to_owned),
+            keys_url: text(&document, "jwks_uri").and_then(|t| directory.join(t.trim()).ok()),
+            revoke_url: text(&document, "revocation_endpoint").and_then(|t| directory.join(t.trim()).ok()),
             challenge_methods: texts(&["code_challenge_methods_supported"]),
             capabilities: texts(&["capabilities"]),
             algorithms: texts(&["token_endpoint_auth_signing_alg_values_supported"]),

@@ -72,6 +72,7 @@ impl Invitation {
             scopes: scopes.clone(),
             aud: profile.authorize_aud(),
             issuer: discovery.issuer.clone(),
+            more: Vec::new(),
         };
         Ok(Self { request: Request::new(terms, parts.entropy.as_ref()), scopes, client })
     }

@@ -16,6 +16,7 @@ pub mod date;
 pub mod discovery;
 pub mod error;
 pub mod invitation;
+pub mod launch;
 pub mod limits;
 pub mod pace;
 pub mod plan;

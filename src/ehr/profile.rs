@@ -5,6 +5,7 @@
 
 mod access;
 mod events;
+mod launch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use events::Events;
 
 use chrono::NaiveDate;
 use domain::model::{FhirId, ResourceType};
+pub use launch::{AppLaunch, LAUNCH};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -48,6 +50,9 @@ pub struct Profile {
     /// Scopes to ask for in place of those that each purpose needs.
     #[serde(skip_serializing_if = "is_default")]
     pub scopes: PurposeScopes,
+    /// How staff open this gateway from inside the EHR; they cannot where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch: Option<Box<AppLaunch>>,
     /// What `aud` says, where it is not what SMART asks for.
     #[serde(skip_serializing_if = "is_default")]
     pub audience: Audience,

@@ -65,7 +65,7 @@ pub struct Desk<'a> {
 }
 
 /// Whether staff must act on a reply. A cancelled visit needs nobody where the EHR takes the change from us.
-const fn needs_action(reply: Reply, status_is_changed: bool) -> bool {
+pub(super) const fn needs_action(reply: Reply, status_is_changed: bool) -> bool {
     match reply {
         Reply::Confirm | Reply::Start | Reply::Stop { perhaps_the_visit: false } => false,
         Reply::CancelVisit => !status_is_changed,

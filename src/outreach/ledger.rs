@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::ChannelKind;
 use super::gate::{PastSend, PointKey, Preference, Scope, Verdict};
-use super::plan::{AttemptKey, EnrolmentKey, Standing, Tried};
+use super::plan::{AttemptKey, EnrolmentKey, Standing, Tried, Void};
 use super::template::Rendered;
 use crate::store::attempts::Attempt;
 use crate::store::codec::Codec;
@@ -94,10 +94,11 @@ fn revision(attempt: &Attempt) -> i64 {
     attempt.anchor_revision.parse().unwrap_or_default()
 }
 
-/// An attempt as the plan sees it; `None` for one that was given up, which counts as not made.
+/// An attempt as the plan sees it; `None` for one that was given up, which counts as not made. One that staff stopped stays stopped.
 pub(super) fn tried(attempt: &Attempt, enrolment: &Enrolment) -> Option<Tried> {
     let channel_only = attempt.failure.as_deref().is_some_and(|f| f.starts_with(CHANNEL_ONLY));
     let standing = match (attempt.state.as_str(), attempt.outcome.as_deref()) {
+        ("void", _) if attempt.failure.as_deref() == Some(Void::Stopped.as_str()) => Standing::Stopped,
         ("void", _) => return None,
         ("planned" | "held", _) => Standing::Held(Timestamp::from_micros(attempt.due_at)),
         ("finished", Some("failed")) => Standing::ChannelFailed,

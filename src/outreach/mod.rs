@@ -5,11 +5,13 @@
 //! clock, and none knows HTTP or FHIR JSON.
 
 pub mod barrier;
+pub mod by_hand;
 pub mod channel;
 pub mod definition;
 mod enrol;
 pub mod gate;
 pub mod inbound;
+mod judging;
 pub mod ledger;
 pub mod named;
 pub mod owing;

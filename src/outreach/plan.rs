@@ -63,6 +63,8 @@ pub enum Standing {
     ChannelFailed,
     /// The gate refused it for a reason of the person: no rung is open.
     Refused,
+    /// Somebody of the staff stopped it: it is not planned again, and stops nothing else.
+    Stopped,
 }
 
 /// An attempt that exists.
@@ -93,6 +95,8 @@ pub enum Void {
     Exhausted,
     /// The membership is about no appointment, or about none any more.
     NoAnchor,
+    /// Somebody of the staff stopped it.
+    Stopped,
 }
 
 impl Void {
@@ -106,6 +110,7 @@ impl Void {
             Self::Overtaken => "overtaken",
             Self::Exhausted => "exhausted",
             Self::NoAnchor => "no-anchor",
+            Self::Stopped => "stopped-by-staff",
         }
     }
 }
@@ -188,15 +193,17 @@ fn one(step: &Step, membership: &Membership, tried: &[Tried], zone: Tz, now: Tim
         .iter()
         .filter(|t| t.enrolment == enrolment && t.key.step == step.id && t.key.anchor_rev == anchor_rev)
         // Said once is said, also where another record of the person waits at a later rung.
-        .max_by_key(|t| (matches!(t.standing, Standing::Taken | Standing::Refused), t.key.rung));
+        .max_by_key(|t| (matches!(t.standing, Standing::Taken | Standing::Refused | Standing::Stopped), t.key.rung));
+    let is_stopped = last.is_some_and(|t| t.standing == Standing::Stopped);
     let (rung, ready) = match last.map(|t| (t.key.rung, t.standing, t.at)) {
         None => (0, Some(due_at)),
         Some((rung, Standing::Held(until), _)) => (rung, Some(until.max(due_at))),
         Some((rung, Standing::ChannelFailed, at)) => (rung.saturating_add(1), Some(at.max(due_at))),
-        Some((rung, Standing::Taken | Standing::Refused, _)) => (rung, None),
+        Some((rung, Standing::Taken | Standing::Refused | Standing::Stopped, _)) => (rung, None),
     };
     let channel = usize::try_from(rung).ok().and_then(|at| step.channels.get(at)).copied();
     let due = match ready {
+        None if is_stopped => Due::Void(Void::Stopped),
         None => Due::Settled,
         Some(_) if channel.is_none() => Due::Void(Void::Exhausted),
         Some(ready) => stopped(step, membership).map_or_else(|| timed(ready, expires_at, now), Due::Void),
@@ -275,7 +282,7 @@ pub fn is_overtaken(program: &Program, this: &Tried, tried: &[Tried], entered_at
         let stands = match t.standing {
             Standing::Taken | Standing::Refused => true,
             Standing::Held(until) => until <= now && now < expires_at,
-            Standing::ChannelFailed => false,
+            Standing::ChannelFailed | Standing::Stopped => false,
         };
         stands && other.overtakes(mine)
     })

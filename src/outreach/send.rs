@@ -1,27 +1,21 @@
 //! The sending half of the stage: judges what is due, marks what may go as `sending`, hands it to its channel, and records what came of
 //! it. Every send of this installation passes here.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::model::person::Sourced;
-use domain::model::{AppointmentFacts, PersonFacts};
-use domain::rules::next_visit;
 use domain::{Clock, Timestamp};
 
 use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
-use super::gate::{self, GateInput, Message, OtherSend, Outcome, PointKey, Switch, Verdict};
-use super::ledger::{self, KeptMessage};
-use super::named::{self, Named};
-use super::owing::{Owing, is_last_rung};
+use super::gate::{self, Outcome};
+use super::judging::{Case, Judge, Judged, cases, own_refusal};
+use super::ledger;
+use super::owing::Owing;
 use super::plan::{self, Tried, Void};
-use super::program::{Library, Program};
-use super::template::{Rendered, Template, Variables};
+use super::program::Program;
 use crate::store::attempts::{self, Attempt, Departure};
-use crate::store::enrolments::{self, Enrolment};
 use crate::store::installation::{self, Setting};
 use crate::store::leases::{self, Fence, Term};
-use crate::store::{Conn, Store, StoreError, pending, people, preferences};
+use crate::store::{Conn, Store, StoreError, pending, people, stops};
 
 /// The site, as messages and the gate need it.
 #[derive(Clone, Debug)]
@@ -38,9 +32,7 @@ pub struct SiteVoice {
 pub(super) struct Sender<'a> {
     pub(super) store: &'a Store,
     pub(super) clock: &'a dyn Clock,
-    pub(super) library: &'a Library,
-    pub(super) site: &'a SiteVoice,
-    pub(super) channels: &'a [Channel],
+    pub(super) judge: Judge<'a>,
     pub(super) fence: &'a Fence,
     pub(super) term: Term,
     pub(super) receipts_within: &'a (dyn Fn(ChannelKind) -> chrono::TimeDelta + Send + Sync),
@@ -69,123 +61,8 @@ impl Sent {
     }
 }
 
-/// A judged attempt.
-struct Judged {
-    attempt: Attempt,
-    /// No rung comes after this one.
-    last_rung: bool,
-    verdict: Verdict,
-    reasons: Vec<u8>,
-    as_of: Option<Timestamp>,
-    contact_revision: i64,
-    record: i64,
-    to_point: (usize, Timestamp),
-    rendered: Option<Rendered>,
-    message: Vec<u8>,
-}
-
-/// Everything about one due attempt that judging reads.
-struct Case {
-    attempt: Attempt,
-    facts: PersonFacts,
-    as_of: Option<Timestamp>,
-    contact_revision: i64,
-    attempts: Vec<Attempt>,
-    enrolments: Vec<Enrolment>,
-    choices: Vec<gate::Preference>,
-    others: Vec<OtherSend>,
-    /// How many messages went to each contact point in the time that the caps look at, to whomever.
-    to_point: BTreeMap<PointKey, usize>,
-    /// The record that the message goes by.
-    record: i64,
-    switch: Switch,
-    /// Who and where its visit is, where the template says it.
-    named: Named,
-}
-
 /// How long a verdict that allows may be used.
 const STALE_VERDICT: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
-const PAST: chrono::TimeDelta = chrono::TimeDelta::days(8);
-
-fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
-    let switch = Switch { live: installation::get(conn, Setting::Live)?.as_deref() == Some("true"), killed: false };
-    let mut persons: Vec<i64> = due.iter().map(|a| a.person).collect();
-    persons.sort_unstable();
-    persons.dedup();
-    // The contact revision is read before the facts: a send that comes in between is then noticed at departure.
-    let revisions: BTreeMap<i64, i64> =
-        persons.iter().map(|p| Ok((*p, people::contact_revision(conn, *p)?))).collect::<Result<_, StoreError>>()?;
-    let facts = people::facts(conn, &persons)?;
-    let keys: BTreeMap<i64, BTreeSet<PointKey>> = facts.iter().map(|(person, known)| (*person, gate::keys(&known.facts))).collect();
-    let hashes: BTreeSet<[u8; 16]> = keys.values().flatten().map(PointKey::hash).collect();
-    let sent = attempts::sends_to(conn, &hashes.iter().map(|h| h.to_vec()).collect::<Vec<_>>(), now.plus(-PAST))?;
-    let said = preferences::of_points(conn, &hashes.iter().map(|h| preferences::point_name(h)).collect::<Vec<_>>())?;
-    due.into_iter()
-        .map(|attempt| {
-            let known = facts.get(&attempt.person);
-            let none = BTreeSet::new();
-            let keys = keys.get(&attempt.person).unwrap_or(&none);
-            let mut case = Case {
-                facts: known.map(|k| k.facts.clone()).unwrap_or_default(),
-                as_of: known.and_then(|k| k.as_of),
-                contact_revision: revisions.get(&attempt.person).copied().unwrap_or_default(),
-                attempts: attempts::of_person(conn, attempt.person)?,
-                enrolments: enrolments::of(conn, attempt.person)?,
-                choices: ledger::choices(&preferences::of(conn, attempt.person)?),
-                others: Vec::new(),
-                to_point: BTreeMap::new(),
-                record: attempt.patient,
-                switch,
-                named: Named::default(),
-                attempt,
-            };
-            case.choices.extend(ledger::point_choices(&said, keys));
-            for key in keys {
-                let hash = key.hash();
-                let to_it: Vec<_> = sent.iter().filter(|s| s.point == hash).collect();
-                let others = to_it.iter().filter(|s| s.person != case.attempt.person);
-                case.others.extend(others.map(|s| OtherSend { at: s.at, point: key.clone() }));
-                case.to_point.insert(key.clone(), to_it.len());
-            }
-            case.go_by_record(conn)?;
-            Ok(case)
-        })
-        .collect()
-}
-
-impl Case {
-    /// Puts the record first that the message goes by: the one whose appointment it is about, or its survivor; else the first in use. Where
-    /// that record is gone, there is none to go by.
-    fn go_by_record(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
-        let about = people::survivor(conn, self.attempt.patient)?;
-        let patients = &mut self.facts.patients;
-        if self.attempt.about.is_some() {
-            let place = patients.iter().position(|p| p.origin.ehr.as_str() == about.ehr && p.origin.id == about.fhir_id);
-            match place {
-                Some(place) => patients.get_mut(..=place).unwrap_or_default().rotate_right(1),
-                None => patients.clear(),
-            }
-            self.record = about.pk;
-        } else if let Some(first) = patients.first()
-            && let Some(record) = people::record(conn, first.origin.ehr.as_str(), &first.origin.id)?
-        {
-            self.record = record.pk;
-        }
-        Ok(())
-    }
-}
-
-/// What the attempt's enrolment hangs on.
-fn anchor_of(case: &Case) -> &str {
-    case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str())
-}
-
-/// The visit that a message speaks of: that of the enrolment, else the next one.
-fn visit_of(case: &Case, now: Timestamp) -> Option<&Sourced<AppointmentFacts>> {
-    let anchor = anchor_of(case);
-    let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
-    of_anchor.or_else(|| next_visit(&case.facts, now))
-}
 
 impl Sender<'_> {
     /// Judges and sends up to `limit` attempts that are due.
@@ -193,12 +70,12 @@ impl Sender<'_> {
         let now = self.clock.now();
         let mut cases = self.store.snapshot(move |conn| attempts::due(conn, now, limit).and_then(|due| cases(conn, due, now))).await?;
         // Where two programs would write to one person, the more urgent one has the day's permit.
-        cases.sort_by_key(|c| (self.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
+        cases.sort_by_key(|c| (self.judge.library.program(&c.attempt.program).map_or(u32::MAX, |p| p.priority), c.attempt.due_at));
         let mut sent = Sent::default();
         let (overtaken, cases): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| self.is_overtaken(case, now));
         sent.overtaken += self.give_up(overtaken.into_iter().map(|case| case.attempt).collect()).await?;
-        let cases = self.with_names(cases, now).await?;
-        let judged = cases.into_iter().map(|case| self.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
+        let cases = self.judge.with_names(cases, now).await?;
+        let judged = cases.into_iter().map(|case| self.judge.judge(case, now)).collect::<Result<Vec<_>, StoreError>>()?;
         // What the recorded channel takes never leaves, so one commit may begin and one may end all of it. A message that leaves begins
         // and ends by itself: a crash leaves one in doubt, and the one after it is judged by the minute in which it goes.
         let leaves = |j: &Judged| j.verdict.outcome == Outcome::Allow && j.verdict.channel.leaves();
@@ -221,27 +98,15 @@ impl Sender<'_> {
         Ok(sent)
     }
 
-    /// Looks up who and where a visit is, for those whose template says it.
-    async fn with_names(&self, mut cases: Vec<Case>, now: Timestamp) -> Result<Vec<Case>, StoreError> {
-        for case in &mut cases {
-            let says = self.library.template(&case.attempt.template).is_some_and(Template::names_who_or_where);
-            if let Some(visit) = visit_of(case, now).filter(|_| says).cloned() {
-                let store = self.store.clone();
-                case.named = self.store.read(move |conn| named::of(conn, store.codec(), &visit)).await?;
-            }
-        }
-        Ok(cases)
-    }
-
     /// Whether a later step of the same visit or entry asks for the same and has come due, or was sent, while this one waited.
     fn is_overtaken(&self, case: &Case, now: Timestamp) -> bool {
         let enrolment = case.enrolments.iter().find(|e| e.id == case.attempt.enrolment);
-        let (Some(program), Some(enrolment)) = (self.library.program(&case.attempt.program), enrolment) else { return false };
+        let (Some(program), Some(enrolment)) = (self.judge.library.program(&case.attempt.program), enrolment) else { return false };
         let of_enrolment = case.attempts.iter().filter(|a| a.enrolment == enrolment.id);
         let tried: Vec<Tried> = of_enrolment.filter_map(|a| ledger::tried(a, enrolment)).collect();
         let Some(this) = ledger::tried(&case.attempt, enrolment) else { return false };
         let entered_at = Timestamp::from_micros(enrolment.entered_at);
-        plan::is_overtaken(program, &this, &tried, entered_at, self.site.policy.zone, now)
+        plan::is_overtaken(program, &this, &tried, entered_at, self.judge.site.policy.zone, now)
     }
 
     /// Voids attempts that were overtaken; returns how many still waited.
@@ -279,97 +144,6 @@ impl Sender<'_> {
                 Ok(())
             })
             .await
-    }
-
-    fn judge(&self, case: Case, now: Timestamp) -> Result<Judged, StoreError> {
-        let found = self.library.program(&case.attempt.program).and_then(|p| Some((p, p.step(&case.attempt.step)?)));
-        let template = self.library.template(&case.attempt.template);
-        let (Some((program, step)), Some(template)) = (found, template) else {
-            return Ok(self.without_judging(case, now, "program-withdrawn", "the program or its template is no longer in force"));
-        };
-        let channel = usize::try_from(case.attempt.rung).ok().and_then(|r| step.channels.get(r)).copied().unwrap_or(ChannelKind::Recorded);
-        let anchor = anchor_of(&case).to_owned();
-        let occasion = ledger::occasion(&anchor, &case.attempt.anchor_revision);
-        let past = ledger::past(&case.attempts, &case.enrolments, self.store.codec(), now.plus(-PAST))?;
-        let input = GateInput {
-            person: &case.facts,
-            message: Message {
-                program: &program.id,
-                class: program.class,
-                template: &template.id,
-                phi: template.phi,
-                occasion: &occasion,
-                expires_at: case.attempt.expires_at.map_or(Timestamp::MAX, Timestamp::from_micros),
-            },
-            channel,
-            preferences: &case.choices,
-            past: &past,
-            others: &case.others,
-            withheld: &[],
-            facts_as_of: case.as_of,
-            switch: case.switch,
-            site: &self.site.policy,
-        };
-        let verdict = gate::judge(&input, now);
-        if verdict.outcome != Outcome::Allow {
-            return Ok(self.judged(case, verdict, now));
-        }
-        if channel.leaves() && !self.channels.iter().any(|c| c.kind() == channel) {
-            return Ok(self.without_judging(
-                case,
-                now,
-                "channel: channel-not-configured",
-                "the channel is not configured on this installation",
-            ));
-        }
-        match self.render(&case, template, now) {
-            Ok(rendered) => {
-                let message = KeptMessage::new(verdict.point.as_ref().map(|p| &p.key), &rendered).pack(self.store.codec())?;
-                Ok(Judged { rendered: Some(rendered), message, ..self.judged(case, verdict, now) })
-            }
-            Err(why) => Ok(self.without_judging(case, now, "no-words", &why)),
-        }
-    }
-
-    fn judged(&self, case: Case, verdict: Verdict, now: Timestamp) -> Judged {
-        let to_point = verdict.point.as_ref().and_then(|p| case.to_point.get(&p.key)).copied().unwrap_or_default();
-        let reasons = serde_json::to_vec(&ledger::kept_reasons(&verdict)).unwrap_or_default();
-        Judged {
-            last_rung: is_last_rung(self.library, &case.attempt),
-            attempt: case.attempt,
-            reasons,
-            verdict,
-            as_of: case.as_of,
-            contact_revision: case.contact_revision,
-            record: case.record,
-            to_point: (to_point, now.plus(-PAST)),
-            rendered: None,
-            message: Vec::new(),
-        }
-    }
-
-    /// A refusal for a reason of this installation, not of the person.
-    fn without_judging(&self, case: Case, now: Timestamp, code: &str, detail: &str) -> Judged {
-        let verdict = Verdict { outcome: Outcome::Refuse, reasons: Vec::new(), channel: ChannelKind::Recorded, point: None };
-        let reasons = [ledger::KeptReason { code: code.to_owned(), detail: detail.to_owned(), source: None }];
-        Judged { reasons: serde_json::to_vec(&reasons).unwrap_or_default(), ..self.judged(case, verdict, now) }
-    }
-
-    fn render(&self, case: &Case, template: &Template, now: Timestamp) -> Result<Rendered, String> {
-        let patient = case.facts.patients.first().ok_or("no patient record is known")?;
-        let visit = visit_of(case, now).and_then(|a| a.facts.start);
-        let languages: Vec<&str> = patient.facts.languages.iter().map(|l| l.tag.as_str()).collect();
-        let variables = Variables {
-            given: patient.facts.name.given.as_ref().map(|g| first_word(g.expose()).into()),
-            site_name: self.site.name.clone(),
-            site_phone: self.site.phone.clone(),
-            appointment: visit.map(domain::model::Phi::new),
-            with: case.named.with.clone(),
-            place: case.named.place.clone(),
-            zone: self.site.policy.zone,
-            link: None,
-        };
-        template.render(&languages, &variables).map_err(|e| e.to_string())
     }
 
     /// Keeps all verdicts in one transaction; returns those that say `sending` now.
@@ -411,7 +185,7 @@ impl Sender<'_> {
             body: rendered.body.clone(),
             at: self.clock.now(),
         };
-        let delivery = match self.channels.iter().find(|c| c.kind() == j.verdict.channel) {
+        let delivery = match self.judge.channels.iter().find(|c| c.kind() == j.verdict.channel) {
             Some(channel) => channel.deliver(&outgoing).await,
             None => Channel::Recorded.deliver(&outgoing).await,
         };
@@ -452,28 +226,6 @@ impl Sender<'_> {
     }
 }
 
-impl Judged {
-    /// The closure of a transaction may run twice, so it cannot give away what it was given.
-    fn share(&self) -> Self {
-        Self {
-            attempt: self.attempt.clone(),
-            last_rung: self.last_rung,
-            verdict: self.verdict.clone(),
-            reasons: self.reasons.clone(),
-            as_of: self.as_of,
-            contact_revision: self.contact_revision,
-            record: self.record,
-            to_point: self.to_point,
-            rendered: self.rendered.clone(),
-            message: self.message.clone(),
-        }
-    }
-}
-
-fn first_word(text: &str) -> String {
-    text.split_whitespace().next().unwrap_or_default().to_owned()
-}
-
 /// Keeps one verdict; `false` where the attempt is no longer waiting or the person's permit was used by another send.
 fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestamp) -> Result<bool, StoreError> {
     let mut verdict =
@@ -498,7 +250,7 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
             Ok(refused)
         }
         // Switched off since it was judged: it is judged again, and told why.
-        Outcome::Allow if j.verdict.channel.leaves() && installation::get(conn, Setting::Live)?.as_deref() != Some("true") => Ok(false),
+        Outcome::Allow if is_off(conn, j)? => Ok(false),
         Outcome::Allow => {
             let hash = j.verdict.point.as_ref().map(|p| p.key.hash());
             let departure = Departure {
@@ -516,9 +268,11 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
     }
 }
 
-fn own_refusal(reasons: &[u8]) -> String {
-    let kept: Vec<ledger::KeptReason> = serde_json::from_slice(reasons).unwrap_or_default();
-    kept.into_iter().next().map_or_else(String::new, |r| r.code)
+/// Whether a message must not go now, whatever was judged.
+fn is_off(conn: &mut Conn, j: &Judged) -> Result<bool, StoreError> {
+    let channel = j.verdict.channel;
+    Ok((channel.leaves() && installation::get(conn, Setting::Live)?.as_deref() != Some("true"))
+        || stops::in_force(conn)?.iter().any(|s| s.holds(&j.attempt.program, channel.as_str())))
 }
 
 /// How deliveries are recorded.

@@ -6,6 +6,7 @@ use domain::Clock;
 
 use super::channel::{Channel, ChannelKind};
 use super::enrol::{self, InForce};
+use super::judging::Judge;
 use super::owing::Owing;
 use super::program::{Library, Program};
 use super::send::{self, Sender, Sent, SiteVoice};
@@ -63,6 +64,7 @@ impl Programs {
         now: domain::Timestamp,
     ) -> Result<Self, StoreError> {
         library.programs = library.programs.into_iter().map(|p| send::with_channels(p, channels)).collect();
+        library.by_hand = send::with_channels(library.by_hand, channels);
         // A program's version is its text's: the site's channels may differ between two commands of one installation.
         let texts: Vec<(&str, &str, &str)> =
             library.programs.iter().map(|p| (p.id.as_str(), p.title.as_str(), p.version.as_str())).collect();
@@ -124,9 +126,7 @@ pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) +
     let sender = Sender {
         store: stage.store,
         clock: stage.clock,
-        library: stage.programs.library(),
-        site: stage.site,
-        channels: stage.channels,
+        judge: Judge { store: stage.store, library: stage.programs.library(), site: stage.site, channels: stage.channels },
         fence: stage.fence,
         term: stage.term,
         receipts_within: stage.receipts_within,

@@ -45,6 +45,10 @@ impl Answer {
         Self { status, headers: vec![("Content-Type", "text/plain; charset=utf-8".to_owned())], body: Body::Text(body.to_owned()) }
     }
 
+    pub(crate) fn html(status: u16, body: String) -> Self {
+        Self { status, headers: vec![("Content-Type", "text/html; charset=utf-8".to_owned())], body: Body::Text(body) }
+    }
+
     pub(crate) fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Body::Empty }
     }

@@ -8,6 +8,10 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA256, digest};
 use url::Url;
 
+use serde_json::Value;
+
+use crate::desk::{Desk, LaunchContext};
+use crate::identity::User;
 use crate::instant::SECOND;
 
 /// A registered app.
@@ -23,6 +27,10 @@ pub struct App {
     pub post: bool,
     /// Where persons are sent back to; without one no person may let it in.
     pub redirect_uri: Option<String>,
+    /// Its public keys, as a JWK Set, where it shows who it is by assertions.
+    pub jwks: Option<Value>,
+    /// Where the EHR opens it.
+    pub launch_url: Option<String>,
     /// The scopes it may have: `system/...` by itself, `user/...` for a person.
     pub scopes: Vec<String>,
     /// Whether each use of a refresh token gives a new one, and the old one, used again, ends all that came of the grant.
@@ -42,6 +50,8 @@ impl App {
             basic: true,
             post: true,
             redirect_uri: None,
+            jwks: None,
+            launch_url: None,
             scopes: scopes.split(' ').map(str::to_owned).collect(),
             rotates: true,
             refresh_seconds: None,
@@ -64,9 +74,19 @@ struct Code {
     expires: i64,
     used: bool,
     family: u64,
+    told: Told,
+}
+
+/// What an app learns beside its token, and of whom.
+#[derive(Clone, Default)]
+pub(crate) struct Told {
+    pub(crate) user: User,
+    pub(crate) context: LaunchContext,
+    pub(crate) nonce: Option<String>,
 }
 
 struct Refresh {
+    told: Told,
     client_id: String,
     scope: String,
     expires: Option<i64>,
@@ -81,6 +101,9 @@ pub(crate) struct Brought {
     pub(crate) family: u64,
     /// A refresh token to hand out.
     pub(crate) refresh: Option<String>,
+    pub(crate) told: Told,
+    /// Whether it was a code that brought it.
+    pub(crate) is_new: bool,
 }
 
 /// Why a code or refresh token brings nothing.
@@ -100,6 +123,9 @@ pub(crate) struct Apps {
 }
 
 const CODE_SECONDS: i64 = 60;
+/// Scopes that any app may ask for.
+const OF_LAUNCHES: [&str; 8] =
+    ["openid", "fhirUser", "profile", "offline_access", "online_access", "launch", "launch/patient", "launch/encounter"];
 
 /// The answer to an authorization request.
 pub(crate) enum Consent {
@@ -107,6 +133,8 @@ pub(crate) enum Consent {
     Redirect(String),
     /// The person sees an error: nobody knows where to send them.
     Page(&'static str),
+    /// The person has to choose a patient.
+    Choice,
 }
 
 fn one<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -125,7 +153,15 @@ impl Apps {
     }
 
     /// Answers an authorization request (RFC 6749, 4.1.1 and 4.1.2).
-    pub(crate) fn authorize(&mut self, query: &[(String, String)], base: &str, denied: bool, now: i64, random: String) -> Consent {
+    pub(crate) fn authorize(
+        &mut self,
+        query: &[(String, String)],
+        base: &str,
+        denied: bool,
+        now: i64,
+        random: String,
+        desk: &mut Desk,
+    ) -> Consent {
         let Some(app) = one(query, "client_id").and_then(|id| self.app(id)).cloned() else { return Consent::Page("unknown client") };
         let Some(redirect_uri) = app.redirect_uri.clone().filter(|own| one(query, "redirect_uri") == Some(own.as_str())) else {
             return Consent::Page("redirect_uri is not the registered one");
@@ -155,13 +191,25 @@ impl Apps {
         let (Some(challenge), Some("S256")) = (one(query, "code_challenge"), one(query, "code_challenge_method")) else {
             return refuse("invalid_request", "PKCE with S256 is required");
         };
-        let allowed = |scope: &&str| app.scopes.iter().any(|own| own == scope) || ["openid", "fhirUser", "offline_access"].contains(scope);
+        let allowed = |scope: &&str| app.scopes.iter().any(|own| own == scope) || OF_LAUNCHES.contains(scope);
         let scope: Vec<&str> = one(query, "scope").unwrap_or_default().split_whitespace().filter(allowed).collect();
         if scope.is_empty() {
             return refuse("invalid_scope", "no requested scope is allowed");
         }
+        let context = match (one(query, "launch"), one(query, "chosen")) {
+            (Some(token), _) => match desk.take(token) {
+                Some(context) => context,
+                None => return refuse("invalid_request", "this launch is not known, or was used"),
+            },
+            (None, Some(patient)) => LaunchContext::of(patient),
+            (None, None) if scope.contains(&"launch/patient") => return Consent::Choice,
+            (None, None) if scope.contains(&"launch") => return refuse("invalid_request", "launch is required"),
+            (None, None) => LaunchContext::default(),
+        };
+        let told = Told { user: desk.user.clone(), context, nonce: one(query, "nonce").map(str::to_owned) };
         self.families += 1;
         let code = Code {
+            told,
             client_id: app.client_id.clone(),
             redirect_uri: redirect_uri.clone(),
             challenge: challenge.to_owned(),
@@ -195,10 +243,10 @@ impl Apps {
             return Err(nothing("code_verifier does not fit code_challenge"));
         }
         code.used = true;
-        let (scope, family) = (code.scope.clone(), code.family);
-        let offline = scope.split(' ').any(|s| s == "offline_access");
-        let refresh = offline.then(|| self.hand_out(app, &scope, family, now, random));
-        Ok(Brought { scope, family, refresh })
+        let (scope, family, told) = (code.scope.clone(), code.family, code.told.clone());
+        let lasts = scope.split(' ').any(|s| s == "offline_access" || s == "online_access");
+        let refresh = lasts.then(|| self.hand_out(app, &scope, &told, family, now, random));
+        Ok(Brought { scope, family, refresh, told, is_new: true })
     }
 
     /// Takes a refresh token. Where tokens rotate, one that was used before ends all that came of the grant (RFC 9700, 4.14.2).
@@ -215,14 +263,26 @@ impl Apps {
             return Err(nothing("the refresh token has expired"));
         }
         held.used = app.rotates;
-        let (scope, family) = (held.scope.clone(), held.family);
-        let refresh = app.rotates.then(|| self.hand_out(app, &scope, family, now, random));
-        Ok(Brought { scope, family, refresh })
+        let (scope, family, told) = (held.scope.clone(), held.family, held.told.clone());
+        let refresh = app.rotates.then(|| self.hand_out(app, &scope, &told, family, now, random));
+        Ok(Brought { scope, family, refresh, told, is_new: false })
     }
 
-    fn hand_out(&mut self, app: &App, scope: &str, family: u64, now: i64, token: String) -> String {
+    /// Takes a refresh token back, with all that came of it; the family that ends.
+    pub(crate) fn revoke(&mut self, app: &App, token: &str) -> Option<u64> {
+        let family = self.refresh.get(token).filter(|r| r.client_id == app.client_id)?.family;
+        self.refresh.retain(|_, r| r.family != family);
+        Some(family)
+    }
+
+    /// The apps that the EHR can open, by id.
+    pub(crate) fn opened(&self) -> Vec<String> {
+        self.known.iter().filter(|app| app.launch_url.is_some()).map(|app| app.client_id.clone()).collect()
+    }
+
+    fn hand_out(&mut self, app: &App, scope: &str, told: &Told, family: u64, now: i64, token: String) -> String {
         let expires = app.refresh_seconds.map(|seconds| now + seconds * SECOND);
-        let held = Refresh { client_id: app.client_id.clone(), scope: scope.to_owned(), expires, used: false, family };
+        let held = Refresh { client_id: app.client_id.clone(), scope: scope.to_owned(), expires, used: false, family, told: told.clone() };
         self.refresh.insert(token.clone(), held);
         token
     }

@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::apps::{self, App, Apps, Brought, Consent, Nothing};
+use crate::capability::token_url;
+use crate::desk::{self, Desk, LaunchContext, Listed};
+use crate::faults::Odd;
+use crate::identity::{self, Telling};
 use crate::instant::SECOND;
 use crate::jwt::Assertion;
 use crate::key_sets::{KeyCache, KeySets};
@@ -41,6 +45,12 @@ pub(crate) struct Grant {
     expires: i64,
     /// The person's yes that it came of.
     family: Option<u64>,
+    /// The user that it is of.
+    pub(crate) user: Option<String>,
+    /// The patient that scopes of the level `patient` are about.
+    patient: Option<String>,
+    /// What it may do with that patient's resources alone.
+    of_patient: Vec<Scope>,
 }
 
 /// What becomes of scopes that a client may not have.
@@ -57,7 +67,13 @@ pub enum ScopeManner {
 
 impl Grant {
     pub(crate) fn allows(&self, resource_type: &str, letter: char) -> bool {
-        self.scopes.iter().any(|scope| scope.allows(resource_type, letter))
+        self.scopes.iter().chain(&self.of_patient).any(|scope| scope.allows(resource_type, letter))
+    }
+
+    /// The one patient that it is for, where it may do this for no other.
+    pub(crate) fn confined_to(&self, resource_type: &str, letter: char) -> Option<&str> {
+        let freely = self.scopes.iter().any(|scope| scope.allows(resource_type, letter));
+        if freely { None } else { self.patient.as_deref() }
     }
 }
 
@@ -68,6 +84,8 @@ pub(crate) struct Authority {
     used: Mutex<HashMap<(String, String), i64>>,
     tokens: Mutex<HashMap<String, Grant>>,
     apps: Mutex<Apps>,
+    pub(crate) desk: Mutex<Desk>,
+    base: String,
     key_sets: Mutex<KeySets>,
     manner: Mutex<ScopeManner>,
     /// The scopes of the latest request for a token.
@@ -89,8 +107,10 @@ fn invalid_client(description: &'static str) -> Refusal {
 }
 
 impl Authority {
-    pub(crate) fn new(token_url: String, clients: Vec<Client>) -> Self {
+    pub(crate) fn new(base: &str, token_url: String, clients: Vec<Client>) -> Self {
         Self {
+            base: base.to_owned(),
+            desk: Mutex::default(),
             token_url,
             clients: Mutex::new(clients),
             used: Mutex::default(),
@@ -128,13 +148,46 @@ impl Authority {
         *lock(&self.manner) = manner;
     }
 
-    /// Answers an authorization request.
-    pub(crate) fn authorize(&self, query: &[(String, String)], base: &str, denied: bool, now: i64) -> Answer {
+    /// Answers an authorization request; `patients` lists who can be chosen.
+    pub(crate) fn authorize(&self, query: &[(String, String)], denied: bool, now: i64, patients: impl Fn() -> Vec<Listed>) -> Answer {
         let Ok(random) = opaque() else { return Answer::plain(500, "no randomness") };
-        match lock(&self.apps).authorize(query, base, denied, now, random) {
+        match lock(&self.apps).authorize(query, &self.base, denied, now, random, &mut lock(&self.desk)) {
+            Consent::Choice => Answer::html(200, desk::chooser(query, &patients())),
             Consent::Redirect(to) => Answer::empty(302).with("Location", to).with("Cache-Control", "no-store"),
             Consent::Page(says) => Answer::plain(400, says),
         }
+    }
+
+    /// Opens an app on a patient: where the browser goes. `None` where the app is not known, or is none that can be opened.
+    pub(crate) fn open(&self, app: &str, context: LaunchContext) -> Option<String> {
+        let launch_url = lock(&self.apps).app(app)?.launch_url.clone()?;
+        let token = opaque().ok()?;
+        lock(&self.desk).launch(token.clone(), context);
+        let mut url = url::Url::parse(&launch_url).ok()?;
+        url.query_pairs_mut().append_pair("iss", &self.base).append_pair("launch", &token);
+        Some(url.into())
+    }
+
+    /// The page that opens apps.
+    pub(crate) fn launcher(&self, patients: &[Listed]) -> Answer {
+        Answer::html(200, desk::launcher(&lock(&self.apps).opened(), patients))
+    }
+
+    /// Takes a token back (RFC 7009). One that is not known was taken back already.
+    pub(crate) fn revoke(&self, authorization: Option<&str>, form: &[(String, String)], now: i64) -> Answer {
+        let app = match self.app(authorization, form, now) {
+            Ok(app) => app,
+            Err(refusal) => return Answer::json(refusal.status, json!({ "error": refusal.error }).to_string()),
+        };
+        let Ok(token) = single(form, "token") else { return Answer::json(400, json!({ "error": "invalid_request" }).to_string()) };
+        let family = lock(&self.apps).revoke(&app, token);
+        lock(&self.tokens).retain(|known, grant| known != token && (family.is_none() || grant.family != family));
+        Answer::empty(200)
+    }
+
+    /// How many tokens are in force that a user let an app have.
+    pub(crate) fn granted_by_users(&self) -> usize {
+        lock(&self.tokens).values().filter(|grant| grant.user.is_some()).count()
     }
 
     /// Ends every token.
@@ -143,8 +196,15 @@ impl Authority {
     }
 
     /// Answers a token request (RFC 6749, 4.4.2, 5.1 and 5.2).
-    pub(crate) fn token(&self, content_type: &str, authorization: Option<&str>, form: &[(String, String)], now: i64) -> Answer {
-        let answer = match self.issue(content_type, authorization, form, now) {
+    pub(crate) fn token(
+        &self,
+        content_type: &str,
+        authorization: Option<&str>,
+        form: &[(String, String)],
+        now: i64,
+        odd: Option<Odd>,
+    ) -> Answer {
+        let answer = match self.issue(content_type, authorization, form, now, odd) {
             Ok(token) => Answer::json(200, token.to_string()),
             Err(refusal) => {
                 let body = json!({ "error": refusal.error, "error_description": refusal.description });
@@ -167,49 +227,96 @@ impl Authority {
         tokens.get(token.trim()).cloned().ok_or("error=\"invalid_token\", error_description=\"unknown or expired\"")
     }
 
-    fn issue(&self, content_type: &str, authorization: Option<&str>, form: &[(String, String)], now: i64) -> Result<Value, Refusal> {
+    fn issue(
+        &self,
+        content_type: &str,
+        authorization: Option<&str>,
+        form: &[(String, String)],
+        now: i64,
+        odd: Option<Odd>,
+    ) -> Result<Value, Refusal> {
         if content_type.split(';').next().map(str::trim) != Some("application/x-www-form-urlencoded") {
             return Err(refuse(400, "invalid_request", "the request must be a form"));
         }
         let kind = single(form, "grant_type")?;
         let has = |name: &str| form.iter().any(|(key, value)| key == name && !value.is_empty());
-        if has("client_assertion")
-            || has("client_assertion_type")
-            || (authorization.is_none() && kind == "client_credentials" && !has("client_secret"))
-        {
-            if kind != "client_credentials" {
-                return Err(refuse(400, "unsupported_grant_type", "only client_credentials is supported"));
-            }
+        let asserts = has("client_assertion") || has("client_assertion_type");
+        if kind == "client_credentials" && (asserts || (authorization.is_none() && !has("client_secret"))) {
             return self.by_assertion(form, now);
         }
-        let app = self.app(authorization, form)?;
+        if asserts && !matches!(kind, "authorization_code" | "refresh_token") {
+            return Err(refuse(400, "unsupported_grant_type", "this grant type is not supported"));
+        }
+        let app = self.app(authorization, form, now)?;
         let random = opaque()?;
         let brought = match kind {
             "client_credentials" if app.secret.is_some() => {
                 let (scope, scopes) = self.granted(single(form, "scope")?, &app.scopes)?;
-                return self.give(&scope, scopes, None, now);
+                return self.give(&scope, scopes, now);
             }
             "authorization_code" => lock(&self.apps).redeem(&app, form, now, random),
             "refresh_token" => lock(&self.apps).refresh(&app, form, now, random),
             _ => return Err(refuse(400, "unauthorized_client", "this client may not use this grant type")),
         };
-        let Brought { scope, family, refresh } = brought.map_err(|Nothing { says, ends }| {
+        let Brought { scope, family, refresh, told, is_new } = brought.map_err(|Nothing { says, ends }| {
             lock(&self.tokens).retain(|_, grant| ends.is_none() || grant.family != ends);
             refuse(400, "invalid_grant", says)
         })?;
-        let scopes = scope.split(' ').filter_map(|text| Scope::parse(&text.replace("user/", "system/"))).collect();
-        let mut answer = self.give(&scope, scopes, Some(family), now)?;
-        if let (Some(members), Some(token)) = (answer.as_object_mut(), refresh) {
+        let scope = granted_oddly(&scope, odd);
+        let of_level = |level: &str| {
+            let parse = |text: &str| Scope::parse(&format!("system/{}", text.strip_prefix(level)?));
+            scope.split(' ').filter_map(parse).collect::<Vec<_>>()
+        };
+        let grant = Grant {
+            scopes: [of_level("user/"), of_level("system/")].concat(),
+            of_patient: of_level("patient/"),
+            expires: 0,
+            family: Some(family),
+            user: Some(told.user.subject.clone()),
+            patient: told.context.patient.clone(),
+        };
+        let mut answer = self.give_as(&scope, grant, now)?;
+        let Some(members) = answer.as_object_mut() else { return Ok(answer) };
+        if let Some(token) = refresh {
             members.insert("refresh_token".to_owned(), token.into());
             if let Some(seconds) = app.refresh_seconds {
                 members.insert("refresh_expires_in".to_owned(), seconds.into());
             }
         }
+        let asked = |name: &str| scope.split(' ').any(|s| s == name);
+        if is_new && asked("openid") {
+            let telling = Telling {
+                issuer: &issuer(&self.base),
+                base: &self.base,
+                client_id: &app.client_id,
+                user: &told.user,
+                nonce: told.nonce.as_deref(),
+                as_resource: asked("fhirUser") || asked("profile"),
+                now,
+            };
+            let token = odd.map_or_else(|| identity::plain(&telling), |odd| identity::id_token(&telling, Some(odd)));
+            token.map(|token| members.insert("id_token".to_owned(), token.into()));
+        }
+        if asked("launch") || asked("launch/patient") {
+            told.context.tell(members);
+        }
+        match odd {
+            Some(Odd::NoPatient) => drop(members.remove("patient")),
+            Some(Odd::NoScope) => drop(members.remove("scope")),
+            _ => {}
+        }
         Ok(answer)
     }
 
     /// The app that shows a secret, in one way and not in two (RFC 6749, 2.3), or none where it is public.
-    fn app(&self, authorization: Option<&str>, form: &[(String, String)]) -> Result<App, Refusal> {
+    fn app(&self, authorization: Option<&str>, form: &[(String, String)], now: i64) -> Result<App, Refusal> {
+        if form.iter().any(|(key, _)| key == "client_assertion") {
+            if single(form, "client_assertion_type")? != ASSERTION_TYPE {
+                return Err(refuse(400, "invalid_request", "client_assertion_type is not the one of RFC 7523"));
+            }
+            let client = self.authenticate(single(form, "client_assertion")?, now)?;
+            return lock(&self.apps).app(&client.client_id).cloned().ok_or_else(|| invalid_client("no such app"));
+        }
         let value = |name: &str| form.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone());
         let by_header = authorization.and_then(apps::basic);
         let (id, secret, basic) = match (by_header, value("client_id"), value("client_secret")) {
@@ -220,7 +327,7 @@ impl Authority {
         };
         let app = lock(&self.apps).app(&id).cloned().ok_or_else(|| invalid_client("unknown client"))?;
         let way = secret.is_none() || if basic { app.basic } else { app.post };
-        match way && app.secret == secret {
+        match way && app.secret == secret && app.jwks.is_none() {
             true => Ok(app),
             false => Err(invalid_client("the client's secret is wrong, or shown in the wrong way")),
         }
@@ -234,7 +341,7 @@ impl Authority {
         let requested = single(form, "scope")?;
         let client = self.authenticate(assertion, now)?;
         let (scope, scopes) = self.granted(requested, &client.scopes)?;
-        self.give(&scope, scopes, None, now)
+        self.give(&scope, scopes, now)
     }
 
     fn granted(&self, requested: &str, allowed: &[String]) -> Result<(String, Vec<Scope>), Refusal> {
@@ -253,9 +360,13 @@ impl Authority {
         granted.ok_or_else(|| refuse(400, "invalid_scope", "no requested scope is allowed"))
     }
 
-    fn give(&self, scope: &str, scopes: Vec<Scope>, family: Option<u64>, now: i64) -> Result<Value, Refusal> {
+    fn give(&self, scope: &str, scopes: Vec<Scope>, now: i64) -> Result<Value, Refusal> {
+        self.give_as(scope, Grant { scopes, of_patient: Vec::new(), expires: 0, family: None, user: None, patient: None }, now)
+    }
+
+    fn give_as(&self, scope: &str, grant: Grant, now: i64) -> Result<Value, Refusal> {
         let token = opaque()?;
-        lock(&self.tokens).insert(token.clone(), Grant { scopes, expires: now + TOKEN_SECONDS * SECOND, family });
+        lock(&self.tokens).insert(token.clone(), Grant { expires: now + TOKEN_SECONDS * SECOND, ..grant });
         Ok(json!({ "access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": scope }))
     }
 
@@ -275,7 +386,11 @@ impl Authority {
             return Err(invalid_client("iss and sub differ"));
         }
         let client = lock(&self.clients).iter().find(|client| client.client_id == issuer).cloned();
-        let client = client.ok_or_else(|| invalid_client("unknown client"))?;
+        let of_app = || {
+            let app = lock(&self.apps).app(issuer).cloned()?;
+            Some(Client { client_id: app.client_id, jwks: app.jwks?, scopes: app.scopes })
+        };
+        let client = client.or_else(of_app).ok_or_else(|| invalid_client("unknown client"))?;
         let published = lock(&self.key_sets).of(issuer, now);
         assertion.verify(published.as_ref().unwrap_or(&client.jwks)).map_err(invalid_client)?;
         if claim("aud") != Some(self.token_url.as_str()) {
@@ -303,6 +418,26 @@ impl Authority {
             None => Ok(()),
             Some(_) => Err(invalid_client("jti was used before")),
         }
+    }
+}
+
+/// The issuer of id_tokens: not the FHIR base, as at most EHRs.
+pub(crate) fn issuer(base: &str) -> String {
+    token_url(base).replace("/auth/token", "/auth")
+}
+
+/// Scopes as they are granted where something is odd about it.
+fn granted_oddly(scope: &str, odd: Option<Odd>) -> String {
+    let other = |text: &str| match text.rsplit_once('.') {
+        Some((kind, "read")) => format!("{kind}.rs"),
+        Some((kind, "rs")) => format!("{kind}.read"),
+        _ => text.to_owned(),
+    };
+    let all = scope.split(' ');
+    match odd {
+        Some(Odd::OtherDialect) => all.map(other).collect::<Vec<_>>().join(" "),
+        Some(Odd::NoReading) => all.filter(|text| !text.contains("/Patient.")).collect::<Vec<_>>().join(" "),
+        _ => scope.to_owned(),
     }
 }
 

@@ -165,6 +165,9 @@ pub(crate) fn token_url(base: &str) -> String {
 pub(crate) fn smart_configuration(base: &str) -> String {
     json!({
         "token_endpoint": token_url(base),
+        "issuer": crate::authority::issuer(base),
+        "jwks_uri": format!("{}/jwks", crate::authority::issuer(base)),
+        "revocation_endpoint": format!("{}/revoke", crate::authority::issuer(base)),
         "authorization_endpoint": token_url(base).replace("/auth/token", "/auth/authorize"),
         "grant_types_supported": ["client_credentials", "authorization_code", "refresh_token"],
         "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
@@ -172,8 +175,9 @@ pub(crate) fn smart_configuration(base: &str) -> String {
         "scopes_supported": ["system/*.cruds", "system/*.rs"],
         "code_challenge_methods_supported": ["S256"],
         "capabilities": [
-            "client-confidential-asymmetric", "client-confidential-symmetric", "client-public", "launch-standalone", "permission-offline",
-            "permission-user", "permission-v1", "permission-v2",
+            "client-confidential-asymmetric", "client-confidential-symmetric", "client-public", "launch-ehr", "launch-standalone",
+            "sso-openid-connect", "context-banner", "context-ehr-patient", "context-ehr-encounter", "context-standalone-patient",
+            "permission-offline", "permission-online", "permission-patient", "permission-user", "permission-v1", "permission-v2",
         ],
     })
     .to_string()

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::answer::{Answer, Body, Reply};
-use crate::authority::Authority;
+use crate::authority::{Authority, Grant};
 use crate::call::Call;
 use crate::capability;
 use crate::charts::Charts;
 use crate::create::Lateness;
+use crate::desk::{self, LaunchContext, Listed};
 use crate::export::Exports;
 use crate::faults::{FaultKind, Faults};
 use crate::flavour::{Code, Manner, Operation, Served};
+use crate::identity;
 use crate::merge::Merges;
 use crate::records::known_type;
 use crate::request_log::RequestLog;
@@ -125,7 +127,12 @@ impl Ehr {
                 return method_not_allowed("GET").into();
             }
             let denied = self.fault(call, |kind| *kind == FaultKind::AccessDenied).is_some();
-            return self.authority.authorize(&call.query_pairs(), &self.base, denied, now).into();
+            return self.authority.authorize(&call.query_pairs(), denied, now, || self.listed()).into();
+        }
+        if !self.open
+            && let Some(answer) = self.desk(call, now)
+        {
+            return answer.into();
         }
         match call.path.strip_prefix("/fhir/") {
             Some(rest) => self.fhir(call, rest.trim_end_matches('/'), now),
@@ -142,8 +149,67 @@ impl Ehr {
                 Answer::json(status, serde_json::json!({ "error": error }).to_string()).with("Cache-Control", "no-store")
             }
             Some(FaultKind::TokenRefused { status, error: None }) => Answer::plain(status, "Internal error"),
-            _ => self.authority.token(call.content_type(), call.header("authorization"), &call.form(), now),
+            _ => {
+                let odd = match self.fault(call, |kind| matches!(kind, FaultKind::OddGrant { .. })) {
+                    Some(FaultKind::OddGrant { how }) => Some(how),
+                    _ => None,
+                };
+                self.authority.token(call.content_type(), call.header("authorization"), &call.form(), now, odd)
+            }
         }
+    }
+
+    /// The rest of the authorization server, and the pages that open apps.
+    fn desk(&self, call: &Call, now: i64) -> Option<Answer> {
+        let get = call.method == "GET";
+        Some(match call.path.as_str() {
+            "/auth/jwks" if get => Answer::json(200, identity::key_set().to_string()),
+            "/auth/.well-known/openid-configuration" if get => Answer::json(200, capability::smart_configuration(&self.base)),
+            "/auth/revoke" if call.method == "POST" => self.authority.revoke(call.header("authorization"), &call.form(), now),
+            "/launcher" if get => self.authority.launcher(&self.listed()),
+            "/launcher/open" if get => {
+                let pairs = call.query_pairs();
+                let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+                let opened =
+                    value("app").zip(value("patient")).and_then(|(app, patient)| self.authority.open(app, LaunchContext::of(patient)));
+                match opened {
+                    Some(url) if value("frame").is_some() => Answer::html(200, desk::framed(&url)),
+                    Some(url) => Answer::empty(302).with("Location", url),
+                    None => Answer::plain(404, "no such app"),
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// The first patients, for lists.
+    fn listed(&self) -> Vec<Listed> {
+        let records = self.charts.read();
+        let bodies = records.all("Patient").filter_map(|entry| entry.body.clone()).take(100);
+        let listed = bodies.filter_map(|body| {
+            let patient: serde_json::Value = serde_json::from_str(&body).ok()?;
+            let id = patient.get("id")?.as_str()?.to_owned();
+            let name = patient.pointer("/name/0")?;
+            let text = |pointer: &str| name.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+            Some(Listed { name: format!("{}, {}", text("/family"), text("/given/0")), id })
+        });
+        listed.collect()
+    }
+
+    /// Whether a request is about a patient that the user of a token may not see, or whom the token is not for.
+    fn is_hidden(&self, call: &Call, name: &str, interaction: Interaction<'_>, grant: &Grant) -> bool {
+        let Some(user) = &grant.user else { return false };
+        let confined = grant.confined_to(name, interaction.letter());
+        let about = |patient: &str| match interaction {
+            Interaction::Read(id) | Interaction::VersionRead(id, _) if name == "Patient" => id == patient,
+            Interaction::Read(id) | Interaction::VersionRead(id, _) => {
+                let body = self.charts.read().get(name, id).and_then(|entry| entry.body.clone());
+                body.is_some_and(|body| body.contains(&format!("\"Patient/{patient}\"")))
+            }
+            _ => call.query.contains(patient),
+        };
+        let desk = self.authority.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.hidden_from(user).any(about) || confined.is_some_and(|patient| !about(patient))
     }
 
     fn fhir(&self, call: &Call, rest: &str, now: i64) -> Reply {
@@ -236,6 +302,9 @@ impl Ehr {
                 Ok(grant) if !grant.allows(name, interaction.letter()) => {
                     let answer = Answer::error(403, "forbidden", "the token's scope does not allow this");
                     return Some(answer.with("WWW-Authenticate", "Bearer realm=\"sandbox\", error=\"insufficient_scope\""));
+                }
+                Ok(grant) if self.is_hidden(call, name, interaction, &grant) => {
+                    return Some(Answer::error(403, "forbidden", "this user may not see this patient"));
                 }
                 Ok(_) => {}
             }

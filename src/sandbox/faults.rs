@@ -5,6 +5,53 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+/// In which way what a code brings is odd; some are wrong, and some only rare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Odd {
+    /// There is no id_token.
+    NoIdToken,
+    /// The id_token is signed with RS256, as most are.
+    Rs256,
+    /// It is signed with ES256.
+    Es256,
+    /// Its header names no key.
+    NoKid,
+    /// It is not signed (`none`).
+    Unsigned,
+    /// It is signed with HS256 and what everybody knows.
+    SharedSecret,
+    /// It is signed with a key that is not published.
+    OtherKey,
+    /// Another issuer.
+    OtherIssuer,
+    /// For another client.
+    OtherAudience,
+    /// `aud` is a list.
+    AudienceList,
+    /// Another `nonce`.
+    OtherNonce,
+    /// It expired an hour ago.
+    Expired,
+    /// It was issued an hour from now.
+    NotYet,
+    /// Its times have fractions.
+    FractionalTimes,
+    /// No `fhirUser`.
+    NoFhirUser,
+    /// The user is a patient.
+    PatientUser,
+    /// The user is of another server.
+    ForeignUser,
+    /// The token answer names no patient, whatever was granted.
+    NoPatient,
+    /// The granted scopes hold no reading of patients.
+    NoReading,
+    /// The granted scopes are written in the other dialect.
+    OtherDialect,
+    /// The token answer tells no scopes.
+    NoScope,
+}
+
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault")]
@@ -33,6 +80,11 @@ pub enum FaultKind {
     },
     /// The person says no to an authorization request.
     AccessDenied,
+    /// What a code brings is odd in one way.
+    OddGrant {
+        /// In which.
+        how: Odd,
+    },
     /// The answer is held back so long, then given.
     PageTimeout {
         /// Milliseconds.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use crate::capability::token_url;
 use crate::carrying;
 use crate::charts::{Charts, LoadError};
 use crate::create::Lateness;
+use crate::desk::LaunchContext;
 use crate::ehr::{Clock, Ehr};
 use crate::exchange::{self, Line};
 use crate::export::Exports;
 use crate::faults::{Fault, Faults};
 use crate::flavour::Flavour;
+use crate::identity::User;
 use crate::journal::JournalError;
 use crate::key_sets::KeyCache;
 use crate::merge::{MergeError, MergeManner};
@@ -128,7 +130,7 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
     let base = format!("http://{address}/fhir");
     let manner = config.flavour.manner();
     let ehr = Arc::new(Ehr {
-        authority: Authority::new(token_url(&base), config.clients),
+        authority: Authority::new(&base, token_url(&base), config.clients),
         charts: Charts::open(config.dir.as_deref(), manner.versioned)?,
         base,
         clock: config.clock,
@@ -218,6 +220,26 @@ impl Sandbox {
     /// Registers an app: a client with a secret, or one that a person lets in. One of the same id is replaced.
     pub fn register_app(&self, app: RegisteredApp) {
         self.ehr.authority.register_app(app);
+    }
+
+    /// Who sits at the desk from now on.
+    pub fn sit_down(&self, user: User) {
+        self.ehr.authority.desk.lock().unwrap_or_else(PoisonError::into_inner).user = user;
+    }
+
+    /// Opens an app as the user at the desk would: the address that the browser is sent to. `None` where the app is none that can be opened.
+    pub fn open_app(&self, client_id: &str, context: LaunchContext) -> Option<String> {
+        self.ehr.authority.open(client_id, context)
+    }
+
+    /// Hides a patient from a user, as a sealed record is, or shows them again.
+    pub fn hide(&self, subject: &str, patient: &str, hidden: bool) {
+        self.ehr.authority.desk.lock().unwrap_or_else(PoisonError::into_inner).hide(subject, patient, hidden);
+    }
+
+    /// How many access tokens are in force that a user let an app have.
+    pub fn tokens_of_users(&self) -> usize {
+        self.ehr.authority.granted_by_users()
     }
 
     /// From now on the keys of a registered client are those that it publishes at a URL of this machine, kept so long.

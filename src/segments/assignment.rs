@@ -4,7 +4,7 @@
 
 use domain::Timestamp;
 use domain::model::PersonFacts;
-use domain::rules::{Answer, Membership, RuleSet, Site};
+use domain::rules::{Answer, LeafSet, Membership, RuleSet, Site, Truth};
 use serde::Serialize;
 
 use super::definitions::{Definitions, Next};
@@ -60,10 +60,12 @@ pub(super) fn compare<E>(
         // Of what was not evaluated the old end stands, which is that of all together: early perhaps, never late.
         wake_at: ends.chain(stored.wake_at.filter(|_| !whole)).min(),
         outreach: answers.iter().any(|a| a.membership == Membership::In),
+        unknown: (stored.unknown.clone(), in_use(definitions, &stored.unknown)),
         staged: None,
     };
     for answer in &answers {
         let Some(row) = definitions.row(answer.segment) else { continue };
+        note(&mut found.unknown.1, row.number, answer.truth);
         let before = stored.memberships.get(&row.number);
         let after = state(answer.membership);
         let mut change = Change {
@@ -97,7 +99,7 @@ pub(super) fn compare<E>(
             Some(c) => c.after.map(|state| Live { state, since: c.effective_at.micros(), entry: c.entry }),
             None => in_store(stored, number),
         };
-        let (staging, until, n) = staged(definitions, next, site, subject, now, &live, entries)?;
+        let (staging, until, n) = staged(definitions, next, site, subject, now, (&live, &mut found.unknown.1), entries)?;
         found.wake_at = [found.wake_at, until].into_iter().flatten().min();
         found.staged = Some(staging);
         evaluated += n;
@@ -148,8 +150,22 @@ pub(super) fn withdrawn(definitions: &Definitions, person: i64, stored: Option<&
         events: stored.events,
         wake_at: None,
         outreach: false,
+        unknown: (stored.unknown.clone(), LeafSet::default()),
         staged,
     }
+}
+
+/// Of the numbers whose answer was not known, those that are in force or staged.
+fn in_use(definitions: &Definitions, unknown: &LeafSet) -> LeafSet {
+    let staged = definitions.next.iter().flat_map(|next| &next.set.rows);
+    let numbers = definitions.rows().iter().chain(staged).filter_map(|row| usize::try_from(row.number).ok());
+    numbers.filter(|number| unknown.contains(*number)).collect()
+}
+
+/// Notes whether an answer is known.
+fn note(unknown: &mut LeafSet, number: i64, truth: Truth) {
+    let Ok(bit) = usize::try_from(number) else { return };
+    if truth == Truth::Unknown { unknown.insert(bit) } else { unknown.remove(bit) }
 }
 
 /// What the staged versions say of a person who is as the store says by those in force. `wake_at` is set only where it comes earlier now.
@@ -163,7 +179,9 @@ pub(super) fn stage<E>(
 ) -> Result<Evaluated, E> {
     let empty = Assignment::default();
     let stored = subject.stored.unwrap_or(&empty);
-    let (staging, until, _) = staged(definitions, next, site, subject, now, &|number| in_store(stored, number), entries)?;
+    let mut unknown = in_use(definitions, &stored.unknown);
+    let live = |number| in_store(stored, number);
+    let (staging, until, _) = staged(definitions, next, site, subject, now, (&live, &mut unknown), entries)?;
     Ok(Evaluated {
         person: subject.person,
         changes: Vec::new(),
@@ -171,6 +189,7 @@ pub(super) fn stage<E>(
         events: stored.events,
         wake_at: until.filter(|until| stored.wake_at.is_none_or(|at| *until < at)),
         outreach: false,
+        unknown: (stored.unknown.clone(), unknown),
         staged: Some(staging),
     })
 }
@@ -178,8 +197,12 @@ pub(super) fn stage<E>(
 /// As [`stage`], of a person who cannot be judged now: the staged versions take over the answers of those in force, until they can.
 pub(super) fn carry_over(definitions: &Definitions, next: &Next, person: i64, stored: &Assignment) -> Evaluated {
     let mut versions = Vec::new();
+    let mut unknown = in_use(definitions, &stored.unknown);
     for place in &next.changed {
         let Some(row) = next.set.rows.get(*place) else { continue };
+        let was =
+            definitions.by_id(&row.id).and_then(|old| usize::try_from(old.number).ok()).is_some_and(|bit| stored.unknown.contains(bit));
+        note(&mut unknown, row.number, if was { Truth::Unknown } else { Truth::False });
         let live = definitions.by_id(&row.id).and_then(|old| in_store(stored, old.number));
         let written = stored.memberships.contains_key(&row.number);
         if live.is_none() && !written {
@@ -200,7 +223,8 @@ pub(super) fn carry_over(definitions: &Definitions, next: &Next, person: i64, st
     }
     versions.extend(next.gone.iter().filter_map(|row| Some(ending(row, &in_store(stored, row.number)?))));
     let staged = Some(Staging { rollout: next.rollout, versions });
-    Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: stored.events, wake_at: None, outreach: false, staged }
+    let unknown = (stored.unknown.clone(), unknown);
+    Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: stored.events, wake_at: None, outreach: false, unknown, staged }
 }
 
 /// What the end of a segment makes of a membership.
@@ -237,7 +261,7 @@ fn staged<E>(
     site: &Site,
     subject: &Subject<'_>,
     now: Timestamp,
-    live: &dyn Fn(i64) -> Option<Live>,
+    (live, unknown): (&dyn Fn(i64) -> Option<Live>, &mut LeafSet),
     entries: Entries<'_, E>,
 ) -> Result<(Staging, Option<Timestamp>, u64), E> {
     let rules = next.set.library.rules();
@@ -245,6 +269,7 @@ fn staged<E>(
     let mut versions = Vec::new();
     for answer in &answers {
         let Some(row) = next.set.rows.get(answer.segment) else { continue };
+        note(unknown, row.number, answer.truth);
         let before = definitions.by_id(&row.id).and_then(|old| live(old.number));
         let after = state(answer.membership);
         let written = subject.stored.is_some_and(|s| s.memberships.contains_key(&row.number));

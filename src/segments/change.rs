@@ -92,8 +92,8 @@ pub fn roll_back(conn: &mut Conn, to: Option<i64>, now: Timestamp) -> Result<App
 }
 
 fn text_of(version: Version) -> Option<Text> {
-    let kind = [Kind::Segment, Kind::ValueSet].into_iter().find(|k| k.as_str() == version.kind)?;
-    Some(Text { kind, id: version.id, source: version.source, hash: version.hash })
+    let kind = Kind::ALL.into_iter().find(|k| k.as_str() == version.kind)?;
+    Some(Text { kind, id: version.id, source: version.source, hash: version.hash, reads: version.reads })
 }
 
 fn begin(conn: &mut Conn, wanted: &[Text], cause: Cause, now: Timestamp) -> Result<Applied, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::Timestamp;
-use domain::rules::{Definition, Mistake, RuleSet, STAGES, ValueSet};
+use domain::rules::{Definition, Mistake, OwnAttribute, RuleSet, STAGES, ValueSet};
 
 use super::library::{Library, catalogue};
 use crate::store::definitions::{self as versions, Begun, Cause, Kind, New, Version};
@@ -69,6 +69,11 @@ impl Definitions {
         }
         let found = Self::load(conn)?;
         let all = versions::in_use(conn)?;
+        for (row, segment) in found.rows().iter().zip(found.rules().segments()) {
+            if all.iter().any(|v| v.number == row.number && v.reads.is_none()) {
+                versions::reads(conn, row.number, i64::from(segment.reads().mask()))?;
+            }
+        }
         let older: Vec<&Version> = all.iter().filter(|v| v.state == "current" && v.catalogue < catalogue()).collect();
         if older.is_empty() || found.next.is_some() {
             return Ok(found);
@@ -159,15 +164,18 @@ fn numbered(all: &[&Version]) -> Result<Numbered, StoreError> {
     const DAMAGED: StoreError = StoreError::Damaged("a definition, or it was stored by a newer version of this program");
     let mut segments = Vec::new();
     let mut value_sets = Vec::new();
+    let mut own = Vec::new();
     for version in all {
         if version.kind == Kind::Segment.as_str() {
             segments.push((Definition::parse(&version.source).map_err(|_| DAMAGED)?, *version));
+        } else if version.kind == Kind::Attribute.as_str() {
+            own.push(OwnAttribute::parse(&version.source).map_err(|_| DAMAGED)?);
         } else {
             value_sets.push(ValueSet::parse(&version.source).map_err(|_| DAMAGED)?);
         }
     }
     segments.sort_by_cached_key(|(d, _)| (STAGES.iter().position(|s| *s == d.stage), d.id.clone()));
     let (definitions, rows): (Vec<Definition>, Vec<&Version>) = segments.into_iter().unzip();
-    let library = Library::of(&definitions, value_sets).map_err(|_| DAMAGED)?;
+    let library = Library::with_own(&definitions, value_sets, own).map_err(|_| DAMAGED)?;
     Ok(Numbered { library, rows: rows.into_iter().map(|v| memberships::Segment::from(v.clone())).collect() })
 }

@@ -6,6 +6,7 @@ use domain::rules::{Reason, Site};
 use serde::Serialize;
 
 use super::definitions::Definitions;
+use crate::store::freshness::{Freshness, Stale};
 use crate::store::{Conn, StoreError, memberships, people};
 
 /// One segment's answer for one person, with reasons.
@@ -26,6 +27,9 @@ pub struct Explained {
     /// Until when the answer cannot change with time alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<String>,
+    /// What the answer hangs on and is known too long ago: it may be otherwise by now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stale: Vec<Stale>,
     /// The rule.
     pub rule: String,
     /// Its tests; those that decide are marked.
@@ -56,12 +60,13 @@ pub fn explain(
     site: &Site,
     (ehr, id): (&str, &str),
     only: Option<&str>,
-    now: Timestamp,
+    (fresh, now): (&Freshness, Timestamp),
 ) -> Result<Option<Explanation>, StoreError> {
     let Some(record) = people::record(conn, ehr, id)? else { return Ok(None) };
     let person = record.person;
     let Some(known) = people::facts(conn, &[person])?.remove(&person) else { return Ok(None) };
     let stored = memberships::assignments(conn, &[person])?.remove(&person).unwrap_or_default();
+    let all = people::records(conn, person)?;
     let mut segments = Vec::new();
     for (place, segment) in definitions.rules().segments().iter().enumerate() {
         let definition = segment.definition();
@@ -79,10 +84,11 @@ pub fn explain(
             stored: (kept != answer).then_some(kept),
             since: membership.map(|m| m.since.to_string()),
             valid_until: explained.answer.valid_until.map(|t| t.to_string()),
+            stale: fresh.stale_at(i64::from(segment.reads().mask()), all.iter().map(|r| r.ehr.as_str())),
             rule: definition.rule_text.clone(),
             reasons: explained.reasons,
         });
     }
-    let records = people::records(conn, person)?.into_iter().map(|r| Phi::new(format!("{}/{}", r.ehr, r.fhir_id))).collect();
+    let records = all.into_iter().map(|r| Phi::new(format!("{}/{}", r.ehr, r.fhir_id))).collect();
     Ok(Some(Explanation { patient: Phi::new(format!("{ehr}/{id}")), records, known_up_to: known.as_of.map(|t| t.to_string()), segments }))
 }

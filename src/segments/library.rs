@@ -1,12 +1,12 @@
 //! The definitions that an installation wants: the shipped ones, and files of its own beside them. A file with the id of a shipped definition
 //! takes its place.
 //!
-//! Files are `segments/*.toml` and `value-sets/*.toml` or `*.json` (a FHIR ValueSet) in one folder.
+//! Files are `segments/*.toml`, `value-sets/*.toml` or `*.json` (a FHIR ValueSet), and `attributes/*.toml` in one folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use domain::rules::{Definition, Mistake, REVISION, RuleSet, ValueSet, ValueSets, shipped, text_hash};
+use domain::rules::{Definition, Mistake, OwnAttribute, OwnAttributes, REVISION, RuleSet, ValueSet, ValueSets, shipped, text_hash};
 
 use crate::store::definitions::{Kind, New};
 
@@ -20,6 +20,7 @@ const LONGEST_VALUE_SET: u64 = 1 << 26;
 pub struct Library {
     rules: RuleSet,
     value_sets: ValueSets,
+    own: OwnAttributes,
 }
 
 impl Library {
@@ -28,8 +29,20 @@ impl Library {
     /// # Errors
     /// All mistakes of all definitions.
     pub fn of(definitions: &[Definition], value_sets: impl IntoIterator<Item = ValueSet>) -> Result<Self, Vec<Mistake>> {
-        let value_sets = ValueSets::of(value_sets)?;
-        Ok(Self { rules: RuleSet::compile_with(definitions, &value_sets)?, value_sets })
+        Self::with_own(definitions, value_sets, [])
+    }
+
+    /// As [`Library::of`], with the operators' own attributes.
+    ///
+    /// # Errors
+    /// As [`Library::of`].
+    pub fn with_own(
+        definitions: &[Definition],
+        value_sets: impl IntoIterator<Item = ValueSet>,
+        own: impl IntoIterator<Item = OwnAttribute>,
+    ) -> Result<Self, Vec<Mistake>> {
+        let (value_sets, own) = (ValueSets::of(value_sets)?, OwnAttributes::of(own)?);
+        Ok(Self { rules: RuleSet::compile_with(definitions, &value_sets, &own)?, value_sets, own })
     }
 
     /// The shipped definitions.
@@ -54,10 +67,13 @@ impl Library {
             if extension == "json" { ValueSet::from_fhir(text) } else { ValueSet::parse(text) }
         });
         replace(&mut value_sets, own, |v| &v.id, &mut mistakes);
+        let mut attributes: BTreeMap<String, OwnAttribute> = BTreeMap::new();
+        let own = read(&folder.join("attributes"), &["toml"], LONGEST_FILE, &mut mistakes, |_, text| OwnAttribute::parse(text));
+        replace(&mut attributes, own, |a| &a.id, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        Self::of(&definitions.into_values().collect::<Vec<_>>(), value_sets.into_values())
+        Self::with_own(&definitions.into_values().collect::<Vec<_>>(), value_sets.into_values(), attributes.into_values())
     }
 
     /// The compiled segments.
@@ -72,6 +88,12 @@ impl Library {
         &self.value_sets
     }
 
+    /// The operators' own attributes.
+    #[must_use]
+    pub const fn own(&self) -> &OwnAttributes {
+        &self.own
+    }
+
     /// All definitions in their fixed form, with what decides about membership as a hash.
     #[must_use]
     pub fn texts(&self) -> Vec<Text> {
@@ -80,12 +102,17 @@ impl Library {
             id: s.definition().id.clone(),
             source: s.definition().canonical_text(),
             hash: s.version().to_owned(),
+            reads: Some(i64::from(s.reads().mask())),
         });
         let sets = self.value_sets.iter().map(|v| {
             let source = v.canonical_text();
-            Text { kind: Kind::ValueSet, id: v.id.clone(), hash: text_hash(&source), source }
+            Text { kind: Kind::ValueSet, id: v.id.clone(), hash: text_hash(&source), source, reads: None }
         });
-        sets.chain(segments).collect()
+        let own = self.own.iter().map(|a| {
+            let source = a.canonical_text();
+            Text { kind: Kind::Attribute, id: a.id.clone(), hash: text_hash(&source), source, reads: None }
+        });
+        own.chain(sets).chain(segments).collect()
     }
 }
 
@@ -100,13 +127,15 @@ pub struct Text {
     pub source: String,
     /// Hash of what decides about membership.
     pub hash: String,
+    /// Of a segment, what it reads, as bits.
+    pub reads: Option<i64>,
 }
 
 impl Text {
     /// As the store takes it.
     #[must_use]
     pub fn as_new(&self) -> New<'_> {
-        New { kind: self.kind, id: &self.id, source: &self.source, hash: &self.hash }
+        New { kind: self.kind, id: &self.id, source: &self.source, hash: &self.hash, reads: self.reads }
     }
 }
 

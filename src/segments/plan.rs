@@ -1,11 +1,13 @@
 //! The dry run of definitions: who would enter, who would leave, with examples and their reasons, and how many would be in, out and
 //! unknown. Reads only; nothing is written, and nobody is held up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use domain::model::Phi;
-use domain::rules::{Answer, Membership, Site, Truth};
+use domain::model::own::OwnFacts;
+use domain::model::person::{Origin, Sourced};
+use domain::model::{EhrId, Phi, ResourceType};
+use domain::rules::{Answer, Membership, OwnAttribute, Site, Truth};
 use domain::{Clock, model::PersonFacts};
 use serde::Serialize;
 
@@ -14,7 +16,7 @@ use super::definitions::Definitions;
 use super::library::Library;
 use crate::store::definitions::Kind;
 use crate::store::memberships::{self, Assignment, State};
-use crate::store::{Conn, Store, StoreError, people, steps};
+use crate::store::{Conn, Store, StoreError, own, people, steps};
 
 /// Persons of one chunk.
 const CHUNK: i64 = 1_000;
@@ -26,6 +28,8 @@ pub struct Plan {
     pub segments: Vec<Planned>,
     /// Value sets that differ, with how.
     pub value_sets: BTreeMap<String, How>,
+    /// Attributes that differ, with how.
+    pub attributes: BTreeMap<String, How>,
     /// Persons evaluated.
     pub persons: u64,
     /// Persons left out, since an EHR of theirs is known by half now.
@@ -107,7 +111,8 @@ pub fn plan(dry: &Dry<'_>, stop: &AtomicBool, progress: &dyn Fn(u64)) -> Result<
             plan.segments.push(Planned::of(&definition.id, &definition.title, change, definition.unknown.as_str()));
         }
     }
-    plan.value_sets = differences.iter().filter(|d| d.kind == Kind::ValueSet).map(|d| (d.id.clone(), d.how)).collect();
+    let of_kind = |kind: Kind| differences.iter().filter(|d| d.kind == kind).map(|d| (d.id.clone(), d.how)).collect();
+    (plan.value_sets, plan.attributes) = (of_kind(Kind::ValueSet), of_kind(Kind::Attribute));
     let ends: Vec<&str> = differences.iter().filter(|d| d.kind == Kind::Segment && d.how == How::Ends).map(|d| d.id.as_str()).collect();
     plan.segments.extend(ends.iter().map(|id| Planned::of(id, "", Some(How::Ends), "out")));
     if plan.segments.is_empty() {
@@ -129,7 +134,8 @@ fn chunk(conn: &mut Conn, dry: &Dry<'_>, places: &[usize], after: i64, plan: &mu
     let now = dry.clock.now();
     let (persons, left) = steps::take(conn, now, after, CHUNK)?;
     let judged: Vec<i64> = persons.iter().copied().filter(|p| !left.contains(p)).collect();
-    let facts = people::facts(conn, &judged)?;
+    let mut facts = people::facts(conn, &judged)?;
+    read_on_trial(conn, dry, &judged, &mut facts)?;
     let stored = memberships::assignments(conn, &judged)?;
     let empty = Assignment::default();
     plan.left_out += u64::try_from(left.len()).unwrap_or(0);
@@ -156,6 +162,31 @@ fn chunk(conn: &mut Conn, dry: &Dry<'_>, places: &[usize], after: i64, plan: &mu
         }
     }
     Ok(persons.last().copied())
+}
+
+/// Reads the wanted attributes that are not in force out of the bodies of these persons; nothing is kept of it.
+fn read_on_trial(conn: &mut Conn, dry: &Dry<'_>, persons: &[i64], facts: &mut BTreeMap<i64, people::Known>) -> Result<(), StoreError> {
+    let live: Vec<&str> = dry.live.library().own().iter().map(OwnAttribute::key).collect();
+    let new: Vec<&OwnAttribute> = dry.wanted.own().iter().filter(|a| !live.contains(&a.key())).collect();
+    let kinds: BTreeSet<ResourceType> = new.iter().map(|a| a.resource_type()).collect();
+    for kind in kinds {
+        for found in own::of_persons(conn, kind, persons)? {
+            let Some(known) = facts.get_mut(&found.person) else { continue };
+            let bytes = found.bytes(dry.store.codec())?;
+            let ehr = EhrId::parse(&found.ehr).map_err(|_| StoreError::Damaged("an EHR's name"))?;
+            let origin = Origin { ehr, resource_type: kind, id: found.fhir_id, version: None };
+            let is_same = |o: &Origin| o.ehr == origin.ehr && o.resource_type == kind && o.id == origin.id;
+            let read = new.iter().filter(|a| a.resource_type() == kind).map(|a| (a.key().to_owned(), a.read(&bytes)));
+            match known.facts.own.iter_mut().find(|o| is_same(&o.origin)) {
+                Some(own) => own.facts.0.extend(read),
+                None => {
+                    let version = known.facts.patients.iter().find(|p| is_same(&p.origin)).and_then(|p| p.origin.version.clone());
+                    known.facts.own.push(Sourced { origin: Origin { version, ..origin }, facts: OwnFacts(read.collect()) });
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 fn example(

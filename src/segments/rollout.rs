@@ -13,7 +13,7 @@ use super::task::{Report, Stage};
 use crate::store::definitions::{self as versions, Rollout};
 use crate::store::leases;
 use crate::store::memberships::{self, Evaluated};
-use crate::store::{Lane, StoreError, people, steps};
+use crate::store::{Lane, StoreError, own, people, steps};
 
 /// Persons of one chunk.
 const CHUNK: i64 = 1_000;
@@ -69,6 +69,11 @@ pub(super) fn turn(
     let Some(rollout) = stage.store.read_blocking(versions::going_on)?.filter(|r| r.number == next.rollout && r.state == "staging") else {
         return Ok(true);
     };
+    // Nobody can be asked about an attribute before it was read of everyone.
+    let keys: Vec<&str> = next.set.library.own().iter().map(domain::rules::OwnAttribute::key).collect();
+    if stage.store.read_blocking(|conn| own::unread(conn, keys.into_iter()))? > 0 {
+        return Ok(false);
+    }
     let ends = stage.clock.now().plus(TURN);
     let (send, receive) = std::sync::mpsc::sync_channel::<Result<Chunk, StoreError>>(2);
     let mut complete = false;
@@ -115,9 +120,13 @@ fn evaluate(stage: &Stage<'_>, definitions: &Definitions, next: &Next, after: i6
     let now = stage.clock.now();
     // One snapshot, as for those who are evaluated because something changed.
     stage.store.snapshot_blocking(|conn| {
-        let (persons, left) = steps::take(conn, now, after, CHUNK)?;
+        let (persons, mut left) = steps::take(conn, now, after, CHUNK)?;
         let judged: Vec<i64> = persons.iter().copied().filter(|p| !left.contains(p)).collect();
-        let facts = people::facts(conn, &judged)?;
+        let mut facts = people::facts(conn, &judged)?;
+        // Something of these was stored since own attributes were read.
+        let unread = |known: &people::Known| known.has_record && next.set.library.own().is_unread(&known.facts);
+        left.extend(facts.iter().filter(|(_, known)| unread(known)).map(|(person, _)| *person));
+        facts.retain(|person, _| !left.contains(person));
         let stored = memberships::assignments(conn, &persons)?;
         let numbers: Vec<i64> =
             next.changed.iter().filter_map(|at| next.set.rows.get(*at)).flat_map(|row| definitions.numbers(&row.id)).copied().collect();

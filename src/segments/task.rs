@@ -52,6 +52,8 @@ pub struct Stage<'a> {
 }
 
 struct Chunk {
+    /// The last person that was looked at; absent at the end.
+    last: Option<i64>,
     taken: Vec<Pending>,
     evaluated: Vec<Evaluated>,
     pairs: u64,
@@ -90,8 +92,8 @@ fn one_pass(
             while !stop.load(Ordering::Relaxed) {
                 let chunk = evaluate_chunk(stage, definitions, after);
                 match &chunk {
-                    Ok(c) => match c.taken.last() {
-                        Some(last) => after = last.person,
+                    Ok(c) => match c.last {
+                        Some(last) => after = last,
                         None => return,
                     },
                     Err(_) => {
@@ -134,12 +136,18 @@ fn evaluate_chunk(stage: &Stage<'_>, definitions: &Definitions, after: i64) -> R
         let stored = memberships::assignments(conn, &persons)?;
         let conn = std::cell::RefCell::new(conn);
         let entries = |person: i64, numbers: &[i64]| memberships::entries_before(&mut conn.borrow_mut(), person, numbers);
-        let mut chunk = Chunk { evaluated: Vec::with_capacity(taken.len()), pairs: 0, now, taken: Vec::new() };
-        for pending in &taken {
+        let last = taken.last().map(|p| p.person);
+        let mut chunk = Chunk { last, evaluated: Vec::with_capacity(taken.len()), pairs: 0, now, taken: Vec::new() };
+        for pending in taken {
             let Some(known) = facts.get(&pending.person) else { continue };
             let stored = stored.get(&pending.person);
             if !known.has_record {
                 chunk.evaluated.push(withdrawn(definitions, pending.person, stored, now));
+                chunk.taken.push(pending);
+                continue;
+            }
+            // Something of this person was stored since own attributes were read. Whoever reads it leaves a mark.
+            if definitions.library().own().is_unread(&known.facts) {
                 continue;
             }
             // Which of several records counts first hangs on the person's visits too: what was read may be told by another one now.
@@ -148,7 +156,8 @@ fn evaluate_chunk(stage: &Stage<'_>, definitions: &Definitions, after: i64) -> R
             let (evaluated, pairs) = compare(definitions, stage.site, &subject, now, &entries)?;
             chunk.evaluated.push(evaluated);
             chunk.pairs += pairs;
+            chunk.taken.push(pending);
         }
-        Ok(Chunk { taken, ..chunk })
+        Ok(chunk)
     })
 }

@@ -266,6 +266,53 @@ where
     }
 }
 
+/// A value bound to a `?`.
+#[derive(Clone, Copy)]
+pub(super) enum Bound<'a> {
+    Int(i64),
+    Text(&'a str),
+}
+
+/// Reads by a text that was put together at run time, with a `?` for each value. No value stands in the text itself.
+pub(super) fn select_bound<T>(conn: &mut Conn, text: &str, values: &[Bound<'_>]) -> Result<Vec<T>, StoreError>
+where
+    T: diesel::deserialize::QueryableByName<diesel::sqlite::Sqlite> + PgRow + 'static,
+{
+    match conn {
+        Conn::Sqlite(c) => {
+            let mut q = diesel::sql_query(text).into_boxed();
+            for value in values {
+                q = match value {
+                    Bound::Int(n) => q.bind::<BigInt, _>(*n),
+                    Bound::Text(words) => q.bind::<Text, _>(*words),
+                };
+            }
+            Ok(q.load::<T>(c)?)
+        }
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => {
+            let (mut numbered, mut n) = (String::with_capacity(text.len() + values.len()), 0);
+            for part in text.split_inclusive('?') {
+                match part.strip_suffix('?') {
+                    Some(before) => {
+                        n += 1;
+                        numbered.push_str(&format!("{before}${n}"));
+                    }
+                    None => numbered.push_str(part),
+                }
+            }
+            let mut q = diesel::sql_query(numbered).into_boxed();
+            for value in values {
+                q = match value {
+                    Bound::Int(n) => q.bind::<BigInt, _>(*n),
+                    Bound::Text(words) => q.bind::<Text, _>(*words),
+                };
+            }
+            Ok(q.load::<T>(c)?)
+        }
+    }
+}
+
 /// Deletes or updates by number: `statement` ends before the condition.
 pub(super) fn execute_numbers(conn: &mut Conn, statement: &str, column: &str, keys: &[i64]) -> Result<usize, StoreError> {
     if keys.is_empty() {

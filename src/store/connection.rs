@@ -99,10 +99,13 @@ impl Conn {
             #[cfg(feature = "postgres")]
             Location::Postgres(url) => {
                 use diesel::Connection as _;
-                PgConnection::establish(url.expose()).map(Self::Postgres).map_err(|_| {
+                let mut c = PgConnection::establish(url.expose()).map_err(|_| {
                     // libpq's message can hold the connection string.
                     StoreError::Unusable("PostgreSQL did not take the connection: check host, port, database, user and password of --database".to_owned())
-                })
+                })?;
+                // A node that stands still in the middle of a transaction holds its locks no longer than a lease lasts.
+                c.batch_execute("SET idle_in_transaction_session_timeout = '60s'")?;
+                Ok(Self::Postgres(c))
             }
             #[cfg(not(feature = "postgres"))]
             Location::Postgres(_) => Err(StoreError::Unusable(

@@ -73,6 +73,15 @@ pub(super) fn holes_of(conn: &mut Conn, persons: &[i64]) -> Result<Vec<PersonHol
     )
 }
 
+/// The hole of a patient in a type: up to when it was known before, where it was. `None` where there is none.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn hole(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, patient: &str) -> Result<Option<Option<i64>>, StoreError> {
+    let row = coverage_hole::table.find((ehr.as_str(), patient, rtype.as_str())).select(coverage_hole::known_up_to);
+    Ok(on_backend!(conn, c => row.first(c).optional())?)
+}
+
 /// Holes, by EHR, type and patient.
 ///
 /// # Errors

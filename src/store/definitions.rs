@@ -1,4 +1,4 @@
-//! Definitions of segments and value sets, every version of them, and roll-outs: how a set of new versions comes into force.
+//! Definitions of segments, value sets and own attributes, every version of them, and roll-outs: how a set of new versions comes into force.
 //!
 //! A version has a number of its own, which memberships and events name. A roll-out stages its versions: their memberships are written
 //! beside those of the versions in force, which still answer. Then one update of this table puts them in force, and what entries and exits
@@ -21,6 +21,8 @@ pub enum Kind {
     Segment,
     /// A value set.
     ValueSet,
+    /// An operator's own attribute.
+    Attribute,
 }
 
 impl Kind {
@@ -30,6 +32,20 @@ impl Kind {
         match self {
             Self::Segment => "segment",
             Self::ValueSet => "value-set",
+            Self::Attribute => "attribute",
+        }
+    }
+
+    /// All kinds, in the order in which they can name each other.
+    pub const ALL: [Self; 3] = [Self::Attribute, Self::ValueSet, Self::Segment];
+
+    /// As people read it.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Segment => "segment",
+            Self::ValueSet => "value set",
+            Self::Attribute => "attribute",
         }
     }
 }
@@ -39,9 +55,9 @@ impl Kind {
 pub struct Version {
     /// Its number.
     pub number: i64,
-    /// `segment` or `value-set`.
+    /// `segment`, `value-set` or `attribute`.
     pub kind: String,
-    /// The id of the segment or value set.
+    /// The id of what it defines.
     pub id: String,
     /// Counts the versions of the id.
     pub version: i64,
@@ -63,6 +79,8 @@ pub struct Version {
     pub current_until: Option<i64>,
     /// The roll-out that ends it, while one does.
     pub ended_by: Option<i64>,
+    /// Of a segment, what it reads, as bits; absent where an older program stored it.
+    pub reads: Option<i64>,
 }
 
 /// A definition to put in force.
@@ -76,6 +94,8 @@ pub struct New<'a> {
     pub source: &'a str,
     /// Hash of what decides about membership.
     pub hash: &'a str,
+    /// Of a segment, what it reads, as bits of [`domain::rules::Reads::mask`].
+    pub reads: Option<i64>,
 }
 
 /// Why there is a roll-out.
@@ -290,6 +310,7 @@ fn stage(conn: &mut Conn, cause: Cause, new: &[New<'_>], gone: &[i64], catalogue
             definition::catalogue.eq(catalogue),
             definition::state.eq("staged"),
             definition::staged_at.eq(now.micros()),
+            definition::reads.eq(definition.reads),
         );
         on_backend!(conn, c => diesel::insert_into(definition::table).values(row).execute(c))?;
     }
@@ -388,6 +409,28 @@ pub fn staging(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
 
 fn in_state(conn: &mut Conn, state: &str) -> Result<Option<i64>, StoreError> {
     Ok(on_backend!(conn, c => rollout::table.filter(rollout::state.eq(state)).select(rollout::number).first(c).optional())?)
+}
+
+/// Notes what a segment reads, where an older program stored it.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn reads(conn: &mut Conn, number: i64, reads: i64) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(definition::table.find(number)).set(definition::reads.eq(reads)).execute(c))?;
+    Ok(())
+}
+
+/// What each segment in force reads, as bits, by id.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn read_by(conn: &mut Conn) -> Result<HashMap<String, i64>, StoreError> {
+    let rows: Vec<(String, Option<i64>)> = on_backend!(conn, c => definition::table
+        .filter(definition::kind.eq(Kind::Segment.as_str()))
+        .filter(definition::state.eq("current"))
+        .select((definition::id, definition::reads))
+        .load(c))?;
+    Ok(rows.into_iter().filter_map(|(id, reads)| Some((id, reads?))).collect())
 }
 
 /// The numbers of all versions of segments, by id.

@@ -54,12 +54,14 @@ pub fn get(conn: &mut Conn, ehr: &str, client: &str) -> Result<Option<GrantRow>,
     Ok(on_backend!(conn, c => user_grant::table.find((ehr, client)).first(c).optional())?)
 }
 
-/// All grants, by EHR.
+/// All grants to EHRs, by EHR. Those of launches live as long as a session, and are not among them (`smart`).
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn list(conn: &mut Conn) -> Result<Vec<GrantRow>, StoreError> {
-    Ok(on_backend!(conn, c => user_grant::table.order((user_grant::ehr, user_grant::client)).load(c))?)
+    Ok(
+        on_backend!(conn, c => user_grant::table.filter(user_grant::ehr.not_like("launch/%")).order((user_grant::ehr, user_grant::client)).load(c))?,
+    )
 }
 
 /// Stores what a person just granted; an older grant is replaced.

@@ -17,6 +17,8 @@ pub enum Setting {
     CommonIdentifiers,
     /// Up to which record those were looked at that had been read before the list was changed; empty where all were.
     IdentifiedUpTo,
+    /// Up to which record labels were made for those that had been read before there were labels; absent where all have one.
+    LabelledUpTo,
     /// Present where somebody of the staff has signed in by a link.
     SignedIn,
 }
@@ -28,6 +30,7 @@ impl Setting {
             Self::ClockOffset => "clock-offset",
             Self::CommonIdentifiers => "common-identifiers",
             Self::IdentifiedUpTo => "identified-up-to",
+            Self::LabelledUpTo => "labelled-up-to",
             Self::SignedIn => "signed-in",
         }
     }
@@ -39,6 +42,15 @@ impl Setting {
 /// The engine's refusal.
 pub fn get(conn: &mut Conn, setting: Setting) -> Result<Option<String>, StoreError> {
     Ok(on_backend!(conn, c => installation::table.find(setting.name()).select(installation::value).first(c).optional())?)
+}
+
+/// Takes a setting away.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn unset(conn: &mut Conn, setting: Setting) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::delete(installation::table.find(setting.name())).execute(c))?;
+    Ok(())
 }
 
 /// Writes a setting.

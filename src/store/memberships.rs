@@ -2,18 +2,19 @@
 //!
 //! Not being a member is the absence of a row. Reasons are opaque bytes here: `segments` writes and reads them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use domain::Timestamp;
+use domain::rules::{LeafSet, Unknown};
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::definitions::{self, Kind, Version};
 use super::error::StoreError;
-use super::schema::{definition, membership, membership_event};
-use super::{pending, steps};
+use super::schema::{assignment, definition, membership, membership_event, patient, segment_count};
+use super::{days, pending, steps};
 
 /// A version of a segment that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,8 @@ pub struct Assignment {
     pub events: i64,
     /// When the answer may change with time alone.
     pub wake_at: Option<Timestamp>,
+    /// The numbers of the segments whose answer is not known.
+    pub unknown: LeafSet,
 }
 
 #[derive(QueryableByName)]
@@ -130,6 +133,8 @@ struct AssignmentRow {
     wake_at: Option<i64>,
     #[diesel(sql_type = BigInt)]
     events: i64,
+    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Binary>)]
+    unknown: Option<Vec<u8>>,
 }
 
 /// The assignments of these persons; one that was never evaluated is left out.
@@ -137,10 +142,15 @@ struct AssignmentRow {
 /// # Errors
 /// The engine's refusal.
 pub fn assignments(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Assignment>, StoreError> {
-    let rows: Vec<AssignmentRow> = bulk::select_numbers(conn, "SELECT person, wake_at, events FROM assignment", "person", persons, "")?;
+    let rows: Vec<AssignmentRow> =
+        bulk::select_numbers(conn, "SELECT person, wake_at, events, unknown FROM assignment", "person", persons, "")?;
     let mut all: BTreeMap<i64, Assignment> = rows
         .into_iter()
-        .map(|r| (r.person, Assignment { events: r.events, wake_at: r.wake_at.map(Timestamp::from_micros), ..Assignment::default() }))
+        .map(|r| {
+            let unknown = r.unknown.map(|bytes| LeafSet::from_bytes(&bytes)).unwrap_or_default();
+            let wake_at = r.wake_at.map(Timestamp::from_micros);
+            (r.person, Assignment { events: r.events, wake_at, unknown, ..Assignment::default() })
+        })
         .collect();
     let rows: Vec<MembershipRow> =
         bulk::select_numbers(conn, "SELECT person, segment, version, state, since, entry, reasons FROM membership", "person", persons, "")?;
@@ -251,6 +261,8 @@ pub struct Evaluated {
     pub wake_at: Option<Timestamp>,
     /// Whether the outreach stage must look at this person.
     pub outreach: bool,
+    /// The numbers of the segments whose answer was not known before, and of those whose answer is not known now.
+    pub unknown: (LeafSet, LeafSet),
     /// What the versions say that are being rolled out.
     pub staged: Option<Staging>,
 }
@@ -292,22 +304,92 @@ pub struct Staged {
 /// # Errors
 /// The engine's refusal.
 pub fn apply(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result<(), StoreError> {
+    let unknown: Vec<Vec<u8>> = evaluated.iter().map(|e| e.unknown.1.to_bytes()).collect();
     Insert {
-        into: "assignment (person, evaluated_at, wake_at, events)",
+        into: "assignment (person, evaluated_at, wake_at, events, unknown)",
         columns: vec![
             Column::Int(evaluated.iter().map(|e| e.person).collect()),
             Column::Int(vec![now.micros(); evaluated.len()]),
             Column::IntOrNull(evaluated.iter().map(|e| e.wake_at.map(Timestamp::micros)).collect()),
             Column::Int(evaluated.iter().map(|e| e.events + i64::try_from(e.changes.len()).unwrap_or(0)).collect()),
+            Column::Bytes(unknown.iter().map(Vec::as_slice).collect()),
         ],
-        conflict: "ON CONFLICT (person) DO UPDATE SET evaluated_at = excluded.evaluated_at, wake_at = excluded.wake_at, events = excluded.events",
+        conflict:
+            "ON CONFLICT (person) DO UPDATE SET evaluated_at = excluded.evaluated_at, wake_at = excluded.wake_at, events = excluded.events,
+                   unknown = excluded.unknown",
     }
     .execute(conn)?;
+    count_unknown(conn, evaluated)?;
     write_memberships(conn, evaluated)?;
     write_events(conn, evaluated, now)?;
     steps::write(conn, evaluated)?;
     let wake: BTreeSet<i64> = evaluated.iter().filter(|e| e.outreach).map(|e| e.person).collect();
     pending::mark_outreach(conn, &wake, now)
+}
+
+/// Counts by how many persons more, or fewer, each answer is not known.
+pub(super) fn count_unknown(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<(), StoreError> {
+    let mut more: BTreeMap<i64, i64> = BTreeMap::new();
+    for (before, after) in evaluated.iter().map(|e| &e.unknown).filter(|(before, after)| before != after) {
+        let number = |bit: usize| i64::try_from(bit).unwrap_or(i64::MAX);
+        before.iter().filter(|bit| !after.contains(*bit)).for_each(|bit| *more.entry(number(bit)).or_default() -= 1);
+        after.iter().filter(|bit| !before.contains(*bit)).for_each(|bit| *more.entry(number(bit)).or_default() += 1);
+    }
+    more.retain(|_, n| *n != 0);
+    Insert {
+        into: "segment_count (segment, unknown)",
+        columns: vec![Column::Int(more.keys().copied().collect()), Column::Int(more.values().copied().collect())],
+        conflict: "ON CONFLICT (segment) DO UPDATE SET unknown = segment_count.unknown + excluded.unknown",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+/// How large a segment is, by what is known of everyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Its id.
+    pub id: String,
+    /// Members.
+    pub members: i64,
+    /// Held, since the answer is not known.
+    pub held: i64,
+    /// Persons whose answer is not known, whatever that counts as.
+    pub unknown: i64,
+    /// Persons who were evaluated.
+    pub evaluated: i64,
+}
+
+impl Size {
+    /// Of how many the rule holds; members of whom that is not known are not among them.
+    #[must_use]
+    pub fn holds(&self, unknown: Unknown) -> i64 {
+        if unknown == Unknown::In { self.members - self.unknown } else { self.members }
+    }
+
+    /// Of how many it does not hold.
+    #[must_use]
+    pub fn does_not_hold(&self, unknown: Unknown) -> i64 {
+        self.evaluated - self.holds(unknown) - self.unknown
+    }
+}
+
+/// How large each segment in force is.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn counted(conn: &mut Conn) -> Result<Vec<Size>, StoreError> {
+    let unknown: HashMap<i64, i64> =
+        on_backend!(conn, c => segment_count::table.select((segment_count::segment, segment_count::unknown)).load(c))?
+            .into_iter()
+            .collect();
+    // One whose records all belong to another person now is nobody.
+    let theirs = diesel::dsl::exists(patient::table.filter(patient::person.eq(assignment::person)));
+    let evaluated: i64 = on_backend!(conn, c => assignment::table.filter(theirs).count().get_result(c))?;
+    let numbers: HashMap<String, i64> = segments(conn)?.into_iter().map(|s| (s.id, s.number)).collect();
+    let of = |id: &str| numbers.get(id).and_then(|number| unknown.get(number)).copied().unwrap_or(0);
+    let sizes = sizes(conn)?;
+    Ok(sizes.into_iter().map(|(id, members, held)| Size { unknown: of(&id), evaluated, id, members, held }).collect())
 }
 
 fn write_memberships(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<(), StoreError> {
@@ -356,7 +438,8 @@ fn write_events(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Res
         conflict: "",
     }
     .execute(conn)?;
-    Ok(())
+    let of = |c: &Change| (c.segment, c.effective_at.micros(), c.before.map(State::as_str), c.after.map(State::as_str));
+    days::add(conn, events.iter().map(|e| of(e.2)))
 }
 
 /// How many persons are in and held, by segment id.

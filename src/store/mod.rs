@@ -10,12 +10,14 @@
 pub mod alerts;
 pub mod answers;
 pub mod attempts;
+pub mod audit;
 mod bulk;
 mod checkpoint;
 pub mod codec;
 mod connection;
 mod contact;
 pub mod coverage;
+pub mod days;
 pub mod definitions;
 pub mod drops;
 pub mod ehr_keys;
@@ -24,16 +26,21 @@ pub mod enrolments;
 mod error;
 pub mod expiries;
 pub mod exports;
+pub mod form_keys;
+pub mod freshness;
 pub mod gone;
 pub mod grants;
 pub mod installation;
 pub mod joining;
 pub mod keys;
+pub mod labels;
 mod lanes;
 pub mod leases;
 pub mod limits;
 pub mod memberships;
 pub mod openings;
+pub mod own;
+pub mod patient_reads;
 pub mod pauses;
 pub mod pending;
 pub mod people;
@@ -54,6 +61,7 @@ pub mod sessions;
 pub mod sign_ins;
 pub mod statements;
 pub mod steps;
+pub mod stops;
 pub mod subscriptions;
 pub mod sync_state;
 mod text;
@@ -79,6 +87,7 @@ struct Inner {
     location: Location,
     pool: Pool,
     codec: codec::Codec,
+    audits: audit::Waiting,
 }
 
 /// How far a database is.
@@ -171,7 +180,7 @@ impl Store {
     fn with(location: Location, mut first: Conn) -> Result<Self, StoreError> {
         let codec = codec::Codec::load(&mut first)?;
         let pool = Pool::new(location.clone(), first);
-        Ok(Self(Arc::new(Inner { location, pool, codec })))
+        Ok(Self(Arc::new(Inner { location, pool, codec, audits: audit::Waiting::default() })))
     }
 
     /// Where the data is kept.

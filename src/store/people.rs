@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use domain::Timestamp;
 use domain::model::facts::Facts;
+use domain::model::own::OwnFacts;
 use domain::model::person::{Origin, Sourced};
 use domain::model::{EhrId, PatientFacts, PersonFacts, ResourceType};
 
@@ -262,6 +263,8 @@ struct FactRow {
     version: Option<String>,
     #[diesel(sql_type = Binary)]
     facts: Vec<u8>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    own: Option<Vec<u8>>,
 }
 
 #[derive(QueryableByName)]
@@ -281,17 +284,35 @@ pub struct Known {
     pub as_of: Option<Timestamp>,
     /// False for one whose records all belong to another person now.
     pub has_record: bool,
+    /// Up to when each type that is synced is known, over all the person's EHRs.
+    pub up_to: BTreeMap<ResourceType, Timestamp>,
 }
 
 impl Known {
+    /// As [`Known::as_of`], with the types beside the core ones that `reads` names, as bits: what is decided by a type is no younger than that
+    /// type. A type that was never synced is not known, which is not old.
+    #[must_use]
+    pub fn as_of_types(&self, reads: i64) -> Option<Timestamp> {
+        let named = self.up_to.iter().filter(|(kind, _)| !kind.is_core() && reads & i64::from(kind.bit()) != 0).map(|(_, at)| *at);
+        self.as_of.map(|core| named.fold(core, Timestamp::min))
+    }
+
     /// What a hole in the coverage leaves: a type that was read before is known as far as it was then, and else not at all.
     fn except(&mut self, hole: &coverage::PersonHole) {
         let known = hole.known_up_to.map(Timestamp::from_micros);
         if ResourceType::parse(&hole.rtype).is_some_and(ResourceType::is_core) {
             self.as_of = self.as_of.zip(known).map(|(all, this)| all.min(this));
         }
-        if known.is_none() {
-            self.facts.synced.retain(|kind| kind.as_str() != hole.rtype);
+        let Some(kind) = ResourceType::parse(&hole.rtype) else { return };
+        match known {
+            None => {
+                self.facts.synced.retain(|synced| *synced != kind);
+                self.up_to.remove(&kind);
+            }
+            Some(known) => {
+                let at = self.up_to.entry(kind).or_insert(known);
+                *at = (*at).min(known);
+            }
         }
     }
 }
@@ -315,7 +336,7 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
     }
     let rows: Vec<FactRow> = bulk::select_numbers(
         conn,
-        "SELECT p.person, p.pk AS record, p.state, p.ehr, f.rtype, f.fhir_id, f.version, f.facts FROM patient p JOIN fact f ON f.patient = p.pk",
+        "SELECT p.person, p.pk AS record, p.state, p.ehr, f.rtype, f.fhir_id, f.version, f.facts, f.own FROM patient p JOIN fact f ON f.patient = p.pk",
         "p.person",
         persons,
         // What is left of a record that the EHR deleted is no reason to write to anybody.
@@ -328,7 +349,12 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
         let ehr = EhrId::parse(&row.ehr).map_err(|_| StoreError::Damaged("an EHR's name"))?;
         standing.entry(row.person).or_default().add(&row, &facts);
         if let Some(known) = all.get_mut(&row.person) {
-            known.facts.add(Origin { ehr, resource_type: kind, id: row.fhir_id, version: row.version }, facts);
+            let origin = Origin { ehr, resource_type: kind, id: row.fhir_id, version: row.version };
+            if let Some(own) = &row.own {
+                let facts = OwnFacts::from_bytes(own).ok_or(StoreError::Damaged("what own attributes read of a resource"))?;
+                known.facts.own.push(Sourced { origin: origin.clone(), facts });
+            }
+            known.facts.add(origin, facts);
         }
     }
     for (person, standing) in standing {
@@ -388,6 +414,11 @@ impl Standing {
         let mut all: Vec<(Place, Sourced<PatientFacts>)> = self.patients.into_iter().zip(std::mem::take(&mut facts.patients)).collect();
         let latest = |record: i64| std::cmp::Reverse(self.visits.get(&record).map(|at| at.micros()));
         all.sort_by_key(|(place, _)| (place.retired, !place.in_use, place.refers, latest(place.record), place.record));
+        // Of a record that was replaced nothing that an operator asks for counts.
+        for (_, found) in all.iter().filter(|(place, _)| place.retired) {
+            let own = facts.own.iter_mut().filter(|own| own.origin == found.origin);
+            own.for_each(|own| own.facts.0.values_mut().for_each(|read| read.values.clear()));
+        }
         facts.patients = all
             .into_iter()
             .map(|(place, found)| Sourced { facts: if place.retired { careful(found.facts) } else { found.facts }, ..found })
@@ -414,11 +445,14 @@ struct Coverage(HashMap<String, HashMap<String, i64>>);
 impl Coverage {
     fn of(&self, ehrs: &[String]) -> Known {
         let as_of = |ehr: &String, t: ResourceType| self.0.get(ehr).and_then(|types| types.get(t.as_str())).copied();
-        let synced = ResourceType::ALL.into_iter().filter(|t| !ehrs.is_empty() && ehrs.iter().all(|e| as_of(e, *t).is_some())).collect();
+        let of_type = |t: ResourceType| ehrs.iter().map(|e| as_of(e, t)).collect::<Option<Vec<i64>>>()?.into_iter().min();
+        let up_to: BTreeMap<ResourceType, Timestamp> =
+            ResourceType::ALL.into_iter().filter_map(|t| Some((t, Timestamp::from_micros(of_type(t)?)))).collect();
+        let synced = up_to.keys().copied().collect();
         // A supporting type that is late makes nobody's visits older.
         let all = ehrs.iter().flat_map(|e| ResourceType::CORE.map(|t| as_of(e, t))).collect::<Option<Vec<i64>>>();
         let as_of = all.and_then(|v| v.into_iter().min()).map(Timestamp::from_micros);
-        Known { facts: PersonFacts { synced, ..PersonFacts::default() }, as_of, has_record: !ehrs.is_empty() }
+        Known { facts: PersonFacts { synced, ..PersonFacts::default() }, as_of, has_record: !ehrs.is_empty(), up_to }
     }
 }
 

@@ -15,6 +15,8 @@ use super::bulk::{self, Column, Insert};
 use super::codec::{Codec, Packed};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
+use super::labels;
+use super::own;
 use super::pending;
 use super::people;
 use super::schema::resource;
@@ -173,6 +175,8 @@ pub fn commit(
     let back = rtype == ResourceType::Patient && known.values().any(|k| k.gone_at.is_some());
     wake(conn, &rows, &subjects, &known, &patients, if back { -1 } else { reads_bit(rtype) }, now)?;
     if rtype == ResourceType::Patient {
+        let facts: Vec<(i64, &[u8])> = rows.iter().filter_map(|r| Some((patients.get(&r.fhir_id)?.pk, r.facts.as_slice()))).collect();
+        labels::keep(conn, &facts)?;
         let said: Vec<(i64, &Ties)> = rows.iter().filter_map(|r| Some((patients.get(&r.fhir_id)?.pk, &r.ties))).collect();
         ties::keep(conn, ehr, &said, rows.iter().any(|r| known.contains_key(&r.fhir_id)), now)?;
     }
@@ -265,10 +269,11 @@ fn store_facts(
             Column::TextOrNull(versions.iter().map(Option::as_deref).collect()),
             Column::Bytes(facts.values().map(|r| r.facts.as_slice()).collect()),
         ],
-        conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts",
+        // What was read of the version before says nothing of this one.
+        conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts, own = NULL",
     }
     .execute(conn)?;
-    Ok(())
+    own::stored(conn, rtype, &rows.iter().filter_map(|r| pks.get(&r.fhir_id).copied()).collect::<Vec<_>>())
 }
 
 fn wake(

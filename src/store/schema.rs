@@ -188,6 +188,32 @@ diesel::table! {
         fhir_id -> Text,
         version -> Nullable<Text>,
         facts -> Binary,
+        own -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    own_attribute (hash) {
+        hash -> Text,
+        rtype -> Text,
+        after_resource -> BigInt,
+        done -> BigInt,
+        total -> BigInt,
+        begun_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pending_own (resource) {
+        resource -> BigInt,
+    }
+}
+
+diesel::table! {
+    segment_count (segment) {
+        segment -> BigInt,
+        unknown -> BigInt,
     }
 }
 
@@ -239,6 +265,7 @@ diesel::table! {
         current_from -> Nullable<BigInt>,
         current_until -> Nullable<BigInt>,
         ended_by -> Nullable<BigInt>,
+        reads -> Nullable<BigInt>,
     }
 }
 
@@ -276,6 +303,7 @@ diesel::table! {
         evaluated_at -> BigInt,
         wake_at -> Nullable<BigInt>,
         events -> BigInt,
+        unknown -> Nullable<Binary>,
     }
 }
 
@@ -302,6 +330,40 @@ diesel::table! {
         effective_at -> BigInt,
         recorded_at -> BigInt,
         reasons -> Binary,
+    }
+}
+
+diesel::table! {
+    membership_day (segment, day) {
+        segment -> BigInt,
+        day -> BigInt,
+        entered -> BigInt,
+        exited -> BigInt,
+        held -> BigInt,
+        released -> BigInt,
+    }
+}
+
+diesel::table! {
+    outreach_stop (id) {
+        id -> BigInt,
+        scope -> Text,
+        name -> Text,
+        why -> Text,
+        stopped_at -> BigInt,
+        stopped_by -> Text,
+        ended_at -> Nullable<BigInt>,
+        ended_by -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    patient_label (record) {
+        record -> BigInt,
+        family -> Text,
+        given -> Text,
+        born -> Text,
+        shown -> Text,
     }
 }
 
@@ -367,6 +429,8 @@ diesel::table! {
         sent_at -> Nullable<BigInt>,
         settle_by -> Nullable<BigInt>,
         finished_at -> Nullable<BigInt>,
+        called_at -> Nullable<BigInt>,
+        called_by -> Nullable<Text>,
     }
 }
 
@@ -427,6 +491,8 @@ diesel::table! {
         message -> Nullable<Binary>,
         received_at -> BigInt,
         recorded_by -> Text,
+        settled_at -> Nullable<BigInt>,
+        settled_by -> Nullable<Text>,
     }
 }
 
@@ -787,6 +853,50 @@ diesel::table! {
         roles -> Text,
         made_at -> BigInt,
         expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit (number) {
+        number -> BigInt,
+        at -> BigInt,
+        who -> Text,
+        roles -> Text,
+        what -> Text,
+        ehr -> Nullable<Text>,
+        patient -> Nullable<Text>,
+        opening -> Nullable<Text>,
+        about -> Nullable<Text>,
+        why -> Nullable<Text>,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_head (id) {
+        id -> BigInt,
+        number -> BigInt,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    form_key (key) {
+        key -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
+    patient_read (ehr, patient) {
+        ehr -> Text,
+        patient -> Text,
+        asked_at -> BigInt,
+        taken_by -> Nullable<Text>,
+        taken_until -> Nullable<BigInt>,
+        answered_at -> Nullable<BigInt>,
+        outcome -> Nullable<Text>,
+        told -> Nullable<Text>,
     }
 }
 

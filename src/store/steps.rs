@@ -8,12 +8,13 @@ use domain::Timestamp;
 
 use super::bulk::{self, Column, Insert};
 use super::connection::{Conn, on_backend};
+use super::days;
 use super::definitions::{self, Rollout};
 use super::error::StoreError;
-use super::memberships::{Evaluated, SINCE_FLIP, Staged, State};
+use super::memberships::{Evaluated, SINCE_FLIP, Staged, State, count_unknown};
 use super::pending;
 use super::reading::{self, leave_out};
-use super::schema::{assignment, definition, membership, membership_step};
+use super::schema::{assignment, definition, membership, membership_step, segment_count};
 
 /// Persons who were evaluated and have numbers above `after`, for a roll-out; and those of them that are not to be judged now, since an EHR
 /// of theirs is known by half.
@@ -79,6 +80,20 @@ pub fn stage(
         conflict: "ON CONFLICT (person) DO UPDATE SET wake_at = excluded.wake_at",
     }
     .execute(conn)?;
+    let changed: Vec<(&Evaluated, Vec<u8>)> =
+        evaluated.iter().filter(|e| e.unknown.0 != e.unknown.1).map(|e| (e, e.unknown.1.to_bytes())).collect();
+    Insert {
+        into: "assignment (person, evaluated_at, events, unknown)",
+        columns: vec![
+            Column::Int(changed.iter().map(|(e, _)| e.person).collect()),
+            Column::Int(vec![now.micros(); changed.len()]),
+            Column::Int(changed.iter().map(|(e, _)| e.events).collect()),
+            Column::Bytes(changed.iter().map(|(_, unknown)| unknown.as_slice()).collect()),
+        ],
+        conflict: "ON CONFLICT (person) DO UPDATE SET unknown = excluded.unknown",
+    }
+    .execute(conn)?;
+    count_unknown(conn, evaluated)?;
     pending::mark(conn, left, -1, now)?;
     Ok(true)
 }
@@ -214,6 +229,7 @@ fn enter_into_history(conn: &mut Conn, steps: &[Step], persons: &[i64], effectiv
         conflict: "",
     }
     .execute(conn)?;
+    days::add(conn, steps.iter().map(|s| (s.segment, effective_at, s.before.as_deref(), s.after.as_deref())))?;
     let (persons, events): (Vec<i64>, Vec<i64>) = counts.into_iter().unzip();
     Insert {
         into: "assignment (person, evaluated_at, wake_at, events)",
@@ -261,6 +277,7 @@ fn purge(conn: &mut Conn, limit: i64) -> Result<bool, StoreError> {
             .select(membership::person)
             .limit(limit)
             .load(c))?;
+        on_backend!(conn, c => diesel::delete(segment_count::table.find(number)).execute(c))?;
         if !persons.is_empty() {
             bulk::execute_numbers(conn, "DELETE FROM membership", &format!("segment = {number} AND person"), &persons)?;
             return Ok(true);

@@ -44,17 +44,17 @@ const SEALED: [&str; 3] = ["4130", "4131", "4134"];
 
 /// What an EHR answered about one patient.
 #[derive(Default)]
-struct Answer {
-    entries: Vec<Entry>,
+pub(super) struct Answer {
+    pub(super) entries: Vec<Entry>,
     pages: i64,
     /// Something is missing, or is another's: why.
-    short: Option<String>,
+    pub(super) short: Option<String>,
     /// It may not be all that there is, by the EHR's own word.
     uncertain: bool,
     /// A read said that the patient is not there.
-    gone: bool,
+    pub(super) gone: bool,
     /// A read was answered with this other patient.
-    moved: Option<String>,
+    pub(super) moved: Option<String>,
     server: Option<Timestamp>,
     notes: Vec<String>,
 }
@@ -257,7 +257,7 @@ impl Pull<'_> {
 const ABSENT: &str = "the EHR does not have this patient";
 
 /// A failure in words that hold no patient data.
-fn why(error: &EhrError) -> String {
+pub(super) fn why(error: &EhrError) -> String {
     let sealed = |outcome: &Outcome| SEALED.iter().any(|code| outcome.has(code));
     match error {
         EhrError::Refused { outcome, .. } if sealed(outcome) => {
@@ -313,7 +313,8 @@ async fn ask(client: &Client, question: &Question, patient: String) -> Asked {
     Asked { patient, answer }
 }
 
-async fn read(client: &Client, patient: &str) -> Result<Answer, EhrError> {
+/// Reads a Patient.
+pub(super) async fn read(client: &Client, patient: &str) -> Result<Answer, EhrError> {
     let id = FhirId::parse(patient).ok_or(EhrError::BadRequest)?;
     let one = |entry, short| Answer { entries: vec![entry], pages: 1, short, ..Answer::default() };
     Ok(match client.read("Patient", &id).await? {
@@ -323,7 +324,8 @@ async fn read(client: &Client, patient: &str) -> Result<Answer, EhrError> {
     })
 }
 
-async fn search(client: &Client, search: Search) -> Result<Answer, EhrError> {
+/// Reads all pages of a search for one patient.
+pub(super) async fn search(client: &Client, search: Search) -> Result<Answer, EhrError> {
     let mut restarts = 0;
     loop {
         match pages(client, &search).await {

@@ -9,6 +9,7 @@ use domain::model::Right;
 
 use super::Served;
 use super::cookies::Cookie;
+use super::edge::FramedBy;
 use super::notice::Notice;
 use super::problem::Problem;
 use super::viewer::Viewer;
@@ -47,7 +48,12 @@ pub async fn staff(
         Ok(viewer) => viewer,
         Err(problem) => return Ok(request.error_response(problem)),
     };
-    let Some(viewer) = viewer else { return Ok(unknown(request)) };
+    let Some(viewer) = viewer else {
+        if is_framed(&request) {
+            return Ok(over(request).await);
+        }
+        return Ok(unknown(request));
+    };
     if right.is_some_and(|right| !viewer.may(right)) {
         return Ok(request.error_response(Notice::forbidden()));
     }
@@ -62,6 +68,21 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Problem> {
     let Some(served) = request.app_data::<web::Data<Served>>().cloned() else { return Ok(None) };
     let Some(cookie) = Cookie::Session.read(request.headers(), served.given.external.as_ref()) else { return Ok(None) };
     Ok(served.given.sessions.find(&cookie).await?.map(Viewer::of))
+}
+
+/// Whether a browser asks for a page to show it in a frame.
+fn is_framed(request: &ServiceRequest) -> bool {
+    let destination = request.headers().get("sec-fetch-dest").and_then(|v| v.to_str().ok());
+    matches!(destination, Some("iframe" | "frame")) && *request.method() == Method::GET
+}
+
+/// A session that is over, in a frame of the EHR's: there the page to sign in cannot be shown, and the EHR is where one comes in.
+async fn over(request: ServiceRequest) -> ServiceResponse<BoxBody> {
+    if let Some(served) = request.app_data::<web::Data<Served>>().cloned() {
+        let framed = served.given.launches.all_frames().await;
+        request.extensions_mut().insert(FramedBy(framed));
+    }
+    request.error_response(Notice::over())
 }
 
 /// Somebody who is not signed in: a browser that asks for a page is sent to where one signs in, and comes back from there; all else is 401.

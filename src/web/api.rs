@@ -1,14 +1,18 @@
-//! The API for operators' own programs: counts, runs, and attempts and write-backs by id and state. No patient data.
+//! The API for operators' own programs: counts, runs, and attempts and write-backs by id and state, without patient data; and explanations,
+//! which are all about a patient.
 //!
 //! Wire types are here and rows are in the store: a column can change without the API changing. Instants are RFC 3339 in UTC; lists
 //! are newest first, `limit` (1 to 1000) long.
 
-use actix_web::web::{Data, Json, Query};
+use actix_web::HttpResponse;
+use actix_web::web::{Bytes, Data, Json, Query};
 use domain::Timestamp;
+use domain::model::Phi;
 use serde::{Deserialize, Serialize};
 
-use super::Served;
 use super::problem::Problem;
+use super::{Explained, Question, Served};
+use crate::store::freshness::{Freshness, Stale};
 use crate::store::view::{lists, overview};
 use crate::worker::Status;
 
@@ -102,6 +106,13 @@ pub struct Segment {
     changed_at: String,
     members: i64,
     held: i64,
+    /// Of how many persons its rule holds, does not hold, and is not known to do either.
+    holds: i64,
+    does_not_hold: i64,
+    unknown: i64,
+    unknown_counts_as: &'static str,
+    /// What it hangs on and is known too long ago.
+    stale: Vec<Stale>,
 }
 
 /// An attempt.
@@ -185,8 +196,44 @@ pub async fn runs(served: Data<Served>, asked: Query<Asked>) -> Result<Json<List
 /// Segments in use.
 pub async fn segments(served: Data<Served>, asked: Query<Asked>) -> Result<Json<List<Segment>>, Problem> {
     asked.limit(false, false)?;
-    let rows = served.given.store.read(lists::segments).await?;
-    Ok(List::of(rows, |s| Segment { id: s.id, version: s.version, changed_at: instant(s.changed_at), members: s.members, held: s.held }))
+    let (max_age, now) = (served.given.max_age, served.given.clock.now());
+    let read = move |conn: &mut _| Ok((lists::segments(conn)?, Freshness::read(conn, max_age, now)?));
+    let (rows, fresh) = served.given.store.snapshot(read).await?;
+    Ok(List::of(rows, |s| Segment {
+        changed_at: instant(s.changed_at),
+        version: s.version,
+        members: s.members,
+        held: s.held,
+        holds: s.holds,
+        does_not_hold: s.does_not_hold,
+        unknown: s.unknown,
+        unknown_counts_as: s.unknown_counts_as.as_str(),
+        stale: fresh.stale(s.reads),
+        id: s.id,
+    }))
+}
+
+/// What an explanation takes: in the body, since a patient's id has no place in a URL, which others write down.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToExplain {
+    /// The EHR's name, a slash, and the patient's id there.
+    patient: Phi<String>,
+    /// One segment only.
+    segment: Option<String>,
+}
+
+/// Why a patient is in segments, or not: each test with its value, resource, version and field.
+pub async fn explain(served: Data<Served>, body: Bytes) -> Result<HttpResponse, Problem> {
+    let asked: ToExplain = serde_json::from_slice(&body).map_err(|_| Problem::bad_body())?;
+    let (ehr, id) = asked.patient.expose().split_once('/').ok_or_else(Problem::bad_body)?;
+    let id = id.strip_prefix("Patient/").unwrap_or(id);
+    let question = Question { ehr: ehr.to_owned(), patient: Phi::new(id.to_owned()), segment: asked.segment };
+    match (served.given.explain)(question).await? {
+        Explained::Told(json) => Ok(HttpResponse::Ok().content_type("application/json").body(json.into_inner())),
+        Explained::NoPatient => Err(Problem::no_such("No such patient was synced.")),
+        Explained::NoSegment => Err(Problem::no_such("There is no such segment in force.")),
+    }
 }
 
 /// Attempts; `state` narrows them.

@@ -16,7 +16,6 @@ pub enum Cookie {
     /// Names the session.
     Session,
     /// Binds a sign-in to the browser.
-    #[cfg_attr(not(test), expect(dead_code, reason = "launches come next"))]
     Browser,
 }
 

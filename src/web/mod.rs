@@ -7,39 +7,55 @@
 //! actix's workers are single-threaded, so nothing here may block: the store runs its work on other threads.
 
 mod access;
+mod address;
 mod api;
+mod boards;
 mod cookies;
+pub mod desk;
 pub mod edge;
 mod fhir;
 pub mod form;
 mod health;
 mod jwks;
+mod kept;
+mod launch;
+mod list;
 mod metrics;
 pub mod notice;
 pub mod notifications;
 pub mod opening;
 mod page;
+pub mod patient;
+mod plot;
 pub mod problem;
 pub mod routes;
+mod script;
 mod signin;
 mod style;
 pub mod viewer;
+mod words;
 
+pub use script::path as script_path;
+
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
+use chrono::TimeDelta;
 use chrono_tz::Tz;
 use domain::{Clock, model::Phi};
-use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use url::Url;
 
-use crate::smart::Sessions;
+use self::kept::Kept;
+use crate::smart::{Launches, Provider, Sessions};
+use crate::store::view::outreach;
 use crate::store::view::overview::{self, Overview};
+use crate::store::view::work::{self, Queue};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use crate::worker::{Health, Stop};
@@ -47,11 +63,30 @@ use crate::worker::{Health, Stop};
 /// The public keys as a JWK Set (RFC 7517), read anew for each request.
 pub type JwksProvider = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, StoreError>> + Send>> + Send + Sync>;
 
-/// Whose frames the pages of a launch from an EHR may stand in: origins, as `frame-ancestors` lists them; empty for nobody's.
-pub type Frames = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
+/// What is asked to be explained.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The EHR.
+    pub ehr: String,
+    /// The patient's logical id there.
+    pub patient: Phi<String>,
+    /// One segment only.
+    pub segment: Option<String>,
+}
 
-/// Gives up what EHRs granted to openings that have ended, (EHR, handle) each, in its own time.
-pub type Revoke = Arc<dyn Fn(Vec<(String, String)>) + Send + Sync>;
+/// What is answered to a [`Question`].
+#[derive(Clone, Debug)]
+pub enum Explained {
+    /// The explanations, as JSON.
+    Told(Phi<String>),
+    /// No such patient is known.
+    NoPatient,
+    /// No such segment is in force.
+    NoSegment,
+}
+
+/// Tells why a patient is in segments, or not.
+pub type Explain = Arc<dyn Fn(Question) -> Pin<Box<dyn Future<Output = Result<Explained, StoreError>> + Send>> + Send + Sync>;
 
 /// What the server needs. `app` puts it together.
 pub struct WebState {
@@ -69,14 +104,24 @@ pub struct WebState {
     pub metrics: Metrics,
     /// The public keys.
     pub jwks: JwksProvider,
+    /// Why patients are in segments, or not.
+    pub explain: Explain,
+    /// How long what is known may be read from an EHR before, for people to go by it.
+    pub max_age: TimeDelta,
     /// The bearer of the API; without one, all its routes answer 401.
     pub bearer: Option<Phi<String>>,
+    /// What the dashboard asks beside the store, and its acts.
+    pub desk: Arc<dyn desk::Desk>,
+    /// What pages of a patient show and do.
+    pub patients: Arc<dyn patient::Patients>,
     /// Who is signed in.
     pub sessions: Sessions,
-    /// Whose frames pages may stand in.
-    pub frames: Frames,
-    /// What becomes of grants that nobody uses any more.
-    pub revoke: Revoke,
+    /// Launches from EHRs.
+    pub launches: Launches,
+    /// The site's own provider, where there is one.
+    pub provider: Option<Provider>,
+    /// What a page says where the EHR does not let the user see the patient, in the site's words.
+    pub denied: Option<String>,
     /// Takes in what EHRs tell of by themselves.
     pub notified: notifications::Notified,
     /// The URL under which browsers reach this server, where it is behind a proxy.
@@ -93,31 +138,78 @@ impl std::fmt::Debug for WebState {
     }
 }
 
-impl WebState {
-    async fn frames_of(&self, ehr: &str) -> String {
-        (self.frames)(ehr.to_owned()).await
-    }
-}
+/// What an act has to say on the next page of its session.
+type Said = (words::Mood, String);
 
 /// The state as handlers see it.
 struct Served {
     given: WebState,
     requests: AtomicU64,
-    counts: Mutex<Option<(Instant, Arc<Overview>)>>,
+    counts: Arc<Kept<Overview>>,
+    attempts: Arc<Kept<outreach::Counts>>,
+    /// By session. Another node does not know them; the page itself shows what came of the act.
+    notes: std::sync::Mutex<BTreeMap<String, Said>>,
 }
 
+/// More sessions than that do not act within the moment that a note waits.
+const MOST_NOTES: usize = 1_000;
+
 impl Served {
-    /// The counts, at most [`WebState::keep_counts`] old. Callers that come together share one reading.
-    async fn overview(&self) -> Result<Arc<Overview>, StoreError> {
-        let mut counts = self.counts.lock().await;
-        if let Some((read_at, kept)) = counts.as_ref()
-            && read_at.elapsed() < self.given.keep_counts
-        {
-            return Ok(Arc::clone(kept));
+    fn new(given: WebState) -> Self {
+        let kept = given.keep_counts;
+        Self {
+            counts: Kept::new(given.store.clone(), kept, overview::read),
+            attempts: Kept::new(given.store.clone(), kept, outreach::counts),
+            requests: AtomicU64::new(0),
+            notes: std::sync::Mutex::default(),
+            given,
         }
-        let fresh = Arc::new(self.given.store.read(overview::read).await?);
-        *counts = Some((Instant::now(), Arc::clone(&fresh)));
-        Ok(fresh)
+    }
+
+    /// Gives back what EHRs granted to openings that have ended, (EHR, handle) each. The page does not wait for it.
+    fn give_back(&self, ended: Vec<(String, String)>) {
+        if !ended.is_empty() {
+            let launches = self.given.launches.clone();
+            actix_web::rt::spawn(async move { launches.give_back(ended).await });
+        }
+    }
+
+    /// The counts, a little old at most.
+    async fn overview(&self) -> Result<Arc<Overview>, StoreError> {
+        self.counts.get().await
+    }
+
+    /// Attempts in counts, a little old at most.
+    async fn attempts(&self) -> Result<Arc<outreach::Counts>, StoreError> {
+        self.attempts.get().await
+    }
+
+    /// What waits for a person, now.
+    async fn queue(&self) -> Result<Queue, StoreError> {
+        let now = self.given.clock.now();
+        self.given.store.snapshot(move |conn| work::read(conn, now)).await
+    }
+
+    /// Something was done: what was counted is no longer so.
+    fn forget(&self) {
+        self.counts.forget();
+        self.attempts.forget();
+    }
+
+    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Said>> {
+        self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn leave_note(&self, session: &str, said: Said) {
+        let mut notes = self.notes();
+        if notes.len() >= MOST_NOTES {
+            notes.clear();
+        }
+        notes.insert(session.to_owned(), said);
+    }
+
+    fn take_note(&self, session: &str) -> Option<Said> {
+        self.notes().remove(session)
     }
 }
 
@@ -175,7 +267,7 @@ pub fn serve_apart(state: WebState, bind: SocketAddr, public: Option<SocketAddr>
     let apart = public.map(listen).transpose()?;
     let address = listener.1;
     let public = apart.as_ref().map(|(_, address)| *address);
-    let served = web::Data::new(Served { given: state, requests: AtomicU64::new(0), counts: Mutex::new(None) });
+    let served = web::Data::new(Served::new(state));
     let all = run(served.clone(), listener.0, false, stop.clone())?;
     let few = apart.map(|(listener, _)| run(served, listener, true, stop)).transpose()?;
     let running = tokio::spawn(async move {

@@ -65,11 +65,48 @@ impl Notice {
         Self::new(StatusCode::BAD_REQUEST, "Nothing was done", "The form is not complete. Go back and send it again.")
     }
 
+    /// 401 in a frame of an EHR's.
+    #[must_use]
+    pub fn over() -> Self {
+        let says = "You are not signed in here, or no longer. Start the app again from inside the EHR. Where this comes up at once, the browser keeps this \
+                    site's cookies out of frames: sign in in a tab of its own.";
+        Self::new(StatusCode::UNAUTHORIZED, "Start the app again", says).with_tab("/signin", "Sign in in a tab of its own")
+    }
+
+    /// 400 for a list that is asked for what it does not have.
+    #[must_use]
+    pub fn bad_list() -> Self {
+        let says = "The list has no such column, value or page. Go to it anew, and take what it offers.";
+        Self::new(StatusCode::BAD_REQUEST, "There is no such list", says).with_next("/", "To the overview")
+    }
+
+    /// 404 for what is not there.
+    #[must_use]
+    pub fn not_there(says: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not there", says).with_next("/", "To the overview")
+    }
+
     /// 404 for a handle that is not of this session.
     #[must_use]
     pub fn not_open() -> Self {
         let says = "This patient is not open in this session. Open the patient again, in the EHR or by looking for them here.";
         Self::new(StatusCode::NOT_FOUND, "Not open", says)
+    }
+
+    /// 403 for a patient that the EHR does not show to the user. Nothing of the patient is told; `says` is the site's word.
+    #[must_use]
+    pub fn hidden(says: Option<&str>) -> Self {
+        let otherwise =
+            "The EHR does not let you see this patient. Open the patient in the EHR, where you may be asked for a reason, and try again.";
+        Self::new(StatusCode::FORBIDDEN, "The EHR does not show this patient to you", says.unwrap_or(otherwise))
+    }
+
+    /// 503 where the EHR cannot be asked whether the user may see the patient.
+    #[must_use]
+    pub fn unseen() -> Self {
+        let says = "Before a patient is shown, the EHR is asked whether you may see them, and it does not answer now. Try again in a moment; where it \
+                    stays so, start the app from inside the EHR anew.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The EHR cannot be asked", says)
     }
 
     /// 500. The cause is in the log.

@@ -11,10 +11,10 @@ use super::access::Wanted;
 use super::edge::FramedBy;
 use super::notice::Notice;
 use super::viewer::Viewer;
-use crate::smart::Opening;
+use crate::smart::{Opening, Sight};
 
 /// The viewer and what they have open under the `{handle}` of the path. Another session's handle, an unknown one and one that has ended all answer
-/// 404. The route's right must be one of the opening's roles, too.
+/// 404. The route's right must be one of the opening's roles, too; and where the EHR let the user in, it must let the user see the patient.
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// Who looks.
@@ -51,11 +51,18 @@ impl FromRequest for Opened {
             let found = served.given.sessions.opening(handle, &viewer.session).await?;
             let opening = found.ok_or_else(Notice::not_open)?;
             if opening.what.launched {
-                let framed = served.given.frames_of(&opening.what.ehr).await;
+                let framed = served.given.launches.frames_of(&opening.what.ehr).await;
                 request.extensions_mut().insert(FramedBy(framed));
             }
             let opened = Self { viewer, opening };
-            if opened.may(wanted.0) { Ok(opened) } else { Err(Notice::forbidden()) }
+            if !opened.may(wanted.0) {
+                return Err(Notice::forbidden());
+            }
+            match served.given.launches.sight(&opened.opening).await? {
+                Sight::Shown => Ok(opened),
+                Sight::Hidden => Err(Notice::hidden(served.given.denied.as_deref()).with_next(opened.path(), "Ask the EHR again")),
+                Sight::Unknown => Err(Notice::unseen().with_next(opened.path(), "Ask the EHR again")),
+            }
         })
     }
 }

@@ -4,41 +4,15 @@
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use chrono::TimeDelta;
-use chrono_tz::Tz;
 use domain::Timestamp;
 
 use super::Served;
 use super::problem::Problem;
 use super::viewer::{Nav, Viewer};
+use super::words::{Mood, When, grouped, when};
 use crate::store::installation::{self, Setting};
 use crate::store::view::overview::{AttemptCounts, Overview, TypeStatus};
 use crate::worker::{Phase, Status};
-
-/// An instant for people and for programs.
-struct When {
-    iso: String,
-    shown: String,
-    ago: String,
-}
-
-/// How good or bad something is; the style sheet gives it a colour and a mark, the text says it too.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Good,
-    Busy,
-    Bad,
-}
-
-impl Mood {
-    const fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Busy => "busy",
-            Self::Bad => "bad",
-        }
-    }
-}
 
 struct SyncRow {
     ehr: String,
@@ -243,59 +217,4 @@ fn write_back_rows(o: &Overview) -> Vec<CountRow> {
             count: grouped(o.write_backs.get(state).copied().unwrap_or_default()),
         })
         .collect()
-}
-
-fn when(t: Timestamp, now: Timestamp, zone: Tz) -> When {
-    When { iso: t.to_string(), shown: t.to_utc().with_timezone(&zone).format("%-d %b %Y, %H:%M").to_string(), ago: ago(now.since(t)) }
-}
-
-fn ago(span: TimeDelta) -> String {
-    let of = |n: i64, unit: &str| if n == 1 { format!("1 {unit} ago") } else { format!("{n} {unit}s ago") };
-    match span.num_seconds() {
-        ..0 => "in the future".to_owned(),
-        0..60 => "just now".to_owned(),
-        60..3_600 => of(span.num_minutes(), "minute"),
-        3_600..172_800 => of(span.num_hours(), "hour"),
-        _ => of(span.num_days(), "day"),
-    }
-}
-
-/// A number with thin spaces between groups of three, which no language reads as a decimal sign.
-fn grouped(n: i64) -> String {
-    let digits = n.unsigned_abs().to_string();
-    let mut text = String::with_capacity(digits.len() * 2);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    if n < 0 { format!("\u{2212}{text}") } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_times_are_for_people() {
-        let numbers =
-            [(0, "0"), (999, "999"), (1_000, "1\u{202f}000"), (1_234_567, "1\u{202f}234\u{202f}567"), (-1_000, "\u{2212}1\u{202f}000")];
-        for (n, text) in numbers {
-            assert_eq!(grouped(n), text);
-        }
-        let spans = [
-            (-1, "in the future"),
-            (59, "just now"),
-            (60, "1 minute ago"),
-            (3_599, "59 minutes ago"),
-            (3_600, "1 hour ago"),
-            (172_800, "2 days ago"),
-        ];
-        for (seconds, text) in spans {
-            assert_eq!(ago(TimeDelta::seconds(seconds)), text);
-        }
-        let t = Timestamp::parse("2026-11-23T15:05:00Z").unwrap();
-        assert_eq!(when(t, t, Tz::America__New_York).shown, "23 Nov 2026, 10:05");
-    }
 }

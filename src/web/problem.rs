@@ -76,6 +76,19 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "Bad Request", Some(detail))
     }
 
+    /// A body that is not what the route takes.
+    #[must_use]
+    pub fn bad_body() -> Self {
+        let detail = "The body is not understood: it is a JSON object with patient, as EHR/ID, and perhaps segment.";
+        Self::new(StatusCode::BAD_REQUEST, "Bad Request", Some(detail))
+    }
+
+    /// What is asked about is not there.
+    #[must_use]
+    pub fn no_such(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not Found", Some(detail))
+    }
+
     /// 413.
     #[must_use]
     pub fn too_large() -> Self {

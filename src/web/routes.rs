@@ -11,7 +11,8 @@ use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
-use super::{access, api, fhir, health, jwks, metrics, notifications, page, problem, signin};
+use super::boards::{acts, attempts, connections, lookup, outreach, quarantine, segments, work, writeback};
+use super::{access, api, fhir, health, jwks, launch, metrics, notifications, page, patient, problem, script, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +43,63 @@ pub struct Row {
 use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
-static ROUTES: [Row; 18] = [
+static ROUTES: &[Row] = &[
     get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
     post("/signin/once",          Open,   || to(signin::once)),
+    get("/signin/provider",       Open,   || to(signin::provider)),
+    get("/signin/callback",       Open,   || to(signin::callback)),
+    get("/launch",                Open,   || to(launch::from_ehr)),
+    get("/launch/{ehr}",          Open,   || to(launch::from_here)),
+    get("/callback",              Open,   || to(launch::callback)),
     post("/signout",              SignedIn, || to(signin::out)),
+    public("/assets/{name}",              || to(script::show)),
+    get("/l/{handle}",            Staff(Right::SeePatient),        || to(patient::page)),
+    get("/l/{handle}/reading",    Staff(Right::SeePatient),        || to(patient::reading)),
+    get("/l/{handle}/message",    Staff(Right::SendMessage),       || to(patient::preview)),
+    post("/l/{handle}/message",   Staff(Right::SendMessage),       || to(patient::send)),
+    post("/l/{handle}/contact",   Staff(Right::RecordContact),     || to(patient::contact)),
+    post("/l/{handle}/preference", Staff(Right::ChangePreferences), || to(patient::choose)),
+    post("/l/{handle}/stop",      Staff(Right::StopStep),          || to(patient::stop)),
+    post("/l/{handle}/move",      Staff(Right::MoveStep),          || to(patient::reschedule)),
+    get("/connections",           Staff(Right::SeeConnections),    || to(connections::page)),
+    get("/connections/now",       Staff(Right::SeeConnections),    || to(connections::now)),
+    post("/connections/run",      Staff(Right::RunSync),           || to(acts::run)),
+    post("/connections/pause",    Staff(Right::PauseSync),         || to(acts::pause)),
+    post("/connections/resume",   Staff(Right::PauseSync),         || to(acts::resume)),
+    post("/connections/accept",   Staff(Right::RunSync),           || to(acts::accept)),
+    get("/connections/{ehr}",     Staff(Right::SeeConnections),    || to(connections::one)),
+    get("/runs",                  Staff(Right::SeeConnections),    || to(connections::runs)),
+    get("/alerts",                Staff(Right::SeeConnections),    || to(connections::alerts)),
+    post("/alerts/acknowledge",   Staff(Right::RunSync),           || to(acts::acknowledge)),
+    get("/quarantine",            Staff(Right::SeeQuarantine),     || to(quarantine::page)),
+    post("/quarantine/replay",    Staff(Right::ReplayQuarantine),  || to(acts::replay_quarantine)),
+    get("/segments",              Staff(Right::SeeSegments),       || to(segments::page)),
+    get("/segments/plan",         Staff(Right::ApplySegments),     || to(segments::plan)),
+    post("/segments/plan",        Staff(Right::ApplySegments),     || to(acts::plan)),
+    post("/segments/apply",       Staff(Right::ApplySegments),     || to(acts::apply)),
+    post("/segments/back",        Staff(Right::ApplySegments),     || to(acts::back)),
+    get("/segments/{id}",         Staff(Right::SeeSegments),       || to(segments::one)),
+    get("/segments/{id}/members", Staff(Right::SeeMembers),        || to(segments::members)),
+    get("/outreach",              Staff(Right::SeeOutreach),       || to(outreach::page)),
+    post("/outreach/live",        Staff(Right::SwitchOutreach),    || to(acts::live)),
+    post("/outreach/stop",        Staff(Right::SwitchOutreach),    || to(acts::stop)),
+    post("/outreach/start",       Staff(Right::SwitchOutreach),    || to(acts::start)),
+    get("/attempts",              Staff(Right::SeeOutreach),       || to(attempts::page)),
+    get("/attempts/{id}",         Staff(Right::SeeOutreach),       || to(attempts::one)),
+    get("/work",                  Staff(Right::SeeWork),           || to(work::page)),
+    post("/work/send",            Staff(Right::SettleWork),        || to(acts::settle_send)),
+    post("/work/write",           Staff(Right::SettleWork),        || to(acts::settle_write)),
+    post("/work/answer",          Staff(Right::SettleWork),        || to(acts::answer_done)),
+    post("/work/called",          Staff(Right::SettleWork),        || to(acts::called)),
+    post("/work/person",          Staff(Right::JoinPersons),       || to(acts::join)),
+    get("/writeback",             Staff(Right::SeeWriteBack),      || to(writeback::page)),
+    get("/writebacks",            Staff(Right::SeeWriteBack),      || to(writeback::list)),
+    post("/writeback/replay",     Staff(Right::ReplayWriteBack),   || to(acts::replay_writes)),
+    get("/patients",              Staff(Right::FindPatient),       || to(lookup::page)),
+    post("/patients",             Staff(Right::FindPatient),       || to(lookup::find)),
+    post("/patients/open",        Staff(Right::FindPatient),       || to(lookup::open)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
@@ -58,6 +110,7 @@ static ROUTES: [Row; 18] = [
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
+    post("/api/v1/explanations",  Bearer, || to(api::explain)),
     get("/api/v1/attempts",       Bearer, || to(api::attempts)),
     get("/api/v1/writebacks",     Bearer, || to(api::write_backs)),
     get("/fhir/Group/{id}",       Bearer, || to(fhir::group)),
@@ -123,7 +176,7 @@ where
 /// The table, for a test and for documentation.
 #[must_use]
 pub fn table() -> &'static [Row] {
-    &ROUTES
+    ROUTES
 }
 
 /// Sets actix up from the table: all of it, or what is public. Rows of one path are one resource: actix asks no second one.

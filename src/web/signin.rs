@@ -6,18 +6,24 @@ use actix_web::web::{Data, Path, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use serde::Deserialize;
+use url::form_urlencoded;
 
 use super::Served;
+use super::address;
 use super::cookies::Cookie;
 use super::form::{Own, Signed};
+use super::launch::{Binding, answer, refusal};
 use super::notice::Notice;
 use super::viewer::{Nav, Viewer};
-use crate::smart::{Begun, Identity};
+use crate::smart::{Begun, NoEntry};
+
+const PROVIDER: &str = "/signin/provider";
+/// Where the site's provider sends the browser back to, as registered there.
+const CALLBACK: &str = "/signin/callback";
 
 /// Where to go after signing in.
 #[derive(Deserialize)]
 pub struct Back {
-    #[expect(dead_code, reason = "sign-in by a provider comes next")]
     back: Option<String>,
 }
 
@@ -25,12 +31,23 @@ pub struct Back {
 #[template(path = "signin.html", config = "src/web/askama.toml")]
 struct SignIn {
     site: String,
+    /// The path that begins a sign-in by the site's provider.
+    provider: Option<String>,
+    /// EHRs at which a launch can begin here.
+    ehrs: Vec<String>,
     nav: Option<Nav>,
 }
 
 /// The page that tells how to sign in.
-pub async fn ways(served: Data<Served>, _back: Query<Back>) -> Result<HttpResponse, Notice> {
-    let page = SignIn { site: served.given.site.clone(), nav: None };
+pub async fn ways(served: Data<Served>, back: Query<Back>) -> Result<HttpResponse, Notice> {
+    let back = back.into_inner().back.as_deref().and_then(address::local);
+    let to_provider = |back: Option<String>| {
+        let query = back.map(|b| form_urlencoded::Serializer::new(String::new()).append_pair("back", &b).finish());
+        query.map_or_else(|| PROVIDER.to_owned(), |query| format!("{PROVIDER}?{query}"))
+    };
+    let provider = served.given.provider.is_some().then(|| to_provider(back));
+    let ehrs = served.given.launches.offered().await?;
+    let page = SignIn { site: served.given.site.clone(), provider, ehrs, nav: None };
     Ok(html(page.render()?))
 }
 
@@ -61,8 +78,9 @@ pub struct Once {
 /// Uses a link.
 pub async fn once(request: HttpRequest, served: Data<Served>, form: Own<Once>) -> Result<HttpResponse, Notice> {
     let who = served.given.sessions.use_link(&form.0.token).await?.ok_or_else(spent)?;
-    let begun = begin(&request, &served, who).await?;
-    Ok(to("/").insert_header((header::SET_COOKIE, begun)).finish())
+    let before = Cookie::Session.read(request.headers(), served.given.external.as_ref());
+    let begun = served.given.sessions.begin(who, before.as_deref()).await?;
+    Ok(Landing { begun, path: "/".to_owned() }.answer(&served))
 }
 
 fn spent() -> Notice {
@@ -70,14 +88,42 @@ fn spent() -> Notice {
     Notice::new(StatusCode::GONE, "This link does not work any more", says)
 }
 
-/// Begins a session in place of the one that the browser has; the header that sets its cookie.
-pub(super) async fn begin(request: &HttpRequest, served: &Served, who: Identity) -> Result<String, Notice> {
+/// A session that has just begun, and where its browser goes.
+pub(super) struct Landing {
+    pub(super) begun: Begun,
+    pub(super) path: String,
+}
+
+/// Begins a sign-in by the site's provider.
+pub async fn provider(request: HttpRequest, served: Data<Served>, back: Query<Back>) -> Result<HttpResponse, Notice> {
+    let provider = served.given.provider.as_ref().ok_or_else(no_provider)?;
+    let redirect = address::own(&request, &served, CALLBACK).ok_or_else(|| refusal(&NoEntry::NoAddress))?;
+    let binding = Binding::of(&request, &served);
+    let back = back.into_inner().back.as_deref().and_then(address::local);
+    let url = provider.begin(redirect, &binding.value, back).await.map_err(|why| not_in(&why))?;
+    Ok(binding.send(&served, url.as_str()))
+}
+
+/// Where the site's provider sends the browser back to.
+pub async fn callback(request: HttpRequest, served: Data<Served>) -> Result<HttpResponse, Notice> {
+    let provider = served.given.provider.as_ref().ok_or_else(no_provider)?;
     let external = served.given.external.as_ref();
+    let browser = Cookie::Browser.read(request.headers(), external);
+    let (who, back) = provider.finish(&answer(&request), browser.as_deref()).await.map_err(|why| not_in(&why))?;
     let before = Cookie::Session.read(request.headers(), external);
-    let Begun { cookie, session, ended } = served.given.sessions.begin(who, before.as_deref()).await?;
-    tracing::info!(session = short(&session.id), way = session.who.way.as_str(), roles = %session.who.roles, "a session began");
-    (served.given.revoke)(ended);
-    Ok(Cookie::Session.set(cookie.expose(), external))
+    let begun = served.given.sessions.begin(who, before.as_deref()).await?;
+    let path = back.as_deref().and_then(address::local).unwrap_or_else(|| "/".to_owned());
+    Ok(Landing { begun, path }.answer(&served))
+}
+
+fn no_provider() -> Notice {
+    let says = "No provider for signing in is set up here ([staff.oidc]). Start the app from inside the EHR, or ask for a link.";
+    Notice::new(StatusCode::NOT_FOUND, "There is no such way in", says).with_next("/signin", "Ways to sign in")
+}
+
+fn not_in(why: &NoEntry) -> Notice {
+    tracing::info!(why = why.told(), "a sign-in let nobody in");
+    refusal(why).with_next("/signin", "Ways to sign in")
 }
 
 /// Nothing but the token.
@@ -88,13 +134,13 @@ pub struct Nothing {}
 pub async fn out(served: Data<Served>, viewer: ReqData<Viewer>, _form: Signed<Nothing>) -> Result<HttpResponse, Notice> {
     let ended = served.given.sessions.end(&viewer.session).await?;
     tracing::info!(session = short(&viewer.session), "a session was ended by its user");
-    (served.given.revoke)(ended);
+    served.give_back(ended);
     let gone = Cookie::Session.clear(served.given.external.as_ref());
     Ok(to("/signin").insert_header((header::SET_COOKIE, gone)).finish())
 }
 
 /// Enough of a session's name to tell it from others in a log.
-fn short(session: &str) -> &str {
+pub(super) fn short(session: &str) -> &str {
     session.get(..12).unwrap_or_default()
 }
 

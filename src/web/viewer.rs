@@ -78,8 +78,14 @@ struct Page {
 
 /// The pages of the navigation, in its order.
 #[rustfmt::skip]
-static PAGES: [Page; 1] = [
+static PAGES: &[Page] = &[
     Page { path: "/", words: "Overview", right: Right::SeeOverview },
+    Page { path: "/work", words: "Work", right: Right::SeeWork },
+    Page { path: "/patients", words: "Patients", right: Right::FindPatient },
+    Page { path: "/outreach", words: "Outreach", right: Right::SeeOutreach },
+    Page { path: "/segments", words: "Segments", right: Right::SeeSegments },
+    Page { path: "/connections", words: "Connections", right: Right::SeeConnections },
+    Page { path: "/writeback", words: "Write-back", right: Right::SeeWriteBack },
 ];
 
 /// What the layout shows to somebody who is signed in.

@@ -36,6 +36,11 @@ pub(super) fn meaning(action: &str) -> Meaning {
         "review-instructions" => m(category::INSTRUCTION, None, "Instructions after the visit", "to read the instructions after a visit"),
         "check-in" => m(category::NOTIFICATION, Some(topic::PROGRESS_UPDATE), "How the care plan is going", "how things are going"),
         "call" => m(category::NOTIFICATION, None, "Call the practice", "to call the practice"),
+        // What staff did by hand.
+        "spoke-by-phone" => m(category::NOTIFICATION, None, "Staff spoke with the patient by phone", "by staff, by phone"),
+        "left-message" => m(category::NOTIFICATION, None, "Staff left a phone message", "by staff, in a phone message, to call back"),
+        "called" => m(category::NOTIFICATION, None, "Staff called and did not reach the patient", "for by phone, and was not reached"),
+        "met" => m(category::NOTIFICATION, None, "Staff spoke with the patient in person", "by staff, in person"),
         _ => m(category::NOTIFICATION, None, "Patient outreach", "to read a message"),
     }
 }
@@ -57,6 +62,7 @@ pub(super) fn medium(name: &str, codes: MediumCodes) -> Concept {
         "portal" => both(medium::PORTAL, channel::PORTAL),
         "letter" => both(medium::LETTER, channel::LETTER),
         "webhook" => both(medium::WRITTEN, channel::WEBHOOK),
+        "visit" => medium::FACE.into(),
         // Ours first: a reader of the first code only must not believe that something was sent.
         "recorded" => Concept { text: Some("Recorded only; nothing was sent".to_owned()), ..both(channel::RECORDED, medium::WRITTEN) },
         _ => medium::WRITTEN.into(),
@@ -75,6 +81,7 @@ pub(super) fn channel_words(name: &str) -> &'static str {
         "letter" => "Letter",
         "webhook" => "Message by another system",
         "recorded" => "Record",
+        "visit" => "In person",
         _ => "Message",
     }
 }

@@ -276,7 +276,7 @@ mod cel {
                 Definition::parse(&file).unwrap()
             })
             .collect();
-        let rules = RuleSet::compile_with(&definitions, &super::value_sets()).unwrap();
+        let rules = RuleSet::compile_with(&definitions, &super::value_sets(), &domain::rules::OwnAttributes::default()).unwrap();
         let began = Instant::now();
         let held: usize = people
             .iter()

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::super::access::Access;
 use super::super::exit::{Ended, Failure};
+use super::super::launching::Launching;
 use super::super::reading::Reading;
 use super::super::{Common, print};
 use super::ehr_id;
@@ -34,8 +35,12 @@ use crate::sync::drops::Drop;
   fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --credentials desk.toml
       with desk.toml: [desk] types = [\"Appointment\"]; [desk.auth] kind = \"user-grant\", client_id = \"desk\";
       then `fhir-engage ehr authorize main --credential desk`
+  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --launch-client-id app-launch --launch-secret env:LAUNCH
+      staff open this gateway from inside the EHR; `fhir-engage ehr register VENDOR` tells what to register for it
   fhir-engage ehr add clinic --files --drop appointments.toml
       the hospital puts files into a folder; `fhir-engage serve` and `fhir-engage sync run` take them
+  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --events Patient
+      the EHR tells of changes by itself, too; `fhir-engage ehr subscriptions list` shows how that goes
   fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
       an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(in crate::cli) struct Add {
@@ -103,6 +108,8 @@ pub(in crate::cli) struct Add {
     reading: Reading,
     #[command(flatten)]
     access: Access,
+    #[command(flatten)]
+    launching: Launching,
 }
 
 fn whole_url(text: &str) -> Result<Url, String> {
@@ -176,7 +183,8 @@ impl Add {
             }
             (None, None) => Auth::None,
         };
-        let with_key = auth.signs();
+        let with_key = auth.signs() || self.launching.signs();
+        let algorithm_of_keys = algorithm;
         let algorithm = algorithm.as_str();
         let mut profile = Profile {
             base_url: self.url,
@@ -196,6 +204,10 @@ impl Add {
         };
         self.reading.apply(&mut profile)?;
         self.access.apply(&mut profile)?;
+        if self.launching.signs() {
+            app.ensure_key(algorithm_of_keys).await?;
+        }
+        self.launching.apply(&mut profile)?;
         for path in &self.drops {
             profile.drops.push(serde_json::to_value(super::super::drops::declaration(path)?).unwrap_or_default());
         }

@@ -50,7 +50,7 @@ pub(super) fn check(common: &Common, files: &[PathBuf], folder: &Path) -> Result
         let others = library.rules().segments().iter().map(|s| s.definition()).filter(|d| !ids.contains(&d.id.as_str()));
         let all: Vec<Definition> = others.cloned().chain(read.iter().cloned()).collect();
         let sets = library.value_sets().iter().cloned();
-        if let Err(mistakes) = Library::of(&all, sets) {
+        if let Err(mistakes) = Library::with_own(&all, sets, library.own().iter().cloned()) {
             told.extend(mistakes.iter().map(|m| (m.definition.clone().unwrap_or_default(), m.to_string())));
         }
     }
@@ -93,12 +93,15 @@ pub(super) async fn plan(app: App, common: &Common, folder: &Path, all: bool, ex
 }
 
 fn tell(plan: &Plan) {
-    if plan.segments.is_empty() && plan.value_sets.is_empty() {
+    if plan.segments.is_empty() && plan.value_sets.is_empty() && plan.attributes.is_empty() {
         print::line("nothing differs: what the files say is in force");
         return;
     }
     for (id, how) in &plan.value_sets {
         print::line(&format!("value set {id}: {}", word(*how)));
+    }
+    for (id, how) in &plan.attributes {
+        print::line(&format!("attribute own.{id}: {}", word(*how)));
     }
     let mut table = print::Table::new(&["SEGMENT", "CHANGE", "NOW", "ENTER", "LEAVE", "HOLDS", "DOES NOT", "UNKNOWN", "COUNTS AS"]);
     for s in &plan.segments {
@@ -243,7 +246,10 @@ async fn rollouts(app: &App, common: &Common) -> Result<Ended, Failure> {
         let versions = app.store.read(move |conn| definitions::of_rollout(conn, number)).await?;
         let names = versions.iter().map(|v| {
             let what = if v.rollout == number { format!("{} {}", v.id, v.version) } else { format!("{} {} ends", v.id, v.version) };
-            if v.kind == Kind::ValueSet.as_str() { format!("value set {what}") } else { what }
+            match Kind::ALL.into_iter().find(|kind| kind.as_str() == v.kind) {
+                Some(kind) if kind != Kind::Segment => format!("{} {what}", kind.in_words()),
+                _ => what,
+            }
         });
         // What is replaced is told by what replaces it.
         let ended_only = |v: &&definitions::Version| {

@@ -4,6 +4,7 @@ mod attributes;
 mod export;
 mod lifecycle;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -16,9 +17,9 @@ use crate::segments::Library;
 use crate::segments::change;
 use crate::segments::explain::{self, Explanation};
 use crate::segments::history;
-use crate::store::definitions;
+use crate::store::freshness::{Freshness, Stale};
 use crate::store::memberships::{self, State};
-use crate::store::people;
+use crate::store::{definitions, own, people};
 
 /// Look at segments, their members, and why; put definitions in force
 #[derive(Debug, Subcommand)]
@@ -145,7 +146,10 @@ before the next `segments apply`.")]
     #[command(after_help = "Examples:
   fhir-engage segments attributes
   fhir-engage segments attributes age --json
-  fhir-engage segments attributes --markdown")]
+  fhir-engage segments attributes --markdown
+
+Attributes of your own are files in the folder `attributes`, each a path into a resource with
+a type; `segments apply` reads them out of what is stored.")]
     Attributes {
         /// One attribute, in full
         #[arg(value_name = "ATTRIBUTE")]
@@ -153,13 +157,15 @@ before the next `segments apply`.")]
         /// Print the documentation page
         #[arg(long, conflicts_with = "name")]
         markdown: bool,
+        #[command(flatten)]
+        from: From,
     },
 }
 
 /// Where definition files are.
 #[derive(Debug, clap::Args)]
 pub(super) struct From {
-    /// The folder with segments/*.toml and value-sets/*.toml or *.json [default: the data folder]
+    /// The folder with segments/*.toml, value-sets/*.toml or *.json, and attributes/*.toml [default: the data folder]
     #[arg(long, value_name = "DIR")]
     definitions: Option<PathBuf>,
 }
@@ -173,7 +179,9 @@ impl From {
 impl Segments {
     pub(super) async fn run(self, common: &Common) -> Result<Ended, Failure> {
         let this = match self {
-            Self::Attributes { name, markdown } => return attributes::show(common, name.as_deref(), markdown),
+            Self::Attributes { name, markdown, from } => {
+                return attributes::show(common, name.as_deref(), markdown, &from.folder(common));
+            }
             Self::Check { files, from } => return lifecycle::check(common, &files, &from.folder(common)),
             other => other,
         };
@@ -207,8 +215,12 @@ impl Segments {
 }
 
 async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
-    let sizes = app.store.read(memberships::sizes).await?;
-    let of = |id: &str| sizes.iter().find(|s| s.0 == id).map_or((0, 0), |s| (s.1, s.2));
+    let sizes = app.store.read(memberships::counted).await?;
+    let fresh = freshness(app).await?;
+    let of = |d: &domain::rules::Definition| {
+        let size = sizes.iter().find(|s| s.id == d.id);
+        size.map_or([0; 5], |s| [s.members, s.held, s.holds(d.unknown), s.does_not_hold(d.unknown), s.unknown])
+    };
     let segments = app.definitions.rules().segments();
     let going_on = app.store.read(definitions::going_on).await?;
     if let Some(r) = going_on.filter(|r| r.state == "staging") {
@@ -223,22 +235,52 @@ async fn list(app: &App, common: &Common) -> Result<Ended, Failure> {
             .iter()
             .map(|s| {
                 let d = s.definition();
-                let (members, held) = of(&d.id);
+                let [members, held, holds, does_not_hold, unknown] = of(d);
+                let stale = fresh.stale(i64::from(s.reads().mask()));
                 let version = app.definitions.by_id(&d.id).map_or(0, |row| row.version);
-                serde_json::json!({ "id": d.id, "version": version, "title": d.title, "stage": d.stage, "members": members, "held": held, "unknown_counts_as": d.unknown.as_str(), "rule": d.rule_text })
+                serde_json::json!({ "id": d.id, "version": version, "title": d.title, "stage": d.stage, "members": members, "held": held,
+                    "holds": holds, "does_not_hold": does_not_hold, "unknown": unknown, "stale": stale,
+                    "unknown_counts_as": d.unknown.as_str(), "rule": d.rule_text })
             })
             .collect();
         print::json(&rows);
         return Ok(Ended::Well);
     }
-    let mut table = print::Table::new(&["SEGMENT", "STAGE", "MEMBERS", "HELD", "TITLE"]);
+    let mut table = print::Table::new(&["SEGMENT", "STAGE", "MEMBERS", "HELD", "HOLDS", "DOES NOT", "UNKNOWN", "COUNTS AS", "TITLE"]);
+    let mut old: BTreeMap<Stale, Vec<&str>> = BTreeMap::new();
     for s in segments {
         let d = s.definition();
-        let (members, held) = of(&d.id);
-        table.row([d.id.clone(), d.stage.clone(), members.to_string(), held.to_string(), d.title.clone()]);
+        let numbers = of(d).map(|n| n.to_string());
+        let words = [d.unknown.as_str().to_owned(), d.title.clone()];
+        table.row([d.id.clone(), d.stage.clone()].into_iter().chain(numbers).chain(words));
+        fresh.stale(i64::from(s.reads().mask())).into_iter().for_each(|stale| old.entry(stale).or_default().push(&d.id));
     }
     table.print();
+    for (stale, ids) in old {
+        print::note(&format!("{}: it decides over {}", old_news(&stale), ids.join(", ")));
+    }
+    unread(app).await?;
     Ok(Ended::Well)
+}
+
+/// What is known longer ago than messages may be sent by.
+async fn freshness(app: &App) -> Result<Freshness, Failure> {
+    let (max_age, now) = (app.config.outreach.max_staleness, app.clock.now());
+    Ok(app.store.read(move |conn| Freshness::read(conn, max_age, now)).await?)
+}
+
+fn old_news(stale: &Stale) -> String {
+    format!("{} of {} is stale, known up to {}", stale.rtype, stale.ehr, to_the_second(&stale.known_up_to))
+}
+
+/// Tells of own attributes that are still being read out of the stored bodies.
+async fn unread(app: &App) -> Result<(), Failure> {
+    for reading in app.store.read(own::readings).await?.into_iter().filter(|r| r.ended_at.is_none()) {
+        let all = app.definitions.library().own();
+        let name = all.iter().find(|a| a.key() == reading.hash).map_or("an attribute that is being rolled out", |a| a.name());
+        print::note(&format!("{name}: {} of {} stored resources of type {} were read", reading.done, reading.total, reading.rtype));
+    }
+    Ok(())
 }
 
 /// Tells where the files, or what is shipped, say something else than what is in force.
@@ -272,6 +314,10 @@ async fn show(app: &App, common: &Common, id: &str, state: State, limit: i64) ->
         .await?;
     let references: Vec<Vec<String>> =
         members.iter().map(|records| records.iter().map(|r| format!("{}/{}", r.ehr, r.fhir_id)).collect()).collect();
+    let fresh = freshness(app).await?;
+    let reads = rules.reads(place).map_or(0, |reads| i64::from(reads.mask()));
+    let stale: Vec<Vec<Stale>> = members.iter().map(|records| fresh.stale_at(reads, records.iter().map(|r| r.ehr.as_str()))).collect();
+    let size = app.store.read(memberships::counted).await?.into_iter().find(|s| s.id == id);
     let Some(definition) = rules.segments().get(place).map(domain::rules::Segment::definition) else {
         return Err(no_such_segment(app, id));
     };
@@ -279,15 +325,24 @@ async fn show(app: &App, common: &Common, id: &str, state: State, limit: i64) ->
         print::json(&serde_json::json!({
             "id": definition.id, "title": definition.title, "stage": definition.stage, "description": definition.description,
             "rule": definition.rule_text, "unknown_counts_as": definition.unknown.as_str(), "version": row.version, state.as_str(): references,
+            "holds": size.as_ref().map(|s| s.holds(definition.unknown)), "does_not_hold": size.as_ref().map(|s| s.does_not_hold(definition.unknown)),
+            "unknown": size.as_ref().map(|s| s.unknown), "stale": fresh.stale(reads),
         }));
         return Ok(Ended::Well);
     }
     print::line(&format!("{}: {}", definition.id, definition.title));
     print::line(&definition.description);
     print::line(&indented("rule: ", &definition.rule_text));
+    if let Some(s) = &size {
+        let (holds, does_not) = (s.holds(definition.unknown), s.does_not_hold(definition.unknown));
+        let unknown = definition.unknown.as_str();
+        print::line(&format!("holds of {holds}, does not hold of {does_not}, not known of {}, which counts as {unknown}", s.unknown));
+    }
+    fresh.stale(reads).iter().for_each(|stale| print::note(&old_news(stale)));
     print::line("");
-    for records in references {
-        print::line(&records.join(" = "));
+    for (records, stale) in references.iter().zip(&stale) {
+        let mark = if stale.is_empty() { "" } else { "  (stale)" };
+        print::line(&format!("{}{mark}", records.join(" = ")));
     }
     Ok(Ended::Well)
 }
@@ -335,11 +390,12 @@ async fn explain_patient(app: App, common: &Common, patient: &str, segment: Opti
         return Err(no_such_segment(&app, id));
     }
     let now = app.clock.now();
+    let fresh = freshness(&app).await?;
     let app = std::sync::Arc::new(app);
     let shared = std::sync::Arc::clone(&app);
     let found = app
         .store
-        .read(move |conn| explain::explain(conn, &shared.definitions, &shared.site, (&ehr, &id), segment.as_deref(), now))
+        .read(move |conn| explain::explain(conn, &shared.definitions, &shared.site, (&ehr, &id), segment.as_deref(), (&fresh, now)))
         .await?
         .ok_or_else(|| Failure::problem("no such patient was synced; `fhir-engage sync status` tells what is"))?;
     if common.json {
@@ -382,6 +438,7 @@ fn tell(found: &Explanation) {
             let mark = if reason.decides { "*" } else { " " };
             print::line(&format!("  {mark} {}", reason.sentence.expose()));
         }
+        s.stale.iter().for_each(|stale| print::line(&format!("  {}", old_news(stale))));
         if let Some(until) = &s.valid_until {
             print::line(&format!("  may change with time alone at {}", to_the_second(until)));
         }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::list::Row;
-use crate::app::App;
+use crate::app::{App, Settled};
 use crate::cli::exit::{Ended, Failure};
 use crate::cli::{Common, print};
 use crate::store::writebacks::{self, Resolution, Wanted};
@@ -112,27 +112,9 @@ impl Settle {
     pub(super) async fn run(self, app: &App, common: &Common) -> Result<Ended, Failure> {
         let remote = self.in_ehr.map(|id| id.rsplit('/').next().unwrap_or_default().to_owned()).filter(|id| !id.is_empty());
         let how = if self.not_there { Resolution::NotThere } else { Resolution::InTheEhr(remote) };
-        let (id, now) = (self.id.clone(), app.clock.now());
-        // What was found there is written, too. Whether this EHR creates a Provenance is seen when it is its turn.
-        let of = app.ehr_of(&id).await?;
-        let wants = match of {
-            Some(ehr) => app.contract_now(&ehr, true).await.is_ok_and(|(contract, _)| contract.provenance.is_some_and(|p| p.enabled)),
-            None => false,
-        };
-        let done = app
-            .store
-            .write("settle a write-back", move |conn| {
-                if !writebacks::resolve(conn, &id, &how, now)? {
-                    return Ok(Err(writebacks::get(conn, &id)?.map(|w| w.state)));
-                }
-                if wants {
-                    writebacks::owe_provenance(conn, &id, now)?;
-                }
-                Ok(Ok(()))
-            })
-            .await?;
+        let done = app.settle_write(self.id.clone(), how, None).await?;
         match done {
-            Ok(()) => {
+            Settled::Done => {
                 let says = if self.not_there { "it will be written again: fhir-engage writeback run" } else { "settled as written" };
                 if common.json {
                     print::json(&serde_json::json!({ "id": self.id, "settled_as": if self.not_there { "not-there" } else { "in-ehr" } }));
@@ -141,11 +123,13 @@ impl Settle {
                 }
                 Ok(Ended::Well)
             }
-            Err(Some(state)) => Err(Failure::problem(format!(
+            Settled::Not(state) => Err(Failure::problem(format!(
                 "{} does not wait for a person: it is {state}; those that do: fhir-engage writeback list --state parked",
                 self.id
             ))),
-            Err(None) => Err(Failure::usage(format!("there is no write-back {}; list them with `fhir-engage writeback list`", self.id))),
+            Settled::NoSuch => {
+                Err(Failure::usage(format!("there is no write-back {}; list them with `fhir-engage writeback list`", self.id)))
+            }
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::elements::{concepts, instant, string, time};
+use super::elements::{concepts, extension, instant, string, time};
 use super::raw::{Raw, document};
 use super::reference::{patient_id, reference_type, urn_uuid};
 use super::{Head, Projected, Reject};
 use crate::model::{AppointmentFacts, Facts, ResourceType};
 
-const MEMBERS: [&str; 12] = [
+const MEMBERS: [&str; 13] = [
     "resourceType",
     "id",
     "meta",
@@ -21,11 +21,28 @@ const MEMBERS: [&str; 12] = [
     "serviceCategory",
     "appointmentType",
     "cancelationReason",
+    "extension",
 ];
 
+/// R5's element in R4, by HL7's rule for elements of other versions.
+const VIRTUAL_SERVICE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Appointment.virtualService";
+
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
-    let [resource_type, id, meta, status, start, end, created, participant, service_type, service_category, kind, cancel_reason] =
-        document(text, MEMBERS)?;
+    let [
+        resource_type,
+        id,
+        meta,
+        status,
+        start,
+        end,
+        created,
+        participant,
+        service_type,
+        service_category,
+        kind,
+        cancel_reason,
+        extensions,
+    ] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Appointment, resource_type, id, meta)?;
     if let Some(raw) = start {
         raw.must_text("start", "an instant")?;
@@ -40,6 +57,7 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         services,
         kinds: concepts(kind),
         cancel_reasons: concepts(cancel_reason),
+        is_virtual: extension(extensions.filter(|raw| raw.json().contains("virtualService")), VIRTUAL_SERVICE, []).is_some(),
         ..AppointmentFacts::default()
     };
     // A record cannot tell of an end that was still to come when it was written.

@@ -35,6 +35,7 @@
 //! | `participant[].actor` ! | `patients` (ids), `practitioners`, `locations` (references as sent) |
 //! | `participant[].status` ! of the first patient | `patient_status` |
 //! | `serviceType`, `serviceCategory`; `appointmentType`; `cancelationReason` | `services`; `kinds`; `cancel_reasons` |
+//! | extension of R5's `virtualService` | `is_virtual` |
 //! | **CarePlan** `status` ! (needed), `intent` | `status`, `intent` |
 //! | `subject.reference` ! | `patient`; absent for a Group |
 //! | `category[]`, `period`, `created`, `addresses[].reference` | `categories`, `period`, `created`, `addresses` |
@@ -57,7 +58,7 @@
 //! | **Procedure** | `status` !, `subject` !, `category`, `code`, `performedDateTime`, `performedPeriod` |
 //! | **Immunization** [`patient` !] | `status` !, `vaccineCode`, `occurrenceDateTime` |
 //! | **MedicationRequest** | `status` !, `subject` !, `intent`, `medication[x]`, `doNotPerform` !, `authoredOn`, `dispenseRequest.validityPeriod`, `.numberOfRepeatsAllowed` |
-//! | **QuestionnaireResponse** | `status` !, `subject` !, `questionnaire`, `authored`, `item[].answer[].valueCoding`, `.valueBoolean` at any depth |
+//! | **QuestionnaireResponse** | `status` !, `subject` !, `questionnaire`, `authored`, `source`, `item[].answer[].valueCoding`, `.valueBoolean` at any depth |
 //! | **Practitioner** | `active`, `name[]` as of a Patient |
 //! | **PractitionerRole** | `active`, `practitioner`, `organization`, `location[]`, `specialty`, `code.text` |
 //! | **Location**, **Organization** | `status` or `active`, `name`, `managingOrganization` |
@@ -78,6 +79,8 @@ mod immunization;
 mod medication_request;
 mod observation;
 mod outcome;
+mod own;
+mod path;
 mod patient;
 mod procedure;
 mod questionnaire_response;
@@ -85,6 +88,7 @@ mod raw;
 mod reference;
 mod reject;
 mod risk_assessment;
+mod shown;
 
 #[cfg(test)]
 mod tests;
@@ -98,8 +102,11 @@ pub use actors::{Actor, actors};
 pub use bundle::{Bundle, Entry, EntryResponse, Link, SearchAnswer, SearchMode, split_bundle};
 pub use directory::called;
 pub use outcome::{Issue, Outcome, outcome};
+pub use own::{OwnType, own};
+pub use path::Path;
 pub use reference::{patient_id, reference_id, reference_type};
 pub use reject::{Reject, RejectCode};
+pub use shown::{caption, record_number};
 
 use elements::{Meta, meta};
 use raw::{Raw, document, document_text};

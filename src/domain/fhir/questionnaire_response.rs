@@ -1,21 +1,23 @@
 //! QuestionnaireResponse to facts.
 
-use super::elements::{code, coding, patient_of, string, time};
+use super::elements::{code, coding, patient_of, references, string, time};
 use super::raw::{Raw, document, elements};
+use super::reference::reference_type;
 use super::{Head, Projected, Reject};
 use crate::model::supporting::{Answer, QuestionnaireResponseFacts};
 use crate::model::{Facts, ResourceType};
 
-const MEMBERS: [&str; 8] = ["resourceType", "id", "meta", "status", "questionnaire", "subject", "authored", "item"];
+const MEMBERS: [&str; 9] = ["resourceType", "id", "meta", "status", "questionnaire", "subject", "authored", "source", "item"];
 
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
-    let [resource_type, id, meta, status, questionnaire, subject, authored, item] = document(text, MEMBERS)?;
+    let [resource_type, id, meta, status, questionnaire, subject, authored, source, item] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::QuestionnaireResponse, resource_type, id, meta)?;
     let facts = QuestionnaireResponseFacts {
         status: code(status, "status")?,
         questionnaire: string(questionnaire),
         patient: patient_of(subject, "subject")?,
         authored: time(authored),
+        by_patient: references(source).first().and_then(|r| reference_type(r).map(|kind| kind == "Patient")),
         answers: answers(item),
     };
     Ok(head.with(Facts::QuestionnaireResponse(Box::new(facts))))

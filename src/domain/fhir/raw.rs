@@ -107,6 +107,11 @@ pub(super) fn elements(list: Option<Raw<'_>>) -> impl Iterator<Item = Raw<'_>> {
     list.into_iter().flat_map(Raw::elements).map(|(_, element)| element)
 }
 
+/// A document as one value; whether it is JSON shows where it is looked into.
+pub(super) fn whole(text: &str) -> Raw<'_> {
+    Raw(text.trim_ascii())
+}
+
 /// The text of a document.
 pub(super) fn document_text(bytes: &[u8]) -> Result<&str, Reject> {
     std::str::from_utf8(bytes).map_err(Reject::not_utf8)

@@ -186,6 +186,9 @@ pub struct AppointmentFacts {
     /// `cancelationReason` codes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cancel_reasons: Vec<Coding>,
+    /// R5's `virtualService` came as an extension: a visit by video or telephone.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_virtual: bool,
 }
 
 /// One activity of a care plan.

@@ -2,6 +2,7 @@
 
 use super::facts::{AppointmentFacts, CarePlanFacts, Facts, PatientFacts};
 use super::ids::{EhrId, ResourceType};
+use super::own::OwnFacts;
 use super::supporting::{
     CareTeamFacts, ConditionFacts, ConsentFacts, CoverageFacts, EncounterFacts, GoalFacts, ImmunizationFacts, MedicationRequestFacts,
     ObservationFacts, ProcedureFacts, QuestionnaireResponseFacts, RiskAssessmentFacts,
@@ -49,6 +50,8 @@ pub struct PersonFacts {
     pub care_plans: Vec<Sourced<CarePlanFacts>>,
     /// What the supporting types tell, as far as this installation asks for them.
     pub supporting: SupportingFacts,
+    /// What the operators' own attributes read of each resource of a type that they read.
+    pub own: Vec<Sourced<OwnFacts>>,
     /// What the contact ledger tells.
     pub contact: ContactFacts,
     /// The types that are synced at *every* EHR of this person. What is not in here is not known, rather than absent.
@@ -146,6 +149,30 @@ impl PersonFacts {
             Facts::QuestionnaireResponse(f) => self.supporting.questionnaire_responses.push(Sourced { origin, facts: *f }),
             // They are of no person.
             Facts::Practitioner(_) | Facts::PractitionerRole(_) | Facts::Location(_) | Facts::Organization(_) => {}
+        }
+    }
+
+    /// How many resources of a type there are; none of a type that is of no person.
+    #[must_use]
+    pub fn count(&self, resource_type: ResourceType) -> usize {
+        let s = &self.supporting;
+        match resource_type {
+            ResourceType::Patient => self.patients.len(),
+            ResourceType::Appointment => self.appointments.len(),
+            ResourceType::CarePlan => self.care_plans.len(),
+            ResourceType::Encounter => s.encounters.len(),
+            ResourceType::Condition => s.conditions.len(),
+            ResourceType::Coverage => s.coverages.len(),
+            ResourceType::Consent => s.consents.len(),
+            ResourceType::Goal => s.goals.len(),
+            ResourceType::CareTeam => s.care_teams.len(),
+            ResourceType::RiskAssessment => s.risk_assessments.len(),
+            ResourceType::Observation => s.observations.len(),
+            ResourceType::Procedure => s.procedures.len(),
+            ResourceType::Immunization => s.immunizations.len(),
+            ResourceType::MedicationRequest => s.medication_requests.len(),
+            ResourceType::QuestionnaireResponse => s.questionnaire_responses.len(),
+            ResourceType::Practitioner | ResourceType::PractitionerRole | ResourceType::Location | ResourceType::Organization => 0,
         }
     }
 

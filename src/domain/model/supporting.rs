@@ -347,6 +347,9 @@ pub struct QuestionnaireResponseFacts {
     /// When it was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authored: Option<FhirTime>,
+    /// Whether `source`, who answered, is a Patient; absent where not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_patient: Option<bool>,
     /// Answers that are codes or true and false, with the question each is to. Texts and numbers are not kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<Answer>,

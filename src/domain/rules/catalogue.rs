@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::model::ids::ResourceType;
 
 use super::attributes::{self, Context};
+use super::kind::Kind;
 use super::mistake::nearest;
 use super::value::{Event, Finding, Type};
 use super::watch::Watch;
@@ -18,8 +19,12 @@ pub const REVISION: u32 = 1;
 pub enum Derivation {
     /// One finding per person.
     Value(for<'a> fn(&Context<'a>, &mut Watch) -> Finding<'a>),
+    /// One finding per person, over what is of a kind.
+    ValueOf(for<'a> fn(&Context<'a>, Option<&Kind>, &mut Watch) -> Finding<'a>),
     /// What happened, one event at a time; the test counts them.
     Events(for<'a> fn(&Context<'a>, &mut dyn FnMut(Event<'a>))),
+    /// The same, over what is of a kind.
+    EventsOf(for<'a> fn(&Context<'a>, Option<&Kind>, &mut dyn FnMut(Event<'a>))),
 }
 
 /// One attribute.
@@ -42,6 +47,9 @@ pub struct Attribute {
     /// FHIR types that it is also read from, and can sometimes do without.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub also_reads: &'static [ResourceType],
+    /// By which codes `of` narrows it; absent where it does not.
+    #[serde(rename = "narrowed_by", skip_serializing_if = "Option::is_none")]
+    pub of: Option<&'static str>,
     /// What makes it unknown, besides a type that is not synced.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub unknown: &'static str,
@@ -110,8 +118,9 @@ pub fn attribute_page() -> String {
 fn page_row(a: &Attribute) -> String {
     let unit = a.unit.map_or_else(String::new, |u| format!(" ({u})"));
     let values = if a.values.is_empty() { String::new() } else { format!(" One of: {}.", a.values.join(", ")) };
+    let of = a.of.map_or_else(String::new, |of| format!(" `of`: {of}."));
     format!(
-        "| `{}` | {}{unit} | {}{values} | {} | {} | `{}` |\n",
+        "| `{}` | {}{unit} | {}{values}{of} | {} | {} | `{}` |\n",
         a.name,
         a.kind,
         a.meaning,
@@ -126,6 +135,9 @@ const PAGE_HEAD: &str = "# Attributes
 What rules can ask about. Made from the catalogue (`fhir-engage segments attributes --markdown`); do not edit it by hand.
 
 Besides what a row says, an attribute is unknown where a type that it is read from is not synced at every EHR of the person.
+
+Where a row names what `of` narrows it by, `of valueset(id)` or `of \"system|code\"` asks for records of that kind only. A record that is not
+coded, or in a code system of which the kind has no codes, may be one: the answer is then unknown where it hangs on that record.
 ";
 
 /// All attributes, by subject.
@@ -151,7 +163,7 @@ mod tests {
             assert!(names.insert(row.name), "{} is there twice", row.name);
             assert!(row.meaning.ends_with('.'), "{}", row.name);
             assert_eq!(row.kind == Type::Integer || row.kind == Type::Count, row.unit.is_some(), "{}", row.name);
-            assert_eq!(row.kind == Type::Count, matches!(row.derivation, Derivation::Events(_)), "{}", row.name);
+            assert_eq!(row.kind == Type::Count, matches!(row.derivation, Derivation::Events(_) | Derivation::EventsOf(_)), "{}", row.name);
             let rule = crate::rules::parse(row.example).unwrap_or_else(|e| panic!("{}: {e:?}", row.name));
             assert_eq!(check::mistakes(&rule, row.example), [], "{}", row.name);
             assert!(row.example.contains(row.name), "{}", row.name);

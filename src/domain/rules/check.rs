@@ -6,16 +6,84 @@ use crate::model::time::FhirTime;
 
 use super::catalogue::{self, Attribute};
 use super::duration::Duration;
+use super::kind::{Code, Kind};
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
-use super::syntax::{Comparison, Expr, Literal, Name, Operand, Predicate, Test};
+use super::own::{OWN_PREFIX, OwnAttribute, OwnAttributes};
+use super::syntax::{Comparison, Expr, Literal, Name, Operand, Predicate, Selector, Test};
 use super::value::Type;
 use super::value_set::{ListedCodes, ValueSets};
+
+/// What a test asks about.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// An attribute of the catalogue.
+    Listed(&'static Attribute),
+    /// An operator's own.
+    Own(Arc<OwnAttribute>),
+}
+
+impl Asked {
+    /// Its name in rules.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Listed(attribute) => attribute.name,
+            Self::Own(own) => own.name(),
+        }
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn kind(&self) -> Type {
+        match self {
+            Self::Listed(attribute) => attribute.kind,
+            Self::Own(own) => own.kind(),
+        }
+    }
+
+    /// The unit of a number.
+    #[must_use]
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Self::Listed(attribute) => attribute.unit,
+            Self::Own(own) => own.unit(),
+        }
+    }
+
+    fn values(&self) -> &'static [&'static str] {
+        if let Self::Listed(attribute) = self { attribute.values } else { &[] }
+    }
+
+    fn example(&self) -> String {
+        match self {
+            Self::Listed(attribute) => attribute.example.to_owned(),
+            Self::Own(own) => own.example(),
+        }
+    }
+
+    /// Whether both are the same.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+/// What tests may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The value sets.
+    pub value_sets: &'a ValueSets,
+    /// The operators' own attributes.
+    pub own: &'a OwnAttributes,
+}
 
 /// A test whose names and types are right.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// What it asks about.
-    pub attribute: &'static Attribute,
+    pub attribute: Asked,
+    /// What it is narrowed to.
+    pub of: Option<Kind>,
     /// The period of a count.
     pub period: Option<Duration>,
     /// What it asks.
@@ -58,36 +126,6 @@ pub enum TextOperand {
     SiteLanguage,
 }
 
-/// A code as FHIR's token search writes it (R4 search, 3.1.1.4.10): `code`, `system|code`, `|code` (without system).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Code {
-    /// `None`: any system or none. `Some("")`: none.
-    pub system: Option<String>,
-    /// The code.
-    pub code: String,
-}
-
-impl Code {
-    fn parse(text: &str) -> Self {
-        match text.split_once('|') {
-            Some((system, code)) => Self { system: Some(system.to_owned()), code: code.to_owned() },
-            None => Self { system: None, code: text.to_owned() },
-        }
-    }
-
-    /// Whether a coding is this one.
-    #[must_use]
-    pub fn matches(&self, system: Option<&str>, code: &str) -> bool {
-        self.code == code && self.system.as_deref().is_none_or(|wanted| wanted == system.unwrap_or_default())
-    }
-
-    /// Whether a text, such as a reference, is this one.
-    #[must_use]
-    pub fn is_text(&self, text: &str) -> bool {
-        self.system.is_none() && self.code == text
-    }
-}
-
 /// The mistakes of a rule's tests, with their places in `text`: all, or the first [`MAX_MISTAKES`].
 #[must_use]
 pub fn mistakes(rule: &Expr, text: &str) -> Vec<Mistake> {
@@ -106,47 +144,57 @@ fn collect(rule: &Expr, text: &str, found: &mut Vec<Mistake>) {
     }
 }
 
-/// Checks one test. Whether the value set that it names is there, is asked only where `value_sets` are given: a file is read before the set
-/// that it belongs to is known.
+/// Checks one test. Whether the value set or the own attribute that it names is there, is asked only where what is `known` is given: a file
+/// is read before the set that it belongs to is known.
 ///
 /// # Errors
-/// Its mistakes, with their places in `text`.
-pub fn check(test: &Test, text: &str, value_sets: Option<&ValueSets>) -> Result<Checked, Vec<Mistake>> {
+/// Its mistakes, with their places in `text`; none where it cannot be told yet.
+pub fn check(test: &Test, text: &str, known: Option<Known<'_>>) -> Result<Checked, Vec<Mistake>> {
     let name = &test.attribute;
-    let Some(attribute) = catalogue::attribute(&name.text) else {
-        let meant = suggestion(&name.text, catalogue::attributes().map(|a| a.name));
+    let own = || known.and_then(|k| k.own.get(&name.text)).map(|own| Asked::Own(Arc::clone(own)));
+    let Some(attribute) = catalogue::attribute(&name.text).map(Asked::Listed).or_else(own) else {
+        if known.is_none() && name.text.starts_with(OWN_PREFIX) {
+            return Err(Vec::new());
+        }
+        let theirs = known.into_iter().flat_map(|k| k.own.names());
+        let meant = suggestion(&name.text, catalogue::attributes().map(|a| a.name).chain(theirs));
         return Err(vec![Mistake::at(text, name.at.0, format!("there is no attribute `{}`{meant}", name.text))]);
     };
-    let mut checker = Checker { attribute, text, test, value_sets, mistakes: Vec::new() };
-    if test.period.is_some() && attribute.kind != Type::Count {
+    let (is_counted, narrows) = (attribute.kind() == Type::Count, matches!(attribute, Asked::Listed(a) if a.of.is_some()));
+    let mut checker = Checker { attribute, text, test, known, mistakes: Vec::new() };
+    if test.period.is_some() && !is_counted {
         checker.wrong(name.at.0, "is not counted, so `in last` has no meaning for it");
     }
+    if test.of.is_some() && !narrows {
+        checker.wrong(name.at.0, "is not narrowed by `of`");
+    }
+    let of = test.of.as_ref().and_then(|of| checker.kind(of));
     let question = checker.question();
     match question {
-        Some(question) if checker.mistakes.is_empty() => Ok(Checked { attribute, period: test.period, question }),
+        Some(question) if checker.mistakes.is_empty() => Ok(Checked { attribute: checker.attribute, of, period: test.period, question }),
         _ => Err(checker.mistakes),
     }
 }
 
 struct Checker<'a> {
-    attribute: &'static Attribute,
+    attribute: Asked,
     text: &'a str,
     test: &'a Test,
-    value_sets: Option<&'a ValueSets>,
+    known: Option<Known<'a>>,
     mistakes: Vec<Mistake>,
 }
 
 impl Checker<'_> {
     /// `age` is a whole number, ...; write for example ...
     fn wrong(&mut self, at: usize, what: &str) -> Option<Question> {
-        let Attribute { name, kind, example, .. } = self.attribute;
+        let (name, kind, example) = (self.attribute.name(), self.attribute.kind(), self.attribute.example());
         self.mistakes.push(Mistake::at(self.text, at, format!("`{name}` is {kind} and {what}; write for example `{example}`")));
         None
     }
 
     fn question(&mut self) -> Option<Question> {
         let at = self.test.attribute.at.0;
-        let kind = self.attribute.kind;
+        let kind = self.attribute.kind();
         match &self.test.predicate {
             Predicate::Exists => Some(Question::Exists),
             Predicate::Holds if kind == Type::Bool => Some(Question::Is(true)),
@@ -167,7 +215,7 @@ impl Checker<'_> {
     fn compare(&mut self, comparison: Comparison, operand: &Operand) -> Option<Question> {
         let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
         let negated = comparison == Comparison::NotEqual;
-        match self.attribute.kind {
+        match self.attribute.kind() {
             Type::Bool | Type::Text | Type::Set if !equality => {
                 self.wrong(self.test.attribute.at.0, "can only be equal or not equal (=, !=)")
             }
@@ -187,7 +235,7 @@ impl Checker<'_> {
 
     fn one_of(&mut self, operands: &[Operand]) -> Option<Question> {
         // Each operand is looked at before the first mistake ends it, so that all are told.
-        match self.attribute.kind {
+        match self.attribute.kind() {
             Type::Integer | Type::Count => {
                 let numbers: Vec<_> = operands.iter().map(|o| self.number(o)).collect();
                 numbers.into_iter().collect::<Option<_>>().map(Question::NumberIn)
@@ -205,20 +253,32 @@ impl Checker<'_> {
     }
 
     fn value_set(&mut self, name: &Name) -> Option<Question> {
-        if self.attribute.kind != Type::Set {
+        if self.attribute.kind() != Type::Set {
             return self.wrong(name.at.0, "is not looked up in a value set");
         }
-        let Some(known) = self.value_sets else {
-            // Any question of the right type will do: the test itself is checked again with the set.
-            return Some(Question::Exists);
-        };
-        let Some(listed) = known.get(&name.text) else {
-            let meant = suggestion(&name.text, known.ids());
-            let message = format!("there is no value set `{}`{meant}", name.text);
-            self.mistakes.push(Mistake::at(self.text, name.at.0, message));
-            return None;
-        };
-        Some(Question::InValueSet(Arc::clone(listed)))
+        // Any question of the right type will do where the sets are not known: the test itself is checked again with them.
+        if self.known.is_none() { Some(Question::Exists) } else { self.listed(name).map(Question::InValueSet) }
+    }
+
+    /// The value set of that name, where value sets are known.
+    fn listed(&mut self, name: &Name) -> Option<Arc<ListedCodes>> {
+        let sets = self.known?.value_sets;
+        let listed = sets.get(&name.text);
+        if listed.is_none() {
+            let meant = suggestion(&name.text, sets.ids());
+            self.mistakes.push(Mistake::at(self.text, name.at.0, format!("there is no value set `{}`{meant}", name.text)));
+        }
+        listed.map(Arc::clone)
+    }
+
+    fn kind(&mut self, of: &Selector) -> Option<Kind> {
+        match of {
+            Selector::ValueSet(name) => self.listed(name).map(Kind::ValueSet),
+            Selector::Codes(operands) => {
+                let codes: Vec<_> = operands.iter().map(|o| self.code(o)).collect();
+                codes.into_iter().collect::<Option<_>>().map(Kind::Codes)
+            }
+        }
     }
 
     fn number(&mut self, operand: &Operand) -> Option<i64> {
@@ -232,16 +292,16 @@ impl Checker<'_> {
     fn text(&mut self, operand: &Operand) -> Option<TextOperand> {
         match &operand.literal {
             Literal::Text(text) => {
-                let values = self.attribute.values;
+                let values = self.attribute.values();
                 if !values.is_empty() && !values.contains(&text.as_str()) {
                     let meant = suggestion(text, values.iter().copied());
-                    let message = format!("`{}` is never \"{text}\", only one of {}{meant}", self.attribute.name, values.join(", "));
+                    let message = format!("`{}` is never \"{text}\", only one of {}{meant}", self.attribute.name(), values.join(", "));
                     self.mistakes.push(Mistake::at(self.text, operand.at.0, message));
                     return None;
                 }
                 Some(TextOperand::Plain(text.clone()))
             }
-            Literal::SiteLanguage if self.attribute.values.is_empty() => Some(TextOperand::SiteLanguage),
+            Literal::SiteLanguage if self.attribute.values().is_empty() => Some(TextOperand::SiteLanguage),
             _ => {
                 self.wrong(operand.at.0, "is compared with a text in quotes");
                 None

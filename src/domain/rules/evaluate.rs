@@ -8,10 +8,12 @@ use crate::model::time::Timestamp;
 
 use super::answer::{Answer, LeafSet, Membership};
 use super::attributes::Context;
-use super::catalogue::{Attribute, Derivation};
-use super::check::{Checked, Question};
+use super::catalogue::Derivation;
+use super::check::{Asked, Checked, Question};
 use super::definition::Unknown;
 use super::judge::{count, judge, number};
+use super::kind::Kind;
+use super::own;
 use super::reasons;
 use super::ruleset::{Leaf, Node, RuleSet, Segment};
 use super::site::Site;
@@ -177,7 +179,7 @@ impl<'s, 'a> Run<'s, 'a> {
     }
 
     fn test(&mut self, slot: usize, checked: &Checked) -> (Truth, Option<Timestamp>) {
-        self.find(slot, checked.attribute);
+        self.find(slot);
         let Some((finding, until)) = self.findings.get(slot).and_then(Option::as_ref) else {
             return (Truth::Unknown, None);
         };
@@ -186,19 +188,29 @@ impl<'s, 'a> Run<'s, 'a> {
         (truth, earlier(*until, watch.until()))
     }
 
-    fn find(&mut self, slot: usize, attribute: &'static Attribute) {
-        if self.findings.get(slot).is_some_and(Option::is_none) {
-            let found = self.derive(attribute);
+    fn find(&mut self, slot: usize) {
+        if self.findings.get(slot).is_some_and(Option::is_none)
+            && let Some(of) = self.set.slots.get(slot)
+        {
+            let found = self.derive(&of.asked, of.of.as_ref());
             if let Some(cell) = self.findings.get_mut(slot) {
                 *cell = Some(found);
             }
         }
     }
 
-    /// Derives an attribute: unknown where a type that it needs is not synced, else by its row.
-    pub(super) fn derive(&self, attribute: &'static Attribute) -> Found<'a> {
+    /// Derives an attribute: unknown where a type that it needs is not synced, else by its row or, for one of the operator's own, as its
+    /// file says.
+    pub(super) fn derive(&self, asked: &Asked, of: Option<&Kind>) -> Found<'a> {
+        let attribute = match asked {
+            Asked::Listed(attribute) => *attribute,
+            Asked::Own(own) => return (own::find(own, self.context.person, self.context.site), None),
+        };
         if let Some(missing) = attribute.needs.iter().find(|t| !self.context.person.knows(**t)) {
             return (Finding::unknown(Why::NotSynced(*missing)), None);
+        }
+        if let Some(why) = of.and_then(Kind::untold) {
+            return (Finding::unknown(why), None);
         }
         match attribute.derivation {
             Derivation::Value(derive) => {
@@ -206,35 +218,53 @@ impl<'s, 'a> Run<'s, 'a> {
                 let finding = derive(&self.context, &mut watch);
                 (finding, watch.until())
             }
+            Derivation::ValueOf(derive) => {
+                let mut watch = self.watch.fresh();
+                let finding = derive(&self.context, of, &mut watch);
+                (finding, watch.until())
+            }
             // Counts are taken per test, over the test's period.
-            Derivation::Events(_) => (Finding::absent("nothing was counted"), None),
+            Derivation::Events(_) | Derivation::EventsOf(_) => (Finding::absent("nothing was counted"), None),
         }
     }
 
     /// A count's answer, the count, and until when the answer holds.
     pub(super) fn count(&self, checked: &Checked) -> (Truth, Finding<'a>, Option<Timestamp>) {
-        if let Some(missing) = checked.attribute.needs.iter().find(|t| !self.context.person.knows(**t)) {
-            return (Truth::Unknown, Finding::unknown(Why::NotSynced(*missing)), None);
-        }
-        let Derivation::Events(events) = checked.attribute.derivation else {
+        let Asked::Listed(attribute) = &checked.attribute else {
             return (Truth::Unknown, Finding::absent("nothing to count"), None);
         };
+        if let Some(missing) = attribute.needs.iter().find(|t| !self.context.person.knows(**t)) {
+            return (Truth::Unknown, Finding::unknown(Why::NotSynced(*missing)), None);
+        }
+        if let Some(why) = checked.of.as_ref().and_then(Kind::untold) {
+            return (Truth::Unknown, Finding::unknown(why), None);
+        }
         let mut watch = self.watch.fresh();
         let mut source = None;
         let each = |visit: &mut dyn FnMut(Event<'_>)| {
-            events(&self.context, &mut |event| {
+            self.events(checked, &mut |event| {
                 source = source.or(Some(event.source));
                 visit(event);
             });
         };
-        let (least, most) = count(checked.period, self.context.site.zone, &mut watch, each);
+        let counted = count(checked.period, self.context.site.zone, &mut watch, each);
+        let (least, most) = (counted.least, counted.most);
         let truth = match &checked.question {
             Question::Number(comparison, n) => number(*comparison, *n, least, most),
             Question::Exists => number(Comparison::AtLeast, 1, least, most),
             question => judge(question, &Finding::plain(Value::Integer(least, most)), self.context.site, &mut watch),
         };
-        let rough = (least < most).then_some(Why::Missing("Appointment.start"));
-        let finding = Finding { source, ..Finding::plain(Value::Integer(least, most)).because(rough) };
+        let finding = Finding { source, ..Finding::plain(Value::Integer(least, most)).because(counted.rough) };
         (truth, finding, watch.until())
+    }
+
+    /// Hands out what a count is taken of, one by one.
+    pub(super) fn events(&self, checked: &Checked, each: &mut dyn FnMut(Event<'a>)) {
+        let Asked::Listed(attribute) = &checked.attribute else { return };
+        match attribute.derivation {
+            Derivation::Events(events) => events(&self.context, each),
+            Derivation::EventsOf(events) => events(&self.context, checked.of.as_ref(), each),
+            Derivation::Value(_) | Derivation::ValueOf(_) => {}
+        }
     }
 }

@@ -11,10 +11,10 @@ use crate::model::phi::Phi;
 use crate::model::time::Timestamp;
 
 use super::answer::Answer;
-use super::catalogue::Derivation;
 use super::check::{Checked, Question};
 use super::evaluate::Run;
 use super::judge::count;
+use super::kind::Kind;
 use super::ruleset::{Leaf, RuleSet, Segment};
 use super::site::Site;
 use super::truth::Truth;
@@ -101,7 +101,7 @@ impl RuleSet {
         let (truth, _) = run.leaf(place);
         Some(match self.leaves.get(place)? {
             Leaf::Value { checked, .. } => {
-                let (finding, _) = run.derive(checked.attribute);
+                let (finding, _) = run.derive(&checked.attribute, checked.of.as_ref());
                 let sources = finding.source.iter().map(read_in).collect();
                 told(test, truth, decides, checked, &finding, sources, run.context.site)
             }
@@ -133,13 +133,10 @@ impl RuleSet {
 /// The places of what was counted, the first ones.
 fn counted(run: &Run<'_, '_>, checked: &Checked) -> Vec<ReadIn> {
     let mut sources = Vec::new();
-    let Derivation::Events(events) = checked.attribute.derivation else {
-        return sources;
-    };
-    events(&run.context, &mut |event| {
+    run.events(checked, &mut |event| {
         if sources.len() < MAX_SOURCES {
-            let (_, possible) = count(checked.period, run.context.site.zone, &mut run.watch.fresh(), |each| each(event));
-            if possible > 0 {
+            let found = count(checked.period, run.context.site.zone, &mut run.watch.fresh(), |each| each(event));
+            if found.most > 0 {
                 sources.push(read_in(&event.source));
             }
         }
@@ -161,15 +158,16 @@ fn read_in(source: &Source<'_>) -> ReadIn {
 }
 
 fn told(test: String, truth: Truth, decides: bool, checked: &Checked, finding: &Finding<'_>, sources: Vec<ReadIn>, site: &Site) -> Reason {
-    let name = checked.attribute.name;
+    let name = checked.attribute.name();
     let period = checked.period.map_or_else(String::new, |d| format!(" in the last {d}"));
-    let codeless = match &checked.question {
-        Question::InValueSet(listed) if listed.set().len().is_none() => Some(&listed.set().id),
+    let listed = match (&checked.question, &checked.of) {
+        (Question::InValueSet(listed), _) | (_, Some(Kind::ValueSet(listed))) => Some(listed),
         _ => None,
     };
+    let codeless = listed.filter(|listed| listed.set().len().is_none()).map(|listed| &listed.set().id);
     let (value, mut fact) = match &finding.outcome {
         Outcome::Known(value) => {
-            let shown = show(value, checked.attribute.unit, site);
+            let shown = show(value, checked.attribute.unit(), site);
             let rough = finding.rough.map_or_else(String::new, |why| format!(" ({why})"));
             let fact = format!("{name}{period} is {shown}{rough}");
             (Some(Phi::new(shown)), fact)
@@ -177,7 +175,7 @@ fn told(test: String, truth: Truth, decides: bool, checked: &Checked, finding: &
         Outcome::Absent(what) => (None, (*what).to_owned()),
         Outcome::Unknown(why) => (None, format!("{name} is not known: {why}")),
     };
-    if let (Some(id), Outcome::Known(_)) = (codeless, &finding.outcome) {
+    if let (Some(id), Outcome::Known(_) | Outcome::Unknown(_)) = (codeless, &finding.outcome) {
         fact.push_str(&format!("; the codes of value set {id} are not at this site: put them into value-sets/{id}.toml or .json"));
     }
     let verdict = match truth {

@@ -6,15 +6,17 @@ use crate::model::time::FhirTime;
 
 use super::duration::Duration;
 use super::mistake::{Mistake, suggestion};
-use super::syntax::{At, Comparison, Expr, Literal, MAX_BYTES, MAX_DEPTH, Name, Operand, Predicate, Test};
+use super::syntax::{At, Comparison, Expr, Literal, MAX_BYTES, MAX_DEPTH, Name, Operand, Predicate, Selector, Test};
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "all",
     "any",
     "not",
     "constant",
     "segment",
     "attribute",
+    "of",
+    "of_valueset",
     "in_last",
     "is",
     "value",
@@ -63,6 +65,15 @@ impl Expr {
 fn test_to_json(test: &Test) -> Value {
     let mut map = Map::new();
     map.insert("attribute".into(), json!(test.attribute.text));
+    match &test.of {
+        None => {}
+        Some(Selector::Codes(codes)) => {
+            map.insert("of".into(), codes.iter().map(|o| literal_to_json(&o.literal)).collect());
+        }
+        Some(Selector::ValueSet(name)) => {
+            map.insert("of_valueset".into(), json!(name.text));
+        }
+    }
     if let Some(period) = test.period {
         map.insert("in_last".into(), json!(period.to_string()));
     }
@@ -174,6 +185,7 @@ impl Reader {
         let attribute = map
             .get("attribute")
             .map_or_else(|| Name { text: String::new(), at: At::default() }, |v| self.name(v, &format!("{path}.attribute")));
+        let of = self.selector(map, path);
         let period = map.get("in_last").and_then(|v| self.duration(v, &format!("{path}.in_last")));
         let asked: Vec<&str> = ["is", "in", "in_valueset", "within", "within_last", "older_than", "exists"]
             .into_iter()
@@ -189,7 +201,26 @@ impl Reader {
             self.mistake(path, "`is` and `value` go together");
         }
         let predicate = asked.first().and_then(|key| self.predicate(key, map, path)).unwrap_or(Predicate::Holds);
-        Expr::Test(Test { attribute, period, predicate })
+        Expr::Test(Test { attribute, of, period, predicate })
+    }
+
+    fn selector(&mut self, map: &Map<String, Value>, path: &str) -> Option<Selector> {
+        match (map.get("of"), map.get("of_valueset")) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                self.mistake(path, "is narrowed twice (of, of_valueset); write one");
+                None
+            }
+            (None, Some(name)) => Some(Selector::ValueSet(self.name(name, &format!("{path}.of_valueset")))),
+            (Some(codes), None) => {
+                let inner = format!("{path}.of");
+                let Some(items) = codes.as_array().filter(|items| !items.is_empty()) else {
+                    self.mistake(&inner, "is a list of one or more codes");
+                    return None;
+                };
+                Some(Selector::Codes(items.iter().enumerate().map(|(i, v)| self.operand(v, &format!("{inner}[{i}]"))).collect()))
+            }
+        }
     }
 
     fn predicate(&mut self, key: &str, map: &Map<String, Value>, path: &str) -> Option<Predicate> {

@@ -7,12 +7,13 @@ use chrono_tz::Tz;
 
 use crate::model::time::{FhirTime, Timestamp};
 
-use super::check::{Code, Question, TextOperand};
+use super::check::{Question, TextOperand};
 use super::duration::Duration;
+use super::kind::Code;
 use super::site::Site;
 use super::syntax::Comparison;
 use super::truth::Truth;
-use super::value::{Event, Finding, Outcome, Set, Value};
+use super::value::{Event, Finding, Outcome, Set, Value, Why};
 use super::watch::Watch;
 
 /// The answer to `question`.
@@ -61,15 +62,43 @@ pub fn judge(question: &Question, finding: &Finding<'_>, site: &Site, watch: &mu
     }
 }
 
-/// Counts events, and the ones that may belong: those without a time, where a period is asked for.
-pub fn count(period: Option<Duration>, zone: Tz, watch: &mut Watch, events: impl FnOnce(&mut dyn FnMut(Event<'_>))) -> (i64, i64) {
-    let (mut certain, mut possible) = (0, 0);
-    events(&mut |event| match (period, event.at) {
-        (None, _) => certain += 1,
-        (Some(_), None) => possible += 1,
-        (Some(d), Some(t)) => certain += i64::from(within_last(d, t, t, zone, watch) == Truth::True),
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// What belongs for certain.
+    pub least: i64,
+    /// With what may belong too.
+    pub most: i64,
+    /// Why that is not certain, by the first that only may.
+    pub rough: Option<Why>,
+}
+
+impl Count {
+    fn add(&mut self, belongs: Truth, why: Option<Why>) {
+        self.least += i64::from(belongs == Truth::True);
+        self.most += i64::from(belongs != Truth::False);
+        if belongs == Truth::Unknown {
+            self.rough = self.rough.or(why);
+        }
+    }
+}
+
+/// Counts events, and the ones that may belong: those of which it is not told what they are, and, where a period is asked for, those whose
+/// time is not told or only roughly.
+pub fn count(period: Option<Duration>, zone: Tz, watch: &mut Watch, events: impl FnOnce(&mut dyn FnMut(Event<'_>))) -> Count {
+    let mut count = Count::default();
+    events(&mut |event| {
+        let (in_period, why) = match (period, event.at) {
+            (None, _) => (Truth::True, None),
+            (Some(_), None) => (Truth::Unknown, Some(Why::Missing(event.time))),
+            (Some(d), Some((from, to))) => {
+                (within_last(d, from, to, zone, watch), Some(Why::Doubtful("a date is not given to the instant")))
+            }
+        };
+        let is_one = if event.unsure.is_some() { Truth::Unknown } else { Truth::True };
+        count.add(in_period.min(is_one), event.unsure.or(why));
     });
-    (certain, certain + possible)
+    count
 }
 
 /// What a comparison says of a number that lies between two.

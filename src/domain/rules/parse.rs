@@ -3,9 +3,9 @@
 use super::duration::{Duration, Unit};
 use super::lexer::{Token, lex};
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
-use super::syntax::{At, Expr, Literal, MAX_BYTES, MAX_DEPTH, Name, Operand, Predicate, Test, is_segment_id};
+use super::syntax::{At, Expr, Literal, MAX_BYTES, MAX_DEPTH, Name, Operand, Predicate, Selector, Test, is_segment_id};
 
-const KEYWORDS: [&str; 11] = ["and", "or", "not", "in", "last", "within", "older", "than", "exists", "segment", "true"];
+const KEYWORDS: [&str; 12] = ["and", "or", "not", "of", "in", "last", "within", "older", "than", "exists", "segment", "true"];
 
 /// Reads a rule.
 ///
@@ -180,8 +180,9 @@ impl<'a> Parser<'a> {
         }
         if self.eat_word("exists") {
             let attribute = self.name("`exists` is followed by an attribute")?;
+            let of = self.selector()?;
             let period = self.period()?;
-            return Ok(Expr::Test(Test { attribute, period, predicate: Predicate::Exists }));
+            return Ok(Expr::Test(Test { attribute, of, period, predicate: Predicate::Exists }));
         }
         match self.peek() {
             None => Err(self.mistake(at, "a test is missing here, at the end")),
@@ -215,9 +216,32 @@ impl<'a> Parser<'a> {
 
     fn test(&mut self) -> Result<Expr, Lost> {
         let attribute = self.name("a test begins with an attribute, as in `age >= 65`")?;
+        let of = self.selector()?;
         let period = self.period()?;
         let predicate = self.predicate()?;
-        Ok(Expr::Test(Test { attribute, period, predicate }))
+        Ok(Expr::Test(Test { attribute, of, period, predicate }))
+    }
+
+    /// `of valueset(x)`, `of "a"` or `of ("a", "b")`, where it stands.
+    fn selector(&mut self) -> Result<Option<Selector>, Lost> {
+        if !self.eat_word("of") {
+            return Ok(None);
+        }
+        if self.names_value_set() {
+            return self.value_set().map(|name| Some(Selector::ValueSet(name)));
+        }
+        match self.peek() {
+            Some(Token::Open) => self.list().map(|codes| Some(Selector::Codes(codes))),
+            Some(Token::Text(_)) => Ok(Some(Selector::Codes(vec![self.operand()?]))),
+            _ => {
+                let at = self.at();
+                Err(self.mistake(at, "`of` is followed by a code in quotes, by a list of them, or by `valueset(id)`"))
+            }
+        }
+    }
+
+    fn names_value_set(&self) -> bool {
+        self.is_word("valueset") && self.tokens.get(self.next + 1).is_some_and(|(t, _)| *t == Token::Open)
     }
 
     /// `in last 12 months`, where it stands.
@@ -248,21 +272,20 @@ impl<'a> Parser<'a> {
             return Ok(Predicate::OlderThan(self.duration()?));
         }
         if self.eat_word("in") {
-            let named = self.is_word("valueset") && self.tokens.get(self.next + 1).is_some_and(|(t, _)| *t == Token::Open);
-            return if named { self.value_set() } else { self.list().map(Predicate::OneOf) };
+            return if self.names_value_set() { self.value_set().map(Predicate::InValueSet) } else { self.list().map(Predicate::OneOf) };
         }
         Ok(Predicate::Holds)
     }
 
     /// `valueset(x)`.
-    fn value_set(&mut self) -> Result<Predicate, Lost> {
+    fn value_set(&mut self) -> Result<Name, Lost> {
         self.next += 2;
         let name = self.name("`valueset(` is followed by the id of a value set, as in `valueset(transport-barrier)`")?;
         if !is_segment_id(&name.text) {
             self.mistake(name.at.0, format!("`{}` is not the id of a value set: lower-case letters, digits and `-`", name.text));
         }
         let at = self.at();
-        if self.eat(&Token::Close) { Ok(Predicate::InValueSet(name)) } else { Err(self.mistake(at, "`valueset(` wants one id and a `)`")) }
+        if self.eat(&Token::Close) { Ok(name) } else { Err(self.mistake(at, "`valueset(` wants one id and a `)`")) }
     }
 
     fn list(&mut self) -> Result<Vec<Operand>, Lost> {

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result, Write};
 
-use super::syntax::{Expr, Literal, Operand, Predicate, Test};
+use super::syntax::{Expr, Literal, Operand, Predicate, Selector, Test};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -40,6 +40,17 @@ impl Display for Test {
             f.write_str("exists ")?;
         }
         f.write_str(&self.attribute.text)?;
+        match &self.of {
+            None => {}
+            Some(Selector::ValueSet(name)) => write!(f, " of valueset({})", name.text)?,
+            Some(Selector::Codes(codes)) => {
+                f.write_str(" of ")?;
+                match codes.as_slice() {
+                    [one] => one.fmt(f)?,
+                    many => listed(f, many)?,
+                }
+            }
+        }
         if let Some(period) = self.period {
             write!(f, " in last {period}")?;
         }
@@ -47,11 +58,8 @@ impl Display for Test {
             Predicate::Holds | Predicate::Exists => Ok(()),
             Predicate::Compare(comparison, operand) => write!(f, " {} {operand}", comparison.as_str()),
             Predicate::OneOf(operands) => {
-                f.write_str(" in (")?;
-                for (i, operand) in operands.iter().enumerate() {
-                    write!(f, "{}{operand}", if i > 0 { ", " } else { "" })?;
-                }
-                f.write_char(')')
+                f.write_str(" in ")?;
+                listed(f, operands)
             }
             Predicate::InValueSet(name) => write!(f, " in valueset({})", name.text),
             Predicate::Within(d) => write!(f, " within {d}"),
@@ -59,6 +67,14 @@ impl Display for Test {
             Predicate::OlderThan(d) => write!(f, " older than {d}"),
         }
     }
+}
+
+fn listed(f: &mut Formatter<'_>, operands: &[Operand]) -> Result {
+    f.write_char('(')?;
+    for (i, operand) in operands.iter().enumerate() {
+        write!(f, "{}{operand}", if i > 0 { ", " } else { "" })?;
+    }
+    f.write_char(')')
 }
 
 impl Display for Operand {

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use crate::model::ids::ResourceType;
 
 use super::catalogue::{self, Attribute, REVISION};
-use super::check::{Checked, check};
+use super::check::{Asked, Checked, Known, check};
 use super::definition::Definition;
+use super::kind::Kind;
 use super::mistake::{Mistake, suggestion};
+use super::own::{OwnAttribute, OwnAttributes};
 use super::syntax::{Expr, MAX_TESTS};
 use super::value::Type;
 use super::value_set::ValueSets;
@@ -84,7 +86,7 @@ pub struct Reads {
     /// The contact ledger.
     pub contact_ledger: bool,
     /// Attributes, by name.
-    pub attributes: Vec<&'static str>,
+    pub attributes: Vec<String>,
 }
 
 impl Reads {
@@ -104,14 +106,19 @@ impl Reads {
         self.types.iter().fold(ledger, |mask, t| mask | Self::bit(*t))
     }
 
-    fn attribute(&mut self, attribute: &'static Attribute) {
-        self.attributes.push(attribute.name);
-        self.types.extend(attribute.reads());
-        self.contact_ledger |= attribute.reads().next().is_none();
+    fn attribute(&mut self, asked: &Asked) {
+        self.attributes.push(asked.name().to_owned());
+        match asked {
+            Asked::Listed(attribute) => {
+                self.types.extend(attribute.reads());
+                self.contact_ledger |= attribute.reads().next().is_none();
+            }
+            Asked::Own(own) => self.types.push(own.resource_type()),
+        }
     }
 
     fn join(&mut self, other: &Self) {
-        self.attributes.extend(&other.attributes);
+        self.attributes.extend(other.attributes.iter().cloned());
         self.types.extend(&other.types);
         self.contact_ledger |= other.contact_ledger;
     }
@@ -131,7 +138,16 @@ pub struct RuleSet {
     /// Every segment after those that it refers to.
     pub(super) order: Vec<usize>,
     pub(super) leaves: Vec<Leaf>,
-    pub(super) slots: Vec<&'static Attribute>,
+    pub(super) slots: Vec<Slot>,
+}
+
+/// What a finding is of.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) asked: Asked,
+    pub(super) of: Option<Kind>,
+    /// What it is narrowed to, as written.
+    written: String,
 }
 
 impl RuleSet {
@@ -140,14 +156,14 @@ impl RuleSet {
     /// # Errors
     /// Every mistake of every definition: ids given twice, references to nothing or in a circle, unknown attributes, wrong types.
     pub fn compile(definitions: &[Definition]) -> Result<Self, Vec<Mistake>> {
-        Self::compile_with(definitions, &ValueSets::default())
+        Self::compile_with(definitions, &ValueSets::default(), &OwnAttributes::default())
     }
 
-    /// As [`RuleSet::compile`], with the value sets that rules may name.
+    /// As [`RuleSet::compile`], with the value sets and the operators' own attributes that rules may name.
     ///
     /// # Errors
-    /// As [`RuleSet::compile`], and value sets that are not there.
-    pub fn compile_with(definitions: &[Definition], value_sets: &ValueSets) -> Result<Self, Vec<Mistake>> {
+    /// As [`RuleSet::compile`], and value sets or attributes that are not there.
+    pub fn compile_with(definitions: &[Definition], value_sets: &ValueSets, own: &OwnAttributes) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let mut places = HashMap::new();
         for (place, definition) in definitions.iter().enumerate() {
@@ -156,7 +172,8 @@ impl RuleSet {
             }
         }
         let order = order(definitions, &places, &mut mistakes);
-        let mut compiler = Compiler { set: Self::default(), known: HashMap::new(), places: &places, value_sets, mistakes };
+        let named = Known { value_sets, own };
+        let mut compiler = Compiler { set: Self::default(), known: HashMap::new(), places: &places, named, mistakes };
         let mut compiled: Vec<Option<Segment>> = definitions.iter().map(|_| None).collect();
         for place in &order {
             let Some(definition) = definitions.get(*place) else { continue };
@@ -233,7 +250,7 @@ struct Compiler<'a> {
     /// Leaves by their canonical text.
     known: HashMap<String, usize>,
     places: &'a HashMap<&'a str, usize>,
-    value_sets: &'a ValueSets,
+    named: Known<'a>,
     mistakes: Vec<Mistake>,
 }
 
@@ -272,8 +289,11 @@ impl Compiler<'_> {
             version.write(other.map_or(&[], |s| s.version.as_bytes()));
         }
         for name in definition.rule.value_sets() {
-            let listed = self.value_sets.get(&name.text);
+            let listed = self.named.value_sets.get(&name.text);
             version.write(&listed.map_or_else(Vec::new, |listed| listed.set().canonical_text().into_bytes()));
+        }
+        for own in local.reads.attributes.iter().filter_map(|name| self.named.own.get(name)) {
+            version.write(own.key().as_bytes());
         }
         Segment {
             definition: definition.clone(),
@@ -305,12 +325,15 @@ impl Compiler<'_> {
                 }
                 self.leaf(expr.to_string(), negated, local, |_| Leaf::Segment(place))
             }
-            Expr::Test(test) => match check(test, &definition.rule_text, Some(self.value_sets)) {
+            Expr::Test(test) => match check(test, &definition.rule_text, Some(self.named)) {
                 Ok(checked) => {
-                    local.reads.attribute(checked.attribute);
-                    self.leaf(expr.to_string(), negated, local, |set| match checked.attribute.kind {
+                    local.reads.attribute(&checked.attribute);
+                    self.leaf(expr.to_string(), negated, local, |set| match checked.attribute.kind() {
                         Type::Count => Leaf::Count(checked),
-                        _ => Leaf::Value { slot: set.slot(checked.attribute), checked },
+                        _ => Leaf::Value {
+                            slot: set.slot(&checked, test.of.as_ref().map(|of| format!("{of:?}")).unwrap_or_default()),
+                            checked,
+                        },
                     })
                 }
                 Err(mistakes) => {
@@ -345,11 +368,18 @@ impl Compiler<'_> {
 }
 
 impl RuleSet {
-    fn slot(&mut self, attribute: &'static Attribute) -> usize {
-        self.slots.iter().position(|a| std::ptr::eq(*a, attribute) || a.name == attribute.name).unwrap_or_else(|| {
-            self.slots.push(attribute);
+    fn slot(&mut self, checked: &Checked, written: String) -> usize {
+        self.slots.iter().position(|s| s.asked.is(&checked.attribute) && s.written == written).unwrap_or_else(|| {
+            self.slots.push(Slot { asked: checked.attribute.clone(), of: checked.of.clone(), written });
             self.slots.len() - 1
         })
+    }
+
+    /// An operator's own attribute that some rule asks about, by its name.
+    #[must_use]
+    pub fn own(&self, name: &str) -> Option<&OwnAttribute> {
+        let mut own = self.slots.iter().filter_map(|slot| if let Asked::Own(own) = &slot.asked { Some(own.as_ref()) } else { None });
+        own.find(|own| own.name() == name)
     }
 
     /// The catalogue, for those who list it.

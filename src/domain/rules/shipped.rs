@@ -5,10 +5,11 @@ use super::mistake::Mistake;
 use super::value_set::ValueSet;
 
 /// The definition files.
-pub const FILES: [&str; 22] = [
+pub const FILES: [&str; 30] = [
     include_str!("shipped/needs-interpreter.toml"),
     include_str!("shipped/minor.toml"),
     include_str!("shipped/no-contact.toml"),
+    include_str!("shipped/public-payer.toml"),
     include_str!("shipped/new-patient.toml"),
     include_str!("shipped/other-language.toml"),
     include_str!("shipped/to-schedule.toml"),
@@ -18,12 +19,19 @@ pub const FILES: [&str; 22] = [
     include_str!("shipped/visit-soon.toml"),
     include_str!("shipped/visit-unconfirmed.toml"),
     include_str!("shipped/needs-transport.toml"),
+    include_str!("shipped/new-chronic-diagnosis.toml"),
+    include_str!("shipped/diabetes.toml"),
+    include_str!("shipped/high-risk.toml"),
+    include_str!("shipped/in-hospital.toml"),
     include_str!("shipped/chronic-care-plan.toml"),
     include_str!("shipped/care-plan-activity-due.toml"),
     include_str!("shipped/care-plan-ending.toml"),
     include_str!("shipped/visit-follow-up.toml"),
+    include_str!("shipped/post-discharge.toml"),
     include_str!("shipped/first-month.toml"),
     include_str!("shipped/lapsed.toml"),
+    include_str!("shipped/influenza-vaccine-due.toml"),
+    include_str!("shipped/colorectal-screening-due.toml"),
     include_str!("shipped/age-65-and-over.toml"),
     include_str!("shipped/answers-messages.toml"),
     include_str!("shipped/does-not-answer.toml"),
@@ -31,10 +39,17 @@ pub const FILES: [&str; 22] = [
 ];
 
 /// The value sets.
-pub const VALUE_SETS: [&str; 3] = [
+pub const VALUE_SETS: [&str; 10] = [
     include_str!("shipped/value-sets/cancelled-by-patient.toml"),
     include_str!("shipped/value-sets/cancelled-by-provider.toml"),
     include_str!("shipped/value-sets/transport-barrier.toml"),
+    include_str!("shipped/value-sets/chronic-conditions.toml"),
+    include_str!("shipped/value-sets/colonoscopy.toml"),
+    include_str!("shipped/value-sets/diabetes.toml"),
+    include_str!("shipped/value-sets/high-risk.toml"),
+    include_str!("shipped/value-sets/influenza-vaccine.toml"),
+    include_str!("shipped/value-sets/public-payer.toml"),
+    include_str!("shipped/value-sets/stay.toml"),
 ];
 
 /// The shipped value sets.

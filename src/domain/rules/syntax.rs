@@ -54,10 +54,21 @@ pub enum Expr {
 pub struct Test {
     /// The attribute.
     pub attribute: Name,
+    /// `of ...`: only what is of this kind; all of it where absent.
+    pub of: Option<Selector>,
     /// `in last ...`: the period over which a count is taken; the whole record where absent.
     pub period: Option<Duration>,
     /// The question.
     pub predicate: Predicate,
+}
+
+/// What an attribute is narrowed to: conditions, procedures, visits of these codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// `of "a"`, `of ("a", "b")`.
+    Codes(Vec<Operand>),
+    /// `of valueset(x)`.
+    ValueSet(Name),
 }
 
 /// A question.
@@ -163,8 +174,12 @@ impl Expr {
         match self {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::value_sets).collect(),
             Self::Not(part) => part.value_sets(),
-            Self::Test(Test { predicate: Predicate::InValueSet(name), .. }) => vec![name],
-            Self::Segment(_) | Self::Constant(_) | Self::Test(_) => Vec::new(),
+            Self::Test(test) => {
+                let of = if let Some(Selector::ValueSet(name)) = &test.of { Some(name) } else { None };
+                let holds = if let Predicate::InValueSet(name) = &test.predicate { Some(name) } else { None };
+                of.into_iter().chain(holds).collect()
+            }
+            Self::Segment(_) | Self::Constant(_) => Vec::new(),
         }
     }
 

@@ -4,6 +4,8 @@ mod attributes;
 mod bad_input;
 mod deciding;
 mod language;
+mod own;
 mod people;
 mod shipped;
+mod supporting;
 mod validity;

@@ -202,8 +202,12 @@ impl<'a> Finding<'a> {
 /// One thing that happened, for [`Type::Count`].
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
-    /// When; `None` where the record does not say.
-    pub at: Option<Timestamp>,
+    /// When: between the two, both included; `None` where the record does not say.
+    pub at: Option<(Timestamp, Timestamp)>,
+    /// The element that tells when.
+    pub time: &'static str,
+    /// Why it may be none of those that are counted.
+    pub unsure: Option<Why>,
     /// Where that was read.
     pub source: Source<'a>,
 }

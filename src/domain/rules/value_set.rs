@@ -69,6 +69,12 @@ impl ListedCodes {
         let listed = self.hashed.as_ref()?;
         Some(system.and_then(|system| listed.get(system)).is_some_and(|codes| codes.contains(code)))
     }
+
+    /// Whether codes of this system are listed.
+    #[must_use]
+    pub fn has_system(&self, system: Option<&str>) -> bool {
+        system.zip(self.hashed.as_ref()).is_some_and(|(system, listed)| listed.contains_key(system))
+    }
 }
 
 impl ValueSets {

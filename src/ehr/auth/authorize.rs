@@ -36,6 +36,8 @@ pub struct Terms {
     pub aud: Option<String>,
     /// The issuer that discovery names.
     pub issuer: Option<String>,
+    /// What else belongs to it: `launch`, `nonce`.
+    pub more: Vec<(&'static str, String)>,
 }
 
 /// Why what came back is no code.
@@ -83,11 +85,20 @@ impl Request {
         if let Some(aud) = &terms.aud {
             url.query_pairs_mut().append_pair("aud", aud);
         }
-        if terms.scopes.iter().any(|s| s == "offline_access") && terms.scopes.iter().any(|s| s == "openid") {
+        let launched = terms.more.iter().any(|(name, _)| *name == "launch");
+        url.query_pairs_mut().extend_pairs(&terms.more);
+        // Whoever comes from the EHR is signed in there, and what they are asked there is the EHR's business.
+        if !launched && terms.scopes.iter().any(|s| s == "offline_access") && terms.scopes.iter().any(|s| s == "openid") {
             // OpenID Connect Core, 11: without it a server may leave the refresh token out.
             url.query_pairs_mut().append_pair("prompt", "consent");
         }
         Self { url, redirect: terms.redirect, verifier: Secret::new(verifier), state, issuer: terms.issuer }
+    }
+
+    /// What the answer repeats.
+    #[must_use]
+    pub fn state(&self) -> &str {
+        &self.state
     }
 
     /// Reads the code out of the URL that the browser came back to.
@@ -132,6 +143,7 @@ mod tests {
             scopes: vec!["openid".to_owned(), "offline_access".to_owned(), "user/Appointment.read".to_owned()],
             aud: Some("https://ehr.example.org/r4".to_owned()),
             issuer: Some("https://ehr.example.org/oauth".to_owned()),
+            more: vec![("nonce", "n-1".to_owned())],
         };
         Request::new(terms, &Fixed)
     }
@@ -142,7 +154,7 @@ mod tests {
         let pairs: std::collections::BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
         assert_eq!(pairs["tenant"], "1", "what the endpoint has of its own stays");
         assert_eq!((pairs["response_type"].as_str(), pairs["code_challenge_method"].as_str()), ("code", "S256"));
-        assert_eq!(pairs["aud"], "https://ehr.example.org/r4");
+        assert_eq!((pairs["aud"].as_str(), pairs["nonce"].as_str()), ("https://ehr.example.org/r4", "n-1"));
         let digest = digest::digest(&digest::SHA256, request.verifier.expose().as_bytes());
         assert_eq!(pairs["code_challenge"], URL_SAFE_NO_PAD.encode(digest));
         assert!((43..=128).contains(&request.verifier.expose().len()) && pairs["state"].len() >= 22);

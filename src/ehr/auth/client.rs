@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use domain::Clock;
+use http::header::AUTHORIZATION;
 use url::Url;
 
+use super::assertion::{ASSERTION_TYPE, assertion};
 use super::exchange::{Exchange, Exchanged, Given, Proof, SecretMethod, TokenError, TokenGrant};
 use super::keeper::Keyring;
 use super::scope::{Dialect, Level, Need, Purpose};
@@ -17,12 +19,13 @@ use crate::ehr::Entropy;
 use crate::ehr::date::Skew;
 use crate::ehr::pace::{Class, Outcome, Pace, until_next_minute};
 use crate::ehr::profile::PurposeScopes;
-use crate::net::{Http, Secret};
+use crate::net::{Http, Request, Secret};
 
 /// How long a token is waited for where nothing may be asked.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A client that is registered with an EHR.
+#[derive(Clone)]
 pub struct OAuth {
     /// The transport.
     pub http: Http,
@@ -182,6 +185,40 @@ impl OAuth {
         let current = ring.current();
         let told = refused.iter().position(|(kid, _)| kid == current.key_id()).map(|at| refused.swap_remove(at).1);
         Err(told.unwrap_or(TokenError::NoTokenEndpoint))
+    }
+
+    /// Gives a token back (RFC 7009). A server that does not know it answers as if it did.
+    ///
+    /// # Errors
+    /// [`TokenError`] where it may still be in force.
+    pub async fn revoke(&self, url: &Url, token: &Secret, hint: &str) -> Result<(), TokenError> {
+        let mut form = vec![("token", token.expose().to_owned()), ("token_type_hint", hint.to_owned())];
+        let mut header = None;
+        match &self.shown_by {
+            ShownBy::Public => form.push(("client_id", self.client_id.clone())),
+            ShownBy::Secret(secret, SecretMethod::Post) => {
+                form.extend([("client_id", self.client_id.clone()), ("client_secret", secret.expose().to_owned())]);
+            }
+            ShownBy::Secret(secret, SecretMethod::Basic) => {
+                let part = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                header = Some(format!("Basic {}", STANDARD.encode(format!("{}:{}", part(&self.client_id), part(secret.expose())))));
+            }
+            ShownBy::Keys(ring, audience) => {
+                let mut jti = [0_u8; 16];
+                self.entropy.fill(&mut jti);
+                let made = assertion(ring.current().as_ref(), &self.client_id, audience, self.clock.now(), &URL_SAFE_NO_PAD.encode(jti));
+                let made = made.map_err(TokenError::Signing)?;
+                form.extend([("client_assertion_type", ASSERTION_TYPE.to_owned()), ("client_assertion", made.expose().to_owned())]);
+            }
+        }
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let mut request = Request::post(url.clone(), "application/x-www-form-urlencoded", body.into_bytes());
+        if let Some(value) = header {
+            request = request.header(AUTHORIZATION, &value);
+        }
+        let answer = self.http.send(request).await.map_err(TokenError::Unreachable)?;
+        let status = answer.status.as_u16();
+        if answer.status.is_success() { Ok(()) } else { Err(TokenError::Unusable { status }) }
     }
 
     async fn exchange(&self, proof: Proof<'_>, given: Given<'_>) -> Result<TokenGrant, TokenError> {

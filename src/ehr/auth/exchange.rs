@@ -22,6 +22,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::assertion::{ASSERTION_TYPE, assertion};
+use super::context::{LaunchContext, RawContext};
 use super::{Signer, SigningFailed};
 use crate::ehr::date::http_date;
 use crate::net::{Failure, Http, Request, Secret};
@@ -39,6 +40,8 @@ pub struct TokenGrant {
     pub refresh: Option<Secret>,
     /// How long the refresh token is valid, where told (`refresh_expires_in`, or `refresh_token_expires_in`).
     pub refresh_expires_in: Option<Duration>,
+    /// What came with it of a launch.
+    pub context: LaunchContext,
 }
 
 /// Why there is no token.
@@ -251,6 +254,7 @@ impl Exchange<'_> {
             scope,
             refresh: answer.refresh_token.map(|t| Secret::new(t.secret())),
             refresh_expires_in: answer.refresh_expires_in,
+            context: answer.context,
         })
     }
 }
@@ -351,6 +355,7 @@ struct SmartToken {
     scopes: Option<Vec<Scope>>,
     refresh_token: Option<RefreshToken>,
     refresh_expires_in: Option<Duration>,
+    context: LaunchContext,
 }
 
 /// `token_type` as sent; `bearer` where not sent.
@@ -372,6 +377,21 @@ struct RawToken {
     refresh_token: Option<Value>,
     #[serde(default, alias = "refresh_token_expires_in")]
     refresh_expires_in: Option<Value>,
+    // Named one by one: `flatten` and numbers of arbitrary precision do not go together.
+    #[serde(default)]
+    id_token: Option<Value>,
+    #[serde(default)]
+    patient: Option<Value>,
+    #[serde(default)]
+    encounter: Option<Value>,
+    #[serde(default, rename = "fhirContext")]
+    fhir_context: Option<Value>,
+    #[serde(default)]
+    need_patient_banner: Option<Value>,
+    #[serde(default)]
+    intent: Option<Value>,
+    #[serde(default)]
+    tenant: Option<Value>,
 }
 
 impl From<RawToken> for SmartToken {
@@ -394,6 +414,16 @@ impl From<RawToken> for SmartToken {
                 .map(|t| RefreshToken::new(t.to_owned())),
             // Zero is how some say "without end".
             refresh_expires_in: raw.refresh_expires_in.as_ref().and_then(seconds).filter(|d| !d.is_zero()),
+            context: RawContext {
+                id_token: raw.id_token,
+                patient: raw.patient,
+                encounter: raw.encounter,
+                fhir_context: raw.fhir_context,
+                need_patient_banner: raw.need_patient_banner,
+                intent: raw.intent,
+                tenant: raw.tenant,
+            }
+            .into(),
         }
     }
 }
@@ -414,6 +444,7 @@ impl Clone for SmartToken {
             scopes: self.scopes.clone(),
             refresh_token: self.refresh_token.clone(),
             refresh_expires_in: self.refresh_expires_in,
+            context: self.context.clone(),
         }
     }
 }

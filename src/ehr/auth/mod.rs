@@ -5,6 +5,7 @@
 pub mod assertion;
 pub mod authorize;
 pub mod client;
+pub mod context;
 pub mod exchange;
 pub mod keeper;
 mod purse;

@@ -89,6 +89,20 @@ impl Purse {
         Ok(access)
     }
 
+    /// Keeps the access token that a person's code has just brought, where there is a keeper. A refresh token that came with it is the
+    /// keeper's already.
+    pub(super) async fn begin(&self, grant: TokenGrant) -> Result<(), TokenError> {
+        let (Source::Person(client), Some(keeper)) = (&self.source, &self.keeper) else { return Ok(()) };
+        let held = hold(client, &[], grant, None);
+        Ok(keeper.keep(&self.slot_name(client, &[], true), &held).await?)
+    }
+
+    /// The access token that is kept of what a person granted, whether or not its time has come.
+    pub(super) async fn kept(&self) -> Option<Secret> {
+        let (Source::Person(client), Some(keeper)) = (&self.source, &self.keeper) else { return None };
+        keeper.token(&self.slot_name(client, &[], true)).await.ok().flatten().map(|kept| kept.token)
+    }
+
     /// Throws a token away that the EHR no longer takes. One that was renewed meanwhile stays.
     pub(super) async fn discard(&self, needs: &[Need], refused: &Secret) {
         let (client, person) = match &self.source {

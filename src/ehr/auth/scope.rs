@@ -90,6 +90,8 @@ pub enum Level {
     System,
     /// A person of the EHR's.
     User,
+    /// A person of the EHR's, on one patient.
+    Patient,
 }
 
 impl Level {
@@ -99,6 +101,7 @@ impl Level {
         match self {
             Self::System => "system",
             Self::User => "user",
+            Self::Patient => "patient",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Algorithm;
 use super::client::OAuth;
-use super::exchange::TokenError;
+use super::exchange::{TokenError, TokenGrant};
 use super::keeper::Keeper;
 use super::purse::{Purse, Source};
 use super::scope::{Granted, Need};
@@ -52,6 +52,19 @@ impl Tokens {
     #[must_use]
     pub fn by(way: Way, keeper: Option<Arc<dyn Keeper>>) -> Self {
         Self { own: Purse::new("", source(way), keeper), others: Vec::new() }
+    }
+
+    /// Keeps the access token that a person's code has just brought.
+    ///
+    /// # Errors
+    /// Where it cannot be kept.
+    pub async fn begin(&self, grant: TokenGrant) -> Result<(), TokenError> {
+        self.own.begin(grant).await
+    }
+
+    /// The access token that is kept of what a person granted.
+    pub async fn kept(&self) -> Option<Secret> {
+        self.own.kept().await
     }
 
     /// With another credential for some types.

@@ -279,7 +279,8 @@ pub struct Proxy {
 impl Profile {
     /// All its credentials by name, its own under the empty name.
     pub fn all_auth(&self) -> impl Iterator<Item = (&str, &Auth)> {
-        std::iter::once(("", &self.auth)).chain(self.credentials.iter().map(|(name, c)| (name.as_str(), &c.auth)))
+        let launch = self.launch.iter().map(|l| (super::LAUNCH, &l.auth));
+        std::iter::once(("", &self.auth)).chain(self.credentials.iter().map(|(name, c)| (name.as_str(), &c.auth))).chain(launch)
     }
 
     /// The credential of that name.
@@ -306,6 +307,8 @@ impl Profile {
         }
         let named = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         rule(self.credentials.keys().all(named), "credentials: a name has lower-case letters, digits and '-' only")?;
+        rule(!self.credentials.contains_key(super::LAUNCH), "credentials: the name launch is that of the launch itself; choose another")?;
+        self.launch.as_ref().map_or(Ok(()), |launch| launch.check(self))?;
         let mut types: BTreeMap<&str, usize> = BTreeMap::new();
         for kind in self.credentials.values().flat_map(|c| &c.types) {
             *types.entry(kind.as_str()).or_default() += 1;

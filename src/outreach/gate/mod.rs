@@ -146,7 +146,7 @@ pub struct Message<'a> {
 pub struct Switch {
     /// Switched to live on this very installation.
     pub live: bool,
-    /// Stopped by a person.
+    /// Stopped by a person: all sending, this program or this channel.
     pub killed: bool,
 }
 
@@ -316,8 +316,9 @@ fn message_rules(input: &GateInput, point: Option<&Point>, now: Timestamp, reaso
     if input.channel.leaves() && !input.switch.live {
         reasons.push(Reason::new(ReasonCode::NotLive, "this installation is not switched to live: nothing leaves it"));
     }
-    if input.channel.leaves() && input.switch.killed {
-        reasons.push(Reason::new(ReasonCode::Killed, "a person has stopped all sending"));
+    // What is recorded in place of a send is told to the chart as a send, so a stop holds for it, too.
+    if input.switch.killed {
+        reasons.push(Reason::new(ReasonCode::Killed, "a person has stopped this program, this channel or all sending"));
     }
     let horizon = now.plus(-input.site.duplicate_window);
     let same = |p: &&PastSend| p.template == message.template && p.occasion == message.occasion && p.at > horizon;

@@ -2,6 +2,7 @@
 //! leads to none of its own: it chooses the words of all the others), and the check of programs against templates and segments.
 
 use super::Program;
+use crate::outreach::by_hand;
 use crate::outreach::definition::{Mistake, Mistakes};
 use crate::outreach::template::Template;
 
@@ -24,6 +25,8 @@ pub struct Library {
     pub programs: Vec<Program>,
     /// In the order of the files.
     pub templates: Vec<Template>,
+    /// What staff sends by hand: a step for each template. It plans nothing by itself.
+    pub by_hand: Program,
 }
 
 impl Library {
@@ -50,13 +53,14 @@ impl Library {
         }
         let mut programs: Vec<Program> = programs.into_iter().map(|(_, p)| p).collect();
         programs.sort_by(|a, b| (a.priority, &a.id).cmp(&(b.priority, &b.id)));
-        Ok(Self { programs, templates })
+        let by_hand = by_hand::program(&templates);
+        Ok(Self { programs, templates, by_hand })
     }
 
-    /// The program of that id.
+    /// The program of that id, or what staff does by hand.
     #[must_use]
     pub fn program(&self, id: &str) -> Option<&Program> {
-        self.programs.iter().find(|p| p.id == id)
+        self.programs.iter().chain([&self.by_hand]).find(|p| p.id == id)
     }
 
     /// The template of that id.
@@ -94,6 +98,9 @@ fn check(file: &str, program: &Program, taken: bool, templates: &[Template], seg
     let mut mistakes = Vec::new();
     if taken {
         mistakes.push(wrong("id".to_owned(), format!("{:?} is the id of another program: give each its own", program.id)));
+    }
+    if program.id == by_hand::PROGRAM {
+        mistakes.push(wrong("id".to_owned(), format!("{:?} is the name of what staff does by hand: give it another", program.id)));
     }
     if !segments.contains(&program.segment.as_str()) {
         let says = format!("there is no segment {:?}: write one of {}", program.segment, segments.join(", "));

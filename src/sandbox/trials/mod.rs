@@ -5,6 +5,7 @@ mod apps;
 mod durability;
 mod faults;
 mod flavours;
+mod launching;
 mod messages;
 mod notes;
 mod oauth;

@@ -5,6 +5,7 @@
 //! that the gate read; so two nodes cannot both use the last permit. What a finished attempt owes to the chart is decided in the same
 //! transaction as its end ([`finish`]).
 
+mod by_person;
 mod ending;
 
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ use super::error::StoreError;
 use super::reading::{self, leave_out};
 use super::schema::{attempt, person, verdict};
 
+pub use by_person::{made_by_person, stop};
 pub use ending::{End, Outcome, bounced, finish, owe_unreachable};
 
 /// States of an attempt that has not left the building.
@@ -358,6 +360,19 @@ fn keep_verdict(conn: &mut Conn, id: &str, v: &Verdict<'_>, now: Timestamp) -> R
 /// The engine's refusal.
 pub fn verdicts(conn: &mut Conn, id: &str) -> Result<Vec<VerdictRow>, StoreError> {
     Ok(on_backend!(conn, c => verdict::table.filter(verdict::attempt.eq(id)).order(verdict::number).load(c))?)
+}
+
+/// The verdicts on these attempts, by attempt and in order.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn verdicts_on(conn: &mut Conn, ids: &[&str]) -> Result<Vec<VerdictRow>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(500) {
+        let rows = verdict::table.filter(verdict::attempt.eq_any(chunk)).order((verdict::attempt, verdict::number));
+        found.extend(on_backend!(conn, c => rows.load::<VerdictRow>(c))?);
+    }
+    Ok(found)
 }
 
 /// Keeps a verdict that holds an attempt back until an instant. `false` where the attempt is no longer waiting.

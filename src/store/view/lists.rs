@@ -1,12 +1,13 @@
 //! Lists for operators and their programs: what happened, by row, without patient data. Newest first.
 
 use diesel::prelude::*;
+use domain::rules::{Definition, Unknown};
 
 use super::super::connection::{Conn, on_backend};
 use super::super::error::StoreError;
-use super::super::memberships;
 use super::super::schema::{attempt, sync_run, writeback};
 use super::super::sync_state::SyncRun;
+use super::super::{definitions, memberships};
 
 /// A segment and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub struct SegmentLine {
     pub members: i64,
     /// Persons held out because the answer is not known.
     pub held: i64,
+    /// Of how many its rule holds.
+    pub holds: i64,
+    /// Of how many it does not hold.
+    pub does_not_hold: i64,
+    /// Of how many that is not known.
+    pub unknown: i64,
+    /// What unknown counts as.
+    pub unknown_counts_as: Unknown,
+    /// What it reads, as bits of [`domain::rules::Reads::mask`].
+    pub reads: i64,
 }
 
 /// An attempt, by id and state. Whom it is about is not here.
@@ -90,13 +101,26 @@ pub fn runs(conn: &mut Conn, ehr: Option<&str>, limit: i64) -> Result<Vec<SyncRu
 /// # Errors
 /// The engine's refusal.
 pub fn segments(conn: &mut Conn) -> Result<Vec<SegmentLine>, StoreError> {
-    let sizes = memberships::sizes(conn)?;
-    let size = |id: &str| sizes.iter().find(|s| s.0 == id).map_or((0, 0), |s| (s.1, s.2));
+    let sizes = memberships::counted(conn)?;
+    let reads = definitions::read_by(conn)?;
     let line = |s: memberships::Segment| {
-        let (members, held) = size(&s.id);
-        SegmentLine { id: s.id, version: s.version, changed_at: s.changed_at, members, held }
+        let size = sizes.iter().find(|size| size.id == s.id)?;
+        // A text that this version cannot read says nothing of unknown; those who wrote it know.
+        let unknown_counts_as = Definition::parse(&s.source).map(|d| d.unknown).unwrap_or_default();
+        Some(SegmentLine {
+            reads: reads.get(&s.id).copied().unwrap_or(0),
+            version: s.version,
+            changed_at: s.changed_at,
+            members: size.members,
+            held: size.held,
+            holds: size.holds(unknown_counts_as),
+            does_not_hold: size.does_not_hold(unknown_counts_as),
+            unknown: size.unknown,
+            unknown_counts_as,
+            id: s.id,
+        })
     };
-    Ok(memberships::segments(conn)?.into_iter().map(line).collect())
+    Ok(memberships::segments(conn)?.into_iter().filter_map(line).collect())
 }
 
 /// Attempts, the latest due first.

@@ -150,6 +150,14 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
     })
 }
 
+/// Each (EHR, type) as [`read`] tells it, without how many are stored: that would count whole tables.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn latest(conn: &mut Conn) -> Result<Vec<TypeStatus>, StoreError> {
+    types(conn, &[])
+}
+
 /// Each (EHR, type) by its latest run; one that was never reached has none, and is told by its turn alone.
 fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeStatus>, StoreError> {
     let (states, holes, turns) = (sync_state::list(conn)?, coverage::counts(conn)?, turns::list(conn)?);

@@ -24,7 +24,7 @@ use super::schema::{attempt, patient, writeback};
 
 pub use debts::{Debt, ends, items, originals, owe_provenance, owe_status_change, targets};
 pub(super) use debts::{items_of, owe, owe_answer, owe_correction};
-pub use persons::{Cause, Resolution, Wanted, causes, first_word, get, of_attempt, reopen, resolve};
+pub use persons::{Cause, Resolution, Wanted, causes, first_word, get, of_attempt, of_attempts, reopen, resolve};
 
 /// A write-back.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]

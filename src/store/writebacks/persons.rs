@@ -8,7 +8,7 @@ use domain::Timestamp;
 use super::Writeback;
 use crate::store::connection::{Conn, on_backend};
 use crate::store::error::StoreError;
-use crate::store::schema::writeback;
+use crate::store::schema::{writeback, writeback_item};
 
 /// Refusals, or write-backs that wait for a person, of one cause at one EHR.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -45,6 +45,27 @@ pub fn of_attempt(conn: &mut Conn, attempt: &str) -> Result<Vec<Writeback>, Stor
         .order(writeback::number)
         .select(Writeback::as_select())
         .load(c))?)
+}
+
+/// What these attempts owe and owed, in the order of their lanes; a note that tells of several stands with each of them.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn of_attempts(conn: &mut Conn, attempts: &[&str]) -> Result<Vec<(String, Writeback)>, StoreError> {
+    let mut found: Vec<(String, Writeback)> = Vec::new();
+    for chunk in attempts.chunks(500) {
+        let own = writeback::table.filter(writeback::attempt.eq_any(chunk)).filter(writeback::kind.ne("note"));
+        found.extend(on_backend!(conn, c => own
+            .select((writeback::attempt, Writeback::as_select()))
+            .order((writeback::patient, writeback::number))
+            .load::<(String, Writeback)>(c))?);
+        found.extend(on_backend!(conn, c => writeback_item::table
+            .inner_join(writeback::table.on(writeback::id.eq(writeback_item::writeback)))
+            .filter(writeback_item::attempt.eq_any(chunk))
+            .select((writeback_item::attempt, Writeback::as_select()))
+            .load::<(String, Writeback)>(c))?);
+    }
+    Ok(found)
 }
 
 /// Refused and parked write-backs by EHR, state and cause, the most frequent first.

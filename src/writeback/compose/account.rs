@@ -187,6 +187,9 @@ fn note(title: &str, day: NaiveDate, zone: Tz, attempts: &[Attempt]) -> Result<A
 }
 
 fn template(a: &Attempt) -> String {
+    if a.template.is_empty() {
+        return "Entered by hand by staff.".to_owned();
+    }
     format!("Template {}, program {}, step {}.", clean(&a.template), clean(&a.program), clean(&a.step))
 }
 
@@ -199,6 +202,8 @@ fn summary(a: &Attempt, meaning: &Meaning) -> String {
 fn ended(a: &Attempt, reason: Option<&Concept>) -> String {
     let recorded = a.channel.as_deref() == Some("recorded");
     match a.outcome.as_deref() {
+        // What staff did needs no delivery.
+        Some("delivered") if a.template.is_empty() => format!("{}.", meaning(&a.action).topic().text.unwrap_or_default()),
         Some("delivered") if recorded => "It was recorded; nothing was sent.".to_owned(),
         Some("delivered") => "It was delivered.".to_owned(),
         Some("answered") => "The patient answered.".to_owned(),

@@ -43,7 +43,7 @@ fn mistakes_of_every_kind_are_told_at_once() {
         &["site.time_zone", "web.bearer: the environment variable", "mail: ", "keys.master: ", "database: cannot open the database file"],
     );
     // Segments and programs need none of these.
-    has(&at("ok", &found), &["segments: 22 definitions", "programs: 7 programs"]);
+    has(&at("ok", &found), &["segments: 30 definitions", "programs: 7 programs"]);
     assert_eq!(std::fs::read_to_string(folder.join("fhir-engage.sqlite")).unwrap(), no_database);
 }
 
@@ -83,7 +83,7 @@ on_both! {
         let checked = gateway.run(&["check", "--json"]);
         assert_eq!(checked.code, Some(1));
         has(&at("problem", &checked.json()), &["the schema lacks 1 migration; run `fhir-engage migrate`"]);
-        has(&at("ok", &checked.json()), &["segments: 22 definitions", "programs: 7 programs"]);
+        has(&at("ok", &checked.json()), &["segments: 30 definitions", "programs: 7 programs"]);
         assert_eq!(applied(), before);
     }
 

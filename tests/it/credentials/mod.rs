@@ -3,7 +3,7 @@
 
 mod expiring;
 mod grants;
-mod oidc;
+pub mod oidc;
 mod rotation;
 mod setup;
 mod sharing;

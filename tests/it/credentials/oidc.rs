@@ -19,7 +19,7 @@ use crate::support::{TempDir, on_both, prerequisite};
 
 const SECRET: &str = "a secret & more";
 
-struct Server {
+pub struct Server {
     child: Child,
     port: u16,
     _folder: TempDir,
@@ -35,13 +35,17 @@ impl Drop for Server {
 impl Server {
     /// `None` where it is not installed here, which has been reported then.
     fn start(jwks: &str, redirect: &str) -> Option<Self> {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(), jwks, redirect)
+    }
+
+    /// As [`Server::start`], on this port.
+    pub fn start_on(port: u16, jwks: &str, redirect: &str) -> Option<Self> {
         let tools = PathBuf::from(prerequisite("OIDC_TOOLS")?);
         let folder = TempDir::new();
         std::fs::write(folder.join("jwks.json"), jwks).unwrap();
         // Modules are looked for beside the program.
         let program = tools.join("server.mjs");
         std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oidc/server.mjs"), &program).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(tools.join("node"))
             .arg(program)
             .env("PORT", port.to_string())
@@ -59,7 +63,7 @@ impl Server {
         Some(Self { child, port, _folder: folder })
     }
 
-    fn url(&self, path: &str) -> Url {
+    pub fn url(&self, path: &str) -> Url {
         format!("http://127.0.0.1:{}{path}", self.port).parse().unwrap()
     }
 }
@@ -127,7 +131,7 @@ async fn secrets_are_taken_in_the_header_and_in_the_form() {
 }
 
 /// A browser: follows redirects and keeps cookies, until it is sent elsewhere.
-fn browses(start: &Url, until: &str) -> Url {
+pub fn browses(start: &Url, until: &str) -> Url {
     let (mut url, mut cookies) = (start.clone(), BTreeMap::<String, String>::new());
     for _ in 0..12 {
         let mut stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).unwrap();

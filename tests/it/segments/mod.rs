@@ -2,6 +2,8 @@
 
 mod files;
 mod narrow;
+mod own;
 mod plan;
 mod rollout;
 mod setup;
+mod stale;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::TimeDelta;
 use domain::clock::ManualClock;
 use domain::model::ResourceType;
-use domain::rules::{Definition, Membership, Site};
+use domain::rules::{Definition, Membership, Site, Truth};
 use domain::{Clock as _, Timestamp};
 use fhir_engage::segments::change::{self, Applied};
 use fhir_engage::segments::task::{self, Report};
@@ -108,6 +108,7 @@ impl World {
         let numbers: Vec<i64> = definitions.rows().iter().map(|r| r.number).collect();
         let names = read(&self.store, definitions::numbers);
         let mut after = i64::MIN;
+        let mut unknown: BTreeMap<String, i64> = BTreeMap::new();
         loop {
             let (persons, _) = read(&self.store, |c| fhir_engage::store::steps::take(c, now, after, 1_000));
             let Some(last) = persons.last() else { break };
@@ -128,6 +129,9 @@ impl World {
                 }
                 for answer in &answers {
                     let row = definitions.row(answer.segment).unwrap();
+                    let is_unknown = answer.truth == Truth::Unknown;
+                    assert_eq!(stored.unknown.contains(usize::try_from(row.number).unwrap()), is_unknown, "{} of person {person}", row.id);
+                    *unknown.entry(row.id.clone()).or_default() += i64::from(is_unknown);
                     let wanted = match answer.membership {
                         Membership::In => Some(State::In),
                         Membership::Held => Some(State::Held),
@@ -141,6 +145,9 @@ impl World {
                     assert!(kept.is_none_or(|m| m.state == State::Held || m.entry > 0), "{kept:?}");
                 }
             }
+        }
+        for size in read(&self.store, memberships::counted) {
+            assert_eq!(size.unknown, unknown.get(&size.id).copied().unwrap_or(0), "{size:?}");
         }
     }
 }

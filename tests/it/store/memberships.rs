@@ -21,12 +21,21 @@ fn change(segment: i64, before: Option<State>, after: Option<State>, entry: i64,
 }
 
 fn apply(store: &Store, person: i64, events: i64, changes: Vec<Change>, refreshed: Vec<Change>) {
-    let evaluated = [Evaluated { person, changes, refreshed, events, wake_at: Some(at(500)), outreach: true, staged: None }];
+    let evaluated = [Evaluated {
+        person,
+        changes,
+        refreshed,
+        events,
+        wake_at: Some(at(500)),
+        outreach: true,
+        unknown: Default::default(),
+        staged: None,
+    }];
     write(store, |conn| memberships::apply(conn, &evaluated, at(100)));
 }
 
 fn define(store: &Store, new: &[(&str, &str, &str)]) -> Vec<memberships::Segment> {
-    let all: Vec<New<'_>> = new.iter().map(|d| New { kind: Kind::Segment, id: d.0, source: d.1, hash: d.2 }).collect();
+    let all: Vec<New<'_>> = new.iter().map(|d| New { kind: Kind::Segment, id: d.0, source: d.1, hash: d.2, reads: None }).collect();
     write(store, |conn| definitions::first(conn, &all, 1, at(1)));
     read(store, memberships::segments)
 }
@@ -85,7 +94,7 @@ on_both! {
         let persons: Vec<i64> = (0..250).map(|n| patient(&store, &format!("p{n:03}")).person).collect();
         let all: Vec<Evaluated> = persons
             .iter()
-            .map(|p| Evaluated { person: *p, changes: vec![change(1, None, Some(State::In), 1, 10)], refreshed: vec![], events: 0, wake_at: None, outreach: false, staged: None })
+            .map(|p| Evaluated { person: *p, changes: vec![change(1, None, Some(State::In), 1, 10)], refreshed: vec![], events: 0, wake_at: None, outreach: false, unknown: Default::default(), staged: None })
             .collect();
         write(&store, |conn| memberships::apply(conn, &all, at(0)));
         define(&store, &[("one", "text", "h")]);

@@ -1,6 +1,7 @@
 //! The store's hard points, each on both engines.
 
 mod attempts;
+mod audit;
 mod bodies;
 mod debts;
 pub(crate) mod fixtures;

@@ -16,7 +16,16 @@ fn take(store: &Store, seconds: i64) -> Vec<pending::Pending> {
 }
 
 fn evaluated(person: i64, wake: Option<i64>, outreach: bool) -> Evaluated {
-    Evaluated { person, changes: Vec::new(), refreshed: Vec::new(), events: 0, wake_at: wake.map(at), outreach, staged: None }
+    Evaluated {
+        person,
+        changes: Vec::new(),
+        refreshed: Vec::new(),
+        events: 0,
+        wake_at: wake.map(at),
+        outreach,
+        unknown: Default::default(),
+        staged: None,
+    }
 }
 
 on_both! {

@@ -1,5 +1,6 @@
 //! What the tests stand on: databases, temporary folders, the gateway as a process, a real EHR, and a bad line to it. No test is in here.
 
+mod browser;
 mod database;
 mod installation;
 mod mail_server;
@@ -11,6 +12,7 @@ mod sekmet;
 mod staff;
 mod temp;
 
+pub use browser::{Browser, Theme};
 pub(crate) use database::on_both;
 pub use database::{Backend, Database};
 pub use installation::{Installation, keep_for_validation};
@@ -19,5 +21,5 @@ pub use prerequisite::prerequisite;
 pub use process::{Ended, Running, gateway, run};
 pub use proxy::Proxy;
 pub use sekmet::Sekmet;
-pub use staff::{Staff, sessions};
+pub use staff::{Staff, launches, sessions};
 pub use temp::TempDir;

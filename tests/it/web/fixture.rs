@@ -8,6 +8,9 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use domain::clock::ManualClock;
 use domain::model::{ResourceType, Role};
+use fhir_engage::patient::acts::{About, Act};
+use fhir_engage::patient::by_hand::{Choice, Preview};
+use fhir_engage::patient::{Done, Page, Signed, Subject};
 use fhir_engage::smart::Sessions;
 use fhir_engage::store::definitions::{self, Kind, New};
 use fhir_engage::store::memberships::{self, Change, Evaluated, State};
@@ -16,14 +19,15 @@ use fhir_engage::store::sync_state::{self, Counts, End};
 use fhir_engage::store::writebacks::{self, Settlement};
 use fhir_engage::store::{Store, attempts, ehrs};
 use fhir_engage::telemetry::Metrics;
-use fhir_engage::web::{WebState, serve};
+use fhir_engage::web::patient::{self, Patients};
+use fhir_engage::web::{Explain, Explained, WebState, serve};
 use fhir_engage::worker::{Health, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-use crate::store::fixtures::{at, commit, ehr, fence, finished, incoming, patient, planned, read, verdict, write};
-use crate::support::{Staff, sessions};
+use crate::store::fixtures::{self, at, commit, ehr, fence, finished, incoming, planned, read, verdict, write};
+use crate::support::{Staff, launches, sessions};
 
 /// A name that stands in stored bodies, and must stand nowhere else.
 pub const MARKER: &str = "Zzyzx-Quillfeather";
@@ -34,6 +38,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub clock: Arc<ManualClock>,
     pub sessions: Option<Sessions>,
+    /// The host that requests name, where it is another.
+    pub host: Option<String>,
     stop: Stop,
     running: Option<JoinHandle<()>>,
 }
@@ -48,14 +54,48 @@ pub fn state(store: &Store) -> WebState {
         tasks: None,
         metrics: Metrics::install().unwrap(),
         jwks: Arc::new(|| Box::pin(std::future::ready(Ok("{\"keys\":[{\"kid\":\"k1\"}]}".to_owned())))),
+        explain: Arc::new(|_| Box::pin(std::future::ready(Ok(Explained::NoPatient)))),
+        max_age: chrono::TimeDelta::hours(24),
         bearer: None,
+        desk: Arc::new(super::no_desk::NoDesk),
+        patients: Arc::new(NoPatients),
         sessions: sessions(store, Arc::new(ManualClock::at(at(3600)))),
-        frames: Arc::new(|_| Box::pin(std::future::ready("https://ehr.example.org".to_owned()))),
-        revoke: Arc::new(drop),
+        launches: launches(store, Arc::new(ManualClock::at(at(3600)))),
+        provider: None,
+        denied: None,
         notified: Arc::new(|_| Box::pin(std::future::ready(Ok(fhir_engage::web::notifications::Received::Unknown)))),
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
+    }
+}
+
+/// No patient is known.
+struct NoPatients;
+
+impl Patients for NoPatients {
+    fn page(&self, _: Subject) -> patient::Answer<'_, Page> {
+        Box::pin(std::future::ready(Ok(Page::default())))
+    }
+
+    fn ask(&self, _: Subject) -> patient::Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn preview(&self, _: Subject, _: Choice) -> patient::Answer<'_, Option<Preview>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn act(&self, _: Signed, _: Act) -> patient::Answer<'_, Done> {
+        Box::pin(std::future::ready(Ok(Done::NoPatient)))
+    }
+
+    fn about(&self, _: &str) -> Option<About> {
+        None
+    }
+
+    fn fresh_key(&self) -> String {
+        "key".to_owned()
     }
 }
 
@@ -79,6 +119,16 @@ impl Server {
         Self::start_with(store, Some(BEARER), None)
     }
 
+    /// One that explains in this way.
+    pub fn start_explaining(store: &Store, explain: Explain) -> Self {
+        let stop = Stop::new();
+        let given = WebState { explain, bearer: Some(BEARER.to_owned().into()), ..state(store) };
+        let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        let mut server = Self::seen_at(address);
+        (server.stop, server.running) = (stop, Some(running));
+        server
+    }
+
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
         let clock = Arc::new(ManualClock::at(at(3600)));
         let stop = Stop::new();
@@ -91,12 +141,12 @@ impl Server {
             ..state(store)
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+        Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
     }
 
     /// One that the test itself started.
     pub fn seen_at(address: SocketAddr) -> Self {
-        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, stop: Stop::new(), running: None }
+        Self { address, clock: Arc::new(ManualClock::at(at(3600))), sessions: None, host: None, stop: Stop::new(), running: None }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -132,12 +182,22 @@ impl Server {
         self.send_with("POST", path, &headers, &body).await
     }
 
+    /// A body as a program sends it.
+    pub async fn post_as_bearer(&self, path: &str, bearer: &str, body: &str) -> Answer {
+        let length = body.len().to_string();
+        let headers = [("Authorization", bearer), ("Content-Type", "application/json"), ("Content-Length", &length)];
+        self.send_with("POST", path, &headers, body).await
+    }
+
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send_with(method, path, headers, "").await
     }
 
     pub async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.host.clone().unwrap_or_else(|| self.address.to_string())
+        );
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -173,7 +233,7 @@ impl Drop for Server {
 pub fn fill(store: &Store) {
     let body = |id: &str| format!("{{\"resourceType\":\"Patient\",\"id\":\"{id}\",\"name\":[{{\"family\":\"{MARKER}\"}}]}}");
     write(store, |c| ehrs::put(c, &ehr(), "{}", at(0)));
-    let (one, two) = (patient(store, "p1"), patient(store, "p2"));
+    let (one, two) = (fixtures::patient(store, "p1"), fixtures::patient(store, "p2"));
     for id in ["p1", "p2"] {
         commit(store, ResourceType::Patient, vec![incoming(store, ResourceType::Patient, id, &body(id), "{\"f\":1}", &[id])]);
     }
@@ -189,7 +249,7 @@ pub fn fill(store: &Store) {
         body: body("p3").into_bytes(),
     };
     write(store, |c| quarantine::put(c, store.codec(), &ehr(), &aside, at(5)));
-    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash };
+    let new = |id, source, hash| New { kind: Kind::Segment, id, source, hash, reads: None };
     write(store, |c| definitions::first(c, &[new("new-patient", "x", "1"), new("visit-72h-not-confirmed", "y", "2")], 1, at(1)));
     let change = |segment: i64, after: State| Change {
         segment,
@@ -208,6 +268,7 @@ pub fn fill(store: &Store) {
         events: 0,
         wake_at: None,
         outreach: true,
+        unknown: Default::default(),
         staged: None,
     };
     write(store, |c| memberships::apply(c, &[person(one.person, State::In), person(two.person, State::Held)], at(100)));

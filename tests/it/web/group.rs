@@ -13,7 +13,9 @@ const SOURCE: &str = "id = 'lapsed'\ntitle = 'Lapsed'\nstage = 'retention'\ndesc
 async fn members_come_in_parts_and_a_stranger_is_an_operation_outcome() {
     let db = Database::fresh(Backend::Sqlite).unwrap();
     let store = db.store();
-    write(&store, |c| definitions::first(c, &[New { kind: Kind::Segment, id: "lapsed", source: SOURCE, hash: "1" }], 1, at(0)));
+    write(&store, |c| {
+        definitions::first(c, &[New { kind: Kind::Segment, id: "lapsed", source: SOURCE, hash: "1", reads: None }], 1, at(0))
+    });
     for n in 0..5 {
         let change = Change {
             segment: 1,
@@ -26,7 +28,16 @@ async fn members_come_in_parts_and_a_stranger_is_an_operation_outcome() {
             event_reasons: b"[]".to_vec(),
         };
         let person = patient(&store, &format!("p{n}")).person;
-        let found = Evaluated { person, changes: vec![change], refreshed: vec![], events: 0, wake_at: None, outreach: false, staged: None };
+        let found = Evaluated {
+            person,
+            changes: vec![change],
+            refreshed: vec![],
+            events: 0,
+            wake_at: None,
+            outreach: false,
+            unknown: Default::default(),
+            staged: None,
+        };
         write(&store, |c| memberships::apply(c, std::slice::from_ref(&found), at(10)));
     }
     let server = Server::start(&store);

@@ -3,8 +3,10 @@
 mod access;
 mod api;
 mod edge;
+mod explaining;
 pub mod fixture;
 mod group;
+mod no_desk;
 mod page;
 mod privacy;
 mod probes;

@@ -56,6 +56,10 @@ async fn the_markup_is_escaped_self_contained_and_labelled() {
     let html = server.get_as(&[Role::Operator], "/").await.body;
     assert!(html.contains("Maple &#60;Street&#62; Clinic"), "a name was not escaped");
     let (sheet, html) = taken_out(&html);
+    let (before, script) = html.split_once("<script src=\"/assets/script-").unwrap();
+    let (name, after) = script.split_once(".js\" defer></script>").unwrap();
+    assert!(name.len() == 16 && name.chars().all(|c| c.is_ascii_hexdigit()), "{name}");
+    let html = format!("{before}{after}");
     for banned in ["<script", "style=\"", "<style", "<link", " on", "http://", "https://", "<img", "<iframe"] {
         let found = html.split(banned).count() - 1;
         let allowed =
@@ -90,5 +94,6 @@ async fn the_style_sheet_in_the_page_is_the_one_that_the_policy_allows() {
     let policy = &page.headers["content-security-policy"];
     let styles: Vec<&str> = policy.split("; ").filter(|d| d.starts_with("style-src")).collect();
     assert_eq!(styles, [format!("style-src 'sha256-{hash}'")], "{policy}");
+    assert!(policy.contains("script-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
 }

@@ -3,6 +3,8 @@
 use crate::model::facts::AppointmentFacts;
 use crate::model::time::Timestamp;
 use crate::rules::catalogue::{Attribute, Derivation};
+use crate::rules::kind::{Kind, is_of};
+use crate::rules::truth::Truth;
 use crate::rules::value::{Event, Finding, Items, Set, Source, Type, Value, Why};
 use crate::rules::watch::Watch;
 
@@ -69,6 +71,15 @@ pub(super) const ROWS: &[Attribute] = &[
         "",
         "next_appointment.location = \"Location/12\"",
         |c, w| next(c, w, "participant", |a| texts(&a.locations)),
+    ),
+    row(
+        "next_appointment.virtual",
+        Type::Bool,
+        APPOINTMENT,
+        "The next booked visit is by video or telephone: by R5's `virtualService` (as an extension), or a code for it.",
+        "nothing marks the visit so: R4 has no element for it",
+        "next_appointment.virtual",
+        is_virtual,
     ),
     row(
         "last_visit.start",
@@ -170,6 +181,16 @@ pub(super) const ROWS: &[Attribute] = &[
         |c, w| cancelled(c, w, "cancelationReason", |a| codes(&a.cancel_reasons)),
     ),
     row(
+        "last_cancelled.by",
+        Type::Text,
+        APPOINTMENT,
+        "Who cancelled the cancelled visit with the latest time, as R4's cancellation reasons are grouped.",
+        "a cancelled visit has no time, or its reason is not coded so that it tells who",
+        "last_cancelled.by = \"patient\"",
+        cancelled_by,
+    )
+    .one_of(&["patient", "provider", "other"]),
+    row(
         "appointments.upcoming",
         Type::Integer,
         APPOINTMENT,
@@ -183,16 +204,16 @@ pub(super) const ROWS: &[Attribute] = &[
         },
     )
     .in_unit("visits"),
-    count("visits.completed", "visits", "Finished visits.", "visits.completed in last 12 months >= 3", |c, each| {
-        events(c, each, |a| meaning(a) == Meaning::Finished);
+    count("visits.completed", "visits", "Finished visits.", "visits.completed in last 12 months >= 3", |c, kind, each| {
+        events(c, kind, each, |a| meaning(a) == Meaning::Finished);
     }),
     count(
         "appointments.no_show",
         "visits",
         "Missed visits, by the time they were booked for.",
         "appointments.no_show in last 12 months >= 2",
-        |c, each| {
-            events(c, each, |a| meaning(a) == Meaning::Missed);
+        |c, kind, each| {
+            events(c, kind, each, |a| meaning(a) == Meaning::Missed);
         },
     ),
     count(
@@ -200,21 +221,21 @@ pub(super) const ROWS: &[Attribute] = &[
         "visits",
         "Cancelled visits, by the time they were booked for (R4 does not tell when they were cancelled).",
         "appointments.cancelled in last 12 months >= 2",
-        |c, each| events(c, each, |a| meaning(a) == Meaning::Cancelled),
+        |c, kind, each| events(c, kind, each, |a| meaning(a) == Meaning::Cancelled),
     ),
     count(
         "appointments.booked",
         "visits",
         "Visits that were given a time, whatever became of them.",
         "appointments.booked in last 12 months >= 4",
-        |c, each| events(c, each, |a| a.start.is_some() && !matches!(meaning(a), Meaning::Requested | Meaning::Void)),
+        |c, kind, each| events(c, kind, each, |a| a.start.is_some() && !matches!(meaning(a), Meaning::Requested | Meaning::Void)),
     ),
     count(
         "appointments.unsettled",
         "visits",
         "Booked visits that the EHR did not mark as finished, missed or cancelled; in a period: whose time has come.",
         "appointments.unsettled in last 30d = 0",
-        |c, each| events(c, each, |a| a.start.is_some() && meaning(a) == Meaning::Booked),
+        |c, kind, each| events(c, kind, each, |a| a.start.is_some() && meaning(a) == Meaning::Booked),
     ),
 ];
 
@@ -223,7 +244,7 @@ const fn count(
     unit: &'static str,
     meaning: &'static str,
     example: &'static str,
-    derive: for<'a> fn(&Context<'a>, &mut dyn FnMut(Event<'a>)),
+    derive: for<'a> fn(&Context<'a>, Option<&Kind>, &mut dyn FnMut(Event<'a>)),
 ) -> Attribute {
     Attribute {
         name,
@@ -233,15 +254,21 @@ const fn count(
         meaning,
         needs: APPOINTMENT,
         also_reads: &[],
+        of: Some("the visit's service, type or cancellation reason"),
         unknown: "in a period: known only roughly where one has no time",
         example,
-        derivation: Derivation::Events(derive),
+        derivation: Derivation::EventsOf(derive),
     }
 }
 
-fn events<'a>(context: &Context<'a>, each: &mut dyn FnMut(Event<'a>), counts: impl Fn(&AppointmentFacts) -> bool) {
+fn events<'a>(context: &Context<'a>, kind: Option<&Kind>, each: &mut dyn FnMut(Event<'a>), counts: impl Fn(&AppointmentFacts) -> bool) {
     for appointment in context.person.appointments.iter().filter(|a| counts(&a.facts)) {
-        each(Event { at: time(&appointment.facts), source: Source::Resource { origin: &appointment.origin, field: "status" } });
+        let f = &appointment.facts;
+        let (is_one, unsure) = is_of(kind, f.services.iter().chain(&f.kinds).chain(&f.cancel_reasons));
+        if is_one != Truth::False {
+            let source = Source::Resource { origin: &appointment.origin, field: "status" };
+            each(Event { at: time(f).map(|t| (t, t)), time: "Appointment.start", unsure, source });
+        }
     }
 }
 
@@ -361,5 +388,54 @@ fn cancelled<'a>(
     match settled(context.visits(watch).cancelled, watch, NO_CANCELLED) {
         Ok(visit) => field(visit, name, read),
         Err(finding) => finding,
+    }
+}
+
+/// v3-ActCode and SNOMED CT codes of visits without a meeting.
+const VIRTUAL: [(&str, &str); 5] = [
+    ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "VR"),
+    ("http://snomed.info/sct", "448337001"),
+    ("http://snomed.info/sct", "185317003"),
+    ("http://snomed.info/sct", "386472008"),
+    ("http://snomed.info/sct", "719407002"),
+];
+
+fn is_virtual<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let pick = context.visits(watch).next;
+    watch.join(pick.until);
+    let Some(appointment) = pick.found else {
+        return Finding::absent(NO_NEXT);
+    };
+    let f = &appointment.facts;
+    let coded =
+        |(system, code): &(&str, &str)| f.services.iter().chain(&f.kinds).any(|c| c.code == *code && c.system.as_deref() == Some(*system));
+    if f.is_virtual {
+        return Finding::known(Value::Bool(true), appointment, "extension");
+    }
+    if VIRTUAL.iter().any(coded) {
+        return Finding::known(Value::Bool(true), appointment, "serviceType");
+    }
+    Finding::unknown(Why::Missing("mark of a visit by video or telephone, and none of one in person")).at(appointment, "serviceType")
+}
+
+const CANCELLATION_REASON: &str = "http://terminology.hl7.org/CodeSystem/appointment-cancellation-reason";
+
+/// As the value sets `cancelled-by-patient` and `cancelled-by-provider` group the code system.
+fn cancelled_by<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let visit = match settled(context.visits(watch).cancelled, watch, NO_CANCELLED) {
+        Ok(visit) => visit,
+        Err(finding) => return finding,
+    };
+    let of = |code: &str| match code {
+        "pat" => "patient",
+        "prov" | "maint" | "oth-room" | "oth-oerr" => "provider",
+        code if code.starts_with("pat-") => "patient",
+        code if code.starts_with("prov-") => "provider",
+        _ => "other",
+    };
+    let told = visit.facts.cancel_reasons.iter().find(|c| c.system.as_deref() == Some(CANCELLATION_REASON));
+    match told {
+        Some(coding) => Finding::known(Value::Text(of(&coding.code)), visit, "cancelationReason"),
+        None => Finding::unknown(Why::Missing("Appointment.cancelationReason of R4's code system")).at(visit, "cancelationReason"),
     }
 }

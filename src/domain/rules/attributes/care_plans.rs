@@ -19,8 +19,9 @@ use crate::rules::truth::Truth;
 use crate::rules::value::{Finding, Items, Set, Type, Value, Why};
 use crate::rules::watch::Watch;
 
+use super::conditions::named;
 use super::person::covers;
-use super::{CARE_PLAN, Context, instant, row};
+use super::{CARE_PLAN, CARE_PLAN_AND_CONDITION, Context, instant, row};
 
 type Plan = Sourced<CarePlanFacts>;
 
@@ -85,6 +86,15 @@ pub(super) const ROWS: &[Attribute] = &[
         "not found, and it is open whether a further plan is in force",
         "care_plan.addresses = \"Condition/12\"",
         addresses,
+    ),
+    row(
+        "care_plan.conditions",
+        Type::Set,
+        CARE_PLAN_AND_CONDITION,
+        "Codes of the conditions that the care plans in force address.",
+        "not found, and a condition that is addressed is not there or not coded, or it is open whether a further plan is in force",
+        "care_plan.conditions = \"http://snomed.info/sct|44054006\"",
+        conditions,
     ),
     row(
         "care_plan.activities_done",
@@ -337,6 +347,22 @@ fn addresses<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     }
     let told = plans.in_force.iter().find(|plan| !plan.facts.addresses.is_empty()).unwrap_or(first);
     Finding::known(Value::Set(Set { items: Items::Some(items), open }), told, "addresses").because(plans.open.map(|(_, why)| why))
+}
+
+fn conditions<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
+    let plans = context.plans(watch);
+    let Some(first) = plans.in_force.first() else {
+        return plans.nothing();
+    };
+    let references = plans.in_force.iter().flat_map(|plan| plan.facts.addresses.iter().map(|r| (plan.origin.ehr.as_str(), r.as_str())));
+    let (codes, all) = named(context, references);
+    let why = plans.open.map(|(_, why)| why).or((!all).then_some(Why::Missing("Condition that the plan addresses, with a code")));
+    if codes.is_empty() && why.is_none() {
+        return Finding::absent("no care plan in force says what it addresses").at(first, "addresses");
+    }
+    let told = plans.in_force.iter().find(|plan| !plan.facts.addresses.is_empty()).unwrap_or(first);
+    let items = Items::ManyCodes(codes);
+    Finding::known(Value::Set(Set { items, open: why.is_some() }), told, "addresses").because(why)
 }
 
 fn done<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {

@@ -98,6 +98,7 @@ const fn count(
         meaning,
         needs: &[],
         also_reads: &[],
+        of: None,
         unknown: "",
         example,
         derivation: Derivation::Events(derive),
@@ -110,7 +111,8 @@ fn ledger<'a>(at: Option<Timestamp>, field: &'static str, none: &'static str) ->
 
 fn events<'a>(context: &Context<'a>, each: &mut dyn FnMut(Event<'a>), counts: impl Fn(&Message) -> bool) {
     for message in context.person.contact.messages.iter().filter(|m| counts(m)) {
-        each(Event { at: Some(message.sent_at), source: Source::Ledger { field: "messages" } });
+        let at = Some((message.sent_at, message.sent_at));
+        each(Event { at, time: "time", unsure: None, source: Source::Ledger { field: "messages" } });
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) const ROWS: &[Attribute] = &[Attribute {
     meaning: "Where the person stands in the care journey, by visits so far, the visit to come and care plans in force.",
     needs: APPOINTMENT,
     also_reads: CARE_PLAN,
+    of: None,
     unknown: "the stage hangs on a care plan and it is not known whether one is in force, or a finished visit has no time",
     example: "journey.stage = \"follow-up\"",
     derivation: Derivation::Value(stage),

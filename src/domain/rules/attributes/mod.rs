@@ -4,10 +4,16 @@
 
 mod appointments;
 mod care_plans;
+mod chart;
+mod conditions;
 mod contact;
 mod elements;
+mod encounters;
 mod journey;
 mod person;
+
+mod standing;
+mod timeline;
 mod visits;
 
 use std::cell::OnceCell;
@@ -17,19 +23,31 @@ use crate::model::ids::ResourceType;
 use crate::model::time::Timestamp;
 
 use super::catalogue::{Attribute, Derivation};
+use super::kind::Kind;
 use super::site::Site;
-use super::value::{Finding, Type, Value};
+use super::value::{Event, Finding, Type, Value};
 use super::watch::Watch;
 
 pub use elements::{Horizon, Looks, Reach, Reading, reading};
 pub use journey::STAGES;
+pub(super) use timeline::between;
 pub use visits::next_visit;
 
 use care_plans::Plans;
 use visits::Visits;
 
 /// The catalogue's rows, by subject.
-pub(super) const ALL: &[&[Attribute]] = &[person::ROWS, appointments::ROWS, care_plans::ROWS, contact::ROWS, journey::ROWS];
+pub(super) const ALL: &[&[Attribute]] = &[
+    person::ROWS,
+    appointments::ROWS,
+    care_plans::ROWS,
+    conditions::ROWS,
+    encounters::ROWS,
+    chart::ROWS,
+    standing::ROWS,
+    contact::ROWS,
+    journey::ROWS,
+];
 
 /// A person at a site. What several derivations need is surveyed once.
 pub struct Context<'a> {
@@ -65,6 +83,19 @@ impl<'a> Context<'a> {
 const PATIENT: &[ResourceType] = &[ResourceType::Patient];
 const APPOINTMENT: &[ResourceType] = &[ResourceType::Appointment];
 const CARE_PLAN: &[ResourceType] = &[ResourceType::CarePlan];
+const CARE_PLAN_AND_CONDITION: &[ResourceType] = &[ResourceType::CarePlan, ResourceType::Condition];
+const CARE_TEAM: &[ResourceType] = &[ResourceType::CareTeam];
+const CONDITION: &[ResourceType] = &[ResourceType::Condition];
+const CONSENT: &[ResourceType] = &[ResourceType::Consent];
+const COVERAGE: &[ResourceType] = &[ResourceType::Coverage];
+const ENCOUNTER: &[ResourceType] = &[ResourceType::Encounter];
+const GOAL: &[ResourceType] = &[ResourceType::Goal];
+const IMMUNIZATION: &[ResourceType] = &[ResourceType::Immunization];
+const MEDICATION_REQUEST: &[ResourceType] = &[ResourceType::MedicationRequest];
+const OBSERVATION: &[ResourceType] = &[ResourceType::Observation];
+const PROCEDURE: &[ResourceType] = &[ResourceType::Procedure];
+const QUESTIONNAIRE_RESPONSE: &[ResourceType] = &[ResourceType::QuestionnaireResponse];
+const RISK_ASSESSMENT: &[ResourceType] = &[ResourceType::RiskAssessment];
 
 /// A row that the others are made from: a yes or no, read by `derive`.
 const fn row(
@@ -84,9 +115,64 @@ const fn row(
         meaning,
         needs,
         also_reads: &[],
+        of: None,
         unknown,
         example,
         derivation: Derivation::Value(derive),
+    }
+}
+
+/// A row over records that `of` narrows by some codes.
+#[expect(clippy::too_many_arguments, reason = "one row of a table")]
+const fn row_of(
+    name: &'static str,
+    kind: Type,
+    needs: &'static [ResourceType],
+    meaning: &'static str,
+    of: &'static str,
+    unknown: &'static str,
+    example: &'static str,
+    derive: for<'a> fn(&Context<'a>, Option<&Kind>, &mut Watch) -> Finding<'a>,
+) -> Attribute {
+    Attribute {
+        name,
+        kind,
+        unit: None,
+        values: &[],
+        meaning,
+        needs,
+        also_reads: &[],
+        of: Some(of),
+        unknown,
+        example,
+        derivation: Derivation::ValueOf(derive),
+    }
+}
+
+/// A count of records that `of` narrows by some codes.
+#[expect(clippy::too_many_arguments, reason = "one row of a table")]
+const fn counted_of(
+    name: &'static str,
+    unit: &'static str,
+    needs: &'static [ResourceType],
+    meaning: &'static str,
+    of: &'static str,
+    unknown: &'static str,
+    example: &'static str,
+    derive: for<'a> fn(&Context<'a>, Option<&Kind>, &mut dyn FnMut(Event<'a>)),
+) -> Attribute {
+    Attribute {
+        name,
+        kind: Type::Count,
+        unit: Some(unit),
+        values: &[],
+        meaning,
+        needs,
+        also_reads: &[],
+        of: Some(of),
+        unknown,
+        example,
+        derivation: Derivation::EventsOf(derive),
     }
 }
 

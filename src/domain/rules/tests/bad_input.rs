@@ -1,11 +1,13 @@
 //! Rules and records that are wrong: a clear mistake or an unknown with its reason; never a wrong answer, a panic or a stall.
 
-use super::people::{NOW, With, anyone, ask, at, compile, definition, file, person, site, why};
+use super::people::{
+    NOW, With, anyone, ask, at, compile, condition, definition, encounter, file, immunization, person, procedure, site, why,
+};
 use crate::Timestamp;
 use crate::model::facts::Period;
-use crate::model::{FhirTime, PatientFacts, ResourceType};
+use crate::model::{Facts, FhirTime, PatientFacts, ResourceType};
 use crate::rules::syntax::{Expr, MAX_BYTES};
-use crate::rules::{Definition, RuleSet, Truth, parse};
+use crate::rules::{Definition, OwnAttributes, RuleSet, Truth, ValueSet, ValueSets, parse};
 
 fn told(rule: &str) -> Vec<String> {
     Definition::parse(&file("x", rule)).expect_err(rule).iter().map(ToString::to_string).collect()
@@ -51,6 +53,10 @@ fn one_mistake_each() {
         ("language in (3)", "is compared with a text in quotes"),
         ("segment(Nope)", "is not the id of a segment"),
         ("exists and", "`exists` is followed by an attribute"),
+        ("condition.present of", "column 21: `of` is followed by a code in quotes"),
+        ("condition.present of diabetes", "`of` is followed by a code in quotes, by a list of them, or by `valueset(id)`"),
+        ("condition.present of (3)", "is compared with a code in quotes"),
+        ("age of \"x\" > 3", "is not narrowed by `of`"),
         ("care_plan.category = \"\"", "as in \"code\" or \"system|code\""),
     ] {
         let mistakes = told(rule);
@@ -92,6 +98,21 @@ fn a_set_refuses_circles_doubles_and_references_to_nothing() {
     for wanted in ["given twice", "column 20: there is no segment `lapsd`; did you mean `lapsed`?", "self -> self"] {
         assert!(text.iter().any(|m| m.contains(wanted)), "{wanted}: {text:?}");
     }
+}
+
+#[test]
+fn a_value_set_that_does_not_exist_is_told_with_the_nearest() {
+    let set =
+        ValueSet::parse("id = 'diabetes'\ntitle = 't'\nsource = 's'\nversion = '1'\nlicence = 'CC0-1.0'\n[codes]\n'http://a' = ['1']\n")
+            .unwrap();
+    let sets = ValueSets::of([set]).unwrap();
+    for (rule, column) in [("condition.codes in valueset(diabets)", 29), ("active and condition.present of valueset(diabets)", 41)] {
+        let mistakes = RuleSet::compile_with(&[definition("x", rule)], &sets, &OwnAttributes::default()).unwrap_err();
+        let wanted = format!("segment x: rule, line 1, column {column}: there is no value set `diabets`; did you mean `diabetes`?");
+        assert_eq!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>(), [wanted]);
+    }
+    assert!(told("active in valueset(x)")[0].contains("is not looked up in a value set"));
+    assert!(told("condition.codes in valueset(X)").iter().any(|m| m.contains("`X` is not the id of a value set")));
 }
 
 #[test]
@@ -200,11 +221,17 @@ fn birth_dates_that_cannot_be_or_say_little() {
 }
 
 #[test]
-fn fifty_thousand_appointments_are_no_stall() {
+fn fifty_thousand_resources_are_no_stall() {
     let mut person = anyone();
     for i in 0..50_000_i64 {
         let start = Timestamp::from_micros(at(NOW).micros() + (i - 40_000) * 3_600_000_000).to_string();
-        person = person.visit(["fulfilled", "noshow", "booked", "cancelled"][usize::try_from(i % 4).unwrap()], &start, &start);
+        person = match i % 8 {
+            0..4 => person.visit(["fulfilled", "noshow", "booked", "cancelled"][usize::try_from(i % 4).unwrap()], &start, &start),
+            4 => person.has(Facts::Condition(Box::new(condition("E11.9", &start)))),
+            5 => person.has(Facts::Encounter(Box::new(encounter("finished", "act|IMP", &start, &start)))),
+            6 => person.has(procedure("sct|73761001", &start)),
+            _ => person.has(immunization("cvx|140", &start)),
+        };
     }
     let definitions: Vec<_> = crate::rules::attributes().enumerate().map(|(i, a)| definition(&format!("s{i}"), a.example)).collect();
     let rules = RuleSet::compile(&definitions).unwrap();
@@ -243,8 +270,8 @@ fn instants_at_the_edge_of_time_are_survived() {
 #[test]
 fn nothing_synced_and_no_record_at_all() {
     let nobody = crate::model::PersonFacts::default();
-    let unsynced = anyone().without(ResourceType::Patient).without(ResourceType::Appointment).without(ResourceType::CarePlan);
-    let empty = crate::model::PersonFacts { synced: ResourceType::CORE.to_vec(), ..nobody.clone() };
+    let unsynced = crate::model::PersonFacts { synced: Vec::new(), ..anyone() };
+    let empty = crate::model::PersonFacts { synced: ResourceType::ALL.to_vec(), ..nobody.clone() };
     for row in crate::rules::attributes() {
         for person in [&nobody, &unsynced, &empty] {
             let answer = ask(row.example, person, &site(), NOW);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::Timestamp;
 use crate::model::FhirTime;
-use crate::rules::syntax::{At, Comparison, Expr, Literal, Name, Operand, Predicate, Test};
+use crate::rules::syntax::{At, Comparison, Expr, Literal, Name, Operand, Predicate, Selector, Test};
 use crate::rules::{Duration, Unit, parse};
 
 fn name() -> impl Strategy<Value = Name> {
@@ -35,6 +35,16 @@ fn operand() -> impl Strategy<Value = Operand> {
     literal().prop_map(|literal| Operand { literal, at: At::default() })
 }
 
+fn selector() -> impl Strategy<Value = Selector> {
+    let text = any::<String>().prop_map(|t| Operand { literal: Literal::Text(t), at: At::default() });
+    prop_oneof![
+        prop::collection::vec(text, 1..4).prop_map(Selector::Codes),
+        "[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,5})?"
+            .prop_filter("keywords", |id| parse(&format!("segment({id})")).is_ok())
+            .prop_map(|text| Selector::ValueSet(Name { text, at: At::default() })),
+    ]
+}
+
 fn leaf() -> impl Strategy<Value = Expr> {
     let predicate = prop_oneof![
         Just(Predicate::Holds),
@@ -49,8 +59,8 @@ fn leaf() -> impl Strategy<Value = Expr> {
         duration().prop_map(Predicate::OlderThan),
     ];
     prop_oneof![
-        8 => (name(), prop::option::of(duration()), predicate)
-            .prop_map(|(attribute, period, predicate)| Expr::Test(Test { attribute, period, predicate })),
+        8 => (name(), prop::option::weighted(0.3, selector()), prop::option::of(duration()), predicate)
+            .prop_map(|(attribute, of, period, predicate)| Expr::Test(Test { attribute, of, period, predicate })),
         1 => any::<bool>().prop_map(Expr::Constant),
         1 => "[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,5})?"
             .prop_filter("keywords", |id| parse(&format!("segment({id})")).is_ok())
@@ -87,7 +97,7 @@ proptest! {
     fn any_words_are_read_or_refused(
         words in prop::collection::vec(prop::sample::select(vec![
             "and", "or", "not", "(", ")", "in", "last", "within", "older", "than", "exists", "segment", "true", ",", "=", "<=", "!", "72", "h",
-            "months", "age", "active", "\"x\"", "\"", "2026-11-23", "2026-", "site.language", "valueset", "\\", "-", "é", "\n",
+            "months", "age", "active", "\"x\"", "\"", "2026-11-23", "2026-", "site.language", "valueset", "of", "\\", "-", "é", "\n",
         ]), 0..40)
     ) {
         let text = words.join(" ");
@@ -110,6 +120,9 @@ fn not_binds_closest_then_and_then_or() {
         ("a in last 12   months>=2", "a in last 12 months >= 2"),
         ("a  older\nthan 1 years", "a older than 1 year"),
         ("exists a in last 30 days", "exists a in last 30d"),
+        ("exists a of( \"x\" ) in last 3d", "exists a of \"x\" in last 3d"),
+        ("a  of valueset( v )in (\"x\")", "a of valueset(v) in (\"x\")"),
+        ("a of (\"x\",\"y\") >= 1", "a of (\"x\", \"y\") >= 1"),
         (r#"a in("x" , "y\u{e9}\"")"#, r#"a in ("x", "yé\"")"#),
     ] {
         assert_eq!(parse(text).unwrap().to_string(), canonical);

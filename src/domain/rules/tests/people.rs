@@ -3,8 +3,9 @@
 use chrono_tz::Tz;
 
 use crate::Timestamp;
-use crate::model::facts::{Activity, Period};
+use crate::model::facts::{Activity, Coding, Period};
 use crate::model::person::Origin;
+use crate::model::supporting::{ConditionFacts, EncounterFacts, ImmunizationFacts, ProcedureFacts};
 use crate::model::{AppointmentFacts, CarePlanFacts, EhrId, Facts, FhirTime, PatientFacts, PersonFacts, ResourceType};
 use crate::rules::{Answer, Definition, Reason, RuleSet, Site};
 
@@ -25,7 +26,7 @@ pub fn utc() -> Site {
 
 /// A person with one patient record, everything synced.
 pub fn person(patient: PatientFacts) -> PersonFacts {
-    let mut person = PersonFacts { synced: ResourceType::CORE.to_vec(), ..PersonFacts::default() };
+    let mut person = PersonFacts { synced: ResourceType::ALL.to_vec(), ..PersonFacts::default() };
     person.add(origin(ResourceType::Patient, "p1"), Facts::Patient(Box::new(patient)));
     person
 }
@@ -44,6 +45,8 @@ pub trait With: Sized {
     /// With the latest appointment's patient status.
     fn accepted(self, status: &str) -> Self;
     fn plan(self, plan: CarePlanFacts) -> Self;
+    /// With one more resource of any type.
+    fn has(self, facts: Facts) -> Self;
     fn without(self, resource_type: ResourceType) -> Self;
 }
 
@@ -71,6 +74,13 @@ impl With for PersonFacts {
         self
     }
 
+    fn has(mut self, facts: Facts) -> Self {
+        let kind = facts.resource_type();
+        let id = format!("r{}", self.count(kind) + 1);
+        self.add(origin(kind, &id), facts);
+        self
+    }
+
     fn without(mut self, resource_type: ResourceType) -> Self {
         self.synced.retain(|t| *t != resource_type);
         self
@@ -87,6 +97,47 @@ pub fn plan(start: &str, end: &str) -> CarePlanFacts {
 
 pub fn activity(status: &str, start: &str, end: &str) -> Activity {
     Activity { status: Some(status.into()), scheduled: period(start, end), ..Activity::default() }
+}
+
+/// A code of ICD-10-CM, SNOMED CT (`sct|1`), v3-ActCode (`act|IMP`), or of the system that stands before the bar.
+pub fn coding(text: &str) -> Coding {
+    let (system, code) = text.split_once('|').unwrap_or(("http://hl7.org/fhir/sid/icd-10-cm", text));
+    let system = match system {
+        "sct" => "http://snomed.info/sct",
+        "act" => "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+        "cvx" => "http://hl7.org/fhir/sid/cvx",
+        other => other,
+    };
+    Coding { system: Some(system.to_owned()).filter(|s| !s.is_empty()), code: code.to_owned() }
+}
+
+pub fn condition(code: &str, onset: &str) -> ConditionFacts {
+    let codes = if code.is_empty() { Vec::new() } else { vec![coding(code)] };
+    ConditionFacts { clinical_status: Some("active".into()), codes, onset: FhirTime::parse(onset), ..ConditionFacts::default() }
+}
+
+pub fn encounter(status: &str, class: &str, start: &str, end: &str) -> EncounterFacts {
+    EncounterFacts { status: Some(status.into()), class: Some(coding(class)), period: period(start, end), ..EncounterFacts::default() }
+}
+
+pub fn immunization(code: &str, at: &str) -> Facts {
+    let facts = ImmunizationFacts {
+        status: Some("completed".into()),
+        codes: vec![coding(code)],
+        at: FhirTime::parse(at),
+        ..ImmunizationFacts::default()
+    };
+    Facts::Immunization(Box::new(facts))
+}
+
+pub fn procedure(code: &str, at: &str) -> Facts {
+    let facts = ProcedureFacts {
+        status: Some("completed".into()),
+        codes: vec![coding(code)],
+        performed: period(at, ""),
+        ..ProcedureFacts::default()
+    };
+    Facts::Procedure(Box::new(facts))
 }
 
 pub fn definition(id: &str, rule: &str) -> Definition {

@@ -3,10 +3,11 @@
 use chrono_tz::Tz;
 use proptest::prelude::*;
 
-use super::people::{activity, anyone, at, origin};
+use super::people::{With as _, activity, anyone, at, coding, condition, encounter, immunization, origin, procedure};
 use crate::Timestamp;
 use crate::model::facts::{Activity, Address, ContactPoint, Period};
 use crate::model::person::{Fate, Message};
+use crate::model::supporting::{ConditionFacts, CoverageFacts, EncounterFacts, GoalFacts};
 use crate::model::{AppointmentFacts, CarePlanFacts, Facts, FhirTime, PatientFacts, PersonFacts, Phi, ResourceType};
 use crate::rules::{RuleSet, Site, Truth};
 
@@ -135,15 +136,42 @@ fn care_plan() -> impl Strategy<Value = CarePlanFacts> {
     )
 }
 
+fn supporting() -> impl Strategy<Value = Facts> {
+    let code = || prop::sample::select(vec!["E11.9", "I10", "sct|44054006", ""]);
+    let status =
+        || prop::option::weighted(0.9, prop::sample::select(vec!["active", "active", "resolved", "accepted", "finished", "in-progress"]));
+    let word = |s: Option<&str>| s.map(str::to_owned);
+    prop_oneof![
+        (code(), status(), prop::option::of(date()), prop::option::of(date()), prop::option::of(date())).prop_map(
+            move |(code, status, onset, abatement, recorded)| {
+                let clinical_status = word(status);
+                Facts::Condition(Box::new(ConditionFacts { clinical_status, onset, abatement, recorded, ..condition(code, "") }))
+            }
+        ),
+        (status(), prop::sample::select(vec!["act|IMP", "act|AMB", "local|x"]), period()).prop_map(move |(status, class, period)| {
+            Facts::Encounter(Box::new(EncounterFacts { status: word(status), period, ..encounter("", class, "", "") }))
+        }),
+        (status(), period()).prop_map(move |(status, period)| {
+            let kinds = vec![coding("act|PUBLICPOL")];
+            Facts::Coverage(Box::new(CoverageFacts { status: word(status), kinds, period, ..CoverageFacts::default() }))
+        }),
+        (status(), prop::collection::vec(date(), 0..3))
+            .prop_map(move |(status, due)| { Facts::Goal(Box::new(GoalFacts { status: word(status), due, ..GoalFacts::default() })) }),
+        date().prop_map(|at| immunization("cvx|140", &at.to_string())),
+        date().prop_map(|at| procedure("sct|73761001", &at.to_string())),
+    ]
+}
+
 fn person() -> impl Strategy<Value = PersonFacts> {
     (
         patient(),
         prop::collection::vec(appointment(), 0..6),
         prop::collection::vec(care_plan(), 0..3),
         (prop::option::of(instant()), prop::collection::vec(instant(), 0..3)),
-        prop::sample::subsequence(ResourceType::CORE.to_vec(), 2..=3),
+        prop::sample::subsequence(ResourceType::ALL[..15].to_vec(), 12..=15),
+        prop::collection::vec(supporting(), 0..6),
     )
-        .prop_map(|(patient, appointments, plans, (sent, messages), synced)| {
+        .prop_map(|(patient, appointments, plans, (sent, messages), synced, supporting)| {
             let mut person = anyone();
             person.patients[0].facts = patient;
             for (i, facts) in appointments.into_iter().enumerate() {
@@ -158,6 +186,7 @@ fn person() -> impl Strategy<Value = PersonFacts> {
                 person.contact.messages.push(Message { sent_at, channel: "email".into(), fate });
                 person.contact.barriers.push(("cost".into(), sent_at));
             }
+            person = supporting.into_iter().fold(person, |person, facts| person.has(facts));
             person.synced = synced;
             person
         })
@@ -180,8 +209,19 @@ fn test() -> impl Strategy<Value = String> {
         "care_plan.next_due",
         "contact.last_sent",
         "last_cancelled.start",
+        "condition.onset",
+        "condition.onset of \"E11.9\"",
+        "last_encounter.end",
+        "last_discharge.end",
+        "immunization.last",
+        "procedure.last of \"73761001\"",
+        "goal.next_due",
     ];
     let counts = vec![
+        "conditions.begun",
+        "conditions.begun of (\"E11.9\", \"I10\")",
+        "encounters.finished of \"IMP\"",
+        "immunizations.given",
         "visits.completed",
         "appointments.no_show",
         "appointments.cancelled",
@@ -210,6 +250,14 @@ fn test() -> impl Strategy<Value = String> {
         "contact.barriers = \"cost\"",
         "exists contact.channels",
         "care_plan.activities_done >= 1",
+        "condition.present of \"I10\"",
+        "condition.codes = \"E11.9\"",
+        "encounter.current_class = \"IMP\"",
+        "last_discharge.disposition = \"home\"",
+        "coverage.active",
+        "coverage.payer_type = \"PUBLICPOL\"",
+        "goal.overdue >= 1",
+        "goal.active",
         "interpreter_needed",
         "deceased",
         "exists last_missed.start",

@@ -1,0 +1,13 @@
+DROP INDEX quarantine_open;
+DROP INDEX writeback_by_state;
+DROP INDEX attempt_by_program;
+DROP INDEX attempt_to_call;
+ALTER TABLE attempt DROP COLUMN called_by;
+ALTER TABLE attempt DROP COLUMN called_at;
+DROP INDEX answer_waiting;
+ALTER TABLE answer DROP COLUMN settled_by;
+ALTER TABLE answer DROP COLUMN settled_at;
+DELETE FROM installation WHERE name = 'labelled-up-to';
+DROP TABLE patient_label;
+DROP TABLE outreach_stop;
+DROP TABLE membership_day;

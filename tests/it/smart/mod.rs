@@ -1,0 +1,8 @@
+//! Staff's ways in, as a browser goes them: launches from the pretend EHR in every kind of client, sign-in by a provider of others, and attacks
+//! on both.
+
+mod attacks;
+mod launching;
+mod provider;
+mod seeing;
+mod setup;
