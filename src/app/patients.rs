@@ -73,24 +73,29 @@ impl App {
         Ok(page)
     }
 
-    /// Asks for a patient to be read again, where that is not under way and was not just done.
+    /// Asks for a patient to be read again, where that is not under way and was not just done. Returns whether it is under way.
     ///
     /// # Errors
     /// The engine's refusal.
-    pub async fn ask_for_patient(&self, subject: &Subject) -> Result<(), StoreError> {
+    pub async fn ask_for_patient(&self, subject: &Subject) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let (ehr, id) = (subject.ehr.clone(), subject.id.expose().clone());
         // Most pages are looked at again within the minute: they cost no write.
         let known = self.store.read(move |conn| patient_reads::of(conn, &ehr, &id)).await?;
-        let fresh = |r: &Request| r.is_open() || r.answered_at.is_some_and(|at| now.since(Timestamp::from_micros(at)) < AGAIN);
-        if known.is_some_and(|r| fresh(&r)) {
-            return Ok(());
+        if let Some(request) = known {
+            if request.is_open() {
+                return Ok(true);
+            }
+            if request.answered_at.is_some_and(|at| now.since(Timestamp::from_micros(at)) < AGAIN) {
+                return Ok(false);
+            }
         }
         let (ehr, id) = (subject.ehr.clone(), subject.id.expose().clone());
-        if self.store.write("ask for a patient", move |conn| patient_reads::ask(conn, (&ehr, &id), AGAIN, now)).await? {
+        let under_way = self.store.write("ask for a patient", move |conn| patient_reads::ask(conn, (&ehr, &id), AGAIN, now)).await?;
+        if under_way {
             self.nudges.refresh.give();
         }
-        Ok(())
+        Ok(under_way)
     }
 
     /// Reads the patients that were asked for; returns how many, and why some could not be.
@@ -200,7 +205,7 @@ impl Patients for Arc<App> {
         Box::pin(self.patient_page(subject))
     }
 
-    fn ask(&self, subject: Subject) -> Answer<'_, ()> {
+    fn ask(&self, subject: Subject) -> Answer<'_, bool> {
         Box::pin(async move { self.ask_for_patient(&subject).await })
     }
 

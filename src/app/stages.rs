@@ -18,7 +18,7 @@ use crate::ehr::pace::Paused;
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
-use crate::store::{Store, StoreError, reading, server_clock, writebacks};
+use crate::store::{Lane, Store, StoreError, labels, reading, server_clock, writebacks};
 use crate::sync::task::{self as sync, Source, TypeReport};
 use crate::sync::{Holder, identify, reproject};
 use crate::worker::Owner;
@@ -45,6 +45,8 @@ pub(super) async fn clock_apart(store: &Store) -> Result<Option<(i64, &'static s
         () => None,
     })
 }
+/// Labels of patients that are made in one transaction, after an upgrade.
+const LABELS: i64 = 1_000;
 /// How long a round waits for an export: the other EHRs and stages come after it, and a later round reads it.
 const EXPORT_WAIT: Duration = Duration::from_secs(120);
 
@@ -250,6 +252,10 @@ impl App {
         let lease = self.lease(segments::LEASE).await?;
         let (app, stop, fence, term): (_, _, Fence, Term) = (Arc::clone(self), Arc::clone(stop), lease.fence().clone(), lease.term());
         let done = tokio::task::spawn_blocking(move || {
+            // What an earlier version had read is found by name, too.
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) && app.store.read_blocking(labels::is_behind)? {
+                app.store.write_blocking(Lane::Bulk, "label patients", |conn| labels::catch_up(conn, LABELS))?;
+            }
             // Whose a record is comes before what is true of the person.
             identify::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;
             reproject::run(&app.store, app.clock.as_ref(), (&fence, term), &stop, &|_| {})?;

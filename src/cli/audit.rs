@@ -40,12 +40,12 @@ pub(super) enum Audit {
     /// Tell whether a row was changed, taken out or put in
     #[command(after_help = "Examples:
   fhir-engage audit verify
-  fhir-engage audit verify --noted 1:52b1c35ed9a4cdb4b4c2d2de0ad4bfe28c0cb6f9a43a6e4d8f7f1a2b3c4d5e6f
+  fhir-engage audit verify --noted 1042:52b1c35ed9a4cdb4b4c2d2de0ad4bfe2
 
 Exit code 1 where something is wrong. Whoever can write the whole database can also write a whole new chain: note what this tells at a
 place that they cannot write, and ask for it with --noted.")]
     Verify {
-        /// A row's number and hash, as an earlier run told them: that row must be in the chain
+        /// A row's number and hash, as an earlier run told them (the first 32 digits do): that row must be in the chain
         #[arg(long, value_name = "N:HASH", value_parser = noted)]
         noted: Option<(i64, String)>,
     },
@@ -57,10 +57,10 @@ fn instant(text: &str) -> Result<Timestamp, String> {
 
 fn noted(text: &str) -> Result<(i64, String), String> {
     let parts = text.split_once(':').and_then(|(n, hash)| Some((n.parse().ok()?, hash.to_ascii_lowercase())));
-    let fits = |hash: &str| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+    let fits = |hash: &str| (32..=64).contains(&hash.len()) && hash.bytes().all(|b| b.is_ascii_hexdigit());
     parts
         .filter(|(_, hash)| fits(hash))
-        .ok_or_else(|| "a number, a colon and 64 hexadecimal digits, as `audit verify` tells them".to_owned())
+        .ok_or_else(|| "a number, a colon and the hexadecimal digits that `audit verify` tells, the first 32 at least".to_owned())
 }
 
 impl Audit {

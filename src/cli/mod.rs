@@ -27,6 +27,7 @@ mod segments;
 mod serve;
 mod signals;
 mod staff;
+mod stops;
 mod sync;
 mod who;
 mod writeback;

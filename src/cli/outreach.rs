@@ -90,6 +90,8 @@ With --not-sent it waits again and is judged anew, so it may also be held or ref
         #[arg(value_parser = ["on", "off"])]
         switch: Option<String>,
     },
+    Stop(super::stops::Stop),
+    Start(super::stops::Start),
 }
 
 /// In the list, an attempt that says `sending` and waits for a person.
@@ -153,6 +155,8 @@ impl Outreach {
             Self::OptIn(choice) => choice.record(&app, common, true).await,
             Self::Preferences { patient } => super::preferences::show(&app, common, &patient).await,
             Self::Live { switch } => live(&app, common, switch).await,
+            Self::Stop(stop) => stop.run(&app, common).await,
+            Self::Start(start) => start.run(&app, common).await,
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn fold(name: &str) -> String {
     };
     // A mark may stand behind its letter as a character of its own.
     let marks = '\u{300}'..='\u{36f}';
-    let folded: String = name.to_lowercase().chars().filter(|c| !marks.contains(c)).map(plain).collect();
+    let folded: String = name.to_lowercase().chars().filter(|c| !marks.contains(c) && *c != '\0').map(plain).collect();
     folded.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -90,12 +90,21 @@ struct Row {
     facts: Vec<u8>,
 }
 
+/// Whether there are records without a label that were read before there were any.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn is_behind(conn: &mut Conn) -> Result<bool, StoreError> {
+    Ok(installation::get(conn, Setting::LabelledUpTo)?.is_some())
+}
+
 /// Makes the labels of some of the records that were read before there were any. `true` as long as there are more.
 ///
 /// # Errors
 /// The engine's refusal.
 pub fn catch_up(conn: &mut Conn, limit: i64) -> Result<bool, StoreError> {
-    let Some(after) = installation::get(conn, Setting::LabelledUpTo)?.and_then(|text| text.parse::<i64>().ok()) else { return Ok(false) };
+    let Some(after) = installation::get(conn, Setting::LabelledUpTo)? else { return Ok(false) };
+    let after = after.parse::<i64>().map_err(|_| StoreError::Damaged("up to where patients have labels"))?;
     let text = format!(
         "SELECT f.patient, f.facts FROM patient p JOIN resource r ON r.ehr = p.ehr AND r.rtype = 'Patient' AND r.fhir_id = p.fhir_id
          JOIN fact f ON f.patient = p.pk AND f.resource = r.pk WHERE p.pk > {after} ORDER BY p.pk LIMIT {limit}"

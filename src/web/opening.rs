@@ -60,7 +60,10 @@ impl FromRequest for Opened {
             }
             match served.given.launches.sight(&opened.opening).await? {
                 Sight::Shown => Ok(opened),
-                Sight::Hidden => Err(Notice::hidden(served.given.denied.as_deref()).with_next(opened.path(), "Ask the EHR again")),
+                Sight::Hidden => {
+                    served.given.store.audited(super::patient::denied(&served, &opened)).await?;
+                    Err(Notice::hidden(served.given.denied.as_deref()).with_next(opened.path(), "Ask the EHR again"))
+                }
                 Sight::Unknown => Err(Notice::unseen().with_next(opened.path(), "Ask the EHR again")),
             }
         })

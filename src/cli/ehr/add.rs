@@ -35,7 +35,7 @@ use crate::sync::drops::Drop;
   fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --credentials desk.toml
       with desk.toml: [desk] types = [\"Appointment\"]; [desk.auth] kind = \"user-grant\", client_id = \"desk\";
       then `fhir-engage ehr authorize main --credential desk`
-  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --launch-client-id app-launch --launch-secret env:LAUNCH
+  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --launch-client-id desk
       staff open this gateway from inside the EHR; `fhir-engage ehr register VENDOR` tells what to register for it
   fhir-engage ehr add clinic --files --drop appointments.toml
       the hospital puts files into a folder; `fhir-engage serve` and `fhir-engage sync run` take them

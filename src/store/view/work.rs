@@ -164,13 +164,14 @@ fn answers(conn: &mut Conn, limit: i64) -> Result<Vec<Waiting>, StoreError> {
 /// Refusals of a channel that a person put there, or that the installation has: a call would not be what is missing.
 const NOT_FOR_A_CALL: [&str; 4] = ["not-live", "killed", "channel-not-configured", "phi-on-open-channel"];
 
-/// Patients whom the last channel of a step did not reach.
+/// Patients whom the last channel of a step did not reach. The state is asked so that its index does not tempt the engine: all that ever ended is
+/// in it, while `attempt_to_call` begins with what lies ahead.
 fn calls(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<ToCall>, StoreError> {
     let codes: String = NOT_FOR_A_CALL.iter().map(|code| format!(" AND a.failure NOT LIKE '%{code}%'")).collect();
     let text = format!(
         "SELECT a.id AS attempt, a.program, a.enrolment, a.action, a.failure, a.expires_at AS until, a.patient, p.ehr, p.fhir_id
          FROM attempt a JOIN patient p ON p.pk = a.patient
-         WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > {} AND a.state IN ('refused', 'finished'){codes}
+         WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > {} AND (a.state || '') IN ('refused', 'finished'){codes}
          AND NOT EXISTS (SELECT 1 FROM attempt later WHERE later.enrolment = a.enrolment AND later.step = a.step AND later.rung > a.rung
              AND later.anchor_revision = a.anchor_revision)
          ORDER BY a.expires_at, a.id LIMIT {limit}",

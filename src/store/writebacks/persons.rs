@@ -78,6 +78,8 @@ pub fn causes(conn: &mut Conn, ehr: Option<&str>) -> Result<Vec<Cause>, StoreErr
     let rows: Vec<Row> = on_backend!(conn, c => {
         let parked = writeback::state.eq("unknown").and(writeback::next_at.eq(super::PARKED));
         let mut q = writeback::table
+            // Said twice, so that the engine finds the few by their state and does not walk through all that was written.
+            .filter(writeback::state.eq_any(["refused", "unknown"]))
             .filter(writeback::state.eq("refused").or(parked))
             .group_by((writeback::ehr, writeback::state, writeback::failure))
             .select((writeback::ehr, writeback::state, writeback::failure, count_star(), min(writeback::owed_at)))

@@ -214,11 +214,8 @@ pub async fn one(
             }
         });
     }
-    let mut status = Card::wide("Types").with(Piece::Live("/connections/now", 3, running(&readings, scene.now).render()?));
-    // What goes on elsewhere would be mixed in by the live part.
-    if let Some(piece) = status.pieces.first_mut() {
-        *piece = Piece::Made(running(&readings, scene.now).render()?);
-    }
+    // Without live parts: the one of all connections would mix the others in.
+    let mut status = Card::wide("Types").made(&running(&readings, scene.now))?;
     if let Some((by, why, at, _)) = &paused {
         status = status.words(format!("Paused by {by} {}: {why}", scene.when(*at).ago));
     }

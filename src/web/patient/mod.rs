@@ -24,7 +24,6 @@ use super::opening::Opened;
 use crate::patient::acts::{About, Act, Actor, Contacted, Done, Signed as Form};
 use crate::patient::by_hand::{self, Choice, Preview};
 use crate::patient::{Page, Subject};
-use crate::smart::Verdict;
 use crate::store::{StoreError, audit};
 use view::{Reading, Show};
 
@@ -35,8 +34,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 pub trait Patients: Send + Sync {
     /// The page, by the store.
     fn page(&self, subject: Subject) -> Answer<'_, Page>;
-    /// Asks for the patient to be read again; nobody waits for it.
-    fn ask(&self, subject: Subject) -> Answer<'_, ()>;
+    /// Asks for the patient to be read again; nobody waits for it. Returns whether that is under way.
+    fn ask(&self, subject: Subject) -> Answer<'_, bool>;
     /// A message as it would be sent now. `None` where there is no such patient, template or channel.
     fn preview(&self, subject: Subject, choice: Choice) -> Answer<'_, Option<Preview>>;
     /// Does what a form asks for.
@@ -87,34 +86,28 @@ pub(super) struct Came {
     did: Option<String>,
 }
 
-/// The EHR said no to this user: that is kept, and nothing of the patient is shown.
-async fn closed(served: &Served, opened: &Opened) -> Result<(), Notice> {
-    if opened.opening.what.verdict != Verdict::Denied {
-        return Ok(());
-    }
-    served.given.store.audited(entry(served, opened, "view-denied", None)).await?;
-    let says = "The EHR does not let you see this patient, so nothing of them is shown here. Where the record is closed, open it in the EHR \
-                first and come here from there.";
-    Err(Notice::new(StatusCode::FORBIDDEN, "Closed to you", says))
+/// The row of somebody to whom the EHR does not show this patient: a try is told, too.
+pub(super) fn denied(served: &Served, opened: &Opened) -> audit::Entry {
+    entry(served, opened, "view-denied", None)
 }
 
 /// The page.
 pub(super) async fn page(served: Data<Served>, opened: Opened, came: Query<Came>) -> Result<HttpResponse, Notice> {
-    closed(&served, &opened).await?;
     let patients = &served.given.patients;
-    // Asked for first, so that the page says that it is under way.
-    patients.ask(subject(&opened)).await?;
     let seen = served.given.store.audited(entry(&served, &opened, "view-patient", None));
-    let (found, kept) = futures_util::future::join(patients.page(subject(&opened)), seen).await;
+    let (asked, found, kept) = futures_util::future::join3(patients.ask(subject(&opened)), patients.page(subject(&opened)), seen).await;
     // Not a word before the chain has it.
     kept?;
-    let show = Show::new(&served, &opened, found?, came.did.as_deref(), &patients.fresh_key());
+    let mut found = found?;
+    if asked? {
+        found.reading = crate::patient::page::Reading::UnderWay;
+    }
+    let show = Show::new(&served, &opened, found, came.did.as_deref(), &patients.fresh_key());
     html(&show.render()?)
 }
 
 /// Where the reading of the patient stands: the part of the page that moves.
 pub(super) async fn reading(served: Data<Served>, opened: Opened) -> Result<HttpResponse, Notice> {
-    closed(&served, &opened).await?;
     let found = served.given.patients.page(subject(&opened)).await?;
     html(&Reading::new(&served, &opened, &found).render()?)
 }
@@ -132,7 +125,6 @@ pub(super) struct Message {
 
 /// A message as it would be sent now, with the gate's verdict.
 pub(super) async fn preview(served: Data<Served>, opened: Opened, message: Query<Message>) -> Result<HttpResponse, Notice> {
-    closed(&served, &opened).await?;
     let Message { template, channel } = message.into_inner();
     let choice = Choice { template, channel };
     let seen = entry(&served, &opened, "preview-message", Some(choice.template.chars().take(100).collect()));
@@ -153,7 +145,6 @@ pub(super) struct Keyed<T> {
 }
 
 async fn act(served: &Served, opened: &Opened, right: Right, key: String, act: Act, did: &str) -> Result<HttpResponse, Notice> {
-    closed(served, opened).await?;
     if key.is_empty() || key.len() > 100 {
         return Err(Notice::bad_form());
     }

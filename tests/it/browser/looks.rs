@@ -54,20 +54,36 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
     browser.go(&world.address());
     sign_in(&browser, &world, &open);
     let page = address(&world, &open);
+    let at = |path: &str| format!("{}{path}", world.address());
     let mut wrong = Vec::new();
     for (name, url) in [
         ("patient", page.clone()),
         ("patient-said", format!("{page}?did=recorded")),
         ("patient-new", address(&world, &stranger)),
         ("message", format!("{page}/message?template=visit-confirm&channel=recorded")),
-        ("overview", format!("{}/", world.address())),
-        ("not-open", format!("{}/l/AAAAAAAAAAAAAAAAAAAAAA", world.address())),
+        ("overview", at("/")),
+        ("connections", at("/connections")),
+        ("connection", at("/connections/north")),
+        ("runs", at("/runs")),
+        ("alerts", at("/alerts")),
+        ("quarantine", at("/quarantine")),
+        ("segments", at("/segments")),
+        ("segment", at("/segments/visit-unconfirmed")),
+        ("members", at("/segments/visit-unconfirmed/members")),
+        ("plan", at("/segments/plan")),
+        ("outreach", at("/outreach")),
+        ("attempts", at("/attempts")),
+        ("work", at("/work")),
+        ("writeback", at("/writeback")),
+        ("writebacks", at("/writebacks")),
+        ("patients", at("/patients")),
+        ("not-open", at("/l/AAAAAAAAAAAAAAAAAAAAAA")),
     ] {
         wrong.extend(look(&browser, name, &url, &world.address()));
     }
     // Signed out.
     browser.cdp("Network.clearBrowserCookies", json!({}));
-    wrong.extend(look(&browser, "signin", &format!("{}/signin", world.address()), &world.address()));
+    wrong.extend(look(&browser, "signin", &at("/signin"), &world.address()));
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 

@@ -2,6 +2,7 @@
 //! `target/screenshots`.
 
 mod hostile;
+mod launches;
 mod looks;
 mod ways;
 
@@ -19,4 +20,21 @@ fn sign_in(browser: &Browser, world: &World, open: &Open) {
 
 fn address(world: &World, open: &Open) -> String {
     format!("{}{}", world.address(), open.path)
+}
+
+/// A page of somebody else's that shows ours in a frame; its own origin.
+fn framing(url: &str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let body = format!("<!doctype html><title>Other</title><p>Elsewhere</p><iframe src=\"{url}\" width=600 height=600></iframe>");
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    format!("http://localhost:{}/", address.port())
 }

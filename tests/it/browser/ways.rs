@@ -3,7 +3,7 @@
 use domain::model::Role::{self, CareManager};
 use serde_json::json;
 
-use super::{address, sign_in};
+use super::{address, framing, sign_in};
 use crate::patient::world::World;
 use crate::support::{Backend, Browser, Database};
 
@@ -114,4 +114,13 @@ async fn the_part_that_moves_tells_when_the_patient_was_read() {
     assert!(browser.text().contains("Being read again from the EHR now"), "{}", browser.text());
     world.app.refresh_patients().await.unwrap();
     browser.until("the news", "return document.body.innerText.includes('Read again from the EHR')");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_elses_page_can_lay_ours_into_a_frame() {
+    let Some((browser, world, open)) = ready(&[], &[CareManager]).await else { return };
+    browser.go(&framing(&address(&world, &open)));
+    browser.go_into(&browser.find("iframe"));
+    let shown = browser.text();
+    assert!(!shown.contains("Quill") && !shown.contains("Record a call"), "{shown}");
 }

@@ -45,7 +45,13 @@ impl Server {
         std::fs::write(folder.join("jwks.json"), jwks).unwrap();
         // Modules are looked for beside the program.
         let program = tools.join("server.mjs");
-        std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oidc/server.mjs"), &program).unwrap();
+        let text = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/oidc/server.mjs")).unwrap();
+        if std::fs::read(&program).ok().as_ref() != Some(&text) {
+            // Put there whole: another test may be reading it.
+            let whole = tools.join(format!("server-{port}.mjs.new"));
+            std::fs::write(&whole, text).unwrap();
+            std::fs::rename(whole, &program).unwrap();
+        }
         let mut child = Command::new(tools.join("node"))
             .arg(program)
             .env("PORT", port.to_string())

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use sandbox::{Fault, FaultKind, LaunchContext, User};
 use url::Url;
 
-use super::setup::{Browser, CLIENT, EHR, Kind, World, has_page, patient};
+use super::setup::{Browser, CLIENT, EHR, Kind, World, patient};
 use crate::support::{Backend, Database, on_both};
 use crate::web::fixture::Answer;
 
@@ -179,7 +179,7 @@ async fn a_refusal_of_the_ehr_is_shown_without_its_words() {
     let evil = with(&with(&back, "code", None), "error", Some("<script>alert(1)</script>"));
     let answer = browser.get(&evil).await;
     answer.refuses(403, "an error");
-    assert!(!answer.body.contains("<script") && !answer.body.contains("alert(1)"));
+    assert!(!answer.body.contains("<script>alert") && !answer.body.contains("alert(1)"));
 }
 
 fn framed(answer: &Answer) -> (String, bool) {
@@ -190,9 +190,6 @@ fn framed(answer: &Answer) -> (String, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_ehr_shows_a_launched_page_in_a_frame() {
-    if !has_page() {
-        return;
-    }
     let world = world().await;
     let mut browser = world.browser();
     let path = world.launched(&mut browser, LaunchContext::of(&patient(&world, 0))).await.lands_at();

@@ -5,4 +5,4 @@ mod attacks;
 mod launching;
 mod provider;
 mod seeing;
-mod setup;
+pub mod setup;

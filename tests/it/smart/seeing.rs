@@ -4,14 +4,13 @@ use chrono::TimeDelta;
 use sandbox::{Fault, FaultKind, LaunchContext};
 use serde_json::json;
 
-use super::setup::{Kind, World, has_page, patient};
+use super::setup::{Kind, World, patient};
 use crate::support::{Backend, Database, on_both};
 
 const ASK: &str = "The EHR does not show this patient to you";
 
 on_both! {
     async fn a_patient_that_the_ehr_hides_is_not_shown(db) {
-        if !has_page() { return }
         let world = World::configured(db, Kind::Public, "denied = \"Break the glass in the EHR, then come back.\"").await;
         let (id, mut browser) = (patient(&world, 0), world.browser());
         let family = world.ehr.resource("Patient", &id).unwrap()["name"][0]["family"].as_str().unwrap().to_owned();
@@ -27,11 +26,12 @@ on_both! {
         browser.page(&path).await.refuses(403, ASK);
         assert_eq!(world.asked("GET", &format!("/fhir/Patient/{id}")), asked, "the answer is kept for some seconds");
         world.clock.advance(TimeDelta::seconds(11));
-        assert_ne!(browser.page(&path).await.status, 403);
+        let page = browser.page(&path).await;
+        assert_eq!(page.status, 200, "{}", page.body);
         assert_eq!(world.opening(&path).unwrap().verdict, "allowed");
         // And sealed again while the page is open: after five minutes it is seen.
         world.ehr.hide("user-1", &id, true);
-        assert_ne!(browser.page(&path).await.status, 403);
+        assert_eq!(browser.page(&path).await.status, 200);
         world.clock.advance(TimeDelta::minutes(5));
         browser.page(&path).await.refuses(403, ASK);
     }
@@ -39,16 +39,13 @@ on_both! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_the_ehr_does_not_answer_nothing_is_shown() {
-    if !has_page() {
-        return;
-    }
     let world = World::begin(Database::fresh(Backend::Sqlite).unwrap(), Kind::Public).await;
     let (id, mut browser) = (patient(&world, 0), world.browser());
     world.ehr.plant(Fault::new(FaultKind::ServerError { status: 503 }).on("GET", &format!("/fhir/Patient/{id}")).times(2));
     let path = world.launched(&mut browser, LaunchContext::of(&id)).await.lands_at();
     assert_eq!(world.opening(&path).unwrap().verdict, "unasked");
     browser.page(&path).await.refuses(503, "The EHR cannot be asked");
-    assert_ne!(browser.page(&path).await.status, 503, "it is asked again at once");
+    assert_eq!(browser.page(&path).await.status, 200, "it is asked again at once");
     assert_eq!(world.opening(&path).unwrap().verdict, "allowed");
 }
 

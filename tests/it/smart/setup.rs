@@ -165,11 +165,6 @@ impl Drop for World {
     }
 }
 
-/// Whether the page of a patient is served: the way to it is older than the page.
-pub fn has_page() -> bool {
-    fhir_engage::web::routes::table().iter().any(|row| row.path == "/l/{handle}")
-}
-
 /// A patient that the population has.
 pub fn patient(world: &World, index: usize) -> String {
     world.ehr.resources("Patient")[index]["id"].as_str().unwrap().to_owned()

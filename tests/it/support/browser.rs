@@ -219,7 +219,7 @@ impl Browser {
 
     /// Goes into a frame of the page.
     #[track_caller]
-    pub fn into_frame(&self, frame: &Element) {
+    pub fn go_into(&self, frame: &Element) {
         self.call("POST", &self.of_session("/frame"), Some(&json!({ "id": { ELEMENT: frame.0 } })));
     }
 

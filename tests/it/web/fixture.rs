@@ -78,8 +78,8 @@ impl Patients for NoPatients {
         Box::pin(std::future::ready(Ok(Page::default())))
     }
 
-    fn ask(&self, _: Subject) -> patient::Answer<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
+    fn ask(&self, _: Subject) -> patient::Answer<'_, bool> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     fn preview(&self, _: Subject, _: Choice) -> patient::Answer<'_, Option<Preview>> {
@@ -142,6 +142,13 @@ impl Server {
         };
         let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
         Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
+    }
+
+    /// One with a state of the test's own.
+    pub fn of(state: WebState, clock: Arc<ManualClock>) -> Self {
+        let (stop, sessions) = (Stop::new(), state.sessions.clone());
+        let (address, running) = serve(state, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
     }
 
     /// One that the test itself started.

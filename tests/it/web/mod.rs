@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod boards;
 mod edge;
 mod explaining;
 pub mod fixture;

@@ -106,7 +106,7 @@ fn a_value_set_that_does_not_exist_is_told_with_the_nearest() {
         ValueSet::parse("id = 'diabetes'\ntitle = 't'\nsource = 's'\nversion = '1'\nlicence = 'CC0-1.0'\n[codes]\n'http://a' = ['1']\n")
             .unwrap();
     let sets = ValueSets::of([set]).unwrap();
-    for (rule, column) in [("condition.codes in valueset(diabets)", 29), ("active and condition.present of valueset(diabets)", 41)] {
+    for (rule, column) in [("condition.codes in valueset(diabets)", 29), ("active and condition.present of valueset(diabets)", 42)] {
         let mistakes = RuleSet::compile_with(&[definition("x", rule)], &sets, &OwnAttributes::default()).unwrap_err();
         let wanted = format!("segment x: rule, line 1, column {column}: there is no value set `diabets`; did you mean `diabetes`?");
         assert_eq!(mistakes.iter().map(ToString::to_string).collect::<Vec<_>>(), [wanted]);

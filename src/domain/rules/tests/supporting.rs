@@ -112,7 +112,7 @@ fn encounters_and_discharges() {
     );
     // Dated to the month only, it may be the last one as well.
     let rough = person.clone().has(stay("2026-11", "http://d|snf"));
-    all(&rough, &[("last_discharge.disposition = \"home\"", Unknown), ("last_discharge.end within last 30d", True)]);
+    all(&rough, &[("last_discharge.disposition = \"home\"", Unknown), ("last_discharge.end >= 2026-11-05", True)]);
     let alike = person.clone().has(stay("2026-11", "http://d|home"));
     all(&alike, &[("last_discharge.disposition = \"home\"", True), ("last_discharge.end = 2026-11-05", Unknown)]);
     let open = person.has(Facts::Encounter(Box::new(encounter("finished", "act|IMP", "2026-11-21", ""))));

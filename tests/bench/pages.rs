@@ -1,0 +1,166 @@
+//! How fast a patient's page is served while an import runs, the row of the audit chain committed before each.
+//!
+//! `cargo bench --bench pages -- --patients 1000000 --rate 200 --seconds 20` imports the synthetic population into SQLite, evaluates all
+//! segments, and then asks for pages of patients at random at that rate, first while nothing else goes on, then while the population of a
+//! second EHR is imported.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use domain::Timestamp;
+use domain::clock::ManualClock;
+use domain::model::{EhrId, Phi, Role, Roles};
+use fhir_engage::app::App;
+use fhir_engage::config::Config;
+use fhir_engage::smart::{Identity, NewOpening, Way};
+use fhir_engage::store::leases::Term;
+use fhir_engage::store::{Lane, audit, ehrs};
+use fhir_engage::sync::Holder;
+use fhir_engage::sync::import;
+use fhir_engage::web::serve;
+use fhir_engage::worker::Stop;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const AS_OF: Timestamp = Timestamp::from_micros(1_795_446_000_000_000);
+const HOLDER: Holder<'static> = Holder { owner: "bench", term: Term(TimeDelta::seconds(60)), is_dead: |_| false };
+/// Patients that are looked at.
+const LOOKED_AT: u32 = 500;
+
+fn main() {
+    let (patients, rate, seconds) = (asked("--patients", 10_000), asked("--rate", 200), asked("--seconds", 10));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-pages-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let files = folder.join("files");
+    std::fs::create_dir_all(&files).unwrap();
+    let people = sandbox::Population { patients, seed: 1, as_of_micros: AS_OF.micros(), zone: chrono_tz::America::New_York };
+    lines(&files.join("Patient.ndjson.gz"), people.patients());
+    lines(&files.join("Appointment.ndjson.gz"), people.appointments());
+    lines(&files.join("CarePlan.ndjson.gz"), people.care_plans());
+    let ids: Vec<String> = people.patients().step_by((patients / LOOKED_AT).max(1) as usize).map(|line| id_of(&line)).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(measure(&folder, &files, &ids, rate, seconds));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn asked(name: &str, otherwise: u32) -> u32 {
+    let args: Vec<String> = std::env::args().collect();
+    let value = args.iter().position(|a| a == name).and_then(|at| args.get(at + 1));
+    value.map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+fn lines(path: &Path, lines: impl Iterator<Item = String>) {
+    let mut file = GzEncoder::new(std::io::BufWriter::new(std::fs::File::create(path).unwrap()), Compression::fast());
+    for line in lines {
+        writeln!(file, "{line}").unwrap();
+    }
+    file.finish().unwrap().flush().unwrap();
+}
+
+fn id_of(line: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+fn import_as(app: &App, ehr: &str, files: &Path) {
+    let ehr = EhrId::parse(ehr).unwrap();
+    app.store.write_blocking(Lane::Bulk, "bench", |conn| ehrs::put(conn, &ehr, r#"{"files_only":true}"#, AS_OF)).unwrap();
+    let paths = [files.to_owned()];
+    let request = import::Request { ehr: &ehr, paths: &paths };
+    let report = import::run(&app.store, &ManualClock::at(AS_OF), HOLDER, request, &AtomicBool::new(false), &|_| {}).unwrap();
+    println!("imported as {ehr}: {} resources, {:.0} a second", report.lines, report.lines as f64 / report.seconds);
+}
+
+async fn measure(folder: &Path, files: &Path, ids: &[String], rate: u32, seconds: u32) {
+    let config = Config::load(None, folder).unwrap();
+    let app = Arc::new(App::open_with(config, folder, Some(Arc::new(ManualClock::at(AS_OF)))).unwrap());
+    import_as(&app, "first", files);
+    let began = Instant::now();
+    let report = app.assign(&Arc::new(AtomicBool::new(false)), Arc::new(|_| ())).await.unwrap();
+    println!("{} persons evaluated in {:.1} s", report.persons, began.elapsed().as_secs_f64());
+    let stop = Stop::new();
+    let (address, _) = serve(app.web_state(None).unwrap(), "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
+    let who = Identity {
+        issuer: "https://bench.example.org".to_owned(),
+        subject: "bench".to_owned(),
+        name: None,
+        fhir_user: None,
+        ehr: None,
+        roles: Roles::of(&[Role::CareManager]),
+        way: Way::Oidc,
+    };
+    let begun = app.sessions().begin(who, None).await.unwrap();
+    let cookie = Arc::new(format!("engage={}", begun.cookie.expose()));
+    let mut paths = Vec::new();
+    for id in ids {
+        let what = NewOpening::found("first".to_owned(), Phi::new(id.clone()), Roles::of(&[Role::CareManager]));
+        paths.push(format!("/l/{}", app.sessions().open(&begun.session.id, what).await.unwrap()));
+    }
+    let paths = Arc::new(paths);
+    // Each page is asked for once before, so that what is measured is not the first time that anybody looks.
+    for path in paths.iter() {
+        get(address, path, &cookie).await;
+    }
+    tell("alone", &drive(address, &paths, &cookie, rate, seconds).await);
+    let done = Arc::new(AtomicBool::new(false));
+    let importing = {
+        let (app, files, done) = (Arc::clone(&app), files.to_owned(), Arc::clone(&done));
+        tokio::task::spawn_blocking(move || {
+            import_as(&app, "second", &files);
+            done.store(true, Ordering::Relaxed);
+        })
+    };
+    let took = drive(address, &paths, &cookie, rate, seconds).await;
+    let whole = if done.load(Ordering::Relaxed) { " (which ended before)" } else { "" };
+    tell(&format!("while an import runs{whole}"), &took);
+    importing.await.unwrap();
+    let began = Instant::now();
+    let found = app.store.snapshot(|conn| audit::verify(conn, None)).await.unwrap();
+    println!(
+        "audit chain: {} rows, walked in {:.2} s, {}",
+        found.rows,
+        began.elapsed().as_secs_f64(),
+        if found.broken.is_none() { "whole" } else { "BROKEN" }
+    );
+    stop.request();
+}
+
+/// Asks for pages at a rate, whether or not those before have come; how long each took, in order of length.
+async fn drive(address: SocketAddr, paths: &Arc<Vec<String>>, cookie: &Arc<String>, rate: u32, seconds: u32) -> Vec<Duration> {
+    let mut all = tokio::task::JoinSet::new();
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
+    for n in 0..rate * seconds {
+        tick.tick().await;
+        let (paths, cookie) = (Arc::clone(paths), Arc::clone(cookie));
+        all.spawn(async move {
+            let began = Instant::now();
+            get(address, &paths[n as usize * 7 % paths.len()], &cookie).await;
+            began.elapsed()
+        });
+    }
+    let mut took = all.join_all().await;
+    took.sort_unstable();
+    took
+}
+
+async fn get(address: SocketAddr, path: &str, cookie: &str) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let text = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..answer.len().min(300)]));
+}
+
+fn tell(title: &str, took: &[Duration]) {
+    let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)].as_secs_f64() * 1_000.0;
+    println!("{title}: {} pages, {:.1} ms (median), {:.1} ms (99 in 100), {:.1} ms (longest)", took.len(), at(50), at(99), at(100));
+}

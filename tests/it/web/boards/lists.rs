@@ -1,0 +1,143 @@
+//! Lists: filters, orders, pages and files.
+
+use domain::model::Role;
+
+use super::{World, patient};
+use crate::store::fixtures::planned;
+use crate::support::{Backend, Database, on_both};
+
+/// The first cells of a CSV's rows.
+fn first_cells(csv: &str) -> Vec<String> {
+    csv.lines().skip(1).map(|l| l.split(',').next().unwrap().trim_matches('"').to_owned()).collect()
+}
+
+/// The texts of the row heads of the list on a page.
+fn heads(html: &str) -> Vec<String> {
+    let cells = html.split("<th role=\"rowheader\" scope=\"row\">").skip(1).map(|s| s.split("</th>").next().unwrap());
+    cells.map(|c| c.rsplit_once("\">").map_or(c, |(_, rest)| rest).trim_end_matches("</a>").to_owned()).collect()
+}
+
+fn next(html: &str) -> Option<String> {
+    let before = html.split("\" rel=\"next\"").next().filter(|b| b.len() < html.len())?;
+    Some(before.rsplit("href=\"").next().unwrap().replace("&#38;", "&").replace("&amp;", "&"))
+}
+
+on_both! {
+    async fn a_long_list_is_read_page_by_page_without_loss_and_as_one_file(db) {
+        let world = World::filled(&db);
+        let who = patient(world.store(), "many", "Many", "Times", "1970-01-01");
+        for n in 0..120 {
+            planned(world.store(), &who, &format!("m{n:03}"));
+        }
+        // Ties in the order, and a different instant here and there.
+        db.execute("UPDATE attempt SET due_at = due_at + 1000000 WHERE id LIKE 'm%5'");
+        let roles = [Role::Operator];
+        for (query, up) in [("?state=planned", false), ("?state=planned&by=due", true)] {
+            let (mut path, mut seen) = (format!("/attempts{query}"), Vec::new());
+            loop {
+                let page = world.get(&roles, &path).await;
+                assert_eq!(page.status, 200, "{path}");
+                seen.extend(heads(&page.body));
+                match next(&page.body) {
+                    Some(query) => path = format!("/attempts{query}"),
+                    None => break,
+                }
+            }
+            assert_eq!(seen.len(), 121, "all of them, b3 too");
+            let mut sorted = seen.clone();
+            sorted.sort();
+            sorted.dedup();
+            assert_eq!(sorted.len(), 121, "each once");
+            let fives: Vec<bool> = seen.iter().map(|id| id.starts_with('m') && id.ends_with('5')).collect();
+            let edge = if up { &fives[109..] } else { &fives[..12] };
+            assert!(edge.iter().all(|five| *five), "in order, {query}");
+            let file = world.get(&roles, &format!("/attempts{query}&as=csv")).await;
+            assert_eq!(file.headers["content-type"], "text/csv; charset=utf-8; header=present");
+            assert_eq!(file.headers["content-disposition"], "attachment; filename=\"attempts.csv\"");
+            assert_eq!(first_cells(&file.body), seen, "the file says the same, {query}");
+        }
+    }
+
+    async fn a_list_is_narrowed_by_its_columns_and_refuses_what_it_does_not_have(db) {
+        let world = World::filled(&db);
+        let roles = Role::ALL;
+        let refused = world.get(&roles, "/attempts?state=refused&program=reminders").await;
+        assert_eq!(heads(&refused.body), ["b2"]);
+        assert!(refused.body.contains("no number or address can be used"), "{}", refused.body);
+        assert_eq!(heads(&world.get(&roles, "/attempts?state=refused&channel=email").await.body), Vec::<String>::new());
+        assert_eq!(heads(&world.get(&roles, "/writebacks?state=refused").await.body), ["a1-0"]);
+        assert_eq!(world.get(&roles, "/runs?ehr=north&type=Patient&state=done").await.status, 200);
+        assert_eq!(heads(&world.get(&roles, "/segments?id=laps").await.body), ["lapsed"]);
+        let by_size = heads(&world.get(&roles, "/segments?by=in&down=1").await.body);
+        assert_eq!(by_size[0], "lapsed", "the only one with a member");
+        for bad in [
+            "/attempts?state=none",
+            "/attempts?program=none",
+            "/attempts?by=state",
+            "/attempts?after=x",
+            "/attempts?after=1",
+            "/attempts?x=1",
+            "/attempts?state=held&state=held",
+            "/attempts?as=pdf",
+            "/runs?ehr=south",
+            "/segments?id=%00",
+            "/quarantine?code=%27%20OR%201=1",
+            "/segments/lapsed/members?after=z",
+            "/segments?after=-1",
+        ] {
+            let answer = world.get(&roles, bad).await;
+            assert_eq!(answer.status, 400, "{bad}: {}", answer.body);
+            assert!(answer.body.contains("Go to it anew"), "{bad}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_holds_no_formula_and_lists_beside_each_other_have_their_own() {
+    let db = Database::fresh(Backend::Sqlite).unwrap();
+    let world = World::filled(&db);
+    let file = world.get(&Role::ALL, "/quarantine?as=csv").await.body;
+    assert!(file.contains("\"'=HYPERLINK(\"\"http://x\"\")\""), "{file}");
+    let causes = world.get(&Role::ALL, "/writeback?list=causes&as=csv").await;
+    assert!(causes.body.starts_with("\"EHR\",\"State\",\"Cause\",\"How many\"") && causes.body.contains("http-422"), "{}", causes.body);
+    let refusals = world.get(&Role::ALL, "/outreach?list=refusals&as=csv").await;
+    assert!(refusals.body.starts_with("\"Reasons\",\"In words\",\"Attempts\"\r\n\"no-contact-point\""), "{}", refusals.body);
+    let switches = world.get(&Role::ALL, "/outreach?list=switches&as=csv").await;
+    assert!(switches.body.contains("\"Everything\",\"goes on\""), "{}", switches.body);
+}
+
+/// The lists that must hold at a million patients are walked along an index, and nothing is sorted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lists_are_read_along_an_index() {
+    let db = Database::fresh(Backend::Sqlite).unwrap();
+    for (sql, index) in [
+        ("SELECT id FROM attempt a WHERE 1 = 1 AND a.state = 'held' ORDER BY a.due_at DESC, a.id DESC LIMIT 51", "attempt_due"),
+        (
+            "SELECT id FROM attempt a WHERE 1 = 1 AND a.state = 'held' AND a.program = 'x' AND (a.due_at, a.id) < (5, 'z') ORDER BY a.due_at DESC, a.id DESC LIMIT 51",
+            "attempt_by_program",
+        ),
+        ("SELECT program, channel, state, outcome, COUNT(*) FROM attempt GROUP BY program, state, channel, outcome", "attempt_by_program"),
+        (
+            "SELECT id FROM writeback w WHERE 1 = 1 AND w.state = 'written' ORDER BY w.owed_at DESC, w.id DESC LIMIT 51",
+            "writeback_by_state",
+        ),
+        (
+            "SELECT ehr, code, COUNT(*) AS n FROM quarantine WHERE released_at IS NULL GROUP BY ehr, code ORDER BY ehr, code",
+            "quarantine_open",
+        ),
+        ("SELECT attempt FROM answer w WHERE w.needs_action AND w.settled_at IS NULL ORDER BY w.received_at LIMIT 9", "answer_waiting"),
+        (
+            "SELECT id FROM attempt a WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > 5 AND (a.state || '') IN ('refused', 'finished')",
+            "attempt_to_call",
+        ),
+        (
+            "SELECT record FROM patient_label l WHERE l.family >= 'a' AND l.family < 'b' ORDER BY l.family, l.given, l.record LIMIT 30",
+            "patient_label_name",
+        ),
+    ] {
+        let plan = db.plan(sql).join("; ");
+        assert!(plan.contains(index), "{sql}\n{plan}");
+        let sorts = plan.contains("USE TEMP B-TREE FOR ORDER BY") && !sql.contains("GROUP BY");
+        assert!(!sorts, "{sql}\n{plan}");
+    }
+}
