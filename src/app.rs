@@ -11,6 +11,7 @@ mod desk;
 mod drops;
 mod ends;
 mod entropy;
+mod events;
 mod keys;
 mod limits;
 mod look;
@@ -37,6 +38,7 @@ pub use authorize::GrantError;
 pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;
+pub use events::EventsReport;
 pub use keys::{KeysError, Rotation, open_key};
 pub use limits::{Standing, Wait};
 pub use look::Look;
@@ -85,6 +87,7 @@ pub struct App {
     random: Arc<Random>,
     paces: crate::ehr::Paces,
     shared: Arc<limits::Shared>,
+    listening: events::Listening,
 }
 
 /// What wakes the stages of this process, for whoever leaves them something to do. A nudge that nobody waits for is lost without harm.
@@ -174,6 +177,7 @@ impl App {
             random,
             paces,
             shared,
+            listening: events::Listening::default(),
         })
     }
 

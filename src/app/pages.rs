@@ -57,6 +57,7 @@ impl App {
         self.random.fill(&mut process);
         let app = Arc::clone(self);
         let explainer = Arc::clone(self);
+        let listening = Arc::clone(self);
         let bearer = bearer.map(|secret| domain::model::Phi::new(secret.expose().to_owned()));
         Ok(WebState {
             store: self.store.clone(),
@@ -81,6 +82,10 @@ impl App {
             launches: self.launches(),
             provider: self.provider()?,
             denied: self.config.staff.denied.clone(),
+            notified: Arc::new(move |came| {
+                let app = Arc::clone(&listening);
+                Box::pin(async move { app.notified(came).await })
+            }),
             external: self.config.web.external_url.clone(),
             process: u64::from_le_bytes(process),
             keep_counts: Duration::from_secs(2),

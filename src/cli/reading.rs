@@ -57,6 +57,28 @@ pub(super) struct Reading {
     /// Days between full exports that are compared with what is stored, 0 for never [default: 7]
     #[arg(long, value_name = "DAYS", conflicts_with = "files")]
     reconcile_days: Option<u16>,
+    /// Have the EHR tell of changes of a type by itself: TYPE, or TYPE=TOPIC with the canonical URL of a topic; may be repeated. `sync plan` tells
+    /// how; what is missed that way is made up for by the other way
+    #[arg(long = "events", value_name = "TYPE[=TOPIC]", value_parser = events, conflicts_with = "files")]
+    events: Vec<(ResourceType, Option<String>)>,
+    /// What narrows the events of a type, as TYPE=FILTER; may be repeated
+    #[arg(long = "event-filter", value_name = "TYPE=FILTER", value_parser = event_filter, requires = "events")]
+    event_filters: Vec<(ResourceType, String)>,
+    /// How often the EHR is to give a sign of life, in seconds [default: 300]
+    #[arg(long, value_name = "SECONDS", requires = "events")]
+    event_heartbeat: Option<u32>,
+    /// After how many days a subscription is renewed, or ends [default: 7]
+    #[arg(long, value_name = "DAYS", requires = "events")]
+    event_days: Option<u16>,
+    /// Have R4's rest-hook send the resource, of which only the id is used
+    #[arg(long, requires = "events")]
+    event_payload: bool,
+    /// Ask for events although the server's statement does not list subscriptions
+    #[arg(long, requires = "events")]
+    events_unlisted: bool,
+    /// The URL under which the EHR reaches this gateway, where it is not web.external_url
+    #[arg(long, value_name = "URL", requires = "events")]
+    event_address: Option<url::Url>,
     /// How much of a type may disappear at once before a sync stops and asks, in percent [default: 20]
     #[arg(long, value_name = "PERCENT", conflicts_with = "files")]
     vanish_limit: Option<u8>,
@@ -98,6 +120,18 @@ fn level(text: &str) -> Result<Level, String> {
 
 fn filter(text: &str) -> Result<TypeFilter, String> {
     TypeFilter::try_from(text.to_owned()).map_err(|e| e.to_string())
+}
+
+fn events(text: &str) -> Result<(ResourceType, Option<String>), String> {
+    let (kind, topic) = text.split_once('=').map_or((text, None), |(kind, topic)| (kind, Some(topic.to_owned())));
+    let kind = ResourceType::parse(kind).ok_or("write a type that is synced, such as Appointment, or TYPE=TOPIC")?;
+    Ok((kind, topic))
+}
+
+fn event_filter(text: &str) -> Result<(ResourceType, String), String> {
+    let (kind, filter) = text.split_once('=').ok_or("write TYPE=FILTER, such as Appointment=location=17")?;
+    let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the first '=', such as Appointment")?;
+    Ok((kind, filter.to_owned()))
 }
 
 fn search(text: &str) -> Result<(ResourceType, SearchSet), String> {
@@ -143,6 +177,17 @@ impl Reading {
         profile.bulk.download_hosts = self.download_hosts;
         profile.bulk.reconcile_days = self.reconcile_days;
         profile.vanish_limit_percent = self.vanish_limit;
+        for (kind, topic) in self.events {
+            profile.events.types.entry(kind).or_default().extend(topic);
+        }
+        for (kind, filter) in self.event_filters {
+            profile.events.filters.entry(kind).or_default().push(filter);
+        }
+        profile.events.heartbeat_secs = self.event_heartbeat;
+        profile.events.lasts_days = self.event_days;
+        profile.events.payload = self.event_payload;
+        profile.events.unlisted = self.events_unlisted;
+        profile.events.address = self.event_address;
         Ok(())
     }
 }

@@ -124,7 +124,7 @@ async fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop, welcome: Opti
     let served = web::serve_apart(state, app.config.web.bind, app.config.web.public, stop.clone());
     let served = served.map_err(|e| Failure::problem(crate::app::told(&e)))?;
     if let Some(public) = served.public {
-        eprintln!("public keys, and nothing else, at http://{public}/.well-known/jwks.json");
+        eprintln!("public keys and notifications of EHRs, and nothing else, at http://{public}/");
     }
     let first = !app.sessions().was_used().await.map_err(|e| Failure::problem(e.to_string()))?;
     if let Some(roles) = welcome.or_else(|| first.then(|| Roles::of(&[Role::Operator]))) {
@@ -183,7 +183,7 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
     let look = tick.min(Duration::from_secs(10));
     let crate::app::Nudges { refresh, segments, outreach, write_back } = app.nudges.clone();
     let sync = Nudge::new();
-    let wake = segments.clone();
+    let (wake, resync) = (segments.clone(), sync.clone());
     let (a, next) = (Arc::clone(app), segments.clone());
     let sync_task = Task::new("sync", look, sync, move |stop| {
         let (app, next) = (Arc::clone(&a), next.clone());
@@ -230,6 +230,30 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
         let app = Arc::clone(&a);
         async move { write_all(&app, &stop).await }
     });
+    let (a, next) = (Arc::clone(app), wake.clone());
+    let events_task = Task::new("events", look, app.heard(), move |stop| {
+        let (app, next, resync) = (Arc::clone(&a), next.clone(), resync.clone());
+        async move {
+            let report = app.look_after_events(&flag(&stop)).await;
+            if report.changed > 0 {
+                next.give();
+            }
+            if report.reread > 0 {
+                resync.give();
+            }
+            // What is due now and was left is another node's, or waits: to come back at once would be a storm.
+            let soon = app.clock.now().plus(TimeDelta::seconds(1));
+            let next = report.next.map(|at| at.max(soon));
+            match report.failures {
+                none if none.is_empty() && report.subscriptions == 0 && report.read == 0 => TaskReport::idle(next),
+                none if none.is_empty() => TaskReport::worked(
+                    format!("{} read, {} changed, {} subscriptions", report.read, report.changed, report.subscriptions),
+                    next,
+                ),
+                some => TaskReport { next, ..TaskReport::failed(some.join("; ")) },
+            }
+        }
+    });
     let (a, next) = (Arc::clone(app), wake);
     let drops_task = Task::new("drops", tick, Nudge::new(), move |stop| {
         let (app, next) = (Arc::clone(&a), next.clone());
@@ -254,7 +278,7 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
             }
         }
     });
-    vec![drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task]
+    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task]
 }
 
 fn failed(error: &StageError) -> TaskReport {

@@ -209,6 +209,10 @@ fn types(known: &Known<'_>, rows: &mut Rows) {
         let key = format!("{kind}.strategy");
         let row = if own { rows.put(key, value, From::Override) } else { rows.preset(key, value, "sync") };
         row.warnings.extend(of.warnings.clone());
+        if profile.events.types.contains_key(&kind) {
+            let told = of.events.as_ref().map_or_else(|| "none: see the warnings of the strategy".to_owned(), |events| events.words(kind));
+            rows.put(format!("{kind}.events"), told, From::Override);
+        }
         if of.strategy != Strategy::Off {
             let own = profile.searches.contains_key(&kind);
             let key = format!("{kind}.asks");

@@ -25,6 +25,25 @@ pub struct Capability {
     pub types: BTreeMap<String, TypeCapability>,
     /// Whose data it says it exports.
     pub exports: Exports,
+    /// What it says of telling of changes, beside the interactions of the type Subscription.
+    #[serde(skip_serializing_if = "Subscriptions::is_silent")]
+    pub subscriptions: Subscriptions,
+}
+
+/// What is said of subscriptions (Subscriptions R5 Backport, "Discovery of topics in R4").
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subscriptions {
+    /// Canonical URLs of topics.
+    pub topics: BTreeSet<String>,
+    /// `status`, `events`, `resend`, ...
+    pub operations: BTreeSet<String>,
+}
+
+impl Subscriptions {
+    fn is_silent(&self) -> bool {
+        self.topics.is_empty() && self.operations.is_empty()
+    }
 }
 
 /// Which exports are advertised (Bulk Data Access; `operation` of the statement).
@@ -92,10 +111,9 @@ impl Capability {
             (!parts.is_empty()).then(|| parts.join(" "))
         });
         let types = types(&statement);
-        Ok((
-            Self { fhir_version, software, date: text(&statement, "date").map(str::to_owned), types, exports: exports(&statement) },
-            discovery,
-        ))
+        let date = text(&statement, "date").map(str::to_owned);
+        let (exports, subscriptions) = (exports(&statement), subscriptions(&statement));
+        Ok((Self { fhir_version, software, date, types, exports, subscriptions }, discovery))
     }
 
     /// Whether an interaction with a type is advertised.
@@ -154,6 +172,20 @@ fn exports(statement: &Value) -> Exports {
                 Some("Patient") => found.patient = true,
                 _ => {}
             }
+        }
+    }
+    found
+}
+
+fn subscriptions(statement: &Value) -> Subscriptions {
+    let mut found = Subscriptions::default();
+    for rest in objects(statement, "rest").filter(|r| text(r, "mode") != Some("client")) {
+        for resource in objects(rest, "resource").filter(|r| text(r, "type") == Some("Subscription")) {
+            let topics =
+                objects(resource, "extension").filter(|e| text(e, "url").is_some_and(|u| u.ends_with("subscriptiontopic-canonical")));
+            found.topics.extend(topics.filter_map(|e| text(e, "valueCanonical").or_else(|| text(e, "valueUri"))).map(str::to_owned));
+            let names = objects(resource, "operation").filter_map(|o| text(o, "name"));
+            found.operations.extend(names.map(|n| n.trim_start_matches('$').to_owned()));
         }
     }
     found

@@ -25,6 +25,7 @@ pub mod reads;
 pub mod retry;
 pub mod search;
 pub mod statement;
+pub mod subscription;
 pub mod vendor;
 mod wire;
 

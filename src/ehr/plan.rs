@@ -15,6 +15,7 @@ use super::bulk::{Dialect, Export, KickOff, Level, Lists, TypeFilter};
 use super::capability::Capability;
 use super::profile::{Profile, Strategy};
 use super::reads::{Axis, Param, RosterSource, SearchSet, TypeReads, Window};
+use super::subscription::EventPlan;
 
 /// What of a type may disappear at once, in percent, before a run stops, where the operator does not say.
 const VANISH_LIMIT_PERCENT: u8 = 20;
@@ -63,6 +64,9 @@ pub struct TypePlan {
     pub blind: Vec<&'static str>,
     /// Where the operator's word and the server's statement disagree, and what else has to be known.
     pub warnings: Vec<String>,
+    /// How the EHR tells of changes by itself; what is read beside makes up for what it does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<EventPlan>,
     /// The parameters of its searches; none where resources are read by id, or all are searched for.
     #[serde(skip)]
     pub search: SearchSet,
@@ -133,6 +137,7 @@ impl Plan {
         let mut types: Vec<TypePlan> = profile.all_types().map(|kind| mind.plan(kind)).collect();
         let export = mind.export(&types);
         types.iter_mut().for_each(|t| export::reconcile(t, export.as_ref()));
+        types.iter_mut().for_each(|t| mind.tell(t));
         Self {
             preset: profile.preset().map(|p| p.name.clone()).unwrap_or_default(),
             types,
@@ -155,8 +160,9 @@ impl Plan {
         let mut plan = self.clone();
         for of in plan.types.iter_mut().filter(|t| t.strategy == Strategy::Bulk && types.contains(&t.kind)) {
             let (kind, why) = (of.kind, "the EHR refuses the export, and there is no other way".to_owned());
+            let events = of.events.clone();
             *of = match of.fallback.take() {
-                Some(other) => *other,
+                Some(other) => TypePlan { events, ..*other },
                 None => TypePlan { strategy: Strategy::Off, lacks: Some(why.clone()), why, kind, ..of.clone() },
             };
         }
@@ -294,6 +300,7 @@ impl Mind<'_> {
             asks: asks(kind, strategy, &search),
             blind: Vec::new(),
             warnings,
+            events: None,
             search,
             of_group: strategy == Strategy::Bulk && self.level_of(kind) == Level::Group,
             fallback: None,
@@ -403,6 +410,16 @@ impl Mind<'_> {
                  or a Group with --group",
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// How the EHR tells of changes of a type by itself.
+    fn tell(&self, of: &mut TypePlan) {
+        let Some((events, warnings)) = EventPlan::of(self.profile, self.capability, of.kind, of.strategy) else { return };
+        of.warnings.extend(warnings);
+        match events {
+            Ok(events) => of.events = Some(events),
+            Err(why) => of.warnings.push(why),
         }
     }
 

@@ -4,6 +4,7 @@
 //! Unknown keys are refused: a misspelt limit must not pass in silence. Secrets are pointers (`env:`, `file:`), never themselves.
 
 mod access;
+mod events;
 mod launch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 pub use access::{
     AudForm, Audience, Auth, BackendServices, ClientCertificate, ClientSecret, Proxy, PurposeScopes, TypeCredential, UserGrant,
 };
+pub use events::Events;
+
 use chrono::NaiveDate;
 use domain::model::{FhirId, ResourceType};
 pub use launch::{AppLaunch, LAUNCH};
@@ -95,6 +98,9 @@ pub struct Profile {
     /// How much of a type may disappear at once, in percent, before a run stops and asks; 20 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vanish_limit_percent: Option<u8>,
+    /// Of which types the EHR is asked to tell of changes by itself, and how.
+    #[serde(skip_serializing_if = "is_default")]
+    pub events: Events,
     /// Exports: how they are asked for, from which hosts files may come, how often a full one is compared with what is stored.
     #[serde(skip_serializing_if = "is_default")]
     pub bulk: Choice,
@@ -244,6 +250,8 @@ impl Profile {
             !misplaced,
             "strategy: reference is for Practitioner, PractitionerRole, Location and Organization, and roster is not for them",
         )?;
+        self.events.check().map_err(ProfileError::Rule)?;
+        rule(!self.files_only || self.events.types.is_empty(), "events: an EHR that delivers files has nothing to tell by")?;
         rule(self.vanish_limit_percent.is_none_or(|n| (1..=100).contains(&n)), "vanish_limit_percent must be from 1 to 100")
     }
 

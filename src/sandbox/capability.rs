@@ -7,6 +7,9 @@ use crate::flavour::{ExportLevel, Exporting, Manner, Served};
 use crate::instant::format_instant;
 use crate::json::Writer;
 use crate::patch::JSON_PATCH;
+use crate::subscriptions::{TOPIC_TYPES, topic_of};
+
+const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport";
 
 /// `GET [base]/metadata`. `last_updated` false leaves `_lastUpdated` out.
 pub(crate) fn statement(manner: &Manner, base: &str, now: i64, secured: bool, last_updated: bool) -> String {
@@ -77,6 +80,16 @@ fn exported(writer: &mut Writer, export: &Exporting, suffix: &str) {
 fn resource(writer: &mut Writer, served: &Served, manner: &Manner, last_updated: bool) {
     let stated = manner.stated;
     writer.text("type", served.name);
+    if served.name == "Subscription" {
+        writer.array("extension", |w| {
+            for name in TOPIC_TYPES {
+                w.item(|w| {
+                    w.text("url", &format!("{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"));
+                    w.text("valueCanonical", &topic_of(name));
+                });
+            }
+        });
+    }
     writer.array("interaction", |w| {
         for code in served.codes {
             w.item(|w| w.text("code", code.text()));
@@ -95,6 +108,16 @@ fn resource(writer: &mut Writer, served: &Served, manner: &Manner, last_updated:
         common.iter().chain(served.search.parameters).copied().filter(|name| last_updated || *name != "_lastUpdated").collect();
     if !names.is_empty() {
         writer.array("searchParam", |w| names.iter().for_each(|name| parameter(w, name, kind_of(name))));
+    }
+    if served.name == "Subscription" {
+        writer.array("operation", |w| {
+            for name in ["status", "events"] {
+                w.item(|w| {
+                    w.text("name", name);
+                    w.text("definition", &format!("{BACKPORT}/OperationDefinition/backport-subscription-{name}"));
+                });
+            }
+        });
     }
     let level = match served.name {
         "Patient" => Some((ExportLevel::Patient, "patient-export")),

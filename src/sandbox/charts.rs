@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::{Map, Value};
 
@@ -57,6 +57,8 @@ pub(crate) struct Charts {
     backing: Mutex<Backing>,
     /// False: resources are served without `meta.versionId`. Versions are counted all the same.
     versioned: bool,
+    /// Is told of each change: type and id.
+    listener: OnceLock<Box<dyn Fn(&str, &str) + Send + Sync>>,
 }
 
 /// Where changes are written before they count.
@@ -75,7 +77,13 @@ impl Charts {
     pub(crate) fn open(dir: Option<&Path>, versioned: bool) -> Result<Self, JournalError> {
         let mut records = Records::default();
         let journal = dir.map(|dir| Journal::open(dir, |change| records.apply(change))).transpose()?;
-        Ok(Self { records: RwLock::new(records), backing: Mutex::new(journal.map_or(Backing::Memory, Backing::File)), versioned })
+        let backing = Mutex::new(journal.map_or(Backing::Memory, Backing::File));
+        Ok(Self { records: RwLock::new(records), backing, versioned, listener: OnceLock::new() })
+    }
+
+    /// Has somebody told of each change from now on. Who is told must not look before the lock is free again: a message is enough.
+    pub(crate) fn listen(&self, listener: impl Fn(&str, &str) + Send + Sync + 'static) {
+        let _already = self.listener.set(Box::new(listener));
     }
 
     pub(crate) fn read(&self) -> RwLockReadGuard<'_, Records> {
@@ -103,9 +111,12 @@ impl Charts {
             Backing::File(journal) => journal.append(&changes)?,
             Backing::Closed => return Err(std::io::ErrorKind::NotConnected.into()),
         }
-        changes.into_iter().for_each(|change| {
+        for change in changes {
+            if let Some(listener) = self.listener.get() {
+                listener(&change.head.resource_type, &change.head.id);
+            }
             records.apply(change);
-        });
+        }
         Ok(())
     }
 

@@ -88,6 +88,9 @@ impl Ehr {
                 self.file_payloads(&mut members, now).map_err(no_store)?;
             }
         }
+        if served.name == "Subscription" {
+            self.subscriptions.secret(&members, call.header("x-hub-secret"));
+        }
         self.charts.create(served.name, members, condition.as_ref(), now).map_err(no_store)
     }
 

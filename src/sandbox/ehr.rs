@@ -20,6 +20,7 @@ use crate::merge::Merges;
 use crate::records::known_type;
 use crate::request_log::RequestLog;
 use crate::search::Rules;
+use crate::subscriptions::Subscriptions;
 
 /// The sandbox's clock: microseconds since the epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -45,6 +46,7 @@ pub(crate) struct Ehr {
     /// What it states in place of what it does, where it was told to.
     pub(crate) pretended: Mutex<Option<Arc<str>>>,
     pub(crate) exports: Exports,
+    pub(crate) subscriptions: Subscriptions,
 }
 
 /// What a request wants of a resource type.
@@ -227,6 +229,11 @@ impl Ehr {
         if let Some(reply) = self.export(call, rest, now) {
             return reply;
         }
+        if call.method == "GET"
+            && let Some(reply) = self.subscription_operation(call, rest, now)
+        {
+            return reply;
+        }
         let segments: Vec<&str> = rest.split('/').collect();
         let interaction = match (call.method.as_str(), segments.as_slice()) {
             ("GET", [_]) | ("POST", [_, "_search"]) => Interaction::Search,
@@ -279,7 +286,7 @@ impl Ehr {
     }
 
     /// Checks token and scope.
-    fn guard(&self, call: &Call, name: &str, interaction: Interaction<'_>, now: i64) -> Option<Answer> {
+    pub(crate) fn guard(&self, call: &Call, name: &str, interaction: Interaction<'_>, now: i64) -> Option<Answer> {
         let paging = interaction == Interaction::Search && call.query.contains("_cursor=");
         if paging && self.fault(call, |kind| *kind == FaultKind::TokenExpiredMidSearch).is_some() {
             self.authority.revoke_all();

@@ -187,6 +187,25 @@ pub enum FaultKind {
     },
     /// `_lastUpdated` is neither advertised nor understood.
     NoLastUpdated,
+    /// A subscription that is asked for stays `requested`. Faults of what is sent strike the method `NOTIFY` on `/fhir/TYPE`, or on
+    /// `/fhir/Subscription` where no resource is meant.
+    NeverHandshakes,
+    /// An event is not sent.
+    EventLost,
+    /// An event is sent twice.
+    EventDoubled,
+    /// An event is sent after the one that follows it.
+    EventsOutOfOrder,
+    /// An event is sent when that is asked for from inside.
+    EventLate,
+    /// Before an event another one is sent that nobody signed.
+    EventForged,
+    /// The numbers of events begin anew, and earlier ones are forgotten.
+    EventNumbersRestart,
+    /// An event is not sent, and the subscription is in error.
+    SubscriptionErrs,
+    /// A sign of life is not given.
+    HeartbeatLost,
     /// A read is answered 410.
     Gone,
     /// The kick-off of an export is answered with this status.

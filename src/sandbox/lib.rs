@@ -45,6 +45,7 @@ mod scope;
 mod search;
 mod searchset;
 mod server;
+mod subscriptions;
 #[cfg(test)]
 mod trials;
 mod validity;

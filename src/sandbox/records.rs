@@ -44,7 +44,7 @@ pub(crate) const TYPES: &[&str] = &[
 ];
 
 /// Types that are kept for the flavours that serve them.
-const OTHER_TYPES: &[&str] = &["Binary", "Provenance"];
+const OTHER_TYPES: &[&str] = &["Binary", "Provenance", "Subscription"];
 
 /// The current version of one resource, or what is left of a deleted one.
 pub(crate) struct Entry {

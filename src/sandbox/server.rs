@@ -32,6 +32,7 @@ use crate::merge::{MergeError, MergeManner};
 use crate::records::known_type;
 use crate::request_log::{RequestLog, RequestRecord};
 use crate::search::Rules;
+use crate::subscriptions::{self, Subscriptions, Told};
 
 /// How a sandbox is to run.
 #[derive(Clone)]
@@ -144,7 +145,15 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         merges: Mutex::default(),
         pretended: std::sync::Mutex::default(),
         exports: Exports::default(),
+        subscriptions: Subscriptions::default(),
     });
+    let listening = Arc::downgrade(&ehr);
+    ehr.charts.listen(move |kind, id| {
+        if let Some(ehr) = listening.upgrade() {
+            ehr.subscriptions.tell(Told::Changed(kind.to_owned(), id.to_owned()));
+        }
+    });
+    subscriptions::start(&ehr).map_err(StartError::Server)?;
     let (tell, told) = tokio::sync::oneshot::channel();
     let shared = Arc::clone(&ehr);
     let thread =
@@ -338,6 +347,33 @@ impl Sandbox {
         self.counts().get(resource_type).copied().unwrap_or(0)
     }
 
+    /// Waits until subscribers were told of everything that happened so far. Blocks.
+    pub fn told(&self) {
+        self.ehr.subscriptions.wait();
+    }
+
+    /// Gives every subscription with heartbeats one now. Blocks.
+    pub fn heartbeat(&self) {
+        self.ehr.subscriptions.tell(Told::Beat);
+        self.told();
+    }
+
+    /// From now on heartbeats are given at their times.
+    pub fn beat_by_itself(&self) {
+        self.ehr.subscriptions.beats.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends the notifications that are late by a fault. Blocks.
+    pub fn release_events(&self) {
+        self.ehr.subscriptions.tell(Told::Release);
+        self.told();
+    }
+
+    /// The topic that tells of a type.
+    pub fn topic(resource_type: &str) -> String {
+        subscriptions::topic_of(resource_type)
+    }
+
     /// How many exports nobody has deleted yet.
     pub fn open_exports(&self) -> usize {
         self.ehr.exports.count()
@@ -385,6 +421,7 @@ impl Sandbox {
     }
 
     fn join(&mut self) {
+        self.ehr.subscriptions.end();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

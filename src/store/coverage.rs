@@ -325,6 +325,20 @@ pub fn missing_after(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, after: &
         .load(c))?)
 }
 
+/// When a read first said of these that they are gone, by id, of those that it said so of.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn first_told(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str]) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(on_backend!(conn, c => missing::table
+        .filter(missing::ehr.eq(ehr.as_str()))
+        .filter(missing::rtype.eq(rtype.as_str()))
+        .filter(missing::fhir_id.eq_any(ids.iter().copied()))
+        .filter(missing::read_at.is_not_null())
+        .select((missing::fhir_id, missing::read_at.assume_not_null()))
+        .load(c))?)
+}
+
 /// Forgets what was first missed at that instant or later: too much of it was, to be believed.
 ///
 /// # Errors

@@ -101,5 +101,7 @@ pub fn remove(conn: &mut Conn, id: &str) -> Result<bool, StoreError> {
     super::expiries::forget(conn, id)?;
     super::statements::forget(conn, id)?;
     super::exports::forget_ehr(conn, id)?;
+    super::subscriptions::forget(conn, id)?;
+    super::refresh::forget(conn, id)?;
     Ok(on_backend!(conn, c => diesel::delete(ehr::table.find(id)).execute(c))? == 1)
 }

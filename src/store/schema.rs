@@ -900,6 +900,49 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    subscription (id) {
+        id -> BigInt,
+        ehr -> Text,
+        rtype -> Text,
+        topic -> Text,
+        manner -> Text,
+        request -> Text,
+        state -> Text,
+        token_hash -> Text,
+        sealed -> Binary,
+        remote_id -> Nullable<Text>,
+        asked_at -> BigInt,
+        ends_at -> Nullable<BigInt>,
+        heartbeat_secs -> Nullable<BigInt>,
+        heard_at -> Nullable<BigInt>,
+        event_at -> Nullable<BigInt>,
+        events -> BigInt,
+        last_number -> Nullable<BigInt>,
+        missing_from -> Nullable<BigInt>,
+        missing_to -> Nullable<BigInt>,
+        in_doubt -> Bool,
+        look_at -> BigInt,
+        reread_at -> Nullable<BigInt>,
+        reread_due -> Nullable<BigInt>,
+        failures -> BigInt,
+        failure -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    refresh_request (ehr, rtype, fhir_id) {
+        ehr -> Text,
+        rtype -> Text,
+        fhir_id -> Text,
+        asked_by -> Text,
+        asked_at -> BigInt,
+        generation -> BigInt,
+        due_at -> BigInt,
+        tries -> BigInt,
+    }
+}
+
 diesel::joinable!(attempt -> patient (patient));
 diesel::joinable!(attempt -> enrolment (enrolment));
 diesel::joinable!(writeback -> attempt (attempt));

@@ -63,26 +63,48 @@ pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: 
     let Context { ehr, kind, .. } = context;
     let sorted = sort(store, context, entries, told.number)?;
     store.write_blocking(Lane::Bulk, "sync a page", |conn| {
-        leases::extend(conn, &context.fence, told.now, context.term)?;
-        let written = resources::commit(conn, ehr, *kind, &sorted.rows, Precedence::Latest, told.now)?;
-        let good: Vec<&str> = sorted.rows.iter().map(|r| r.fhir_id.as_str()).chain(sorted.unchanged.iter().map(String::as_str)).collect();
-        quarantine::release(conn, ehr, *kind, &good, told.now)?;
-        for aside in &sorted.bad {
-            quarantine::put(conn, store.codec(), ehr, aside, told.now)?;
-        }
-        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let counts = Counts {
-            pages: told.pages,
-            found: count(entries.len()),
-            stored: count(written.stored.len()),
-            unchanged: count(written.unchanged.len() + sorted.unchanged.len()),
-            superseded: count(written.older + sorted.superseded),
-            quarantined: count(sorted.bad.len()),
-        };
+        let counts = Counts { pages: told.pages, ..put(conn, store, context, &sorted, told.now)? };
         sync_state::observe(conn, context.run, Some(told.server_started), told.partial)?;
         sync_state::advance(conn, ehr, *kind, context.run, counts, told.resume.as_deref())?;
         also(conn)?;
         Ok(counts)
+    })
+}
+
+/// Commits resources that were read one by one, beside any run: neither a run's counts nor its resume point is theirs. Blocks.
+pub(super) fn commit_singly(
+    store: &Store,
+    context: &Context,
+    entries: &[Entry],
+    now: Timestamp,
+    also: Also<'_>,
+) -> Result<Counts, StoreError> {
+    let sorted = sort(store, context, entries, 0)?;
+    store.write_blocking(Lane::Interactive, "store what was read singly", |conn| {
+        let counts = put(conn, store, context, &sorted, now)?;
+        also(conn)?;
+        Ok(counts)
+    })
+}
+
+/// Writes what was sorted, under the lease.
+fn put(conn: &mut Conn, store: &Store, context: &Context, sorted: &Sorted, now: Timestamp) -> Result<Counts, StoreError> {
+    let Context { ehr, kind, fence, term, .. } = context;
+    leases::extend(conn, fence, now, *term)?;
+    let written = resources::commit(conn, ehr, *kind, &sorted.rows, Precedence::Latest, now)?;
+    let good: Vec<&str> = sorted.rows.iter().map(|r| r.fhir_id.as_str()).chain(sorted.unchanged.iter().map(String::as_str)).collect();
+    quarantine::release(conn, ehr, *kind, &good, now)?;
+    for aside in &sorted.bad {
+        quarantine::put(conn, store.codec(), ehr, aside, now)?;
+    }
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    Ok(Counts {
+        pages: 0,
+        found: count(sorted.rows.len() + sorted.unchanged.len() + sorted.bad.len() + sorted.superseded),
+        stored: count(written.stored.len()),
+        unchanged: count(written.unchanged.len() + sorted.unchanged.len()),
+        superseded: count(written.older + sorted.superseded),
+        quarantined: count(sorted.bad.len()),
     })
 }
 
@@ -130,7 +152,7 @@ fn aside(kind: ResourceType, entry: &Entry, reject: &Reject, page: i64) -> Aside
     Aside {
         rtype: Some(kind.as_str().to_owned()),
         fhir_id: entry.id.as_deref().and_then(FhirId::parse).map(|id| id.as_str().to_owned()),
-        origin: format!("search {kind}, page {page}"),
+        origin: if page == 0 { format!("read {kind}") } else { format!("search {kind}, page {page}") },
         code: reject.code.as_str(),
         reason: reject.to_string(),
         body: entry.bytes.clone(),

@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, web};
 
 use super::Served;
+use super::notifications;
 use super::problem::Problem;
 use super::style;
 
@@ -62,7 +63,8 @@ pub async fn pass(request: ServiceRequest, next: Next<impl MessageBody + 'static
 
 async fn answer(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
     let told = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    if told.is_some_and(|length| length > BODY_LIMIT as u64) {
+    let limit = if request.path().starts_with(notifications::PATH) { notifications::BODY_LIMIT } else { BODY_LIMIT };
+    if told.is_some_and(|length| length > limit as u64) {
         return Ok(request.error_response(Problem::too_large()));
     }
     // The request must not be cloned here: actix adds the route's data to it on its way in, and panics where it is shared.

@@ -22,6 +22,7 @@ mod launch;
 mod list;
 mod metrics;
 pub mod notice;
+pub mod notifications;
 pub mod opening;
 mod page;
 pub mod patient;
@@ -121,6 +122,8 @@ pub struct WebState {
     pub provider: Option<Provider>,
     /// What a page says where the EHR does not let the user see the patient, in the site's words.
     pub denied: Option<String>,
+    /// Takes in what EHRs tell of by themselves.
+    pub notified: notifications::Notified,
     /// The URL under which browsers reach this server, where it is behind a proxy.
     pub external: Option<Url>,
     /// A random number: request ids of this process begin with it.

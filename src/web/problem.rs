@@ -95,6 +95,28 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Content Too Large", Some("No route takes a body of this size."))
     }
 
+    /// 401 for a notification.
+    #[must_use]
+    pub fn no_secret() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+            Some("The notification does not show the secret that its subscription was given."),
+        )
+    }
+
+    /// 400 for a body that is no notification.
+    #[must_use]
+    pub fn not_a_notification() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "Bad Request", Some("The body is no notification of a FHIR Subscription."))
+    }
+
+    /// 429.
+    #[must_use]
+    pub fn too_many() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", Some("Send again after a second."))
+    }
+
     /// 503 for what took too long.
     #[must_use]
     pub fn too_slow() -> Self {

@@ -12,7 +12,7 @@ use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middlewar
 use domain::model::Right;
 
 use super::boards::{acts, attempts, connections, lookup, outreach, quarantine, segments, work, writeback};
-use super::{access, api, fhir, health, jwks, launch, metrics, page, patient, problem, script, signin};
+use super::{access, api, fhir, health, jwks, launch, metrics, notifications, page, patient, problem, script, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,9 @@ static ROUTES: &[Row] = &[
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
     public("/.well-known/jwks.json",      || to(jwks::show)),
+    hook(Method::POST, "/notifications/{token}", || to(notifications::take)),
+    hook(Method::PUT,  "/notifications/{token}/{type}/{id}", || to(notifications::named)),
+    hook(Method::POST, "/notifications/{token}/{type}/{id}", || to(notifications::named)),
     get("/api/v1/overview",       Bearer, || to(api::overview)),
     get("/api/v1/runs",           Bearer, || to(api::runs)),
     get("/api/v1/segments",       Bearer, || to(api::segments)),
@@ -123,6 +126,11 @@ const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Row
 
 const fn public(path: &'static str, handler: fn() -> Route) -> Row {
     Row { method: Method::GET, path, access: Access::Open, public: true, handler }
+}
+
+/// What EHRs call: the token in the address and the secret that comes with it say who calls.
+const fn hook(method: Method, path: &'static str, handler: fn() -> Route) -> Row {
+    Row { method, path, access: Access::Open, public: true, handler }
 }
 
 /// How long a handler may take.

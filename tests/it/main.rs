@@ -12,6 +12,7 @@ mod config;
 mod credentials;
 mod demo;
 mod ehr;
+mod events;
 mod journeys;
 mod kill;
 mod mail;

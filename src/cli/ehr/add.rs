@@ -39,6 +39,8 @@ use crate::sync::drops::Drop;
       staff open this gateway from inside the EHR; `fhir-engage ehr register VENDOR` tells what to register for it
   fhir-engage ehr add clinic --files --drop appointments.toml
       the hospital puts files into a folder; `fhir-engage serve` and `fhir-engage sync run` take them
+  fhir-engage ehr add main --url https://ehr.example.org/r4 --client-id app --events Patient
+      the EHR tells of changes by itself, too; `fhir-engage ehr subscriptions list` shows how that goes
   fhir-engage ehr add panel --url https://ehr.example.org/r4 --client-id engage --group 1234
       an EHR that gives data one patient at a time only; `fhir-engage sync plan panel` explains what is read and how")]
 pub(in crate::cli) struct Add {

@@ -9,6 +9,7 @@ mod list;
 mod register;
 mod remove;
 mod show;
+mod subscriptions;
 
 use clap::Subcommand;
 use domain::model::EhrId;
@@ -135,6 +136,9 @@ A pause ends by itself; what it stopped goes on then.")]
         #[arg(value_name = "ID")]
         id: String,
     },
+    /// What an EHR was asked to tell of by itself, and how that goes
+    #[command(subcommand)]
+    Subscriptions(subscriptions::Subscriptions),
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
   fhir-engage ehr remove main
@@ -166,6 +170,7 @@ impl Ehr {
                 drift::drift(&app, common, &ehr_id(&id)?, drift::How { offline, acknowledge, by: by.as_deref() }).await
             }
             Self::Limits { id } => limits::limits(&app, common, &ehr_id(&id)?).await,
+            Self::Subscriptions(of) => of.run(&app, common).await,
             Self::Remove { id, force } => remove::remove(&app, common, &ehr_id(&id)?, force).await,
         }
     }

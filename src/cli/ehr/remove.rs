@@ -5,7 +5,7 @@ use domain::model::EhrId;
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, print};
 use crate::app::App;
-use crate::store::ehrs;
+use crate::store::{ehrs, subscriptions};
 
 pub(super) async fn remove(app: &App, common: &Common, id: &EhrId, force: bool) -> Result<Ended, Failure> {
     let name = id.as_str().to_owned();
@@ -15,6 +15,14 @@ pub(super) async fn remove(app: &App, common: &Common, id: &EhrId, force: bool) 
             "{} to {id} are not settled; run `fhir-engage writeback run` first, or repeat with --force to give them up",
             print::plural(usize::try_from(holdings.unsettled).unwrap_or(0), "write-back")
         )));
+    }
+    let of = id.clone();
+    if !app.store.read(move |conn| subscriptions::of_ehr(conn, &of)).await?.is_empty() {
+        // One that cannot be ended now meets an address that nobody knows, and ends there.
+        match app.unsubscribe(id).await {
+            Ok(kept) => kept.failures.iter().for_each(|why| print::note(why)),
+            Err(error) => print::note(&format!("its subscriptions could not be ended there: {error}")),
+        }
     }
     let name = id.as_str().to_owned();
     if !app.store.write("remove an EHR", move |conn| ehrs::remove(conn, &name)).await? {

@@ -19,7 +19,11 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for TypePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<12}{}", self.kind.as_str(), self.strategy.as_str())?;
+        match &self.events {
+            Some(_) if self.strategy == Strategy::Off => writeln!(f, "{:<12}event", self.kind.as_str())?,
+            Some(_) => writeln!(f, "{:<12}event and {}", self.kind.as_str(), self.strategy.as_str())?,
+            None => writeln!(f, "{:<12}{}", self.kind.as_str(), self.strategy.as_str())?,
+        }
         writeln!(f, "  why       {}", self.why)?;
         let lines = |name: &'static str, all: &[String]| all.iter().map(|text| format!("  {name:<10}{text}")).collect::<Vec<_>>();
         // What is lacking is said once.
@@ -27,6 +31,9 @@ impl fmt::Display for TypePlan {
         let passed_over: Vec<String> = self.passed_over.iter().filter(|text| !lacking(text)).cloned().collect();
         for line in lines("not", &passed_over).iter().chain(&lines("lacks", self.lacks.as_slice())) {
             writeln!(f, "{line}")?;
+        }
+        if let Some(events) = &self.events {
+            writeln!(f, "  told by   {}; what it names is read, and the other way makes up for what is lost", events.words(self.kind))?;
         }
         if self.strategy != Strategy::Off {
             writeln!(f, "  asks      {}", self.asks)?;

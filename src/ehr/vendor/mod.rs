@@ -3,14 +3,17 @@
 
 mod registration;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use domain::model::ResourceType;
 use serde::Deserialize;
 
 use super::bulk::Dialect;
 use super::limits::Published;
 use super::profile::AudForm;
 use super::reads::Reads;
+use super::subscription::Manner;
 pub use registration::{ElementNote, Headers, KeyForm, Registration, Said, Sent};
 
 /// What is known of one vendor's servers.
@@ -45,8 +48,21 @@ pub struct Preset {
     /// How exports are asked for; absent where such servers have none that is known.
     #[serde(default)]
     pub bulk: Option<Dialect>,
+    /// How such servers are asked to tell of changes, where they do it their own way.
+    #[serde(default)]
+    pub events: Option<EventHabits>,
     /// What is taken in writing back: `writeback`'s to read.
     pub write_back: toml::Table,
+}
+
+/// How a vendor's servers are asked to tell of changes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventHabits {
+    /// How.
+    pub manner: Manner,
+    /// The topics of each type whose events name the resource, so that it can be read.
+    pub topics: BTreeMap<ResourceType, Vec<String>>,
 }
 
 /// What a vendor's authorization servers want otherwise than SMART says.
@@ -140,6 +156,7 @@ mod tests {
                 .map(|(name, _)| name.as_str())
                 .chain(["chain", "sync"])
                 .chain(p.bulk.is_some().then_some("bulk"))
+                .chain(p.events.is_some().then_some("events"))
             {
                 assert!(about.contains(part), "{}: nothing says why {part} is so", p.name);
             }
@@ -147,7 +164,7 @@ mod tests {
                 let known = ["standards.md ", "statement", "https://", "ours"].iter().any(|s| f.source.starts_with(s));
                 assert!(known && !f.says.trim().is_empty(), "{}: {f:?}", p.name);
                 assert!(
-                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization", "bulk"].contains(&f.about.as_str()),
+                    p.write_back.contains_key(&f.about) || ["chain", "sync", "authorization", "bulk", "events"].contains(&f.about.as_str()),
                     "{}: {} is not in it",
                     p.name,
                     f.about

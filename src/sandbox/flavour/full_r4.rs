@@ -14,7 +14,11 @@ pub(super) static MANNER: Manner = Manner {
         conditional_create: Some(true),
         conditional_update: Some(false),
     },
-    own: &[Served::new("Appointment", PATCHED_TOO, APPOINTMENTS).patched_by(&STATUS), Served::new("Provenance", EVERYTHING, ORIGINS)],
+    own: &[
+        Served::new("Appointment", PATCHED_TOO, APPOINTMENTS).patched_by(&STATUS),
+        Served::new("Provenance", EVERYTHING, ORIGINS),
+        Served::new("Subscription", EVERYTHING, STATES),
+    ],
     rest: EVERYTHING,
     withheld: &[],
     versioned: true,
@@ -31,6 +35,8 @@ static EXPORTS: Exporting = Exporting {
     post: true,
     ..super::EXPORTING
 };
+
+const STATES: Searching = Searching::full(&["status"]);
 
 const ORIGINS: Searching = Searching::full(&["target"]);
 

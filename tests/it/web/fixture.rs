@@ -63,6 +63,7 @@ pub fn state(store: &Store) -> WebState {
         launches: launches(store, Arc::new(ManualClock::at(at(3600)))),
         provider: None,
         denied: None,
+        notified: Arc::new(|_| Box::pin(std::future::ready(Ok(fhir_engage::web::notifications::Received::Unknown)))),
         external: None,
         process: 0xfeed_face,
         keep_counts: Duration::ZERO,
@@ -199,7 +200,7 @@ impl Server {
         self.send_with(method, path, headers, "").await
     }
 
-    async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn send_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
             self.host.clone().unwrap_or_else(|| self.address.to_string())

@@ -1,0 +1,2 @@
+DROP TABLE refresh_request;
+DROP TABLE subscription;
