@@ -392,18 +392,6 @@ pub fn counted(conn: &mut Conn) -> Result<Vec<Size>, StoreError> {
     Ok(sizes.into_iter().map(|(id, members, held)| Size { unknown: of(&id), evaluated, id, members, held }).collect())
 }
 
-/// Of how many persons it is not known whether they are in each segment in force, whatever that counts as there.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn unknowns(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {
-    let counts: HashMap<i64, i64> =
-        on_backend!(conn, c => segment_count::table.select((segment_count::segment, segment_count::unknown)).load(c))?
-            .into_iter()
-            .collect();
-    Ok(segments(conn)?.into_iter().filter_map(|s| Some((s.id, *counts.get(&s.number)?))).collect())
-}
-
 fn write_memberships(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<(), StoreError> {
     let left: Vec<(i64, i64)> =
         evaluated.iter().flat_map(|e| e.changes.iter().filter(|c| c.after.is_none()).map(|c| (e.person, c.segment))).collect();

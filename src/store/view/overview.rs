@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use diesel::prelude::*;
 use serde::Serialize;
 
-use super::super::connection::Conn;
+use super::super::connection::{Conn, on_backend};
 use super::super::error::StoreError;
+use super::super::schema::segment_count;
 use super::super::{
     alerts, attempts, coverage, exports, memberships, pending, people, quarantine, resources, sync_state, turns, writebacks,
 };
@@ -138,7 +140,7 @@ pub fn read(conn: &mut Conn) -> Result<Overview, StoreError> {
         *synced.entry(rtype).or_default() += n;
     }
     let sizes = memberships::sizes(conn)?;
-    let mut unknown = memberships::unknowns(conn)?;
+    let mut unknown = unknowns(conn)?;
     for (id, _, held) in &sizes {
         let n = unknown.entry(id.clone()).or_default();
         *n = (*n).max(*held);
@@ -230,6 +232,15 @@ fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeSt
     }
     types.sort_by(|a, b| (&a.ehr, &a.rtype).cmp(&(&b.ehr, &b.rtype)));
     Ok(types)
+}
+
+/// Of how many persons it is not known whether they are in each segment in force, whatever that counts as there.
+fn unknowns(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {
+    let counts: BTreeMap<i64, i64> =
+        on_backend!(conn, c => segment_count::table.select((segment_count::segment, segment_count::unknown)).load(c))?
+            .into_iter()
+            .collect();
+    Ok(memberships::segments(conn)?.into_iter().filter_map(|s| Some((s.id, *counts.get(&s.number)?))).collect())
 }
 
 fn open_alerts(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {

@@ -192,7 +192,7 @@ on_both! {
             assert_eq!(found.split(' ').next(), wanted.split(' ').next(), "{what:?}");
         }
         let work = world.server.send("GET", "/work", &[("Cookie", &staff.cookie)]).await.body;
-        assert!(!work.contains(">call<") && !work.contains(">answer<") && !work.contains("send in doubt</span>"), "{work}");
+        assert!(!work.contains("busy\">call<") && !work.contains("busy\">answer<") && !work.contains("bad\">send in doubt<"), "{work}");
     }
 
     async fn definitions_are_planned_looked_at_and_then_applied(db) {
