@@ -271,7 +271,7 @@ pub async fn members(
         found.truncate(limit);
         found.last().map(|m| m.person.to_string())
     });
-    let may_open = viewer.may(Right::FindPatient) || viewer.may(Right::SeePatient);
+    let may_open = viewer.may(Right::FindPatient);
     let rows = found
         .into_iter()
         .map(|m| {
