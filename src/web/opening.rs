@@ -11,7 +11,7 @@ use super::access::Wanted;
 use super::edge::FramedBy;
 use super::notice::Notice;
 use super::viewer::Viewer;
-use crate::smart::{Opening, Sight};
+use crate::smart::{Opening, Sight, Verdict};
 
 /// The viewer and what they have open under the `{handle}` of the path. Another session's handle, an unknown one and one that has ended all answer
 /// 404. The route's right must be one of the opening's roles, too; and where the EHR let the user in, it must let the user see the patient.
@@ -54,12 +54,17 @@ impl FromRequest for Opened {
                 let framed = served.given.launches.frames_of(&opening.what.ehr).await;
                 request.extensions_mut().insert(FramedBy(framed));
             }
-            let opened = Self { viewer, opening };
+            let mut opened = Self { viewer, opening };
             if !opened.may(wanted.0) {
                 return Err(Notice::forbidden());
             }
             match served.given.launches.sight(&opened.opening).await? {
-                Sight::Shown => Ok(opened),
+                Sight::Shown => {
+                    if opened.opening.what.launched {
+                        opened.opening.what.verdict = Verdict::Allowed;
+                    }
+                    Ok(opened)
+                }
                 Sight::Hidden => {
                     served.given.store.audited(super::patient::denied(&served, &opened)).await?;
                     Err(Notice::hidden(served.given.denied.as_deref()).with_next(opened.path(), "Ask the EHR again"))

@@ -64,7 +64,7 @@ fn opening_name(opened: &Opened) -> String {
     blake3::hash(opened.opening.handle.as_bytes()).to_hex().chars().take(16).collect()
 }
 
-fn entry(served: &Served, opened: &Opened, what: &'static str, about: Option<String>) -> audit::Entry {
+pub(super) fn entry(served: &Served, opened: &Opened, what: &'static str, about: Option<String>) -> audit::Entry {
     let way = if opened.opening.what.launched { "launch" } else { "found" };
     let roles: Vec<&str> = roles(opened).into_iter().map(domain::model::Role::as_str).collect();
     audit::Entry {

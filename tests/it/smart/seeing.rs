@@ -20,6 +20,7 @@ on_both! {
         page.refuses(403, ASK);
         assert!(page.body.contains("Break the glass in the EHR, then come back."), "{}", page.body);
         assert!(!page.body.contains(&family) && !page.body.contains(&id), "nothing of the patient is told");
+        assert_eq!(world.lines("SELECT what AS line FROM audit"), ["view-denied"], "that somebody tried is in the chain");
         // The glass is broken: a short time later the EHR is asked again.
         world.ehr.hide("user-1", &id, false);
         let asked = world.asked("GET", &format!("/fhir/Patient/{id}"));

@@ -148,7 +148,7 @@ impl Server {
     pub fn of(state: WebState, clock: Arc<ManualClock>) -> Self {
         let (stop, sessions) = (Stop::new(), state.sessions.clone());
         let (address, running) = serve(state, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        Self { address, clock, sessions: Some(sessions), stop, running: Some(running) }
+        Self { address, clock, sessions: Some(sessions), host: None, stop, running: Some(running) }
     }
 
     /// One that the test itself started.

@@ -91,6 +91,7 @@ pub fn members(app: &App, segment: &str, who: &[(i64, State)]) {
             refreshed: vec![],
             events: 0,
             wake_at: None,
+            unknown: Default::default(),
             outreach: false,
             staged: None,
         })
