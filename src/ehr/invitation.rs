@@ -71,7 +71,8 @@ impl Invitation {
             redirect: grant.redirect().ok_or(AuthorizeError::NoEndpoint)?,
             scopes: scopes.clone(),
             aud: profile.authorize_aud(),
-            issuer: discovery.issuer.clone(),
+            // Where the operator named another server, its name is not known.
+            issuer: discovery.issuer.clone().filter(|_| grant.authorize_url.is_none()),
             more: Vec::new(),
         };
         Ok(Self { request: Request::new(terms, parts.entropy.as_ref()), scopes, client })

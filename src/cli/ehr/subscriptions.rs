@@ -96,7 +96,7 @@ async fn list(app: &App, common: &Common, only: Option<&EhrId>) -> Result<Ended,
         return Ok(Ended::well_if(well));
     }
     if rows.is_empty() {
-        print::note("no EHR was asked to tell of changes; `fhir-engage ehr add ID --events TYPE` does");
+        print::line("no EHR was asked to tell of changes; `fhir-engage ehr add ID --events TYPE` does");
         return Ok(Ended::Well);
     }
     let mut table = print::Table::new(&["EHR", "TYPE", "BY", "STATE", "EVENTS", "LAST HEARD", "ENDS"]);

@@ -30,10 +30,11 @@ pub struct Remote {
     pub ends_at: Option<Timestamp>,
 }
 
-/// What a client needs that looks after subscriptions: what is listed of it; all where nothing is.
+/// What a client needs that looks after subscriptions: what is listed of it; all where nothing is. Searching is among it, since there are
+/// servers that ask for both of any GET.
 #[must_use]
 pub fn needs(capability: &Capability) -> Vec<Need> {
-    let all = [("create", Ops::C), ("read", Ops::R), ("update", Ops::U), ("delete", Ops::D)];
+    let all = [("create", Ops::C), ("read", Ops::R), ("search-type", Ops::S), ("update", Ops::U), ("delete", Ops::D)];
     let listed = |(code, _): &&(&str, Ops)| capability.allows(KIND, code) || !capability.types.contains_key(KIND);
     let ops = all.iter().filter(listed).map(|(_, ops)| *ops).fold(Ops::C, Ops::or);
     vec![Need::new(KIND, ops)]

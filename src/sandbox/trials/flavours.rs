@@ -123,7 +123,7 @@ fn r4s_own_flavour_states_what_it_always_did() {
         ["versioning", "readHistory", "updateCreate", "conditionalCreate", "conditionalUpdate"].map(|name| communication[name].clone());
     assert_eq!(flags, [json!("versioned"), json!(true), json!(false), json!(true), json!(false)]);
     let types = statement["rest"][0]["resource"].as_array().unwrap();
-    assert_eq!((types.len(), types.iter().any(|row| row["type"] == "Binary")), (29, false));
+    assert_eq!((types.len(), types.iter().any(|row| row["type"] == "Binary")), (30, false));
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn a_request_that_is_not_of_the_form_is_named_so() {
         ("client_assertion", "x.y.z"),
     ];
     let cases = [
-        ("grant_type", "authorization_code", "unsupported_grant_type"),
+        ("grant_type", "password", "unsupported_grant_type"),
         ("grant_type", "", "invalid_request"),
         ("scope", "", "invalid_request"),
         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer", "invalid_request"),

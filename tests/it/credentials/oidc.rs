@@ -35,7 +35,9 @@ impl Drop for Server {
 impl Server {
     /// `None` where it is not installed here, which has been reported then.
     fn start(jwks: &str, redirect: &str) -> Option<Self> {
-        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(), jwks, redirect)
+        // The listener must be gone before the server wants its port.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_on(port, jwks, redirect)
     }
 
     /// As [`Server::start`], on this port.

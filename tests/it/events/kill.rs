@@ -35,7 +35,7 @@ on_both! {
     async fn what_was_told_before_a_kill_is_read_after_it(db) {
         let (port, public) = (free_port(), free_port());
         let configuration = format!(
-            "[worker]\nsync_every = \"1h\"\ntick = \"1s\"\nlease = \"5s\"\n[web]\nbind = \"127.0.0.1:{port}\"\n[web.public]\nlisten = \"127.0.0.1:{public}\"\n"
+            "[worker]\nsync_every = \"1h\"\ntick = \"1s\"\nlease = \"6s\"\n[web]\nbind = \"127.0.0.1:{port}\"\n[web.public]\nlisten = \"127.0.0.1:{public}\"\n"
         );
         let gateway = Installation::new(&db, &configuration);
         let clock = std::sync::Arc::new(SystemClock::with_offset(chrono::TimeDelta::zero()));

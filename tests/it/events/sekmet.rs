@@ -44,7 +44,7 @@ on_both! {
             .ok();
         installation.run(&["sync", "run"]).ok();
         let plan = installation.json(&["sync", "plan", "ward"]);
-        let of = |kind: &str| plan["types"].as_array().unwrap().iter().find(|t| t["type"] == kind).unwrap()["events"]["manner"].clone();
+        let of = |kind: &str| plan["plan"]["types"].as_array().unwrap().iter().find(|t| t["type"] == kind).unwrap()["events"]["manner"].clone();
         assert_eq!((of("Patient"), of("Appointment")), ("topic".into(), "rest-hook".into()), "{plan}");
         let folder = installation.folder().to_str().unwrap().to_owned();
         let serving = Running::start(&mut gateway(&["serve", "--data", &folder, "--database", &db.argument()]));
