@@ -52,13 +52,16 @@ pub(crate) enum Updated {
     VersionMismatch,
 }
 
+/// Is told the type and the id of what changed.
+type Listener = Box<dyn Fn(&str, &str) + Send + Sync>;
+
 pub(crate) struct Charts {
     records: RwLock<Records>,
     backing: Mutex<Backing>,
     /// False: resources are served without `meta.versionId`. Versions are counted all the same.
     versioned: bool,
     /// Is told of each change: type and id.
-    listener: OnceLock<Box<dyn Fn(&str, &str) + Send + Sync>>,
+    listener: OnceLock<Listener>,
 }
 
 /// Where changes are written before they count.

@@ -198,7 +198,7 @@ impl Ehr {
     /// One was created or changed: where it is requested, it begins.
     fn subscribed(&self, id: &str) {
         let Some(resource) = self.subscription(id) else { return };
-        let Some(open) = self.open(&resource).filter(|_| resource["status"] == "requested") else { return };
+        let Some(open) = self.open(&resource).filter(|_| resource.get("status").is_some_and(|s| s == "requested")) else { return };
         if self.faults.take("NOTIFY", "/fhir/Subscription", |kind| *kind == FaultKind::NeverHandshakes).is_some() {
             return;
         }
@@ -377,7 +377,7 @@ impl Ehr {
         };
         let open = self.open(&resource)?;
         let asked = |name: &str| call.query_pairs().into_iter().find(|(n, _)| n == name).and_then(|(_, v)| v.parse::<i64>().ok());
-        let status = resource["status"].as_str().unwrap_or("active").to_owned();
+        let status = resource.get("status").and_then(Value::as_str).unwrap_or("active").to_owned();
         let (count, events) = {
             let lines = lock(&self.subscriptions.lines);
             let line = lines.get(id);
