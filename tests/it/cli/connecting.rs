@@ -175,7 +175,7 @@ on_both! {
         // The check ends with it, and what comes as files is known again.
         let check = gateway.run(&["ehr", "check", "main", "--json"]).json();
         assert_eq!(check["blind_spots"]["segments"], report["segments"]);
-        let visits = std::env::temp_dir().join(format!("visits-{}.ndjson", std::process::id()));
+        let visits = gateway.folder().join("visits.ndjson");
         std::fs::write(&visits, format!("{}\n", ehr.resources("Appointment")[0])).unwrap();
         gateway.run(&["import", "--ehr", "main", visits.to_str().unwrap()]).ok();
         std::fs::remove_file(&visits).unwrap();
