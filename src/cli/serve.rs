@@ -124,7 +124,7 @@ async fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop, welcome: Opti
     let served = web::serve_apart(state, app.config.web.bind, app.config.web.public, stop.clone());
     let served = served.map_err(|e| Failure::problem(crate::app::told(&e)))?;
     if let Some(public) = served.public {
-        eprintln!("public keys and notifications of EHRs, and nothing else, at http://{public}/");
+        eprintln!("public keys, launches and notifications of EHRs, and nothing else, at http://{public}/");
     }
     let first = !app.sessions().was_used().await.map_err(|e| Failure::problem(e.to_string()))?;
     if let Some(roles) = welcome.or_else(|| first.then(|| Roles::of(&[Role::Operator]))) {

@@ -35,7 +35,7 @@ pub struct Row {
     pub path: &'static str,
     /// By whom.
     pub access: Access,
-    /// Whether the public listener answers it too: what EHRs and patients' browsers need, and nothing that operators need.
+    /// Whether the public listener answers it too: what EHRs and the browsers in them need, and nothing that operators need.
     pub public: bool,
     handler: fn() -> Route,
 }
@@ -50,19 +50,19 @@ static ROUTES: &[Row] = &[
     post("/signin/once",          Open,   || to(signin::once)),
     get("/signin/provider",       Open,   || to(signin::provider)),
     get("/signin/callback",       Open,   || to(signin::callback)),
-    get("/launch",                Open,   || to(launch::from_ehr)),
-    get("/launch/{ehr}",          Open,   || to(launch::from_here)),
-    get("/callback",              Open,   || to(launch::callback)),
-    post("/signout",              SignedIn, || to(signin::out)),
+    seen("/launch",                Open,   || to(launch::from_ehr)),
+    seen("/launch/{ehr}",          Open,   || to(launch::from_here)),
+    seen("/callback",              Open,   || to(launch::callback)),
+    done("/signout",              SignedIn, || to(signin::out)),
     public("/assets/{name}",              || to(script::show)),
-    get("/l/{handle}",            Staff(Right::SeePatient),        || to(patient::page)),
-    get("/l/{handle}/reading",    Staff(Right::SeePatient),        || to(patient::reading)),
-    get("/l/{handle}/message",    Staff(Right::SendMessage),       || to(patient::preview)),
-    post("/l/{handle}/message",   Staff(Right::SendMessage),       || to(patient::send)),
-    post("/l/{handle}/contact",   Staff(Right::RecordContact),     || to(patient::contact)),
-    post("/l/{handle}/preference", Staff(Right::ChangePreferences), || to(patient::choose)),
-    post("/l/{handle}/stop",      Staff(Right::StopStep),          || to(patient::stop)),
-    post("/l/{handle}/move",      Staff(Right::MoveStep),          || to(patient::reschedule)),
+    seen("/l/{handle}",            Staff(Right::SeePatient),        || to(patient::page)),
+    seen("/l/{handle}/reading",    Staff(Right::SeePatient),        || to(patient::reading)),
+    seen("/l/{handle}/message",    Staff(Right::SendMessage),       || to(patient::preview)),
+    done("/l/{handle}/message",   Staff(Right::SendMessage),       || to(patient::send)),
+    done("/l/{handle}/contact",   Staff(Right::RecordContact),     || to(patient::contact)),
+    done("/l/{handle}/preference", Staff(Right::ChangePreferences), || to(patient::choose)),
+    done("/l/{handle}/stop",      Staff(Right::StopStep),          || to(patient::stop)),
+    done("/l/{handle}/move",      Staff(Right::MoveStep),          || to(patient::reschedule)),
     get("/connections",           Staff(Right::SeeConnections),    || to(connections::page)),
     get("/connections/now",       Staff(Right::SeeConnections),    || to(connections::now)),
     post("/connections/run",      Staff(Right::RunSync),           || to(acts::run)),
@@ -122,6 +122,16 @@ const fn get(path: &'static str, access: Access, handler: fn() -> Route) -> Row 
 
 const fn post(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
     Row { method: Method::POST, path, access, public: false, handler }
+}
+
+/// A page of a launch: browsers come to it from the EHR, so the public listener answers it too.
+const fn seen(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
+    Row { method: Method::GET, path, access, public: true, handler }
+}
+
+/// A form of such a page.
+const fn done(path: &'static str, access: Access, handler: fn() -> Route) -> Row {
+    Row { method: Method::POST, path, access, public: true, handler }
 }
 
 const fn public(path: &'static str, handler: fn() -> Route) -> Row {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fhir_engage::credentials::jwks::MAX_AGE;
-use fhir_engage::web::routes::table;
+use fhir_engage::web::routes::{Access, table};
 use fhir_engage::web::{ServeError, serve_apart};
 use fhir_engage::worker::Stop;
 
@@ -18,15 +18,35 @@ async fn only_what_is_public_answers_there() {
     let any = || "127.0.0.1:0".parse().unwrap();
     let served = serve_apart(state(&db.store()), any(), Some(any()), stop.clone()).unwrap();
     let (all, public) = (Server::seen_at(served.address), Server::seen_at(served.public.unwrap()));
-    let mut open = 0;
     for row in table() {
         let path = row.path.replace("/assets/{name}", &fhir_engage::web::script_path());
-        let status = public.get(&path).await.status;
-        assert_eq!(status, if row.public { 200 } else { 404 }, "{}", row.path);
-        open += usize::from(row.public);
-        assert!(!all.get(&path).await.body.contains("nothing at this path"), "{}", &path);
+        let answers = |body: &str| !body.contains("nothing at this path");
+        assert_eq!(answers(&public.get(&path).await.body), row.public, "{}", row.path);
+        assert!(answers(&all.get(&path).await.body), "{}", row.path);
+        if row.public && !matches!(row.access, Access::Open) {
+            assert_ne!(public.get(&path).await.status, 200, "{}: nobody is signed in", row.path);
+        }
     }
-    assert_eq!(open, 2, "the public keys and the script");
+    let mut open: Vec<&str> = table().iter().filter(|r| r.public).map(|r| r.path).collect();
+    open.dedup();
+    let expected = [
+        "/launch",
+        "/launch/{ehr}",
+        "/callback",
+        "/signout",
+        "/assets/{name}",
+        "/l/{handle}",
+        "/l/{handle}/reading",
+        "/l/{handle}/message",
+        "/l/{handle}/contact",
+        "/l/{handle}/preference",
+        "/l/{handle}/stop",
+        "/l/{handle}/move",
+        "/.well-known/jwks.json",
+        "/notifications/{token}",
+        "/notifications/{token}/{type}/{id}",
+    ];
+    assert_eq!(open, expected, "launches, notifications, the public keys and the script");
     let keys = public.get("/.well-known/jwks.json").await;
     assert_eq!(keys.headers["cache-control"], format!("public, max-age={}", MAX_AGE.num_seconds()), "rotations go by it");
     // A port that is taken is told before anything is served.

@@ -30,7 +30,10 @@ fn these_routes_are_open_and_no_other() {
             "/healthz",
             "/readyz",
             "/metrics",
-            "/.well-known/jwks.json"
+            "/.well-known/jwks.json",
+            "/notifications/{token}",
+            "/notifications/{token}/{type}/{id}",
+            "/notifications/{token}/{type}/{id}"
         ]
     );
 }
