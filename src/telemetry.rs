@@ -117,6 +117,7 @@ pub enum Kind {
 pub const METRICS: [(&str, Kind, &[&str], &str); 22] = [
     ("fhir_engage_http_requests_total", Kind::Counter, &["method", "route", "status"], "Requests answered, by route pattern"),
     ("fhir_engage_http_request_seconds", Kind::Histogram, &["route"], "Time to answer a request"),
+    ("fhir_engage_notifications_total", Kind::Counter, &["outcome"], "Notifications that came from EHRs, by what became of them"),
     ("fhir_engage_task_runs_total", Kind::Counter, &["task", "outcome"], "Runs of a background task: worked, idle, failed"),
     ("fhir_engage_task_run_seconds", Kind::Histogram, &["task"], "Time of one run of a background task"),
     ("fhir_engage_task_failures_in_a_row", Kind::Gauge, &["task"], "Failures of a background task since it last went well"),
