@@ -114,7 +114,7 @@ pub enum Kind {
 }
 
 /// Every metric: name, kind, labels, meaning. A label holds only names that an operator or this program gave.
-pub const METRICS: [(&str, Kind, &[&str], &str); 22] = [
+pub const METRICS: [(&str, Kind, &[&str], &str); 23] = [
     ("fhir_engage_http_requests_total", Kind::Counter, &["method", "route", "status"], "Requests answered, by route pattern"),
     ("fhir_engage_http_request_seconds", Kind::Histogram, &["route"], "Time to answer a request"),
     ("fhir_engage_notifications_total", Kind::Counter, &["outcome"], "Notifications that came from EHRs, by what became of them"),
