@@ -184,9 +184,12 @@ impl Pull<'_> {
         // The first reading of all there is found everything: nothing can have vanished before it.
         let all_read = start.mark.is_none() && start.left.is_none() && strategy == Strategy::Cursor;
         let compared = all_read || tally.compared;
-        let (context, now) = (start.context, self.clock.now());
+        let (context, now, notes) = (start.context, self.clock.now(), tally.notes.join("; "));
         let noted = self.store.write("end a sync run", move |conn| {
             leases::extend(conn, &context.fence, now, context.term)?;
+            if !notes.is_empty() {
+                sync_state::remark(conn, context.run, &notes)?;
+            }
             if matches!(how, End::Done { as_of: Some(_), .. }) && !by_patient {
                 coverage::fill_all(conn, &context.ehr, context.kind, now)?;
                 if compared {

@@ -147,7 +147,7 @@ on_both! {
         let south = EhrId::parse("south").unwrap();
         commit(&store, ResourceType::Appointment, appointment(&store, "north", "f", &["p1"]));
         let page = appointment(&store, "south", "f", &["p1"]);
-        store.write_blocking(Lane::Bulk, "test", |conn| resources::commit(conn, &south, ResourceType::Appointment, &page, Precedence::Asked(at(0)), at(0))).unwrap();
+        store.write_blocking(Lane::Bulk, "test", |conn| resources::commit(conn, &south, ResourceType::Appointment, &page, Precedence::Asked(at(10_000_000)), at(0))).unwrap();
         commit(&store, ResourceType::CarePlan, vec![incoming(&store, ResourceType::CarePlan, "a1", "plan", "f", &["p1"])]);
         assert_eq!(body(&store, ResourceType::Appointment, "a1"), "north");
         assert_eq!(body(&store, ResourceType::CarePlan, "a1"), "plan");

@@ -78,6 +78,7 @@ on_both! {
         north.world.ehr.plant(Fault::new(warned).on("GET", "/fhir/CarePlan"));
         let report = north.sync_one(&store, CarePlan).await;
         assert!(report.partial && report.notes.iter().any(|n| n.contains("no CarePlan was taken as gone")), "{report:?}");
+        assert!(latest_run(&store, CarePlan).unwrap().note.unwrap().contains("no CarePlan was taken as gone"), "`sync status` tells it later");
         assert_eq!(missing(&db), Vec::<String>::new());
         for (wait, wanted) in [(TimeDelta::zero(), 0), (APART - TimeDelta::seconds(1), 0), (TimeDelta::seconds(1), 1)] {
             north.world.clock.advance(wait);
