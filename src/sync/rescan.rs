@@ -86,6 +86,7 @@ impl Pull<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
+            let asked = self.clock.now();
             let page = match self.fetch(&mut pages, &start.context).await {
                 Ok(Some(page)) => page,
                 Ok(None) => return Ok(()),
@@ -108,6 +109,7 @@ impl Pull<'_> {
                 resume: Some(pass.to_string()),
                 server_started: page.server_date.unwrap_or(start.at),
                 partial: page.incomplete,
+                asked,
                 now,
             };
             let (ehr, kind) = (self.ehr.clone(), self.kind);

@@ -54,7 +54,7 @@ pub fn incoming(store: &Store, kind: ResourceType, id: &str, body: &str, facts: 
 /// Stores a page as the EHR's present answer.
 #[track_caller]
 pub fn commit(store: &Store, kind: ResourceType, page: Vec<Incoming>) -> Written {
-    commit_as(store, kind, &page, Precedence::Latest)
+    commit_as(store, kind, &page, Precedence::Asked(at(0)))
 }
 
 /// Stores a page.
