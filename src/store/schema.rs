@@ -341,6 +341,7 @@ diesel::table! {
         exited -> BigInt,
         held -> BigInt,
         released -> BigInt,
+        unknown -> Nullable<BigInt>,
     }
 }
 
@@ -811,6 +812,7 @@ diesel::table! {
         begun_at -> BigInt,
         seen_at -> BigInt,
         expires_at -> BigInt,
+        note -> Nullable<Text>,
     }
 }
 

@@ -139,6 +139,27 @@ pub async fn out(served: Data<Served>, viewer: ReqData<Viewer>, _form: Signed<No
     Ok(to("/signin").insert_header((header::SET_COOKIE, gone)).finish())
 }
 
+/// What stands in place of the way in, and of the overview, where only what EHRs need answers.
+pub async fn elsewhere(request: HttpRequest, served: Data<Served>) -> Result<Notice, Notice> {
+    let cookie = Cookie::Session.read(request.headers(), served.given.external.as_ref());
+    let session = match cookie {
+        Some(cookie) => served.given.sessions.find(&cookie).await?,
+        None => None,
+    };
+    Ok(match session {
+        Some(_) => Notice::new(
+            StatusCode::OK,
+            "You are signed in",
+            "At this address patients are shown that were opened in the EHR. Open a patient there and start the app.",
+        ),
+        None => Notice::new(
+            StatusCode::OK,
+            "You are signed out",
+            "Nothing is open any more; this page can be closed. To come back, open a patient in the EHR and start the app there.",
+        ),
+    })
+}
+
 /// Enough of a session's name to tell it from others in a log.
 pub(super) fn short(session: &str) -> &str {
     session.get(..12).unwrap_or_default()

@@ -26,6 +26,7 @@ mod segments;
 mod sekmet;
 mod sekmet_bulk;
 mod smart;
+mod stops;
 mod store;
 mod support;
 mod sync;

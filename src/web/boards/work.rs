@@ -54,7 +54,7 @@ async fn names(scene: &Scene<'_>, queue: &Queue, is_file: bool) -> Result<Option
     }
     let entry = Entry {
         at: scene.now,
-        who: scene.viewer.user.subject.clone(),
+        who: scene.viewer.user.named(),
         roles: scene.viewer.roles.to_string(),
         what: "view-work",
         patient: None,
