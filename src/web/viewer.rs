@@ -50,6 +50,10 @@ impl User {
     /// How the user is named in the audit chain.
     #[must_use]
     pub fn named(&self) -> String {
+        if self.issuer == crate::smart::Identity::BY_LINK {
+            // A link's user is its hash, whose beginning tells links apart.
+            return format!("link {}", self.subject.get(..12).unwrap_or(&self.subject));
+        }
         format!("{} at {}", self.subject, self.issuer)
     }
 }

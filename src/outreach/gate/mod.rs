@@ -303,7 +303,11 @@ fn contact_rules(input: &GateInput, patient: &Sourced<PatientFacts>, now: Timest
         }
     }
     if chosen.is_none() {
-        let detail = format!("no contact point can be used for {}", input.channel.as_str());
+        let what = match input.channel {
+            ChannelKind::Email => "e-mail address",
+            ChannelKind::Recorded => "phone number or address",
+        };
+        let detail = format!("no {what} can be used");
         reasons.push(Reason::new(ReasonCode::NoContactPoint, detail).at(patient, "Patient.telecom"));
     }
     reasons.extend(why_not);

@@ -46,13 +46,13 @@ fn columns(kinds: Vec<String>, ehrs: Vec<String>) -> Vec<Column> {
     vec![
         Column::text("n", "Row").sorts(),
         Column::text("at", "When"),
-        Column::text("who", "Who").filter(Filter::Part),
+        Column::text("who", "Who").code().filter(Filter::Part),
         Column::text("roles", "As"),
         Column::text("what", "What").one_of(kinds),
         Column::text("ehr", "EHR").one_of(ehrs),
-        Column::text("patient", "Patient"),
-        Column::text("about", "About").long(),
-        Column::text("why", "Why").long(),
+        Column::text("patient", "Patient").code(),
+        Column::text("about", "About").code(),
+        Column::text("why", "Why").code(),
     ]
 }
 
@@ -170,7 +170,7 @@ fn of_one(scene: &Scene<'_>, rows: Vec<Kept>) -> Result<List, Notice> {
     let columns = vec![
         Column::text("n", "Row"),
         Column::text("at", "When"),
-        Column::text("who", "Who"),
+        Column::text("who", "Who").code(),
         Column::text("roles", "As"),
         Column::text("what", "What"),
         Column::text("about", "About").long(),

@@ -1,6 +1,7 @@
 //! What pages gain by script: the part that moves, which asks again and puts the answer in place, and the buttons that copy.
 
 use domain::model::Role;
+use sandbox::{Fault, FaultKind};
 use serde_json::json;
 
 use super::sign_in;
@@ -22,12 +23,13 @@ async fn a_run_in_progress_moves_without_a_reload_and_a_page_that_is_over_says_s
     let Some((browser, world, open)) = at("/connections").await else { return };
     assert!(browser.text().contains("Nothing is being read now"), "{}", browser.text());
     browser.run("window.same = true", &[]);
-    // A sync begins, and goes on.
-    let run = "(SELECT MAX(id) FROM sync_run WHERE rtype = 'Patient')";
-    world.db.execute(&format!("UPDATE sync_run SET state = 'running', ended_at = NULL, found = 41 WHERE id = {run}"));
-    browser.until("the run", "return document.body.innerText.includes('41 read')");
-    world.db.execute(&format!("UPDATE sync_run SET found = 1234 WHERE id = {run}"));
-    browser.until("its progress", "return document.querySelector('[data-live]').innerText.replace(/\\s/g, '').includes('1234read')");
+    // A sync begins, and its EHR takes its time.
+    world.ehr.plant(Fault::new(FaultKind::PageTimeout { millis: 8_000 }).on("GET", "/fhir/Patient"));
+    let app = std::sync::Arc::clone(&world.app);
+    let run = tokio::spawn(async move { app.cycle(&std::sync::Arc::default(), std::sync::Arc::new(|_| ())).await });
+    browser.until("the run", "return document.querySelector('[data-live]').innerText.includes('north Patient')");
+    assert!(run.await.unwrap().failures.is_empty());
+    browser.until("its end", "return document.body.innerText.includes('Nothing is being read now')");
     assert_eq!(browser.run("return window.same === true", &[]), json!(true), "the page was loaded anew");
     assert_eq!(browser.run("return document.querySelectorAll('[data-live] script, [data-live] html').length", &[]), json!(0));
     // Signed out elsewhere: the part says that it stands still, and asks no more.

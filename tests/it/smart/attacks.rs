@@ -260,6 +260,10 @@ async fn only_the_ehr_shows_a_launched_page_in_a_frame() {
     let over = nobody.in_frame(&path).await;
     over.refuses(401, "Start the app again");
     assert!(framed(&over).0.ends_with("https://second.example.org:8443") && !over.body.contains("<form"));
+    // Whoever signs out in the frame is told so there, by a page that does nothing either.
+    let out = nobody.in_frame("/signin").await;
+    assert!(out.status == 200 && out.body.contains("You are signed out") && !out.body.contains("<form"), "{}", out.body);
+    assert!(framed(&out).0.ends_with("https://second.example.org:8443"), "{:?}", framed(&out));
     // Somebody else's handle is no reason to be framed.
     assert_eq!(framed(&world.browser().page(&path).await).0, "frame-ancestors 'none'");
 }
