@@ -27,6 +27,7 @@ mod segments;
 mod sekmet;
 mod sekmet_bulk;
 mod smart;
+mod stops;
 mod store;
 mod support;
 mod sync;
