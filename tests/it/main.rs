@@ -25,6 +25,7 @@ mod schema_parity;
 mod segments;
 mod sekmet;
 mod sekmet_bulk;
+mod sekmet_load;
 mod smart;
 mod store;
 mod support;

@@ -9,5 +9,6 @@ mod never_asked;
 mod plans;
 mod search;
 mod statements;
+mod strict;
 pub(crate) mod support;
 mod tokens;

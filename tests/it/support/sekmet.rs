@@ -133,6 +133,20 @@ impl Sekmet {
         Running::start(&mut self.command(&args)).wait().ok().json()
     }
 
+    /// Starts one of its own scenarios as a load, by so many users until so many journeys are made: it books, moves and cancels over its own
+    /// REST interface, strictly authorised as everybody is.
+    pub fn load(&self, scenario: &str, users: u32, journeys: u32) -> Running {
+        let (users, journeys) = (users.to_string(), journeys.to_string());
+        let args = ["load", "run", scenario, "--peer", "self", "-u", &users, "--iterations", &journeys, "-d", "600", "--report-dir"];
+        let reports = self.folder.join("reports");
+        Running::start(&mut self.command(&[&args[..], &[reports.to_str().unwrap()]].concat()))
+    }
+
+    /// Merges a patient into another by its own workflow.
+    pub fn merge(&self, merged: &str, survivor: &str) {
+        self.workflow("adt.merge_patients", &[("merged", merged), ("survivor", survivor)]);
+    }
+
     /// Opens a practitioner's diary for the next days, so that there are slots to book.
     pub fn open_schedule(&self, days: u32) {
         self.workflow("scheduling.create_schedule", &[("days", &days.to_string())]);
