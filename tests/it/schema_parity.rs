@@ -1,4 +1,4 @@
-//! Holds the two migration sets and `src/store/schema.rs` together: the same names; after migrating both engines the same tables, columns,
+//! Holds the two migration sets and `src/store/schema/` together: the same names; after migrating both engines the same tables, columns,
 //! nullability, kinds of type, keys and indexes; and the same again in what diesel is told.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,7 +93,13 @@ fn references(db: &Database) -> BTreeSet<String> {
     lines.into_iter().collect()
 }
 
-/// The columns that `schema.rs` declares, in the same words.
+/// The files of `src/store/schema/`, one after the other.
+fn schema() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/schema");
+    std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+}
+
+/// The columns that the schema declares, in the same words.
 fn declared(schema: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for table in schema.split("diesel::table! {").skip(1) {
@@ -108,7 +114,7 @@ fn declared(schema: &str) -> BTreeSet<String> {
     all
 }
 
-/// The keys that `schema.rs` declares.
+/// The keys that the schema declares.
 fn declared_keys(schema: &str) -> BTreeSet<String> {
     let heads = schema.split("diesel::table! {").skip(1).map(|t| t.split_once('{').unwrap().0.trim());
     heads.map(|head| format!("{head} key")).collect()
@@ -137,11 +143,11 @@ fn both_engines_have_the_same_tables_columns_keys_and_indexes() {
 
 #[test]
 fn what_diesel_is_told_is_what_is_there() {
-    let schema = include_str!("../../src/store/schema.rs");
+    let schema = schema();
     let db = Database::fresh(Backend::Sqlite).unwrap();
-    same(("schema.rs", &declared(schema)), ("the database", &columns(&db)));
+    same(("the schema", &declared(&schema)), ("the database", &columns(&db)));
     let keys = indexes(&db).into_iter().filter(|i| i.ends_with(" key")).collect();
-    same(("schema.rs", &declared_keys(schema)), ("the database", &keys));
+    same(("the schema", &declared_keys(&schema)), ("the database", &keys));
 }
 
 /// The values that a CHECK lets a column have, by table and column, as each engine keeps them after all migrations.
