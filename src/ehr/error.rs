@@ -97,9 +97,12 @@ impl EhrError {
             Self::Token(error) | Self::TokenApart(_, error) => error.is_transient(),
             Self::Busy { .. } | Self::Paused(_) | Self::PageExpired => true,
             Self::Refused { status, .. } => *status >= 500,
-            Self::NotGranted(_) | Self::NotFhir { .. } | Self::PagesCircle | Self::PagesBarren(_) | Self::NextLinkElsewhere | Self::BadRequest => {
-                false
-            },
+            Self::NotGranted(_)
+            | Self::NotFhir { .. }
+            | Self::PagesCircle
+            | Self::PagesBarren(_)
+            | Self::NextLinkElsewhere
+            | Self::BadRequest => false,
         }
     }
 }

@@ -359,7 +359,11 @@ fn next_url(base: &Url, from: &Url, link: &str) -> Result<Url, EhrError> {
         lifted.map_err(|()| EhrError::NextLinkElsewhere)?;
     }
     // So does one of this machine that knows itself by another name: it is asked by the name that it was registered with.
-    if ours.is_loopback() && theirs.is_loopback() && url.port_or_known_default() == base.port_or_known_default() && url.scheme() == base.scheme() {
+    if ours.is_loopback()
+        && theirs.is_loopback()
+        && url.port_or_known_default() == base.port_or_known_default()
+        && url.scheme() == base.scheme()
+    {
         url.set_host(base.host_str()).map_err(|_| EhrError::NextLinkElsewhere)?;
     }
     let root = base.path().trim_end_matches('/');

@@ -54,7 +54,10 @@ fn operates(value: &Value, name: &str) -> bool {
     list(value, "operation").any(|one| {
         let text = |member: &str| one.get(member).and_then(Value::as_str).unwrap_or_default();
         let (called, defined) = (text("name").trim_start_matches('$'), text("definition"));
-        called == name || called.ends_with(&format!("-{name}")) || defined.ends_with(&format!("/{name}")) || defined.ends_with(&format!("-{name}"))
+        called == name
+            || called.ends_with(&format!("-{name}"))
+            || defined.ends_with(&format!("/{name}"))
+            || defined.ends_with(&format!("-{name}"))
     })
 }
 

@@ -15,7 +15,8 @@ const JOURNEYS: u32 = 14;
 #[track_caller]
 fn assert_same(db: &Database, ehr: &Sekmet, name: &str) {
     for kind in TYPES {
-        let sql = format!("SELECT fhir_id || ' ' || version AS line FROM resource WHERE ehr = '{name}' AND rtype = '{kind}' AND gone_at IS NULL");
+        let sql =
+            format!("SELECT fhir_id || ' ' || version AS line FROM resource WHERE ehr = '{name}' AND rtype = '{kind}' AND gone_at IS NULL");
         let mut here = db.lines(&sql);
         let one = |r: &Value| format!("{} {}", r["id"].as_str().unwrap(), r["meta"]["versionId"].as_str().unwrap());
         let mut there: Vec<String> = ehr.search(kind, "_count=200").iter().map(one).collect();

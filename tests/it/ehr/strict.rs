@@ -49,7 +49,13 @@ fn done(ehr: &Sandbox) -> BTreeSet<String> {
     let of = |path: &str| {
         let path = path.trim_start_matches("/fhir/");
         let segments: Vec<&str> = path.split('?').next().unwrap().split('/').collect();
-        let rest = if segments.last().is_some_and(|s| s.starts_with('$')) { " export" } else if segments.len() > 1 { " one" } else { "" };
+        let rest = if segments.last().is_some_and(|s| s.starts_with('$')) {
+            " export"
+        } else if segments.len() > 1 {
+            " one"
+        } else {
+            ""
+        };
         format!("{}{rest}", segments[0])
     };
     well.filter(|r| r.path.starts_with("/fhir/")).map(|r| format!("{} {}", r.method, of(&r.path))).collect()

@@ -73,10 +73,15 @@ fn assert_same(killed: &World, reference: &World) {
         assert_eq!(world.lines("SELECT status_url AS line FROM export_job"), Vec::<String>::new());
         assert_eq!(world.ehr.open_exports(), 0, "a job was left at the EHR");
         assert_eq!(world.lines("SELECT rtype AS line FROM sync_run WHERE state = 'running'"), Vec::<String>::new());
-        assert_eq!(world.lines("SELECT fhir_id AS line FROM missing"), Vec::<String>::new(), "what was shown before a kill counts as shown");
+        assert_eq!(
+            world.lines("SELECT fhir_id AS line FROM missing"),
+            Vec::<String>::new(),
+            "what was shown before a kill counts as shown"
+        );
         assert_eq!(world.lines("SELECT reason AS line FROM quarantine"), Vec::<String>::new());
         for kind in ["Patient", "Appointment", "CarePlan"] {
-            let ours = world.lines(&format!("SELECT fhir_id || ' ' || version AS line FROM resource WHERE rtype = '{kind}' AND gone_at IS NULL"));
+            let ours =
+                world.lines(&format!("SELECT fhir_id || ' ' || version AS line FROM resource WHERE rtype = '{kind}' AND gone_at IS NULL"));
             let told = |r: serde_json::Value| format!("{} {}", r["id"].as_str().unwrap(), r["meta"]["versionId"].as_str().unwrap());
             let mut theirs: Vec<String> = world.ehr.resources(kind).into_iter().map(told).collect();
             theirs.sort();

@@ -30,7 +30,10 @@ fn assert_same(killed: &World, reference: &World) {
     reference.assert_adds_up();
     // Whose facts are whose.
     let facts = |world: &World| {
-        let mut all = world.gateway.db.lines("SELECT p.fhir_id || ' ' || f.rtype || '/' || f.fhir_id AS line FROM fact f JOIN patient p ON p.pk = f.patient");
+        let mut all = world
+            .gateway
+            .db
+            .lines("SELECT p.fhir_id || ' ' || f.rtype || '/' || f.fhir_id AS line FROM fact f JOIN patient p ON p.pk = f.patient");
         all.sort();
         all
     };

@@ -94,7 +94,8 @@ pub enum Trick {
 
 use Trick::{
     Bom, Chunked, ChunkedCut, Doubled, EmptyBetween, EmptyEndless, Forgotten, Gzip, GzipCut, Hollow, Html, LengthCut, NextElsewhere,
-    NextEndless, NextToSelf, NoContent, Nothing, OddMembers, Offset, OldHttp, OldHttpCut, Outcome, SentAway, SentOn, Silent, Type, Unsorted,
+    NextEndless, NextToSelf, NoContent, Nothing, OddMembers, Offset, OldHttp, OldHttpCut, Outcome, SentAway, SentOn, Silent, Type,
+    Unsorted,
 };
 
 /// Always.
@@ -367,13 +368,17 @@ fn answer(asked: &Asked, port: u16, state: &mut State) -> Said {
     let path = asked.path.as_str();
     let here = format!("http://127.0.0.1:{port}");
     if let Some(rest) = path.strip_prefix("/old") {
-        let Some(SentOn(status, written)) = state.plays(|t| matches!(t, SentOn(..))) else { return said(404, &outcome("error", "not-found")) };
+        let Some(SentOn(status, written)) = state.plays(|t| matches!(t, SentOn(..))) else {
+            return said(404, &outcome("error", "not-found"));
+        };
         let query = asked.target.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
         let to = format!("/fhir{rest}{query}");
         let to = if written == Written::Whole { format!("{here}{to}") } else { to };
         return Said { headers: format!("Location: {to}\r\n"), ..said(status, &outcome("information", "informational")) };
     }
-    let Some(rest) = path.strip_prefix("/fhir").map(|rest| rest.trim_matches('/')) else { return said(404, &outcome("error", "not-found")) };
+    let Some(rest) = path.strip_prefix("/fhir").map(|rest| rest.trim_matches('/')) else {
+        return said(404, &outcome("error", "not-found"));
+    };
     if rest == "metadata" {
         return said(200, &statement());
     }
@@ -477,7 +482,11 @@ fn page(name: &str, from: usize, filled: bool, own: Option<String>, state: &mut 
     };
     state.made += 1;
     if let Some((to, blank)) = to {
-        let token = if state.plays(|t| t == NextToSelf).is_some() { format!("{name}.{from}.{blank}.0") } else { format!("{name}.{to}.{blank}.{}", state.made) };
+        let token = if state.plays(|t| t == NextToSelf).is_some() {
+            format!("{name}.{from}.{blank}.0")
+        } else {
+            format!("{name}.{to}.{blank}.{}", state.made)
+        };
         let below = match state.paging {
             Paging::OnBase => format!("?_getpages={token}&_bundletype=searchset"),
             Paging::OnType => format!("/{kind}?_cursor={token}"),
@@ -488,7 +497,13 @@ fn page(name: &str, from: usize, filled: bool, own: Option<String>, state: &mut 
             (Written::FromRoot, _) => format!("/fhir{below}"),
             // From `/fhir/Patient`, and from `/fhir/_page/x`.
             (Written::Relative, Paging::OnType) => format!("?_cursor={token}"),
-            (Written::Relative, Paging::OnPath) => if from == 0 && !filled { format!("_page/{token}") } else { token },
+            (Written::Relative, Paging::OnPath) => {
+                if from == 0 && !filled {
+                    format!("_page/{token}")
+                } else {
+                    token
+                }
+            }
             (Written::Relative, Paging::OnBase) => format!("../fhir?_getpages={token}"),
         };
         let away = state.plays(|t| t == NextElsewhere).is_some();

@@ -54,12 +54,8 @@ impl Site {
             // Further than a run reaches back.
             server.advance(apart);
         }
-        world.profile = Profile {
-            base_url: Some(server.base(base).parse().unwrap()),
-            auth: Auth::None,
-            timeout_secs: Some(1),
-            ..Profile::default()
-        };
+        world.profile =
+            Profile { base_url: Some(server.base(base).parse().unwrap()), auth: Auth::None, timeout_secs: Some(1), ..Profile::default() };
         let (profile, now) = (world.profile.to_json(), world.clock.now());
         store.write_blocking(Lane::Bulk, "test", |conn| ehrs::put(conn, &ehr(), &profile, now)).unwrap();
         Self { store, world, server }
