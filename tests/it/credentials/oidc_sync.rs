@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use domain::Clock as _;
 use domain::model::ResourceType;
+use fhir_engage::ehr::auth::Dialect;
 use fhir_engage::ehr::profile::{Auth, BackendServices, TypeCredential, UserGrant};
 use fhir_engage::sync::task::Ended;
 use serde_json::{Value, json};
@@ -158,13 +159,14 @@ on_both! {
             Auth::BackendServices(own) => own.key_id,
             other => panic!("{other:?}"),
         };
-        let own = BackendServices { client_id: "gateway".to_owned(), key_id, token_url: Some(server.url("/token")), ..BackendServices::default() };
+        let own = BackendServices { client_id: "gateway".to_owned(), key_id, token_url: Some(server.url("/token")), dialect: Some(Dialect::V2), ..BackendServices::default() };
         let mut profile = world.profile(Auth::BackendServices(own));
         profile.base_url = Some(format!("http://127.0.0.1:{}/fhir", gate.port).parse().unwrap());
         let desk = UserGrant {
             client_id: "desk".to_owned(),
             authorize_url: Some(server.url("/auth")),
             token_url: Some(server.url("/token")),
+            dialect: Some(Dialect::V2),
             ..UserGrant::default()
         };
         let of_types = TypeCredential { types: vec!["Appointment".to_owned()], auth: Auth::UserGrant(desk), expires: None };

@@ -9,7 +9,7 @@ use fhir_engage::app::SystemClock;
 use sandbox::{Config, Flavour, Population, Sandbox};
 
 use crate::kill::Installation;
-use crate::support::on_both;
+use crate::support::{Backend, on_both};
 use crate::sync::setup::group;
 
 const PATIENTS: u32 = 12;
@@ -65,7 +65,9 @@ on_both! {
     async fn nothing_is_asked_that_a_strict_server_does_not_state(db) {
         let backend = db.backend();
         drop(db);
-        for flavour in Flavour::ALL {
+        // All of them on SQLite: what is asked does not depend on the engine.
+        let every = if backend == Backend::Postgres { 4 } else { 1 };
+        for flavour in Flavour::ALL.into_iter().step_by(every) {
             let gateway = Installation::with(crate::support::Database::fresh(backend).unwrap(), CONFIGURATION);
             let ehr = strict(flavour, &gateway).await;
             let base = ehr.base_url();
@@ -85,14 +87,15 @@ on_both! {
             assert_eq!(ehr.unstated(), Vec::<String>::new(), "{flavour:?}");
             // And it did ask.
             let done = done(&ehr);
-            eprintln!("{flavour:?}: {done:?}");
             let wanted: &[&str] = match flavour {
-                Flavour::FullR4 => &["GET Patient", "GET Appointment", "GET CarePlan", "POST Communication", "GET Observation"],
-                Flavour::Epic | Flavour::Meditech => &["GET Appointment", "GET CarePlan", "GET Group one", "POST Communication"],
-                _ => &["GET CarePlan", "GET Group one"],
+                Flavour::FullR4 => &["GET Patient", "GET Appointment", "GET CarePlan", "GET Observation", "POST Communication", "PUT Communication one"],
+                Flavour::Epic => &["GET Patient one", "GET Appointment", "GET CarePlan", "GET Group export", "POST Communication"],
+                Flavour::Oracle | Flavour::Meditech => &["GET Patient one", "GET Appointment", "GET Group one", "GET export-files one"],
+                Flavour::Athena => &["GET Patient one", "GET Group one", "GET Condition", "GET export-files one"],
+                _ => &["GET Patient one", "GET Group one", "GET Condition"],
             };
             for what in wanted {
-                assert!(done.contains(*what) || done.contains("GET Group export"), "{flavour:?}: {what} is not in {done:?}");
+                assert!(done.contains(*what), "{flavour:?}: {what} is not in {done:?}");
             }
         }
     }

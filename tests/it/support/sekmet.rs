@@ -53,6 +53,8 @@ impl Sekmet {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &random).unwrap();
         let observer = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
         let folder = TempDir::new();
+        let pem = base64::engine::general_purpose::STANDARD.encode(pkcs8.as_ref());
+        std::fs::write(folder.join("observer.pem"), format!("-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let known = jwks(&observer);
         let clients: Vec<Value> = std::iter::once(&(OBSERVER_CLIENT, &known, "system/*.cruds"))
@@ -65,6 +67,11 @@ impl Sekmet {
             "port": port,
             "data_dir": folder.join("data"),
             "own_private_key_path": folder.join("own.pem"),
+            // Whatever it does over its own REST interface it does as the observer.
+            "peers": { "self": { "base_url": format!("http://127.0.0.1:{port}/fhir"), "auth": {
+                "type": "smart", "client_id": OBSERVER_CLIENT, "private_key_path": folder.join("observer.pem"), "kid": OBSERVER_CLIENT,
+                "alg": "ES384", "scope": "system/*.cruds",
+            } } },
             "server_auth": {
                 "types": ["smart"],
                 "token_lifetime": 300,
