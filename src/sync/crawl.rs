@@ -353,9 +353,11 @@ async fn pages(client: &Client, search: &Search) -> Result<Answer, EhrError> {
             answer.notes.push("the EHR sent resources that were not asked for; they were left out".to_owned());
         }
         if page.incomplete {
-            let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
             answer.uncertain = true;
-            answer.short = Some(format!("the EHR says that its answer is not complete ({})", said.join("; ")));
+            answer.short = Some(match page.hollow {
+                0 => format!("the EHR says that its answer is not complete ({})", page.said()),
+                _ => "the EHR sent entries without a resource: its answer is not complete".to_owned(),
+            });
         }
         answer.entries.extend(page.entries);
         if answer.pages >= MOST_PAGES && page.more {

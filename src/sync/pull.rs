@@ -397,10 +397,14 @@ impl Pull<'_> {
         if page.unasked > 0 {
             tally.note(format!("the EHR sent resources that were not asked for with {}; they were left out", self.kind));
         }
+        if page.hollow > 0 {
+            tally.note(format!("the EHR sent entries without a resource with {}: its answer is not complete", self.kind));
+        }
         if page.incomplete {
             tally.partial = true;
-            let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
-            tally.note(format!("the EHR says that its answer for {} is not complete ({})", self.kind, said.join("; ")));
+            if page.hollow == 0 {
+                tally.note(format!("the EHR says that its answer for {} is not complete ({})", self.kind, page.said()));
+            }
         }
     }
 }

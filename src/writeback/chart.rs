@@ -286,7 +286,9 @@ fn failed(error: &EhrError) -> SearchFailed {
         }
         EhrError::Refused { status, outcome } if *status < 500 => SearchFailed::Refused(format!("http-{status}: {outcome}")),
         // The same question gets the same answer.
-        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::NextLinkElsewhere => SearchFailed::Refused(format!("not-r4: {error}")),
+        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::PagesBarren(_) | EhrError::NextLinkElsewhere => {
+            SearchFailed::Refused(format!("not-r4: {error}"))
+        }
         EhrError::Refused { status, outcome } => SearchFailed::Later(format!("http-{status}: {outcome}")),
         _ => SearchFailed::Later(format!("no-answer: {error}")),
     }

@@ -5,6 +5,7 @@ mod database;
 mod installation;
 mod mail_server;
 pub mod owing;
+pub mod plain;
 mod prerequisite;
 mod process;
 mod proxy;
