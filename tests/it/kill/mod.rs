@@ -12,6 +12,7 @@ mod first_start;
 mod import;
 mod mail;
 mod nodes;
+mod rereading;
 mod rounds;
 mod sync;
 mod two;
