@@ -352,12 +352,9 @@ async fn pages(client: &Client, search: &Search) -> Result<Answer, EhrError> {
         if page.unasked > 0 {
             answer.notes.push("the EHR sent resources that were not asked for; they were left out".to_owned());
         }
-        if page.incomplete {
+        if let Some(why) = page.short() {
             answer.uncertain = true;
-            answer.short = Some(match page.hollow {
-                0 => format!("the EHR says that its answer is not complete ({})", page.said()),
-                _ => "the EHR sent entries without a resource: its answer is not complete".to_owned(),
-            });
+            answer.short = Some(why);
         }
         answer.entries.extend(page.entries);
         if answer.pages >= MOST_PAGES && page.more {

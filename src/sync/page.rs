@@ -131,7 +131,7 @@ fn sort(store: &Store, (ehr, kind): (&EhrId, ResourceType), entries: &[Entry], p
         let stored = entry.id.as_deref().and_then(|id| known.get(id));
         // A second version in the same page must be compared with the first one too, so it takes the long way.
         let again = entry.id.as_deref().is_some_and(|id| places.contains_key(id));
-        if let Some(stored) = stored.filter(|k| !again && k.is_as(&hash, fhir::revision(*kind))) {
+        if let Some(stored) = stored.filter(|k| !again && k.is_as(&hash, fhir::revision(kind))) {
             sorted.unchanged.push(stored.fhir_id.clone());
             continue;
         }
