@@ -3,6 +3,7 @@
 
 mod diagnosis;
 mod export;
+mod launch;
 mod searches;
 
 use domain::model::{FhirId, ResourceType};
@@ -19,6 +20,7 @@ use super::profile::{Auth, ClientSecret, Profile};
 use diagnosis::Finding;
 
 pub use export::try_export;
+pub use launch::try_launch;
 
 /// How a step went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -84,6 +84,12 @@ impl Authority {
         &self.discovery
     }
 
+    /// Where the browser is sent.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
     /// Who signs id_tokens, as the EHR says.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
@@ -147,6 +153,18 @@ impl Authority {
             }
         };
         self.fetch(url).await
+    }
+
+    /// The issuer that the issuer's own configuration names (OpenID Connect Discovery 1.0, 4.3); `None` where the document names none.
+    ///
+    /// # Errors
+    /// [`EhrError`] where it cannot be had.
+    pub async fn issuer_says(&self) -> Result<Option<String>, EhrError> {
+        let nowhere = EhrError::NotFhir { expected: "issuer in the discovery document", source: None };
+        let issuer = self.issuer().and_then(|i| Url::parse(i).ok()).ok_or(nowhere)?;
+        let at = under(&issuer, ".well-known/openid-configuration").ok_or(EhrError::BadRequest)?;
+        let document = self.fetch(at).await?;
+        Ok(Discovery::from_smart_configuration(&document, &issuer).and_then(|d| d.issuer))
     }
 
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, EhrError> {

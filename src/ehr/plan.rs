@@ -261,7 +261,7 @@ impl Mind<'_> {
         let why = "the operator says so".to_owned();
         let (search, no) = match self.can(kind, wanted, reads) {
             Ok(search) => (search, None),
-            Err(no) => (self.unasked(kind, reads), Some(no)),
+            Err(no) => (self.unasked(kind, wanted, reads), Some(no)),
         };
         let lacks = no.as_ref().filter(|no| no.lacks).map(|no| no.why.clone());
         let strategy = if lacks.is_some() { Strategy::Off } else { wanted };
@@ -273,8 +273,14 @@ impl Mind<'_> {
     }
 
     /// The search of an override that the statement does not bear out: the first that the operator has given what it needs for.
-    fn unasked(&self, kind: ResourceType, reads: &TypeReads) -> SearchSet {
+    fn unasked(&self, kind: ResourceType, wanted: Strategy, reads: &TypeReads) -> SearchSet {
         let own = self.profile.searches.get(&kind);
+        if wanted == Strategy::Roster && kind != ResourceType::Patient {
+            // Without its patient each patient's search would find everybody's.
+            let of_patient = own.into_iter().chain(&reads.searches).find(|set| set.axis() == Axis::Patient);
+            let kept = of_patient.map(|set| set.0.iter().filter(|param| **param != Param::Date).cloned().collect());
+            return SearchSet(kept.unwrap_or_else(|| vec![Param::Patient("patient".to_owned())]));
+        }
         own.into_iter().chain(&reads.searches).find(|set| self.given(set).is_ok()).cloned().unwrap_or_default()
     }
 

@@ -352,10 +352,9 @@ async fn pages(client: &Client, search: &Search) -> Result<Answer, EhrError> {
         if page.unasked > 0 {
             answer.notes.push("the EHR sent resources that were not asked for; they were left out".to_owned());
         }
-        if page.incomplete {
-            let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
+        if let Some(why) = page.short() {
             answer.uncertain = true;
-            answer.short = Some(format!("the EHR says that its answer is not complete ({})", said.join("; ")));
+            answer.short = Some(why);
         }
         answer.entries.extend(page.entries);
         if answer.pages >= MOST_PAGES && page.more {

@@ -19,6 +19,7 @@ pub mod pass;
 pub mod patient;
 mod pull;
 pub mod quarantine;
+mod rederive;
 mod references;
 pub mod refresh;
 pub mod reproject;

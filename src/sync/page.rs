@@ -11,7 +11,7 @@ use crate::ehr::Entry;
 use crate::store::codec::content_hash;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::quarantine::{self, Aside};
-use crate::store::resources::{self, Incoming, PROJECTOR, Precedence};
+use crate::store::resources::{self, Incoming, Precedence};
 use crate::store::sync_state::{self, Counts};
 use crate::store::{Conn, Lane, Store, StoreError, refresh};
 
@@ -131,7 +131,7 @@ fn sort(store: &Store, (ehr, kind): (&EhrId, ResourceType), entries: &[Entry], p
         let stored = entry.id.as_deref().and_then(|id| known.get(id));
         // A second version in the same page must be compared with the first one too, so it takes the long way.
         let again = entry.id.as_deref().is_some_and(|id| places.contains_key(id));
-        if let Some(stored) = stored.filter(|k| !again && k.body_hash == hash && k.projector == PROJECTOR && k.gone_at.is_none()) {
+        if let Some(stored) = stored.filter(|k| !again && k.is_as(&hash, fhir::revision(kind))) {
             sorted.unchanged.push(stored.fhir_id.clone());
             continue;
         }

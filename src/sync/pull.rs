@@ -315,12 +315,11 @@ impl Pull<'_> {
                 return Err(Halt::Stopped);
             }
             let asked_at = self.clock.now();
-            let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
+            let Some(mut page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
             // For people who watch; nothing goes by it.
             let total = page.total.filter(|_| seen.is_none()).and_then(|t| i64::try_from(t).ok());
             let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
-            self.look(&page, tally);
             if page.dropped.iter().any(|name| name == "_sort") {
                 seen.not_in_order();
             }
@@ -330,13 +329,17 @@ impl Pull<'_> {
             for updated in page::updates(&page.entries) {
                 seen.note(updated, server_now);
             }
+            // Where the server gave no link to the rest, the rest is searched for from where it ended.
+            let rest = seen.left().filter(|left| window.ask == Ask::Sorted && window.left.is_none_or(|before| left.until < before.until));
+            let goes_on = rest.filter(|_| page.cut_off.take_if(|_| rest.is_some()).is_some());
+            self.look(&page, tally);
             let told = Told {
                 number: tally.counts.pages + 1,
                 pages: 1,
                 // Nothing can be said of what is still to come where the order is not ours, or where something was missing before.
                 resume: seen.left().filter(|_| window.ask == Ask::Sorted && !tally.partial).map(|left| left.to_string()),
                 server_started: seen.started(),
-                partial: page.incomplete,
+                partial: page.short().is_some(),
                 asked: asked_at,
                 now: self.clock.now(),
             };
@@ -344,7 +347,7 @@ impl Pull<'_> {
             let (ehr, kind) = (self.ehr.clone(), self.kind);
             let also = move |conn: &mut Conn| total.map_or(Ok(()), |_| turns::expect(conn, &ehr, kind, total));
             self.commit(start, page.entries, told, also, tally).await?;
-            if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
+            if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted).or(goes_on) {
                 return Ok(Some(left));
             }
         }
@@ -400,10 +403,9 @@ impl Pull<'_> {
         if page.unasked > 0 {
             tally.note(format!("the EHR sent resources that were not asked for with {}; they were left out", self.kind));
         }
-        if page.incomplete {
+        if let Some(why) = page.short() {
             tally.partial = true;
-            let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
-            tally.note(format!("the EHR says that its answer for {} is not complete ({})", self.kind, said.join("; ")));
+            tally.note(format!("{}: {why}", self.kind));
         }
     }
 }

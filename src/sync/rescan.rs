@@ -98,7 +98,7 @@ impl Pull<'_> {
                 Err(halt) => return Err(halt),
             };
             self.look(&page, tally);
-            week.short |= page.incomplete;
+            week.short |= page.short().is_some();
             week.shown.extend(page.entries.iter().filter_map(|e| e.id.clone()));
             let visits = starts(&page.entries);
             let now = self.clock.now();
@@ -108,7 +108,7 @@ impl Pull<'_> {
                 // A week that is cut off is begun anew: what of it is missing can be said at its end only.
                 resume: Some(pass.to_string()),
                 server_started: page.server_date.unwrap_or(start.at),
-                partial: page.incomplete,
+                partial: page.short().is_some(),
                 asked,
                 now,
             };

@@ -143,6 +143,7 @@ fn incoming(store: &Store, text: &str) -> Incoming {
         body: store.codec().pack(Some(ResourceType::Patient), text.as_bytes()).unwrap(),
         body_hash: content_hash(text.as_bytes()),
         ties: Default::default(),
+        revision: fhir::revision(ResourceType::Patient),
         facts_hash: content_hash(&facts),
         facts,
         patients: vec![projected.id.as_str().to_owned()],

@@ -199,6 +199,7 @@ fn incoming(store: &Store, id: &str, body: &str) -> Incoming {
         facts_hash: content_hash(b"{}"),
         patients: vec![id.to_owned()],
         ties: Default::default(),
+        revision: domain::fhir::revision(ResourceType::Patient),
     }
 }
 

@@ -32,6 +32,8 @@ pub use poll::Polled;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const RESPOND_ASYNC: &str = "respond-async";
+/// A manifest with more pages than this comes to no end.
+const MOST_MANIFEST_PAGES: usize = 10_000;
 
 impl Client {
     /// Asks for an export. It is asked for once: an answer that is lost may have started one.
@@ -132,7 +134,7 @@ impl Client {
         };
         let mut seen = vec![status_url.clone()];
         while let Some(next) = whole.next.take() {
-            if seen.contains(&next) {
+            if seen.contains(&next) || seen.len() >= MOST_MANIFEST_PAGES {
                 return Err(EhrError::PagesCircle);
             }
             seen.push(next.clone());

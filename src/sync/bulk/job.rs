@@ -19,6 +19,7 @@ use crate::store::{coverage, sync_state};
 use crate::sync::page::Context;
 use crate::sync::pull::{Halt, Pull, Start, Tally, chain};
 use crate::sync::task::{Ended, is_refusal};
+use crate::sync::window;
 
 /// A job that is not ready after so long is given up: some EHRs take weeks (standards.md C.6).
 const LONGEST: TimeDelta = TimeDelta::days(30);
@@ -138,7 +139,9 @@ impl Round<'_> {
     async fn kick_off(&mut self, types: &[ResourceType]) -> Result<bool, Halt> {
         let Some(export) = self.export else { return Ok(true) };
         let (client, started) = (self.task.source.client, self.task.clock.now());
-        let since = self.since(types).await?;
+        // Servers compare instants as text, cut them to the second, or give a change an earlier instant than that of its commit: what was
+        // promised to be in the last export is asked for again for a while (Bulk Data Access, transactionTime).
+        let since = self.since(types).await?.map(|mark| mark.plus(-window::OVERLAP));
         let told = self.while_alive(client.kick_off(&export.of(types, since))).await??;
         match told {
             KickedOff::Accepted { status_url, .. } if !client.may_ask(&status_url) => {

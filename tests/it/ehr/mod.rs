@@ -10,5 +10,6 @@ mod plans;
 mod removing;
 mod search;
 mod statements;
+mod strict;
 pub(crate) mod support;
 mod tokens;

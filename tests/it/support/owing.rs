@@ -30,6 +30,7 @@ pub fn admit(store: &Store, ehr: &str, patients: &[String], now: Timestamp) {
             facts_hash: content_hash(b"{}"),
             patients: vec![name.clone()],
             ties: Default::default(),
+            revision: domain::fhir::revision(ResourceType::Patient),
         }
     };
     let page: Vec<Incoming> = patients.iter().map(incoming).collect();

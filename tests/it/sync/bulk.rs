@@ -75,7 +75,7 @@ on_both! {
         let told: Vec<(i64, i64)> = reports.iter().map(|r| (r.found, r.gone)).collect();
         assert_eq!(told, [(1, 0), (0, 0), (0, 1)], "{reports:?}");
         let kicked = asked(&north, "GET", "/fhir/Patient/$export");
-        assert!(kicked[1].ends_with("&_since=2026-11-23T15%3A00%3A00Z"), "{kicked:?}");
+        assert!(kicked[1].ends_with("&_since=2026-11-23T14%3A55%3A00Z"), "{kicked:?}");
         assert_eq!(latest_run(&store, CarePlan).unwrap().gone, Some(1));
         north.assert_same(&store, Patient);
     }
