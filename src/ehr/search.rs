@@ -115,14 +115,22 @@ pub struct Page {
     pub server_date: Option<Timestamp>,
     /// Whether another page follows.
     pub more: bool,
+    /// The list ends here, as long as it was asked to be at most, and the server counts so many: it gave no link to the rest.
+    pub cut_off: Option<u64>,
 }
 
 impl Page {
-    /// What the server says about the search, in codes.
+    /// Why the search is not known to have given all there is, in words and codes; `None` where it has.
     #[must_use]
-    pub fn said(&self) -> String {
-        let said: Vec<String> = self.outcomes.iter().map(ToString::to_string).collect();
-        said.join("; ")
+    pub fn short(&self) -> Option<String> {
+        if self.hollow > 0 {
+            return Some("the EHR sent entries without a resource: its answer is not complete".to_owned());
+        }
+        if self.incomplete {
+            let said: Vec<String> = self.outcomes.iter().map(ToString::to_string).collect();
+            return Some(format!("the EHR says that its answer is not complete ({})", said.join("; ")));
+        }
+        self.cut_off.map(|counted| format!("the EHR counts {counted} and ended its list before them, with no link to the rest"))
     }
 }
 
@@ -135,6 +143,8 @@ pub struct Pages<'c> {
     /// Where the FHIR base was redirected to, within its origin.
     moved: Option<Url>,
     shown: Shown,
+    /// How many were given so far.
+    given: u64,
 }
 
 /// Servers that filter what they have found give empty pages in between, and those that count give a page twice where something is put in
@@ -168,7 +178,7 @@ enum Next {
 
 impl<'c> Pages<'c> {
     pub(super) fn new(client: &'c Client, search: Search) -> Self {
-        Self { client, search, next: Next::First, seen: HashSet::new(), moved: None, shown: Shown::default() }
+        Self { client, search, next: Next::First, seen: HashSet::new(), moved: None, shown: Shown::default(), given: 0 }
     }
 
     /// The next page; `None` after the last. After an error the search has ended and is to be started anew.
@@ -185,8 +195,13 @@ impl<'c> Pages<'c> {
         if self.search.strict {
             request = request.header(HeaderName::from_static("prefer"), "handling=strict");
         }
-        let (page, next) = self.ask(&request, first).await?;
+        let (mut page, next) = self.ask(&request, first).await?;
         self.shown.take(&page)?;
+        let here = (page.entries.len() + page.unasked + page.hollow) as u64;
+        self.given += here;
+        if next.is_none() && self.size().is_some_and(|size| here >= u64::from(size)) {
+            page.cut_off = self.counted(page.total).await?.filter(|counted| *counted > self.given);
+        }
         if let Some(url) = next {
             if !self.seen.insert(url.to_string()) {
                 return Err(EhrError::PagesCircle);
@@ -194,6 +209,35 @@ impl<'c> Pages<'c> {
             self.next = Next::Link(url);
         }
         Ok(Some(page))
+    }
+
+    /// How many resources a page is asked to hold.
+    fn size(&self) -> Option<u32> {
+        let habits = &self.client.habits;
+        habits.page_size_param.as_ref().filter(|name| !self.search.params.iter().any(|(n, _)| n == *name))?;
+        habits.page_size
+    }
+
+    /// How many the server counts, where it does: by its total, else asked for by `_summary=count` (R4 search, section 3.1.1.5.13), which a
+    /// server that does not know it ignores or refuses.
+    async fn counted(&self, total: Option<u64>) -> Result<Option<u64>, EhrError> {
+        if total.is_some() || self.client.habits.search_by_post {
+            return Ok(total);
+        }
+        let kind = &self.search.resource_type;
+        let mut url = self.client.url(kind, None)?;
+        let narrowing = self.search.params.iter().filter(|(name, _)| name != "_sort" && name != "_include" && name != "_revinclude");
+        url.query_pairs_mut().extend_pairs(narrowing.map(|(n, v)| (n, v))).append_pair("_summary", "count");
+        let request = Request::get(url).header(ACCEPT, FHIR_JSON);
+        let answer = self.client.wire.send(Intent::Read, &request, self.client.needs(kind), kind).await?;
+        match answer.success() {
+            Err(EhrError::Refused { .. }) => Ok(None),
+            Err(other) => Err(other),
+            Ok(response) => match split_bundle(&response.body) {
+                Ok(SearchAnswer::Bundle(bundle)) => Ok(bundle.total),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// Asks for a page until it comes whole: where the end of an answer is the end of the connection, one that was cut off looks like a whole one.

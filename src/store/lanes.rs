@@ -1,8 +1,10 @@
-//! Who writes next to SQLite, which has one writer at a time: an interactive write goes before any bulk batch that waits.
+//! Who writes next to SQLite, which has one writer at a time: an interactive write goes before any bulk batch that waits. And how much of the
+//! disk bulk batches may take while somebody waits for pages: an interactive commit's fsync has to wait for what bulk batches and the
+//! checkpoints of them have on its way, so where interactive writes begin to take long, bulk batches rest between each other.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Which queue a write waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,12 @@ pub enum Lane {
 
 /// How long after an interactive write others are expected.
 const SHARED_FOR_MILLIS: i64 = 2_000;
+/// An interactive write that takes longer than this asks for more rest of the bulk batches.
+const LONG: Duration = Duration::from_millis(15);
+/// Bulk batches rest at most so many times as long as they write, so that an import goes on whatever happens.
+const MOST_REST: f64 = 12.0;
+/// And at most so long at a time.
+const LONGEST_REST: Duration = Duration::from_millis(200);
 
 pub(super) struct Lanes {
     turn: Mutex<Turn>,
@@ -28,10 +36,50 @@ pub(super) struct Lanes {
 struct Turn {
     writing: Option<Lane>,
     bulk_held_back: bool,
+    rest: Rest,
+}
+
+/// How long bulk batches stay away from the writer after each of them.
+#[derive(Default)]
+struct Rest {
+    /// Times the length of the batch.
+    times: f64,
+    /// Not before this.
+    until: Option<Instant>,
+    /// A batch was written since the last time that more rest was asked for: what was felt before was asked for already.
+    is_tried: bool,
+}
+
+impl Rest {
+    /// An interactive write took so long. Much more at once, and less little by little, as senders of a network do that share a line.
+    fn felt(&mut self, took: Duration) {
+        if took <= LONG {
+            self.times = (self.times - 0.02).max(0.0);
+        } else if std::mem::take(&mut self.is_tried) {
+            self.times = (self.times * 1.5 + 0.5).min(MOST_REST);
+        }
+    }
+
+    /// A bulk batch took so long.
+    fn after(&mut self, took: Duration, now: Instant) {
+        self.is_tried = true;
+        self.until = Some(now + took.mul_f64(self.times).min(LONGEST_REST));
+    }
+
+    /// What is left of it.
+    fn left(&self, now: Instant) -> Option<Duration> {
+        self.until?.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
 }
 
 /// The writer's turn, until dropped.
-pub(super) struct LaneGuard<'a>(&'a Lanes);
+pub(super) struct LaneGuard<'a> {
+    lanes: &'a Lanes,
+    lane: Lane,
+    /// When the turn was asked for, and when it came.
+    asked: Instant,
+    came: Instant,
+}
 
 /// No bulk batch is written until this is dropped.
 pub(super) struct HeldBack<'a>(&'a Lanes);
@@ -70,19 +118,34 @@ impl Lanes {
 
     /// Waits for the writer's turn.
     pub(super) fn enter(&self, lane: Lane) -> LaneGuard<'_> {
+        let asked = Instant::now();
         if lane == Lane::Interactive {
             self.interactive_waiting.fetch_add(1, Ordering::SeqCst);
         }
         let mut turn = lock(&self.turn);
-        while turn.writing.is_some() || (lane == Lane::Bulk && (turn.bulk_held_back || self.interactive_waiting.load(Ordering::SeqCst) > 0))
-        {
+        loop {
+            if turn.writing.is_none() {
+                if lane == Lane::Interactive {
+                    break;
+                }
+                let gives_way = turn.bulk_held_back || self.interactive_waiting.load(Ordering::SeqCst) > 0;
+                let rest = turn.rest.left(Instant::now()).filter(|_| self.are_shared());
+                match rest {
+                    Some(left) => {
+                        turn = self.changed.wait_timeout(turn, left).unwrap_or_else(PoisonError::into_inner).0;
+                        continue;
+                    }
+                    None if !gives_way => break,
+                    None => {}
+                }
+            }
             turn = self.changed.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
         turn.writing = Some(lane);
         if lane == Lane::Interactive {
             self.interactive_waiting.fetch_sub(1, Ordering::SeqCst);
         }
-        LaneGuard(self)
+        LaneGuard { lanes: self, lane, asked, came: Instant::now() }
     }
 
     /// Holds bulk batches back, and waits for the one that is being written. Interactive writes go on.
@@ -98,8 +161,15 @@ impl Lanes {
 
 impl Drop for LaneGuard<'_> {
     fn drop(&mut self) {
-        lock(&self.0.turn).writing = None;
-        self.0.changed.notify_all();
+        let mut turn = lock(&self.lanes.turn);
+        turn.writing = None;
+        let now = Instant::now();
+        match self.lane {
+            Lane::Interactive => turn.rest.felt(now - self.asked),
+            Lane::Bulk => turn.rest.after(now - self.came, now),
+        }
+        drop(turn);
+        self.lanes.changed.notify_all();
     }
 }
 
@@ -136,6 +206,35 @@ mod tests {
         drop(tell);
         use Lane::{Bulk, Interactive};
         assert_eq!(order.into_iter().collect::<Vec<_>>(), [Interactive, Interactive, Interactive, Bulk]);
+    }
+
+    #[test]
+    fn bulk_batches_rest_as_long_as_interactive_writes_take_long() {
+        let (batch, long, short) = (Duration::from_millis(10), LONG * 2, LONG / 2);
+        let begun = Instant::now();
+        let mut rest = Rest::default();
+        rest.after(batch, begun);
+        assert_eq!(rest.left(begun), None, "nobody waited long");
+        rest.felt(long);
+        rest.after(batch, begun);
+        assert_eq!(rest.left(begun), Some(batch / 2));
+        assert_eq!(rest.left(begun + batch), None, "it is over");
+        rest.felt(long);
+        let once = rest.times;
+        rest.felt(long);
+        assert!((rest.times - once).abs() < f64::EPSILON, "what was felt of one batch is told once");
+        for _ in 0..100 {
+            rest.after(batch, begun);
+            rest.felt(long);
+        }
+        assert!((rest.times - MOST_REST).abs() < f64::EPSILON);
+        rest.after(Duration::from_secs(10), begun);
+        assert_eq!(rest.left(begun), Some(LONGEST_REST));
+        for _ in 0..1_000 {
+            rest.felt(short);
+        }
+        rest.after(batch, begun);
+        assert_eq!(rest.left(begun), None);
     }
 
     #[test]

@@ -3,37 +3,28 @@
 //! `cargo bench --bench bulk -- --patients 100000` writes the synthetic population as NDJSON.gz (that many patients, three times as many
 //! appointments, as many care plans), serves it as an export by the standard, and reads it twice with the gateway's own run: into an empty
 //! database, and again unchanged. What the stages cost on one core is taken from an import of the same files. Memory is the process's peak,
-//! so a run with ten times the patients shows whether it is flat.
+//! so a run with ten times the patients shows whether it is flat. `--only Patient` exports that type alone. On SQLite, or with `--postgres
+//! ADDRESS` on a PostgreSQL server.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write};
+#[expect(dead_code, reason = "not everything is needed here")]
+mod shared;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
-use domain::Timestamp;
 use domain::clock::ManualClock;
-use domain::model::{EhrId, ResourceType};
-use domain::rules::Site;
+use domain::model::ResourceType;
 use fhir_engage::ehr::retry::Policy;
 use fhir_engage::ehr::{Connection, Credential, Entropy, Paces, Parts, Plan, Profile};
-use fhir_engage::segments::{Definitions, definitions, task as segments};
-use fhir_engage::store::leases::{self, Term};
-use fhir_engage::store::{Lane, Location, Store, ehrs};
-use fhir_engage::sync::Holder;
-use fhir_engage::sync::import::{self, Stages};
+use fhir_engage::store::Store;
 use fhir_engage::sync::task::{self, Source, Task, TypeReport};
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-/// The instant that the population lies around, 2026-11-23T15:00:00Z.
-const AS_OF: Timestamp = Timestamp::from_micros(1_795_446_000_000_000);
-const HOLDER: Holder<'static> = Holder { owner: "bench", term: Term(TimeDelta::seconds(60)), is_dead: |_| false };
-const FILES: [&str; 3] = ["Patient", "Appointment", "CarePlan"];
+use shared::{AS_OF, HOLDER, Workplace, assign, ehr, import_into, number, peak_memory_mb, word, write_population};
 
 struct Counting(AtomicU64);
 
@@ -45,19 +36,27 @@ impl Entropy for Counting {
 }
 
 fn main() {
-    let patients = patients_asked_for();
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-bulk-{}", std::process::id()));
-    let files = folder.join("files");
-    std::fs::create_dir_all(&files).unwrap();
+    let patients = number("--patients", 10_000);
+    let workplace = Workplace::new("bulk");
+    let files = workplace.files();
     write_population(&files, patients);
-    let (stages, bytes) = stages(&folder, &files);
-    let base = serve(&files);
-    let store = open(&folder.join("bulk.db"));
+    let types = match word("--only") {
+        None => ResourceType::CORE.to_vec(),
+        Some(name) => ResourceType::CORE.into_iter().filter(|t| t.as_str() == name).collect(),
+    };
+    for other in ResourceType::CORE.into_iter().filter(|t| !types.contains(t)) {
+        std::fs::remove_file(files.join(format!("{}.ndjson.gz", other.as_str()))).unwrap();
+    }
+    // The thread time of each stage, and how many bytes the files hold, by an import of them.
+    let imported = import_into(&workplace.store("import"), &files);
+    let (stages, bytes) = (imported.stages, imported.bytes);
+    let base = serve(&files, &types);
+    let store = workplace.store("bulk");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut first_seconds = 0.0;
     for title in ["empty database", "unchanged"] {
         let began = Instant::now();
-        let reports = runtime.block_on(sync(&store, &base));
+        let reports = runtime.block_on(sync(&store, &base, &types));
         let read = began.elapsed().as_secs_f64();
         let (persons, segmented) = assign(&store);
         let resources: i64 = reports.iter().map(|r| r.found).sum();
@@ -83,53 +82,10 @@ fn main() {
             );
         }
     }
-    println!("peak memory: {} MB", peak_memory_mb().map_or_else(|| "not told by this system".to_owned(), |mb| mb.to_string()));
-    drop(store);
-    std::fs::remove_dir_all(folder).unwrap();
+    println!("peak memory: {}", peak_memory_mb());
 }
 
-/// `--patients N`. cargo adds `--bench`, which says nothing here.
-fn patients_asked_for() -> u32 {
-    let args: Vec<String> = std::env::args().collect();
-    let value = args.iter().position(|a| a == "--patients").and_then(|at| args.get(at + 1));
-    value.map_or(10_000, |text| text.parse().expect("--patients takes a number"))
-}
-
-fn write_population(folder: &Path, patients: u32) {
-    let people = sandbox::Population { patients, seed: 1, as_of_micros: AS_OF.micros(), zone: chrono_tz::America::New_York };
-    write_lines(&folder.join("Patient.ndjson.gz"), people.patients());
-    write_lines(&folder.join("Appointment.ndjson.gz"), people.appointments());
-    write_lines(&folder.join("CarePlan.ndjson.gz"), people.care_plans());
-}
-
-fn write_lines(path: &Path, lines: impl Iterator<Item = String>) {
-    let mut file = GzEncoder::new(std::io::BufWriter::new(std::fs::File::create(path).unwrap()), Compression::fast());
-    for line in lines {
-        writeln!(file, "{line}").unwrap();
-    }
-    file.finish().unwrap().flush().unwrap();
-}
-
-fn ehr() -> EhrId {
-    EhrId::parse("bench").unwrap()
-}
-
-fn open(file: &Path) -> Store {
-    let store = Store::open(Location::Sqlite(file.to_owned())).unwrap();
-    store.write_blocking(Lane::Bulk, "bench", |conn| ehrs::put(conn, &ehr(), r#"{"files_only":true}"#, AS_OF)).unwrap();
-    store
-}
-
-/// The thread time of each stage, and how many bytes the files hold, by an import of them.
-fn stages(folder: &Path, files: &Path) -> (Stages, u64) {
-    let store = open(&folder.join("import.db"));
-    let (ehr, paths) = (ehr(), [files.to_owned()]);
-    let request = import::Request { ehr: &ehr, paths: &paths };
-    let report = import::run(&store, &ManualClock::at(AS_OF), HOLDER, request, &AtomicBool::new(false), &|_| {}).unwrap();
-    (report.stages, report.bytes)
-}
-
-async fn sync(store: &Store, base: &str) -> Vec<TypeReport> {
+async fn sync(store: &Store, base: &str, types: &[ResourceType]) -> Vec<TypeReport> {
     let text = format!(r#"{{"base_url":"{base}","strategy":{{"Patient":"bulk","Appointment":"bulk","CarePlan":"bulk"}}}}"#);
     let profile = Profile::from_json(&text).unwrap();
     let clock = Arc::new(ManualClock::at(AS_OF));
@@ -155,44 +111,28 @@ async fn sync(store: &Store, base: &str) -> Vec<TypeReport> {
         export_wait: Duration::from_secs(60),
         reading: None,
     };
-    let reports = task::run(&task, &ResourceType::ALL).await;
+    let reports = task::run(&task, types).await;
     assert!(reports.iter().all(|r| r.result() == "done" && r.strategy == "bulk" && r.quarantined == 0), "{reports:?}");
     reports
 }
 
-/// Evaluates everyone who waits; returns how many, and the seconds it took.
-fn assign(store: &Store) -> (u64, f64) {
-    let clock = ManualClock::at(AS_OF);
-    let site = Site::new(chrono_tz::America::New_York, "en");
-    let rules = definitions::shipped().unwrap();
-    let term = Term(TimeDelta::seconds(60));
-    let fence = store
-        .write_blocking(Lane::Interactive, "bench", |conn| {
-            Definitions::open(conn, &rules, AS_OF)?;
-            Ok(leases::acquire(conn, segments::LEASE, "bench", AS_OF, term, |_| true)?.unwrap())
-        })
-        .unwrap();
-    let began = Instant::now();
-    let stage = segments::Stage { store, site: &site, clock: &clock, fence: &fence, term };
-    let report = segments::run(&stage, &AtomicBool::new(false), &|_| {}).unwrap();
-    (report.persons, began.elapsed().as_secs_f64())
-}
-
 /// A server of one export, on a thread that ends with the process. Its files go out as they are on disk.
-fn serve(files: &Path) -> String {
+fn serve(files: &Path, types: &[ResourceType]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/fhir", listener.local_addr().unwrap());
+    let output: Vec<String> = types.iter().map(|t| format!(r#"{{"type":"{t}","url":"{base}/{t}.ndjson.gz"}}"#, t = t.as_str())).collect();
+    let manifest = format!(r#"{{"transactionTime":"{AS_OF}","requiresAccessToken":false,"output":[{}],"error":[]}}"#, output.join(","));
     let (files, told) = (files.to_owned(), base.clone());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (stream, files, base) = (stream.unwrap(), files.clone(), told.clone());
-            std::thread::spawn(move || answer(stream, &files, &base));
+            let (stream, files, base, manifest) = (stream.unwrap(), files.clone(), told.clone(), manifest.clone());
+            std::thread::spawn(move || answer(stream, &files, &base, manifest));
         }
     });
     base
 }
 
-fn answer(mut stream: TcpStream, files: &Path, base: &str) {
+fn answer(mut stream: TcpStream, files: &Path, base: &str, manifest: String) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let Some(Ok(first)) = lines.next() else { return };
     while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
@@ -204,11 +144,7 @@ fn answer(mut stream: TcpStream, files: &Path, base: &str) {
         }
         "Patient/$export" => ("202 Accepted", format!("Content-Location: {base}/job\r\n"), String::new()),
         "job" if first.starts_with("DELETE") => ("202 Accepted", String::new(), String::new()),
-        "job" => {
-            let output: Vec<String> = FILES.iter().map(|f| format!(r#"{{"type":"{f}","url":"{base}/{f}.ndjson.gz"}}"#)).collect();
-            let text = format!(r#"{{"transactionTime":"{AS_OF}","requiresAccessToken":false,"output":[{}],"error":[]}}"#, output.join(","));
-            ("200 OK", "Content-Type: application/json\r\n".to_owned(), text)
-        }
+        "job" => ("200 OK", "Content-Type: application/json\r\n".to_owned(), manifest),
         file => match std::fs::File::open(files.join(file)) {
             Ok(mut opened) => {
                 let length = opened.metadata().unwrap().len();
@@ -227,11 +163,4 @@ fn answer(mut stream: TcpStream, files: &Path, base: &str) {
     };
     let length = body.len();
     write!(stream, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
-}
-
-/// The process's peak resident memory.
-fn peak_memory_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }

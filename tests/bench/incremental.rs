@@ -1,12 +1,15 @@
 //! What a change costs among many: 1,000 changed patients, page by page, among 10,000 and among as many as `--patients` says (1,000,000).
 //!
-//! `cargo bench --bench incremental -- --patients 1000000` fills two SQLite databases and lets the same thousand changes into each, as a sync
-//! does and then as segments are evaluated, on a warm cache. Shown are rows written, statements, pages of the file read and log frames
-//! written (by what the system says that this process read and wrote; the engine maps nothing into memory), and time.
+//! `cargo bench --bench incremental -- --patients 1000000` fills two databases and lets the same thousand changes into each, as a sync
+//! does and then as segments are evaluated, on a warm cache. On SQLite, or with `--postgres ADDRESS` on a PostgreSQL server. Shown are rows written, statements,
+//! time, and pages touched: how often the engine asked for a page, in its cache or not, by its own count. On SQLite also what went through
+//! the system: pages of the file read, and pages of the log written (the engine maps nothing into memory).
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
-use std::path::{Path, PathBuf};
+#[expect(dead_code, reason = "not everything is needed here")]
+mod shared;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,12 +22,10 @@ use domain::model::{EhrId, ResourceType};
 use domain::rules::Site;
 use fhir_engage::segments::{Definitions, Library, task};
 use fhir_engage::store::codec::content_hash;
-use fhir_engage::store::leases::{self, Term};
 use fhir_engage::store::resources::{self, Incoming, Precedence};
-use fhir_engage::store::{Lane, Location, Store, ehrs};
+use fhir_engage::store::{Lane, Store, leases};
+use shared::{AS_OF, TERM, Workplace, ehr, number, population, word};
 
-const AS_OF: Timestamp = Timestamp::from_micros(1_795_446_000_000_000);
-const TERM: Term = Term(TimeDelta::seconds(3600));
 const CHANGES: u32 = 1_000;
 const PAGE: usize = 100;
 const FILL: usize = 5_000;
@@ -48,6 +49,7 @@ struct Cost {
     stored: usize,
     persons: u64,
     statements: u64,
+    touched: u64,
     read: u64,
     written: u64,
     took: Duration,
@@ -55,30 +57,28 @@ struct Cost {
 
 fn main() {
     diesel::connection::set_default_instrumentation(|| Some(Box::new(Count))).unwrap();
-    let args: Vec<String> = std::env::args().collect();
-    let value = args.iter().position(|a| a == "--patients").and_then(|at| args.get(at + 1));
-    let many: u32 = value.map_or(1_000_000, |text| text.parse().expect("--patients takes a number"));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-incremental-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let costs: Vec<Cost> = [10_000, many].map(|patients| cost_among(&folder, patients)).into();
-    std::fs::remove_dir_all(folder).unwrap();
+    pages::count_from_now_on();
+    let many = number("--patients", 1_000_000);
+    let workplace = Workplace::new("incremental");
+    let costs: Vec<Cost> = [10_000, many].map(|patients| cost_among(&workplace, patients)).into();
     let [few, many] = costs.as_slice() else { unreachable!("two were made") };
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
     println!(
-        "rows {} to {}; statements {:.2} times; pages touched {:.2} times; time {:.2} times",
+        "rows {} to {}; statements {:.2} times; pages touched {:.2} times; through the system: read {:.2} times, written {:.2} times; time {:.2} times",
         few.stored,
         many.stored,
         ratio(many.statements, few.statements),
-        ratio(many.read + many.written, few.read + few.written),
+        ratio(many.touched, few.touched),
+        ratio(many.read, few.read),
+        ratio(many.written, few.written),
         many.took.as_secs_f64() / few.took.as_secs_f64()
     );
 }
 
-fn cost_among(folder: &Path, patients: u32) -> Cost {
-    let store = Store::open(Location::Sqlite(folder.join(format!("{patients}.db")))).unwrap();
-    let ehr = EhrId::parse("bench").unwrap();
-    store.write_blocking(Lane::Bulk, "bench", |conn| ehrs::put(conn, &ehr, r#"{"files_only":true}"#, AS_OF)).unwrap();
-    let people = sandbox::Population { patients, seed: 1, as_of_micros: AS_OF.micros(), zone: chrono_tz::America::New_York };
+fn cost_among(workplace: &Workplace, patients: u32) -> Cost {
+    let store = workplace.store(&format!("among_{patients}"));
+    let ehr = ehr();
+    let people = population(patients);
     let mut page = Vec::with_capacity(FILL);
     for text in people.patients() {
         page.push(incoming(&store, &text));
@@ -111,22 +111,25 @@ fn change(store: &Store, ehr: &EhrId, segments: &Segments, people: &sandbox::Pop
         })
         .collect();
     let now = AS_OF.plus(TimeDelta::days(day));
-    let (statements, (read, written), began) = (STATEMENTS.load(Ordering::Relaxed), touched(), Instant::now());
+    let (pages, statements, (read, written), began) =
+        (pages::asked_for(), STATEMENTS.load(Ordering::Relaxed), through_the_system(), Instant::now());
     let stored = changed.chunks(PAGE).map(|page| commit(store, ehr, page, now)).sum();
     let persons = segments.assign(now);
-    let (read_now, written_now) = touched();
+    let took = began.elapsed();
+    let (read_now, written_now) = through_the_system();
     Cost {
         stored,
         persons,
         statements: STATEMENTS.load(Ordering::Relaxed) - statements,
+        touched: pages::asked_for() - pages,
         read: (read_now - read) / PAGE_BYTES,
         written: (written_now - written) / PAGE_BYTES,
-        took: began.elapsed(),
+        took,
     }
 }
 
 fn commit(store: &Store, ehr: &EhrId, page: &[Incoming], now: Timestamp) -> usize {
-    let write = |conn: &mut _| resources::commit(conn, ehr, ResourceType::Patient, page, Precedence::Latest, now);
+    let write = |conn: &mut _| resources::commit(conn, ehr, ResourceType::Patient, page, Precedence::Asked(now), now);
     store.write_blocking(Lane::Bulk, "bench", write).unwrap().stored.len()
 }
 
@@ -140,6 +143,7 @@ fn incoming(store: &Store, text: &str) -> Incoming {
         body: store.codec().pack(Some(ResourceType::Patient), text.as_bytes()).unwrap(),
         body_hash: content_hash(text.as_bytes()),
         ties: Default::default(),
+        revision: fhir::revision(ResourceType::Patient),
         facts_hash: content_hash(&facts),
         facts,
         patients: vec![projected.id.as_str().to_owned()],
@@ -170,8 +174,72 @@ impl<'a> Segments<'a> {
 }
 
 /// Bytes that this process read and wrote so far.
-fn touched() -> (u64, u64) {
+fn through_the_system() -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0);
     (of("rchar:"), of("wchar:"))
+}
+
+mod pages {
+    //! How often an engine asked for a page.
+
+    #![expect(unsafe_code, reason = "SQLite tells its counts by its C interface only")]
+
+    use std::ffi::{c_int, c_uint};
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use libsqlite3_sys as sqlite;
+
+    type Fetch = unsafe extern "C" fn(*mut sqlite::sqlite3_pcache, c_uint, c_int) -> *mut sqlite::sqlite3_pcache_page;
+
+    static FETCH: OnceLock<Fetch> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+
+    unsafe extern "C" fn counted(cache: *mut sqlite::sqlite3_pcache, page: c_uint, create: c_int) -> *mut sqlite::sqlite3_pcache_page {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: what SQLite gave is handed on to what it would have called.
+        unsafe { FETCH.get().expect("set before SQLite was told of this function")(cache, page, create) }
+    }
+
+    /// Stands between SQLite and its own page cache; before the first connection is opened.
+    pub fn count_from_now_on() {
+        // SAFETY: SQLite is not initialised yet, fills the table with functions of its own, and copies the table that it is given.
+        unsafe {
+            let mut methods: sqlite::sqlite3_pcache_methods2 = std::mem::zeroed();
+            assert_eq!(sqlite::sqlite3_config(sqlite::SQLITE_CONFIG_GETPCACHE2, &raw mut methods), sqlite::SQLITE_OK);
+            FETCH.set(methods.xFetch.expect("SQLite has a page cache")).unwrap();
+            methods.xFetch = Some(counted);
+            assert_eq!(sqlite::sqlite3_config(sqlite::SQLITE_CONFIG_PCACHE2, &raw mut methods), sqlite::SQLITE_OK);
+        }
+    }
+
+    pub fn asked_for() -> u64 {
+        match super::word("--postgres") {
+            Some(server) => by_postgres(&server),
+            None => COUNT.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A server's process tells its counts when it was idle for ten seconds.
+    #[cfg(feature = "postgres")]
+    #[expect(clippy::disallowed_methods, reason = "the server is asked of all its databases, not through one store")]
+    fn by_postgres(server: &str) -> u64 {
+        use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types};
+        #[derive(QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = sql_types::BigInt)]
+            n: i64,
+        }
+        std::thread::sleep(std::time::Duration::from_secs(12));
+        let mut conn = <diesel::PgConnection as diesel::Connection>::establish(server).unwrap();
+        let sum = "SELECT sum(blks_hit + blks_read)::bigint AS n FROM pg_stat_database WHERE datname LIKE 'bench_among_%'";
+        let count: Count = sql_query(sum).get_result(&mut conn).unwrap();
+        u64::try_from(count.n).unwrap()
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    fn by_postgres(_: &str) -> u64 {
+        unimplemented!("--postgres needs --features postgres")
+    }
 }

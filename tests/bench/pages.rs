@@ -6,64 +6,40 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
-use std::io::Write;
+#[expect(dead_code, reason = "not everything is needed here")]
+mod shared;
+
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
-use domain::Timestamp;
 use domain::clock::ManualClock;
 use domain::model::{EhrId, Phi, Role, Roles};
 use fhir_engage::app::App;
 use fhir_engage::config::Config;
 use fhir_engage::smart::{Identity, NewOpening, Way};
-use fhir_engage::store::leases::Term;
 use fhir_engage::store::{Lane, audit, ehrs};
-use fhir_engage::sync::Holder;
 use fhir_engage::sync::import;
 use fhir_engage::web::serve;
 use fhir_engage::worker::Stop;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use shared::{AS_OF, HOLDER, Workplace, number, population, write_population};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-const AS_OF: Timestamp = Timestamp::from_micros(1_795_446_000_000_000);
-const HOLDER: Holder<'static> = Holder { owner: "bench", term: Term(TimeDelta::seconds(60)), is_dead: |_| false };
 /// Patients that are looked at.
 const LOOKED_AT: u32 = 500;
 
 fn main() {
-    let (patients, rate, seconds) = (asked("--patients", 10_000), asked("--rate", 200), asked("--seconds", 10));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-pages-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let files = folder.join("files");
-    std::fs::create_dir_all(&files).unwrap();
-    let people = sandbox::Population { patients, seed: 1, as_of_micros: AS_OF.micros(), zone: chrono_tz::America::New_York };
-    lines(&files.join("Patient.ndjson.gz"), people.patients());
-    lines(&files.join("Appointment.ndjson.gz"), people.appointments());
-    lines(&files.join("CarePlan.ndjson.gz"), people.care_plans());
+    let (patients, rate, seconds) = (number("--patients", 10_000), number("--rate", 200), number("--seconds", 10));
+    let workplace = Workplace::new("pages");
+    let files = workplace.files();
+    write_population(&files, patients);
+    let people = population(patients);
     let ids: Vec<String> = people.patients().step_by((patients / LOOKED_AT).max(1) as usize).map(|line| id_of(&line)).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(measure(&folder, &files, &ids, rate, seconds));
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-fn asked(name: &str, otherwise: u32) -> u32 {
-    let args: Vec<String> = std::env::args().collect();
-    let value = args.iter().position(|a| a == name).and_then(|at| args.get(at + 1));
-    value.map_or(otherwise, |text| text.parse().expect("a number"))
-}
-
-fn lines(path: &Path, lines: impl Iterator<Item = String>) {
-    let mut file = GzEncoder::new(std::io::BufWriter::new(std::fs::File::create(path).unwrap()), Compression::fast());
-    for line in lines {
-        writeln!(file, "{line}").unwrap();
-    }
-    file.finish().unwrap().flush().unwrap();
+    runtime.block_on(measure(&workplace.folder, &files, &ids, rate, seconds));
 }
 
 fn id_of(line: &str) -> String {

@@ -1,62 +1,41 @@
 //! How fast segments are evaluated, what a changed definition costs over a whole population, and that 1,000 changes cost what 1,000 cost.
 //!
 //! `cargo bench --bench segments -- --patients 100000` takes the synthetic population (a patient, three appointments and a care plan each). With
-//! `--features compare-cel` two rules are evaluated by a library for the Common Expression Language too, in the same run.
+//! `--features compare-cel` two rules are evaluated by a library for the Common Expression Language too, in the same run. On SQLite, or with `--postgres
+//! ADDRESS` on a PostgreSQL server.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
+#[expect(dead_code, reason = "not everything is needed here")]
+mod shared;
+
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
-use domain::Timestamp;
 use domain::clock::ManualClock;
 use domain::model::person::Origin;
-use domain::model::{EhrId, PersonFacts, ResourceType};
+use domain::model::{PersonFacts, ResourceType};
 #[cfg(feature = "compare-cel")]
 use domain::rules::ValueSets;
 use domain::rules::{Definition, Site, shipped};
 use fhir_engage::segments::{Definitions, Library, change, task};
-use fhir_engage::store::leases::{self, Term};
-use fhir_engage::store::{Lane, Location, Store, definitions, ehrs, memberships};
-use fhir_engage::sync::Holder;
-use fhir_engage::sync::import;
+use fhir_engage::store::{Lane, Store, definitions, leases, memberships};
 use sandbox::Population;
-
-/// The instant that the population lies around, 2026-11-23T15:00:00Z.
-const AS_OF: Timestamp = Timestamp::from_micros(1_795_446_000_000_000);
-const TERM: Term = Term(TimeDelta::seconds(60));
+use shared::{AS_OF, TERM, Workplace, at, ehr, import_into, number, peak_memory_mb, population};
 
 fn main() {
-    let patients = patients_asked_for();
+    let patients = number("--patients", 20_000);
     evaluate(patients.min(20_000));
     #[cfg(feature = "compare-cel")]
     cel::compare(patients.min(20_000));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-segments-{}", std::process::id()));
-    std::fs::create_dir_all(folder.join("files")).unwrap();
-    roll_out(patients, &folder);
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-/// `--patients N`. cargo adds `--bench`, which says nothing here.
-fn patients_asked_for() -> u32 {
-    let args: Vec<String> = std::env::args().collect();
-    let value = args.iter().position(|a| a == "--patients").and_then(|at| args.get(at + 1));
-    value.map_or(20_000, |text| text.parse().expect("--patients takes a number"))
-}
-
-fn population(patients: u32) -> Population {
-    Population { patients, seed: 1, as_of_micros: AS_OF.micros(), zone: chrono_tz::America::New_York }
+    let workplace = Workplace::new("segments");
+    roll_out(patients, &workplace);
 }
 
 fn site() -> Site {
     Site::new(chrono_tz::America::New_York, "en")
-}
-
-fn ehr() -> EhrId {
-    EhrId::parse("bench").unwrap()
 }
 
 /// The population's persons as evaluation sees them.
@@ -116,10 +95,7 @@ impl Bench {
     }
 
     fn import(&self, folder: &Path) {
-        let (ehr, paths) = (ehr(), [folder.to_owned()]);
-        let holder = Holder { owner: "bench", term: TERM, is_dead: |_| false };
-        let request = import::Request { ehr: &ehr, paths: &paths };
-        import::run(&self.store, &self.clock, holder, request, &AtomicBool::new(false), &|_| {}).unwrap();
+        import_into(&self.store, folder);
     }
 }
 
@@ -141,13 +117,13 @@ fn changed() -> Library {
     Library::of(&all, shipped::value_sets().unwrap()).unwrap()
 }
 
-fn roll_out(patients: u32, folder: &Path) {
+fn roll_out(patients: u32, workplace: &Workplace) {
+    let folder = &workplace.folder;
     let people = population(patients);
     write_lines(&folder.join("files/Patient.ndjson"), people.patients());
     write_lines(&folder.join("files/Appointment.ndjson"), people.appointments());
     write_lines(&folder.join("files/CarePlan.ndjson"), people.care_plans());
-    let store = Store::open(Location::Sqlite(folder.join("store.db"))).unwrap();
-    store.write_blocking(Lane::Bulk, "bench", |c| ehrs::put(c, &ehr(), r#"{"files_only":true}"#, AS_OF)).unwrap();
+    let store = workplace.store("segments");
     let shipped = Library::shipped().unwrap();
     store.write_blocking(Lane::Bulk, "bench", |c| Definitions::open(c, &shipped, AS_OF).map(drop)).unwrap();
     let bench = Bench { store, clock: ManualClock::at(AS_OF) };
@@ -167,13 +143,13 @@ fn roll_out(patients: u32, folder: &Path) {
     });
     let row = bench.store.read_blocking(definitions::rollouts).unwrap().remove(0);
     println!(
-        "a changed definition ({begun:?}): {} persons in {:.1} s, {} entries, {} exits; peak memory {} MB before, {} MB after",
+        "a changed definition ({begun:?}): {} persons in {:.1} s, {} entries, {} exits; peak memory {} before, {} after",
         report.rolled_out,
         took.as_secs_f64(),
         row.entries,
         row.exits,
-        told(before),
-        told(peak_memory_mb()),
+        before,
+        peak_memory_mb(),
     );
     println!(
         "  reads meanwhile: {} (median), {} (99 in 100), {} (longest) of {}",
@@ -226,22 +202,6 @@ fn read_on(store: &Store, done: &AtomicBool) -> Vec<Duration> {
     }
     waits.sort_unstable();
     waits
-}
-
-fn at(waits: &[Duration], percent: usize) -> String {
-    let place = (waits.len() * percent / 100).min(waits.len().saturating_sub(1));
-    waits.get(place).map_or_else(|| "-".to_owned(), |wait| format!("{:.1} ms", wait.as_secs_f64() * 1_000.0))
-}
-
-fn told(mb: Option<u64>) -> String {
-    mb.map_or_else(|| "?".to_owned(), |mb| mb.to_string())
-}
-
-/// The process's peak resident memory.
-fn peak_memory_mb() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    Some(line.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
 /// The value sets that the shipped rules name.

@@ -1,4 +1,4 @@
-//! Every command that the README tells is run here, in its order, against the pretend EHR, so that none rots.
+//! Every command that the README and its guides tell is run here, in their order, against the pretend EHR, so that none rots.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -16,9 +16,22 @@ const NOT_RUN: [(&str, &str); 4] = [
     ("apt-get install libpq-dev", "README.md"),
 ];
 
-/// The lines of the README's `sh` blocks.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The README, and the guides that it links to, in that order.
+fn pages() -> Vec<String> {
+    let first = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let guides = first.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).filter(|l| l.ends_with(".md"));
+    let guides: Vec<String> = guides.map(|link| std::fs::read_to_string(root().join(link)).expect(link)).collect();
+    assert!(guides.len() > 4, "the README links to its guides");
+    std::iter::once(first).chain(guides).collect()
+}
+
+/// The lines of the `sh` blocks.
 fn commands() -> Vec<String> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let text = pages().join("\n");
     let mut found = Vec::new();
     let mut inside = false;
     for line in text.lines() {
@@ -106,7 +119,7 @@ fn every_command_of_the_readme_works() {
     let sandbox = all.iter().find(|c| c.starts_with("fhir-engage sandbox ")).expect("the README tells how to have an EHR").clone();
     for command in &all {
         if let Some((_, needs)) = NOT_RUN.iter().find(|(c, _)| c == command) {
-            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(needs).exists(), "{command}");
+            assert!(root().join(needs).exists(), "{command}");
             continue;
         }
         let words = command.strip_prefix("cargo run --release -- ").or_else(|| command.strip_prefix("fhir-engage "));

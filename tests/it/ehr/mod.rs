@@ -7,6 +7,7 @@ mod credentials;
 mod network;
 mod never_asked;
 mod plans;
+mod removing;
 mod search;
 mod statements;
 mod strict;

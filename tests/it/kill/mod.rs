@@ -15,6 +15,7 @@ mod import;
 mod mail;
 mod merges;
 mod nodes;
+mod rereading;
 mod rounds;
 mod sync;
 mod two;
