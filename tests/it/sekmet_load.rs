@@ -9,7 +9,7 @@ use crate::support::{Database, Installation, Sekmet, on_both};
 const WAYS: [(&str, &str); 2] = [("ward", "cursor"), ("nightly", "bulk")];
 const TYPES: [&str; 2] = ["Patient", "Appointment"];
 /// Journeys of the scenario: each registers a patient and has two appointments with about eight changes.
-const JOURNEYS: u32 = 14;
+const JOURNEYS: u32 = 60;
 
 /// `id version` of each resource that an EHR of ours has, and that the EHR itself has.
 #[track_caller]

@@ -24,7 +24,7 @@ date_times = ["%m/%d/%Y %I:%M %p"]
 [[csv.field]]
 to = "status"
 column = "Status"
-codes = { Sched = "booked" }
+codes = { Sched = "booked", Canc = "cancelled" }
 [[csv.field]]
 to = "start"
 column = "Start"
@@ -83,7 +83,7 @@ on_both! {
         let (killed, reference) = (World::new(db), World::new(Database::fresh(Backend::Sqlite).unwrap()));
         let mut cut = 0;
         let mut between = 0;
-        for (name, text) in [("1.csv", rows(0..ROWS, "Sched")), ("2.csv", rows(500..ROWS, "cancelled"))] {
+        for (name, text) in [("1.csv", rows(0..ROWS, "Sched")), ("2.csv", rows(500..ROWS, "Canc"))] {
             for world in [&killed, &reference] {
                 world.put(name, &text);
             }
