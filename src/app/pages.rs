@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
+use crate::patient::Reach;
 use crate::segments::Definitions;
 use crate::segments::explain::explain;
 use crate::store::StoreError;
@@ -82,6 +83,7 @@ impl App {
             launches: self.launches(),
             provider: self.provider()?,
             denied: self.config.staff.denied.clone(),
+            elsewhere: Reach::parse(&self.config.staff.other_records).unwrap_or_default(),
             notified: Arc::new(move |came| {
                 let app = Arc::clone(&listening);
                 Box::pin(async move { app.notified(came).await })

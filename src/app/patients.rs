@@ -11,6 +11,8 @@ use super::{App, StageError};
 use crate::ehr::{Connection, Plan};
 use crate::outreach::by_hand::{self, Hand};
 use crate::patient::acts::{self, About, Act, Done, Signed};
+use crate::patient::look::{Seen, every_segment};
+use crate::patient::page::Segment;
 use crate::patient::{Eyes, Page, Subject, look};
 use crate::segments::Definitions;
 use crate::store::patient_reads::{self, Request};
@@ -71,6 +73,20 @@ impl App {
             })
             .await?;
         Ok(page)
+    }
+
+    /// Every segment in force, as it stands to a patient, with what decides. `None` where there is no such patient.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn patient_segments(self: &Arc<Self>, subject: Subject) -> Result<Option<Vec<Segment>>, StoreError> {
+        let (definitions, now, app) = (self.definitions_now().await?, self.clock.now(), Arc::clone(self));
+        self.store
+            .snapshot(move |conn| {
+                let eyes = Eyes { codec: app.store.codec(), definitions: &definitions, site: &app.site, library: app.programs.library() };
+                every_segment(conn, &eyes, &subject, now)
+            })
+            .await
     }
 
     /// Asks for a patient to be read again, where that is not under way and was not just done. Returns whether it is under way.
@@ -170,9 +186,14 @@ impl App {
     /// # Errors
     /// The engine's refusal.
     pub async fn preview_message(&self, subject: &Subject, choice: &by_hand::Choice) -> Result<Option<by_hand::Preview>, StoreError> {
-        let (ehr, id) = (subject.ehr.clone(), subject.id.expose().clone());
-        let Some(record) = self.store.read(move |conn| people::record(conn, &ehr, &id)).await? else { return Ok(None) };
-        self.hand().preview(record, choice, self.clock.now()).await
+        let of = subject.clone();
+        let found = self.store.snapshot(move |conn| {
+            let Some(record) = people::record(conn, &of.ehr, of.id.expose())? else { return Ok(None) };
+            Ok(Some((Seen::of(conn, &of, &record)?, record)))
+        });
+        let Some((seen, record)) = found.await? else { return Ok(None) };
+        let preview = self.hand().preview(record, choice, self.clock.now()).await?;
+        Ok(preview.map(|preview| seen.of_preview(preview)))
     }
 
     /// Does what a form asks for.
@@ -203,6 +224,10 @@ impl App {
 impl Patients for Arc<App> {
     fn page(&self, subject: Subject) -> Answer<'_, Page> {
         Box::pin(self.patient_page(subject))
+    }
+
+    fn segments(&self, subject: Subject) -> Answer<'_, Option<Vec<Segment>>> {
+        Box::pin(self.patient_segments(subject))
     }
 
     fn ask(&self, subject: Subject) -> Answer<'_, bool> {

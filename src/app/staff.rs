@@ -6,6 +6,7 @@ use domain::model::{Casting, EhrId};
 
 use super::App;
 use super::pages::PagesError;
+use super::stages::StageError;
 use crate::credentials::{MasterKey, Vault};
 use crate::ehr::{Entropy, Parts, Profile};
 use crate::smart::launch::{Answering, Ehrs};
@@ -27,6 +28,18 @@ impl App {
     pub fn launches(self: &Arc<Self>) -> Launches {
         let ehrs: Arc<dyn Ehrs> = Arc::new(Registry(Arc::clone(self)));
         Launches::new(self.store.clone(), self.sessions(), Arc::clone(&self.clock), self.entropy(), ehrs, self.casting())
+    }
+
+    /// Throws away sessions and openings that have run out, and gives back what EHRs granted to them; returns how many sessions, and how many
+    /// grants.
+    ///
+    /// # Errors
+    /// The engine's refusal, or another node is at it.
+    pub async fn sweep_sessions(self: &Arc<Self>) -> Result<(u64, usize), StageError> {
+        let lease = self.lease("sessions").await?;
+        let swept = self.launches().sweep().await;
+        lease.release().await?;
+        Ok(swept?)
     }
 
     /// The site's own provider, where one is configured.

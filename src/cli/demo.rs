@@ -2,6 +2,7 @@
 //! happened, counted in the EHR, and the pages.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,8 +123,7 @@ impl Demo {
         }
         let well = failures.is_empty() && outcome.duplicates_in_ehr == 0 && outcome.write_backs.owed == 0;
         if !self.once && !stopped {
-            eprintln!("open a patient from inside the pretend EHR: {}", sandbox.base_url().replace("/fhir", "/launcher"));
-            super::serve::pages_and_stages(&app, Some(Roles::all())).await?;
+            super::serve::pages_and_stages(&app, Some(Roles::all()), |address| open_from(&app, &sandbox, address)).await?;
         }
         sandbox.stop().await;
         Ok(Ended::well_if(well))
@@ -186,7 +186,8 @@ async fn connect(app: &App, pretend: Pretend) -> Result<Sandbox, Failure> {
         dialect: None,
     });
     let mut profile = Profile { base_url: Some(base), auth, ..Profile::default() };
-    profile.launch = launch(app, &sandbox);
+    let launches = Auth::UserGrant(UserGrant { client_id: LAUNCH_CLIENT.to_owned(), ..UserGrant::default() });
+    profile.launch = Some(Box::new(AppLaunch { auth: launches, ..AppLaunch::default() }));
     let (id, text, now) = (ehr_id()?, profile.to_json(), app.clock.now());
     app.store
         .write("register the pretend EHR", move |conn| {
@@ -197,17 +198,14 @@ async fn connect(app: &App, pretend: Pretend) -> Result<Sandbox, Failure> {
     Ok(sandbox)
 }
 
-/// Registers the pages with the pretend EHR, so that a patient can be opened from there. Where the pages take any free port, nobody knows the
-/// address beforehand.
-fn launch(app: &App, sandbox: &Sandbox) -> Option<Box<AppLaunch>> {
-    let (web, client_id) = (&app.config.web, LAUNCH_CLIENT.to_owned());
-    let here = (web.bind.port() != 0).then(|| format!("http://{}", web.bind));
-    let base = web.external_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()).or(here)?;
+/// Registers the pages with the pretend EHR, so that a patient can be opened from there: once it is known where they are.
+fn open_from(app: &App, sandbox: &Sandbox, address: SocketAddr) {
+    let external = app.config.web.external_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+    let base = external.unwrap_or_else(|| format!("http://{address}"));
     let scopes = "user/Patient.rs user/Appointment.rs";
-    let registered = sandbox::App::public(&client_id, &format!("{base}/callback"), scopes);
+    let registered = sandbox::App::public(LAUNCH_CLIENT, &format!("{base}/callback"), scopes);
     sandbox.register_app(sandbox::App { launch_url: Some(format!("{base}/launch")), ..registered });
-    let auth = Auth::UserGrant(UserGrant { client_id, ..UserGrant::default() });
-    Some(Box::new(AppLaunch { auth, ..AppLaunch::default() }))
+    eprintln!("open a patient from inside the pretend EHR: {}", sandbox.base_url().replace("/fhir", "/launcher"));
 }
 
 fn ehr_id() -> Result<EhrId, Failure> {

@@ -1,5 +1,6 @@
 //! `serve` and `work`: all stages on their schedule, with and without pages.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -52,9 +53,9 @@ impl Serve {
         if self.no_work {
             let stop = Stop::new();
             request_on_signal(&stop);
-            pages(&app, None, &stop, None).await?.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))?;
+            pages(&app, None, &stop, None, |_| ()).await?.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))?;
         } else {
-            pages_and_stages(&app, None).await?;
+            pages_and_stages(&app, None, |_| ()).await?;
         }
         Ok(Ended::Well)
     }
@@ -115,14 +116,21 @@ fn random(app: &App) -> StdRng {
 const LINK_LASTS: TimeDelta = TimeDelta::hours(1);
 
 /// Begins to serve pages; the handle ends when the last request was answered after a stop. Offers a link to sign in with these roles; where
-/// there are none, one for an operator as long as nobody has ever signed in by a link.
-async fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop, welcome: Option<Roles>) -> Result<tokio::task::JoinHandle<()>, Failure> {
+/// there are none, one for an operator as long as nobody has ever signed in by a link. `bound` is told the address.
+async fn pages(
+    app: &Arc<App>,
+    tasks: Option<Health>,
+    stop: &Stop,
+    welcome: Option<Roles>,
+    bound: impl FnOnce(SocketAddr),
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
     for warning in app.config.warnings() {
         eprintln!("fhir-engage: {warning}");
     }
     let state = app.web_state(tasks).map_err(|e| Failure::problem(e.to_string()))?;
     let served = web::serve_apart(state, app.config.web.bind, app.config.web.public, stop.clone());
     let served = served.map_err(|e| Failure::problem(crate::app::told(&e)))?;
+    bound(served.address);
     if let Some(public) = served.public {
         eprintln!("public keys, launches and notifications of EHRs, and nothing else, at http://{public}/");
     }
@@ -135,13 +143,13 @@ async fn pages(app: &Arc<App>, tasks: Option<Health>, stop: &Stop, welcome: Opti
     Ok(served.running)
 }
 
-/// Serves pages and runs all stages until a signal; what is in hand is finished.
-pub(super) async fn pages_and_stages(app: &Arc<App>, welcome: Option<Roles>) -> Result<(), Failure> {
+/// Serves pages and runs all stages until a signal; what is in hand is finished. `bound` is told the pages' address.
+pub(super) async fn pages_and_stages(app: &Arc<App>, welcome: Option<Roles>, bound: impl FnOnce(SocketAddr)) -> Result<(), Failure> {
     let stop = Stop::new();
     request_on_signal(&stop);
     let worker = Worker::new(Arc::clone(&app.clock), AT_ONCE);
     let tasks = all_tasks(app, worker.health())?;
-    let served = pages(app, Some(worker.health()), &stop, welcome).await?;
+    let served = pages(app, Some(worker.health()), &stop, welcome, bound).await?;
     worker.run(tasks, random(app), stop).await;
     served.await.map_err(|_| Failure::problem("the web server ended unexpectedly"))
 }
@@ -278,7 +286,18 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
             }
         }
     });
-    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task]
+    let a = Arc::clone(app);
+    let sessions_task = Task::new("sessions", Duration::from_secs(60), Nudge::new(), move |_| {
+        let app = Arc::clone(&a);
+        async move {
+            match app.sweep_sessions().await {
+                Ok((0, 0)) => TaskReport::idle(None),
+                Ok((sessions, grants)) => TaskReport::worked(format!("{sessions} sessions had run out, {grants} grants given back"), None),
+                Err(error) => failed(&error),
+            }
+        }
+    });
+    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task, sessions_task]
 }
 
 fn failed(error: &StageError) -> TaskReport {

@@ -15,7 +15,8 @@ use crate::store::stops::{self, Scope};
   fhir-engage outreach stop --program visit-confirm --why wrong-text
   fhir-engage outreach stop --channel email --why mail-server-moves
 
-What comes due meanwhile is refused and says why; it is not sent later. At most what a worker has in its hand still goes.")]
+What comes due meanwhile waits. It is judged anew when outreach goes on: what is still timely goes then; what is of no use any
+more, or was overtaken by a later step, is not sent and says why. At most what a worker has in its hand still goes.")]
 pub(super) struct Stop {
     #[command(flatten)]
     what: What,

@@ -18,6 +18,8 @@ pub struct Staff {
     pub roles: Vec<Rule>,
     /// What a page says where the EHR does not let the user see the patient.
     pub denied: Option<String>,
+    /// How much a launched page shows of the patient's other records, which the EHR was not asked for: one of [`OTHER_RECORDS`].
+    pub other_records: String,
     /// The site's own provider, for those who do not come from an EHR.
     pub oidc: Option<Oidc>,
 }
@@ -35,6 +37,9 @@ pub struct Oidc {
     pub scopes: Vec<String>,
 }
 
+/// How much a launched page shows of a patient's other records.
+pub const OTHER_RECORDS: [&str; 3] = ["hidden", "outreach", "shown"];
+
 impl Staff {
     pub(super) fn read(s: &mut Section<'_, '_>) -> Self {
         let (minute, day) = (TimeDelta::minutes(1), TimeDelta::days(1));
@@ -45,6 +50,10 @@ impl Staff {
             lifetime: s.span("lifetime", minute, day * 7).unwrap_or(day / 2),
             roles: roles.iter().filter_map(|t| Rule::parse(t)).collect(),
             denied: s.text("denied"),
+            other_records: s
+                .parsed("other_records", "\"hidden\", \"outreach\" or \"shown\"", |t| OTHER_RECORDS.into_iter().find(|name| *name == t))
+                .unwrap_or(OTHER_RECORDS[0])
+                .to_owned(),
             oidc: Oidc::read(&mut s.section("oidc")),
         }
     }

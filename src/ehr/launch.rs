@@ -10,7 +10,6 @@ use url::Url;
 use super::auth::authorize::{Request, Terms};
 use super::auth::client::OAuth;
 use super::auth::exchange::Given;
-use super::auth::scope::{Dialect, Level, Need};
 use super::auth::tokens::Way;
 use super::auth::{Keeper, TokenError, TokenGrant, Tokens};
 use super::client::FHIR_JSON;
@@ -85,6 +84,12 @@ impl Authority {
         &self.discovery
     }
 
+    /// Where the browser is sent.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
     /// Who signs id_tokens, as the EHR says.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
@@ -101,8 +106,8 @@ impl Authority {
     #[must_use]
     pub fn request(&self, profile: &Profile, asking: Asking<'_>) -> Request {
         let dialect = self.oauth.dialect;
-        let set = profile.launch.as_ref().and_then(|l| l.scopes.clone());
-        let scopes = set.unwrap_or_else(|| self.scopes(profile, asking.launch.is_some(), dialect));
+        let online = self.discovery.capabilities.iter().any(|c| c == "permission-online");
+        let scopes = profile.launch.as_ref().map(|l| l.asks(asking.launch.is_some(), online, dialect)).unwrap_or_default();
         // SMART wants the address of the EHR as the EHR writes it; what the profile says of it goes before.
         let own_word = profile.audience.authorize.is_some() || profile.preset().is_some_and(|p| p.authorization.aud.is_some());
         let aud = match asking.launch {
@@ -121,17 +126,6 @@ impl Authority {
             more,
         };
         Request::new(terms, self.oauth.entropy.as_ref())
-    }
-
-    fn scopes(&self, profile: &Profile, launched: bool, dialect: Dialect) -> Vec<String> {
-        let mut scopes = vec!["openid".to_owned(), "fhirUser".to_owned(), if launched { "launch" } else { "launch/patient" }.to_owned()];
-        // A token that lives as long as the user is at work, where the EHR knows of such.
-        if self.discovery.capabilities.iter().any(|c| c == "permission-online") {
-            scopes.push("online_access".to_owned());
-        }
-        let also = profile.launch.iter().flat_map(|l| l.also_read.iter().map(String::as_str));
-        scopes.extend(std::iter::once("Patient").chain(also).flat_map(|kind| Need::read(kind).scopes_at(Level::User, dialect)));
-        scopes
     }
 
     /// Exchanges a code.
@@ -159,6 +153,18 @@ impl Authority {
             }
         };
         self.fetch(url).await
+    }
+
+    /// The issuer that the issuer's own configuration names (OpenID Connect Discovery 1.0, 4.3); `None` where the document names none.
+    ///
+    /// # Errors
+    /// [`EhrError`] where it cannot be had.
+    pub async fn issuer_says(&self) -> Result<Option<String>, EhrError> {
+        let nowhere = EhrError::NotFhir { expected: "issuer in the discovery document", source: None };
+        let issuer = self.issuer().and_then(|i| Url::parse(i).ok()).ok_or(nowhere)?;
+        let at = under(&issuer, ".well-known/openid-configuration").ok_or(EhrError::BadRequest)?;
+        let document = self.fetch(at).await?;
+        Ok(Discovery::from_smart_configuration(&document, &issuer).and_then(|d| d.issuer))
     }
 
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, EhrError> {

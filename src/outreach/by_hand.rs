@@ -5,13 +5,12 @@
 use chrono::TimeDelta;
 use domain::Timestamp;
 use domain::model::Phi;
-use domain::rules::next_visit;
 
 use super::barrier::Barrier;
 use super::channel::{Channel, ChannelKind};
 use super::gate::Outcome;
 use super::inbound;
-use super::judging::{Judge, cases};
+use super::judging::{Judge, cases, next_visit_of};
 use super::ledger::{self, KeptMessage, KeptReason};
 use super::owing::Owing;
 use super::program::{Anchor, Expiry, Library, MessageClass, Offset, Program, Step};
@@ -150,13 +149,12 @@ impl Hand<'_> {
     }
 }
 
-/// The next visit of a record's person, where it is at the record's EHR: what a message speaks of, by its reference there.
+/// The next visit of a record: what a message speaks of, by its reference there.
 fn visit_at(conn: &mut Conn, record: &Record, now: Timestamp) -> Result<Option<String>, StoreError> {
-    let Some(known) = people::facts(conn, &[record.person])?.remove(&record.person) else { return Ok(None) };
-    let of_record = |v: &&domain::model::person::Sourced<domain::model::AppointmentFacts>| {
-        v.origin.ehr.as_str() == record.ehr && v.facts.patients.contains(&record.fhir_id)
-    };
-    Ok(next_visit(&known.facts, now).filter(of_record).map(|v| v.origin.reference()))
+    let record = people::survivor(conn, record.pk)?;
+    let Some(known) = people::facts_of_records(conn, record.person, &[record.pk])? else { return Ok(None) };
+    let Some(patient) = known.facts.patients.first() else { return Ok(None) };
+    Ok(next_visit_of(&known.facts, &patient.origin, now).map(|v| v.origin.reference()))
 }
 
 /// An attempt that stands in no row yet.

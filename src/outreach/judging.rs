@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use domain::Timestamp;
-use domain::model::person::Sourced;
+use domain::model::person::{Origin, Sourced};
 use domain::model::{AppointmentFacts, PersonFacts, ResourceType};
 use domain::rules::next_visit;
 
+use super::by_hand;
 use super::channel::{Channel, ChannelKind};
 use super::gate::{self, GateInput, Message, OtherSend, Outcome, PointKey, Switch, Verdict};
 use super::ledger::{self, KeptMessage};
@@ -126,12 +127,12 @@ pub(super) fn cases(conn: &mut Conn, due: Vec<Attempt>, now: Timestamp) -> Resul
 }
 
 impl Case {
-    /// Puts the record first that the message goes by: the one whose appointment it is about, or its survivor; else the first in use. Where
-    /// that record is gone, there is none to go by.
+    /// Puts the record first that the message goes by: the one whose appointment it is about, or its survivor; that which staff had before them;
+    /// else the first in use. Where that record is gone, there is none to go by.
     fn go_by_record(&mut self, conn: &mut Conn) -> Result<(), StoreError> {
         let about = people::survivor(conn, self.attempt.patient)?;
         let patients = &mut self.facts.patients;
-        if self.attempt.about.is_some() {
+        if self.attempt.about.is_some() || self.attempt.program == by_hand::PROGRAM {
             let place = patients.iter().position(|p| p.origin.ehr.as_str() == about.ehr && p.origin.id == about.fhir_id);
             match place {
                 Some(place) => patients.get_mut(..=place).unwrap_or_default().rotate_right(1),
@@ -152,11 +153,23 @@ fn anchor_of(case: &Case) -> &str {
     case.enrolments.iter().find(|e| e.id == case.attempt.enrolment).map_or("", |e| e.anchor.as_str())
 }
 
-/// The visit that a message speaks of: that of the enrolment, else the next one.
+/// The visit that a message speaks of: that of the enrolment, else the next one. What staff sends by hand speaks of the record that they had
+/// before them: they may not be allowed to see the others.
 fn visit_of(case: &Case, now: Timestamp) -> Option<&Sourced<AppointmentFacts>> {
     let anchor = anchor_of(case);
+    if case.attempt.program == by_hand::PROGRAM {
+        return next_visit_of(&case.facts, &case.facts.patients.first()?.origin, now);
+    }
     let of_anchor = case.facts.appointments.iter().find(|a| anchor == format!("{}/Appointment/{}", a.origin.ehr, a.origin.id));
     of_anchor.or_else(|| next_visit(&case.facts, now))
+}
+
+/// The next visit of one record of a person.
+pub(super) fn next_visit_of<'a>(facts: &'a PersonFacts, patient: &Origin, now: Timestamp) -> Option<&'a Sourced<AppointmentFacts>> {
+    let of_record = |a: &&Sourced<AppointmentFacts>| a.origin.ehr == patient.ehr && a.facts.patients.contains(&patient.id);
+    let own = PersonFacts { appointments: facts.appointments.iter().filter(of_record).cloned().collect(), ..PersonFacts::default() };
+    let next = next_visit(&own, now)?.origin.clone();
+    facts.appointments.iter().find(|a| a.origin == next)
 }
 
 impl Judge<'_> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use domain::{Clock, Timestamp};
 
 use super::channel::{Channel, ChannelKind, Delivery, Outgoing};
-use super::gate::{self, Outcome};
+use super::gate::{self, Outcome, ReasonCode};
 use super::judging::{Case, Judge, Judged, cases, own_refusal};
 use super::ledger;
 use super::owing::Owing;
@@ -232,8 +232,13 @@ fn keep(conn: &mut Conn, j: &Judged, fence: &Fence, owing: &Owing, now: Timestam
         attempts::Verdict { outcome: j.verdict.outcome.as_str(), hold_until: None, facts_as_of: j.as_of, reasons: &j.reasons };
     match j.verdict.outcome {
         Outcome::HoldUntil(until) => {
+            let is_stopped = j.verdict.has(ReasonCode::Killed);
+            // Let go on since it was judged: nobody would wake it.
+            if is_stopped && !stops::hold_fast(conn, &j.attempt.program, j.verdict.channel.as_str())? {
+                return Ok(false);
+            }
             verdict.hold_until = Some(until);
-            attempts::hold(conn, &j.attempt.id, until, &verdict, now)
+            attempts::hold(conn, &j.attempt.id, (until, is_stopped), &verdict, now)
         }
         Outcome::Refuse => {
             let why = if j.verdict.reasons.is_empty() { own_refusal(&j.reasons) } else { ledger::refusal(&j.verdict) };

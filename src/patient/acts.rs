@@ -5,6 +5,7 @@ use domain::Timestamp;
 use domain::model::Phi;
 
 use super::journey::STOPPED;
+use super::look::Seen;
 use super::{Subject, words};
 use crate::outreach::barrier::Barrier;
 use crate::outreach::by_hand::{self, Hand};
@@ -104,9 +105,10 @@ fn run(
     }
 }
 
-/// An attempt of this person that waits.
-fn waiting(conn: &mut Conn, record: &Record, id: &str) -> Result<Option<Attempt>, StoreError> {
-    let found = attempts::get(conn, id)?.filter(|a| a.person == record.person);
+/// An attempt of this person that waits, and that the page shows.
+fn waiting(conn: &mut Conn, subject: &Subject, record: &Record, id: &str) -> Result<Option<Attempt>, StoreError> {
+    let seen = Seen::of(conn, subject, record)?;
+    let found = attempts::get(conn, id)?.filter(|a| a.person == record.person && seen.outreach(a.patient));
     Ok(found.filter(|a| matches!(a.state.as_str(), "planned" | "held")))
 }
 
@@ -120,7 +122,7 @@ fn by_staff(code: &str, detail: String) -> Vec<u8> {
 /// The engine's refusal; nothing was done then.
 pub fn stop(conn: &mut Conn, form: &Signed, attempt: &str, now: Timestamp) -> Result<Done, StoreError> {
     run(conn, form, "stop-step", now, |conn, record| {
-        let Some(a) = waiting(conn, record, attempt)? else { return Ok(Err(Done::TooLate)) };
+        let Some(a) = waiting(conn, &form.subject, record, attempt)? else { return Ok(Err(Done::TooLate)) };
         let reasons = by_staff(STOPPED, format!("stopped by staff ({})", form.actor.role));
         let verdict = Verdict { outcome: "refuse", hold_until: None, facts_as_of: None, reasons: &reasons };
         let done = attempts::stop(conn, &a.id, STOPPED, &verdict, now)?;
@@ -134,13 +136,13 @@ pub fn stop(conn: &mut Conn, form: &Signed, attempt: &str, now: Timestamp) -> Re
 /// The engine's refusal; nothing was done then.
 pub fn reschedule(conn: &mut Conn, form: &Signed, attempt: &str, to: Timestamp, now: Timestamp) -> Result<Done, StoreError> {
     run(conn, form, "move-step", now, |conn, record| {
-        let Some(a) = waiting(conn, record, attempt)? else { return Ok(Err(Done::TooLate)) };
+        let Some(a) = waiting(conn, &form.subject, record, attempt)? else { return Ok(Err(Done::TooLate)) };
         if to <= now || a.expires_at.is_some_and(|end| to.micros() >= end) {
             return Ok(Err(Done::BadTime));
         }
         let reasons = by_staff("moved-by-staff", format!("moved by staff ({})", form.actor.role));
         let verdict = Verdict { outcome: "hold", hold_until: Some(to), facts_as_of: None, reasons: &reasons };
-        let done = attempts::hold(conn, &a.id, to, &verdict, now)?;
+        let done = attempts::hold(conn, &a.id, (to, false), &verdict, now)?;
         Ok(if done { Ok(a.id) } else { Err(Done::TooLate) })
     })
 }

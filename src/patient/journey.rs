@@ -159,5 +159,6 @@ fn upcoming(a: &Attempt, (library, zone): (&Library, Tz), verdict: Option<&Verdi
         due: Timestamp::from_micros(a.due_at),
         expires: a.expires_at.map(Timestamp::from_micros),
         why: if a.state == "held" { reasons(verdict, zone) } else { Vec::new() },
+        is_stopped: a.is_stopped(),
     }
 }

@@ -7,7 +7,8 @@ use domain::model::{AppointmentFacts, CarePlanFacts, EhrId, PersonFacts, Phi, Re
 use domain::rules::{Site, next_visit};
 
 use super::page::{self, Age, Page, Reading, Standing};
-use super::{Subject, journey, words};
+use super::{Reach, Subject, journey, words};
+use crate::outreach::by_hand::Preview;
 use crate::outreach::channel::ChannelKind;
 use crate::outreach::program::Library;
 use crate::outreach::{gate, named};
@@ -40,9 +41,8 @@ pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp)
     let asked = patient_reads::of(conn, ehr, id)?;
     let reading = asked.as_ref().map_or(Reading::None, reading);
     let Some(record) = people::record(conn, ehr, id)? else { return Ok(Page { reading, ..Page::default() }) };
-    let Some(known) = people::facts(conn, &[record.person])?.remove(&record.person) else {
-        return Ok(Page { reading, ..Page::default() });
-    };
+    let seen = Seen::of(conn, subject, &record)?;
+    let Some(known) = seen.known(conn, &record)? else { return Ok(Page { reading, ..Page::default() }) };
     let facts = known.facts;
     let who = who(conn, eyes, subject, &facts)?;
     let standing = match record.state.as_str() {
@@ -51,9 +51,14 @@ pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp)
         _ if who.is_none() => Standing::NotRead,
         _ => Standing::Known,
     };
-    let made = attempts::of_person(conn, record.person)?;
-    let (steps, next) = journey::of(conn, eyes.codec, (eyes.library, eyes.site.zone), made)?;
-    let said = preferences::of(conn, record.person)?;
+    let mut made = attempts::of_person(conn, record.person)?;
+    made.retain(|a| seen.outreach(a.patient));
+    let (mut steps, mut next) = journey::of(conn, eyes.codec, (eyes.library, eyes.site.zone), made)?;
+    let reasons = steps.iter_mut().map(|s| &mut s.why).chain(next.iter_mut().map(|n| &mut n.why));
+    reasons.flatten().for_each(|reason| reason.sources.retain(|source| seen.source(source)));
+    let mut said = preferences::of(conn, record.person)?;
+    // That somebody had to do with a program tells what for: unlike that they want no messages, it is of the record that it was said by.
+    said.retain(|p| p.scope != "program" || seen.home(p.person));
     Ok(Page {
         standing,
         ages: ages(conn, &record, reading)?,
@@ -63,7 +68,8 @@ pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp)
             None => None,
         },
         plans: facts.care_plans.iter().filter(|p| p.facts.status == "active").map(|p| plan(conn, eyes, p)).collect::<Result<_, _>>()?,
-        segments: segments(conn, eyes, &record, &facts, now)?,
+        segments: segments(conn, eyes, (&record, seen.records.is_some()), (&facts, false), now)?,
+        is_part: subject.reach != Reach::Person,
         journey: steps,
         next,
         choices: choices(&said, &facts, eyes.library),
@@ -76,6 +82,68 @@ pub fn look(conn: &mut Conn, eyes: &Eyes<'_>, subject: &Subject, now: Timestamp)
         templates: eyes.library.templates.iter().map(|t| (t.id.clone(), words::asked(t.action.as_str()).to_owned())).collect(),
         who,
     })
+}
+
+/// What of a person is shown, by the reach of what was opened.
+pub struct Seen {
+    ehr: String,
+    id: Phi<String>,
+    /// The records whose facts are shown; `None` for all.
+    records: Option<Vec<i64>>,
+    /// Whether what was sent by other records is shown.
+    outreach: bool,
+    homes: Vec<i64>,
+}
+
+impl Seen {
+    /// That of a record. To be called in the snapshot, or the transaction, that uses it.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub fn of(conn: &mut Conn, subject: &Subject, record: &Record) -> Result<Self, StoreError> {
+        let all = if subject.reach == Reach::Person { Vec::new() } else { people::records(conn, record.person)? };
+        let chart = if all.len() > 1 { people::one_chart(conn, record)? } else { Vec::new() };
+        let homes = all.iter().filter(|r| chart.contains(&r.pk)).map(Record::home).collect();
+        let records = (all.len() > 1 && chart.len() < all.len()).then_some(chart);
+        let outreach = subject.reach != Reach::Record;
+        Ok(Self { ehr: subject.ehr.clone(), id: subject.id.clone(), records, outreach, homes })
+    }
+
+    /// What is known of the record's person, as far as it is shown.
+    fn known(&self, conn: &mut Conn, record: &Record) -> Result<Option<people::Known>, StoreError> {
+        match &self.records {
+            None => Ok(people::facts(conn, &[record.person])?.remove(&record.person)),
+            Some(only) => people::facts_of_records(conn, record.person, only),
+        }
+    }
+
+    /// A preview, with what may be told of it.
+    #[must_use]
+    pub fn of_preview(&self, mut preview: Preview) -> Preview {
+        for reason in &mut preview.reasons {
+            reason.source = reason.source.take().filter(|source| self.source(source));
+        }
+        preview
+    }
+
+    /// Whether what was sent, or is planned, by a record is shown.
+    pub(super) fn outreach(&self, record: i64) -> bool {
+        self.outreach || self.records.as_ref().is_none_or(|only| only.contains(&record))
+    }
+
+    fn home(&self, home: i64) -> bool {
+        self.outreach || self.records.is_none() || self.homes.contains(&home)
+    }
+
+    /// Whether it is told where a reason was read (`north Patient/7 version 3, Patient.active`): not at another EHR, nor in another record.
+    pub(super) fn source(&self, source: &Phi<String>) -> bool {
+        if self.records.is_none() {
+            return true;
+        }
+        let Some(read) = source.expose().strip_prefix(self.ehr.as_str()).and_then(|rest| rest.strip_prefix(' ')) else { return false };
+        let reference = read.split([' ', ',']).next().unwrap_or_default();
+        reference.strip_prefix("Patient/").is_none_or(|id| id == self.id.expose())
+    }
 }
 
 /// The channels that messages leave by, where there are any; else the recorded one.
@@ -174,28 +242,55 @@ fn plan(conn: &mut Conn, eyes: &Eyes<'_>, found: &Sourced<CarePlanFacts>) -> Res
     })
 }
 
+/// Every segment in force with what decides, also those that the patient is not in. `None` where there is no such patient. To be called in a snapshot.
+///
+/// # Errors
+/// As [`look`].
+pub fn every_segment(
+    conn: &mut Conn,
+    eyes: &Eyes<'_>,
+    subject: &Subject,
+    now: Timestamp,
+) -> Result<Option<Vec<page::Segment>>, StoreError> {
+    let Some(record) = people::record(conn, &subject.ehr, subject.id.expose())? else { return Ok(None) };
+    let seen = Seen::of(conn, subject, &record)?;
+    let Some(known) = seen.known(conn, &record)? else { return Ok(None) };
+    segments(conn, eyes, (&record, seen.records.is_some()), (&known.facts, true), now).map(Some)
+}
+
+/// The segments that the patient is in or held out of; with `all` those too that the patient is not in.
 fn segments(
     conn: &mut Conn,
     eyes: &Eyes<'_>,
-    record: &Record,
-    facts: &PersonFacts,
+    (record, is_part): (&Record, bool),
+    (facts, all_of_them): (&PersonFacts, bool),
     now: Timestamp,
 ) -> Result<Vec<page::Segment>, StoreError> {
-    let Some(stored) = memberships::assignments(conn, &[record.person])?.remove(&record.person) else { return Ok(Vec::new()) };
+    let stored = memberships::assignments(conn, &[record.person])?.remove(&record.person);
+    // Who was not judged yet is in nothing, and out of nothing.
+    let Some(stored) = stored else { return Ok(Vec::new()) };
     let rules = eyes.definitions.rules();
     let mut all = Vec::new();
     for (place, segment) in rules.segments().iter().enumerate() {
         let Some(row) = eyes.definitions.row(place) else { continue };
-        let Some(membership) = stored.memberships.get(&row.number) else { continue };
+        let membership = stored.memberships.get(&row.number);
+        if membership.is_none() && !all_of_them {
+            continue;
+        }
         let explained = rules.explain(place, facts, eyes.site, now);
+        // What only the records together say would tell of those that are not shown.
+        let kept = membership.map_or("out", |m| m.state.as_str());
+        if is_part && explained.as_ref().is_none_or(|e| e.answer.membership.as_str() != kept) {
+            continue;
+        }
         // That somebody lives decides in every segment, and tells nobody why.
         let deciding = explained
             .iter()
             .flat_map(|e| e.reasons.iter().filter(|r| r.decides && !matches!(r.test.as_str(), "deceased" | "not deceased")));
         all.push(page::Segment {
             title: segment.definition().title.clone(),
-            is_in: membership.state == State::In,
-            since: membership.since,
+            is_in: membership.is_some_and(|m| m.state == State::In),
+            since: membership.map(|m| m.since),
             clinical: segment.reads().types.iter().any(|t| is_clinical(*t)),
             reasons: deciding.map(|r| words::reason(r, eyes.site.zone)).collect(),
         });

@@ -15,7 +15,7 @@ pub use page::Page;
 pub use words::told_times;
 
 pub use crate::outreach::by_hand;
-pub use crate::outreach::gate::Outcome;
+pub use crate::outreach::gate::{Outcome, ReasonCode};
 
 use domain::model::Phi;
 
@@ -26,4 +26,30 @@ pub struct Subject {
     pub ehr: String,
     /// The patient's logical id there.
     pub id: Phi<String>,
+    /// How much of the person's other records belongs to it.
+    pub reach: Reach,
+}
+
+/// How much is shown of a person beside the record that was opened. An EHR that was asked whether its user may see a patient has spoken of that
+/// record, and of no other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// The record alone, with those that the EHR merged into it.
+    #[default]
+    Record,
+    /// Also what this gateway sent to the person, plans and heard by other records.
+    Outreach,
+    /// All records of the person.
+    Person,
+}
+
+impl Reach {
+    /// The name of each, as the configuration has it.
+    pub const NAMES: [(&'static str, Self); 3] = [("hidden", Self::Record), ("outreach", Self::Outreach), ("shown", Self::Person)];
+
+    /// The one of that name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.into_iter().find(|(name, _)| *name == text).map(|(_, reach)| reach)
+    }
 }

@@ -10,6 +10,8 @@ pub struct Page {
     pub standing: Standing,
     /// Who it is; absent where no Patient was read yet.
     pub who: Option<Who>,
+    /// Whether other records of the person would not be shown, if there were any.
+    pub is_part: bool,
     /// How old each part is.
     pub ages: Vec<Age>,
     /// The reading that was asked for last.
@@ -134,15 +136,15 @@ pub struct Plan {
     pub source: Phi<String>,
 }
 
-/// A segment.
+/// A segment, as it stands to a patient.
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// Its name.
     pub title: String,
-    /// In; else held out, because the answer is not known.
+    /// In; else held out, because the answer is not known, or out.
     pub is_in: bool,
-    /// Since when.
-    pub since: Timestamp,
+    /// Since when; absent where the patient is out.
+    pub since: Option<Timestamp>,
     /// Whether what decides is clinical.
     pub clinical: bool,
     /// What decides, in words, each with the places it was read in.
@@ -226,6 +228,8 @@ pub struct Upcoming {
     pub expires: Option<Timestamp>,
     /// Why it waits, where the gate held it.
     pub why: Vec<Reason>,
+    /// It waits until outreach, which staff stopped, goes on.
+    pub is_stopped: bool,
 }
 
 /// A choice in force.

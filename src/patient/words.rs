@@ -163,7 +163,7 @@ pub(super) fn reason(r: &rules::Reason, zone: Tz) -> Reason {
         (Some(attribute), Some(value)) => {
             let period = test.split_once(" in last ").map(|(_, rest)| rest.split_whitespace().take(2).collect::<Vec<_>>().join(" "));
             let period = period.map(|p| format!(", in the last {p}")).unwrap_or_default();
-            format!("{}{period}: {}", attribute.meaning.trim_end_matches('.'), shown(value.expose(), zone))
+            format!("{}{period}: {}", attribute.meaning.trim_end_matches('.').replace('`', ""), shown(value.expose(), zone))
         }
         // A reference to another segment, an attribute of the site's own, nothing found, or it cannot be told: the sentence says so.
         _ => r.sentence.expose().split_once(": ").map_or_else(|| r.sentence.expose().clone(), |(_, fact)| sentence(fact)),

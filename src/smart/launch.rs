@@ -24,13 +24,16 @@ use crate::ehr::discovery::Discovery;
 use crate::ehr::launch::{Asking, Authority, Eyes, Sight};
 use crate::ehr::profile::Profile;
 use crate::ehr::{Entropy, Parts, Secret};
-use crate::store::{Store, StoreError, openings};
+use crate::store::{Store, StoreError, grants, openings, tokens};
 use domain::model::casting::{Casting, fhir_user};
 
 /// How long it is kept that a user may see a patient.
 const ALLOWED_FOR: TimeDelta = TimeDelta::minutes(5);
 /// How long it is kept that a user may not: shorter, since glass may be broken in the EHR meanwhile.
 const DENIED_FOR: TimeDelta = TimeDelta::seconds(10);
+
+/// Between a grant and the opening that it is for lie a reading of the patient and a commit: an hour later none will come.
+const LANDS_WITHIN: TimeDelta = TimeDelta::hours(1);
 
 /// How long it counts what an EHR says of its authorization server: a launch is begun by whoever reaches this server, and must not be a way to
 /// use up what the EHR may be asked.
@@ -228,7 +231,7 @@ impl Launches {
         };
         // The session that the browser had is only replaced once all of it is known to be right.
         let handle = self.sessions.handle();
-        let eyes = self.keep(&handle, authority, grant.clone(), scope).await?;
+        let eyes = self.keep((id.as_str(), &handle), authority, grant.clone(), scope).await?;
         let mut what = opening(id.as_str(), patient, roles, grant);
         what.verdict = verdict(look(&eyes, &profile, &what).await);
         let begun = self.sessions.begin(who, before).await?;
@@ -285,8 +288,8 @@ impl Launches {
     }
 
     /// Keeps what was granted, sealed, and looks with it from then on.
-    async fn keep(&self, handle: &str, authority: Authority, grant: TokenGrant, scope: String) -> Result<Eyes, NoEntry> {
-        let vault = self.ehrs.vault(&grant_of(handle)).map_err(NoEntry::Here)?;
+    async fn keep(&self, opening: (&str, &str), authority: Authority, grant: TokenGrant, scope: String) -> Result<Eyes, NoEntry> {
+        let vault = self.ehrs.vault(&grant_of(opening)).map_err(NoEntry::Here)?;
         if let Some(refresh) = &grant.refresh {
             let ends = grant.refresh_expires_in.and_then(|d| TimeDelta::from_std(d).ok()).map(|d| self.clock.now().plus(d));
             let outcome = Refreshed { refresh: refresh.clone(), scope, expires_at: ends, access: None };
@@ -346,7 +349,7 @@ impl Launches {
         let found = all.into_iter().find(|(id, p)| id.as_str() == opening.what.ehr && p.launch.is_some());
         let (id, profile) = found.ok_or(NoEntry::UnknownEhr)?;
         let authority = self.authority(&id, &profile).await?;
-        let vault = self.ehrs.vault(&grant_of(&opening.handle)).map_err(NoEntry::Here)?;
+        let vault = self.ehrs.vault(&grant_of((&opening.what.ehr, &opening.handle))).map_err(NoEntry::Here)?;
         let eyes = authority.eyes(Arc::new(vault));
         Ok(look(&eyes, &profile, &opening.what).await)
     }
@@ -355,7 +358,7 @@ impl Launches {
     /// thrown away in any case.
     pub async fn give_back(&self, ended: Vec<(String, String)>) {
         for (ehr, handle) in ended {
-            let Ok(vault) = self.ehrs.vault(&grant_of(&handle)) else { continue };
+            let Ok(vault) = self.ehrs.vault(&grant_of((&ehr, &handle))) else { continue };
             let keeper: Arc<dyn Keeper> = Arc::new(vault.clone());
             if let Err(why) = self.return_to(&ehr, &keeper).await {
                 tracing::info!(ehr, why, "what a launch was granted could not be given back; it ends by itself");
@@ -364,6 +367,42 @@ impl Launches {
                 tracing::warn!(%error, "the grant of a launch that has ended could not be thrown away");
             }
         }
+    }
+
+    /// Throws away sessions and openings that have run out, and gives back what EHRs granted to them; and what was granted to an opening that is
+    /// not there, because the process stopped between the two. Returns how many sessions, and how many grants.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn sweep(&self) -> Result<(u64, usize), StoreError> {
+        let (sessions, mut ended) = self.sessions.sweep().await?;
+        let now = self.clock.now();
+        let before = now.plus(-LANDS_WITHIN);
+        let left = self.store.read(move |conn| {
+            let mut names = grants::of_launches(conn, before)?;
+            names.extend(tokens::of_launches(conn, before)?);
+            names.sort_unstable();
+            names.dedup();
+            let mut nameless = names.clone();
+            nameless.retain(|name| named(name).is_none());
+            let all: Vec<(String, String)> = names.iter().filter_map(|name| named(name)).collect();
+            let mut open = Vec::new();
+            for some in all.chunks(500) {
+                open.extend(openings::open_of(conn, &some.iter().map(|(_, handle)| handle.clone()).collect::<Vec<_>>())?);
+            }
+            Ok((all.into_iter().filter(|(_, handle)| !open.contains(handle)).collect::<Vec<_>>(), nameless))
+        });
+        let (left, nameless) = left.await?;
+        ended.extend(left);
+        // An earlier version named them so that nothing leads to their EHR.
+        for vault in nameless.iter().filter_map(|name| self.ehrs.vault(name).ok()) {
+            vault.clear().await?;
+        }
+        ended.sort_unstable();
+        ended.dedup();
+        let grants = ended.len();
+        self.give_back(ended).await;
+        Ok((sessions, grants))
     }
 
     async fn return_to(&self, ehr: &str, keeper: &Arc<dyn Keeper>) -> Result<(), String> {
@@ -375,9 +414,16 @@ impl Launches {
     }
 }
 
-/// The name under which the grant of an opening is kept. No EHR's name has a slash.
-fn grant_of(handle: &str) -> String {
-    format!("launch/{handle}")
+/// The name under which the grant of an opening, of an EHR and with a handle, is kept: so that it is known where to give it back, whatever became
+/// of the opening. No EHR's name has a slash.
+fn grant_of((ehr, handle): (&str, &str)) -> String {
+    format!("launch/{ehr}/{handle}")
+}
+
+/// The EHR and the handle of such a name.
+fn named(name: &str) -> Option<(String, String)> {
+    let (ehr, handle) = name.strip_prefix("launch/")?.split_once('/')?;
+    Some((ehr.to_owned(), handle.to_owned()))
 }
 
 fn opening(ehr: &str, patient: FhirId, roles: Roles, grant: TokenGrant) -> NewOpening {

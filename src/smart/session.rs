@@ -33,8 +33,8 @@ impl Default for Lifetimes {
 
 /// A session is written down as used at most so often: every page would be a write otherwise.
 const NOTE_EVERY: TimeDelta = TimeDelta::seconds(60);
-/// Sessions that have run out and are thrown away when another begins.
-const SWEPT_AT_ONCE: usize = 20;
+/// Sessions, and openings, that are thrown away in one transaction.
+const SWEPT_AT_ONCE: usize = 100;
 
 /// How somebody came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,8 @@ pub struct Session {
     pub begun_at: Timestamp,
     /// When it ends, whatever is done with it.
     pub expires_at: Timestamp,
+    /// What its last act has to say on its next page.
+    pub note: Option<Phi<String>>,
 }
 
 /// A session that has just begun.
@@ -253,16 +255,14 @@ impl Sessions {
             begun_at: now.micros(),
             seen_at: now.micros(),
             expires_at: now.plus(self.lives.absolute).micros(),
+            note: None,
         };
-        let (before, idle_since) = (before.map(hash), now.plus(-self.lives.idle));
+        let before = before.map(hash);
         let (id, stored) = (row.id.clone(), row);
         let (row, ended) = self
             .store
             .write("begin a session", move |conn| {
-                let mut ended = sessions::begin(conn, &stored, before.as_deref())?;
-                for over in sessions::run_out(conn, now, idle_since)?.iter().take(SWEPT_AT_ONCE) {
-                    ended.extend(sessions::end(conn, over)?);
-                }
+                let ended = sessions::begin(conn, &stored, before.as_deref())?;
                 Ok((sessions::get(conn, &id)?, ended))
             })
             .await?;
@@ -295,6 +295,60 @@ impl Sessions {
     pub async fn end(&self, id: &str) -> Result<Vec<(String, String)>, StoreError> {
         let id = id.to_owned();
         self.store.write("end a session", move |conn| sessions::end(conn, &id)).await
+    }
+
+    /// Throws away sessions and openings that have run out, and sign-ins and links that nobody came back with; returns how many sessions, and the
+    /// openings that had a grant of an EHR, as (EHR, handle).
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn sweep(&self) -> Result<(u64, Vec<(String, String)>), StoreError> {
+        let (mut swept, mut ended) = (0, Vec::new());
+        let now = self.clock.now();
+        let idle_since = now.plus(-self.lives.idle);
+        loop {
+            let over = self.store.read(move |conn| Ok((sessions::run_out(conn, now, idle_since)?, openings::run_out(conn, now)?))).await?;
+            if over.0.is_empty() && over.1 == 0 {
+                break;
+            }
+            let (n, more) = self
+                .store
+                .write("throw sessions away that have run out", move |conn| {
+                    let mut ended = openings::end_run_out(conn, now)?;
+                    let mut n = 0;
+                    for session in over.0.iter().take(SWEPT_AT_ONCE) {
+                        // It may have been used since.
+                        if sessions::has_run_out(conn, session, now, idle_since)? {
+                            ended.extend(sessions::end(conn, session)?);
+                            n += 1;
+                        }
+                    }
+                    Ok((n, ended))
+                })
+                .await?;
+            swept += n;
+            ended.extend(more);
+        }
+        self.store.write("throw sign-ins away that have ended", move |conn| sign_ins::sweep(conn, now)).await?;
+        Ok((swept, ended))
+    }
+
+    /// Keeps what an act has to say for the session's next page.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn leave_note(&self, session: &str, note: &str) -> Result<(), StoreError> {
+        let (id, note) = (session.to_owned(), note.to_owned());
+        self.store.write("leave a note", move |conn| sessions::leave_note(conn, &id, &note)).await
+    }
+
+    /// Takes a note away that was shown, where no later one took its place.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn clear_note(&self, session: &str, note: &str) -> Result<(), StoreError> {
+        let (id, note) = (session.to_owned(), note.to_owned());
+        self.store.write("take a note away", move |conn| sessions::clear_note(conn, &id, &note)).await
     }
 
     /// Opens a patient for a session; returns the handle.
@@ -430,7 +484,7 @@ fn session(row: SessionRow) -> Option<Session> {
         way: Way::parse(&row.way)?,
     };
     let (begun_at, expires_at) = (Timestamp::from_micros(row.begun_at), Timestamp::from_micros(row.expires_at));
-    Some(Session { id: row.id, who, csrf: row.csrf, begun_at, expires_at })
+    Some(Session { id: row.id, who, csrf: row.csrf, begun_at, expires_at, note: row.note.map(Phi::new) })
 }
 
 fn opening(row: OpeningRow) -> Opening {

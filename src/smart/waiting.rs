@@ -136,8 +136,9 @@ impl Waiting {
 /// The code of an answer to this request.
 pub(super) fn code(answer: &Answer, kept: &Kept) -> Result<Secret, NoEntry> {
     let trimmed = |text: &str| text.trim_end_matches('/').to_owned();
-    if let (Some(said), Some(known)) = (&answer.iss, &kept.issuer)
-        && trimmed(said) != trimmed(known)
+    // Who says who they are, where nobody is expected, may be anybody: the code must not go to whom it was begun at.
+    if let Some(said) = &answer.iss
+        && kept.issuer.as_ref().is_none_or(|known| trimmed(said) != trimmed(known))
     {
         return Err(NoEntry::Mixed);
     }
@@ -151,4 +152,29 @@ pub(super) fn code(answer: &Answer, kept: &Kept) -> Result<Secret, NoEntry> {
 
 fn label(state: &str) -> String {
     format!("sign-in/{state}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_taken_from_whoever_was_asked_and_from_nobody_else() {
+        let with = |said: Option<&str>, known: Option<&str>| {
+            let kept = Kept {
+                verifier: "v".to_owned(),
+                nonce: "n".to_owned(),
+                redirect: Url::parse("https://engage.example.org/callback").unwrap(),
+                issuer: known.map(str::to_owned),
+                launched: true,
+                back: None,
+            };
+            let answer = Answer { code: Some("c".to_owned()), iss: said.map(str::to_owned), ..Answer::default() };
+            code(&answer, &kept).is_ok()
+        };
+        assert!(with(None, None) && with(None, Some("https://a.example")), "many servers do not say who they are");
+        assert!(with(Some("https://a.example/"), Some("https://a.example")));
+        assert!(!with(Some("https://b.example"), Some("https://a.example")));
+        assert!(!with(Some("https://b.example"), None), "the code would go to whom the launch was begun at");
+    }
 }

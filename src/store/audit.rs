@@ -286,6 +286,31 @@ pub fn list(conn: &mut Conn, wanted: &Wanted, limit: i64) -> Result<Vec<Row>, St
     })
 }
 
+/// What was ever seen or done, by code.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn kinds(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
+    use diesel::dsl::min;
+    // From one to the next along the index: there are few kinds and many rows.
+    let (mut all, mut last): (Vec<String>, String) = (Vec::new(), String::new());
+    loop {
+        let next: Option<String> = on_backend!(conn, c => audit::table.filter(audit::what.gt(&last)).select(min(audit::what)).first(c))?;
+        let Some(next) = next else { return Ok(all) };
+        last.clone_from(&next);
+        all.push(next);
+    }
+}
+
+/// How many rows the chain has, by its head.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn rows(conn: &mut Conn) -> Result<i64, StoreError> {
+    let head: Option<i64> = on_backend!(conn, c => audit_head::table.find(HEAD).select(audit_head::number).first(c).optional())?;
+    Ok(head.unwrap_or(0))
+}
+
 /// What is wrong with a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {

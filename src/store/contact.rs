@@ -16,6 +16,8 @@ struct SentRow {
     #[diesel(sql_type = BigInt)]
     person: i64,
     #[diesel(sql_type = BigInt)]
+    patient: i64,
+    #[diesel(sql_type = BigInt)]
     sent_at: i64,
     #[diesel(sql_type = Nullable<Text>)]
     channel: Option<String>,
@@ -29,6 +31,8 @@ struct SentRow {
 struct BarrierRow {
     #[diesel(sql_type = BigInt)]
     person: i64,
+    #[diesel(sql_type = BigInt)]
+    patient: i64,
     #[diesel(sql_type = Text)]
     barrier: String,
     #[diesel(sql_type = BigInt)]
@@ -49,18 +53,20 @@ struct ChoiceRow {
     allowed: bool,
 }
 
-/// What the ledger tells of these persons; who is not in it has nothing there.
-pub(super) fn of(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, ContactFacts>, StoreError> {
+/// What the ledger tells of these persons; who is not in it has nothing there. With `only`, of what was sent by these records; what persons do not
+/// want is told whole.
+pub(super) fn of(conn: &mut Conn, persons: &[i64], only: Option<&[i64]>) -> Result<BTreeMap<i64, ContactFacts>, StoreError> {
+    let counts = |record: i64| only.is_none_or(|only| only.contains(&record));
     let mut all: BTreeMap<i64, ContactFacts> = BTreeMap::new();
     let sent: Vec<SentRow> = bulk::select_numbers(
         conn,
-        "SELECT person, sent_at, channel, outcome, finished_at FROM attempt",
+        "SELECT person, patient, sent_at, channel, outcome, finished_at FROM attempt",
         "sent_at IS NOT NULL AND person",
         persons,
         "ORDER BY person, sent_at, id",
     )?;
     let written_to: Vec<i64> = sent.iter().map(|r| r.person).collect();
-    for row in sent {
+    for row in sent.into_iter().filter(|row| counts(row.patient)) {
         let contact = all.entry(row.person).or_default();
         let sent_at = Timestamp::from_micros(row.sent_at);
         let fate = match row.outcome.as_deref() {
@@ -78,12 +84,12 @@ pub(super) fn of(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Conta
     // Only who was written to can have answered.
     let named: Vec<BarrierRow> = bulk::select_numbers(
         conn,
-        "SELECT a.person, n.barrier, n.received_at FROM answer n JOIN attempt a ON a.id = n.attempt",
+        "SELECT a.person, a.patient, n.barrier, n.received_at FROM answer n JOIN attempt a ON a.id = n.attempt",
         "n.barrier IS NOT NULL AND a.person",
         &written_to,
         "ORDER BY a.person, n.received_at, n.barrier",
     )?;
-    for row in named {
+    for row in named.into_iter().filter(|row| counts(row.patient)) {
         all.entry(row.person).or_default().barriers.push((row.barrier, Timestamp::from_micros(row.received_at)));
     }
     choices(conn, persons, &mut all)?;

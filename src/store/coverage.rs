@@ -45,6 +45,8 @@ pub struct Hole {
 pub(super) struct PersonHole {
     #[diesel(sql_type = BigInt)]
     pub person: i64,
+    #[diesel(sql_type = BigInt)]
+    pub record: i64,
     #[diesel(sql_type = Text)]
     pub rtype: String,
     #[diesel(sql_type = Nullable<BigInt>)]
@@ -65,7 +67,7 @@ fn ids(rows: Vec<Id>) -> Vec<String> {
 pub(super) fn holes_of(conn: &mut Conn, persons: &[i64]) -> Result<Vec<PersonHole>, StoreError> {
     bulk::select_numbers(
         conn,
-        "SELECT p.person, h.rtype, h.known_up_to FROM patient p JOIN coverage_hole h ON h.ehr = p.ehr AND h.patient = p.fhir_id",
+        "SELECT p.person, p.pk AS record, h.rtype, h.known_up_to FROM patient p JOIN coverage_hole h ON h.ehr = p.ehr AND h.patient = p.fhir_id",
         "p.person",
         persons,
         // Nothing is read of an id that was merged or deleted, and nothing is missed by that: its survivor is read.
@@ -257,6 +259,19 @@ pub struct Missing {
     pub missed_at: i64,
     /// When a read first said that it is gone.
     pub read_at: Option<i64>,
+}
+
+/// How many are missing of each (EHR, type).
+///
+/// # Errors
+/// The engine's refusal.
+pub fn missing_counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => missing::table
+        .group_by((missing::ehr, missing::rtype))
+        .select((missing::ehr, missing::rtype, count_star()))
+        .order((missing::ehr, missing::rtype))
+        .load(c))?)
 }
 
 /// How many of these no read has told of yet.

@@ -8,7 +8,8 @@ use diesel::prelude::*;
 use super::bulk::{Column, Insert};
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
-use super::schema::membership_day;
+use super::schema::{membership_day, segment_count};
+use domain::Timestamp;
 
 /// Microseconds of a day.
 pub const DAY: i64 = 86_400_000_000;
@@ -28,6 +29,8 @@ pub struct Day {
     pub held: i64,
     /// Of whom it became known.
     pub released: i64,
+    /// For how many persons the answer was not known at its end, whatever that counts as; absent where that did not change.
+    pub unknown: Option<i64>,
 }
 
 /// One event: the version, when it took effect, and the states before and after.
@@ -65,6 +68,44 @@ pub(super) fn add<'a>(conn: &mut Conn, events: impl Iterator<Item = Event<'a>>) 
     }
     .execute(conn)?;
     Ok(())
+}
+
+/// Keeps for how many persons the answer of each of these versions is not known now, as what the day ends with.
+pub(super) fn end_with(conn: &mut Conn, segments: &[i64], now: Timestamp) -> Result<(), StoreError> {
+    let counted: Vec<(i64, i64)> = on_backend!(conn, c => segment_count::table
+        .filter(segment_count::segment.eq_any(segments.to_vec()))
+        .order(segment_count::segment)
+        .select((segment_count::segment, segment_count::unknown))
+        .load(c))?;
+    let nothing = || Column::Int(vec![0; counted.len()]);
+    Insert {
+        into: "membership_day (segment, day, entered, exited, held, released, unknown)",
+        columns: vec![
+            Column::Int(counted.iter().map(|(segment, _)| *segment).collect()),
+            Column::Int(vec![now.micros().div_euclid(DAY); counted.len()]),
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+            Column::Int(counted.iter().map(|(_, unknown)| *unknown).collect()),
+        ],
+        conflict: "ON CONFLICT (segment, day) DO UPDATE SET unknown = excluded.unknown",
+    }
+    .execute(conn)?;
+    Ok(())
+}
+
+/// For how many persons the answers of these versions were not known: (version, day, persons) for each day on which that changed, in order.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn unknown(conn: &mut Conn, segments: &[i64]) -> Result<Vec<(i64, i64, i64)>, StoreError> {
+    let rows: Vec<Day> = on_backend!(conn, c => membership_day::table
+        .filter(membership_day::segment.eq_any(segments.to_vec()))
+        .filter(membership_day::unknown.is_not_null())
+        .order((membership_day::day, membership_day::segment))
+        .load(c))?;
+    Ok(rows.into_iter().filter_map(|d| Some((d.segment, d.day, d.unknown?))).collect())
 }
 
 /// The days of these versions from one on, in order.

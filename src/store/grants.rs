@@ -140,3 +140,17 @@ pub fn forget_all(conn: &mut Conn, ehr: &str) -> Result<(), StoreError> {
     on_backend!(conn, c => diesel::delete(user_grant::table.filter(user_grant::ehr.eq(ehr))).execute(c))?;
     Ok(())
 }
+
+/// The names of grants of launches that were kept before an instant. A grant that is refreshed keeps the instant at which it was granted.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn of_launches(conn: &mut Conn, before: Timestamp) -> Result<Vec<String>, StoreError> {
+    Ok(on_backend!(conn, c => user_grant::table
+        .filter(user_grant::ehr.like("launch/%"))
+        .filter(user_grant::granted_at.lt(before.micros()))
+        .select(user_grant::ehr)
+        .distinct()
+        .order(user_grant::ehr)
+        .load(c))?)
+}

@@ -21,6 +21,8 @@ pub enum Setting {
     LabelledUpTo,
     /// Present where somebody of the staff has signed in by a link.
     SignedIn,
+    /// What the last walk along the audit chain from the pages told, as JSON.
+    AuditVerified,
 }
 
 impl Setting {
@@ -32,6 +34,7 @@ impl Setting {
             Self::IdentifiedUpTo => "identified-up-to",
             Self::LabelledUpTo => "labelled-up-to",
             Self::SignedIn => "signed-in",
+            Self::AuditVerified => "audit-verified",
         }
     }
 }

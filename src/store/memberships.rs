@@ -319,7 +319,7 @@ pub fn apply(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result
                    unknown = excluded.unknown",
     }
     .execute(conn)?;
-    count_unknown(conn, evaluated)?;
+    count_unknown(conn, evaluated, now)?;
     write_memberships(conn, evaluated)?;
     write_events(conn, evaluated, now)?;
     steps::write(conn, evaluated)?;
@@ -327,8 +327,8 @@ pub fn apply(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result
     pending::mark_outreach(conn, &wake, now)
 }
 
-/// Counts by how many persons more, or fewer, each answer is not known.
-pub(super) fn count_unknown(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<(), StoreError> {
+/// Counts by how many persons more, or fewer, each answer is not known, and keeps how many they are now as what the day ends with.
+pub(super) fn count_unknown(conn: &mut Conn, evaluated: &[Evaluated], now: Timestamp) -> Result<(), StoreError> {
     let mut more: BTreeMap<i64, i64> = BTreeMap::new();
     for (before, after) in evaluated.iter().map(|e| &e.unknown).filter(|(before, after)| before != after) {
         let number = |bit: usize| i64::try_from(bit).unwrap_or(i64::MAX);
@@ -342,7 +342,7 @@ pub(super) fn count_unknown(conn: &mut Conn, evaluated: &[Evaluated]) -> Result<
         conflict: "ON CONFLICT (segment) DO UPDATE SET unknown = segment_count.unknown + excluded.unknown",
     }
     .execute(conn)?;
-    Ok(())
+    days::end_with(conn, &more.keys().copied().collect::<Vec<_>>(), now)
 }
 
 /// How large a segment is, by what is known of everyone.

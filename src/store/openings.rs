@@ -73,3 +73,34 @@ pub fn judged(conn: &mut Conn, handle: &str, verdict: &str, now: Timestamp) -> R
         .execute(c))?;
     Ok(())
 }
+
+/// How many have ended and are still there.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn run_out(conn: &mut Conn, now: Timestamp) -> Result<i64, StoreError> {
+    Ok(on_backend!(conn, c => opening::table.filter(opening::expires_at.le(now.micros())).count().get_result(c))?)
+}
+
+/// Throws away those that have ended; returns those that had a grant, as (EHR, handle).
+///
+/// # Errors
+/// The engine's refusal.
+pub fn end_run_out(conn: &mut Conn, now: Timestamp) -> Result<Vec<(String, String)>, StoreError> {
+    let over = opening::expires_at.le(now.micros());
+    let granted = on_backend!(conn, c => opening::table
+        .filter(over)
+        .filter(opening::granted.eq(true))
+        .select((opening::ehr, opening::handle))
+        .load(c))?;
+    on_backend!(conn, c => diesel::delete(opening::table.filter(over)).execute(c))?;
+    Ok(granted)
+}
+
+/// Of these handles, those that are open.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn open_of(conn: &mut Conn, handles: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(on_backend!(conn, c => opening::table.filter(opening::handle.eq_any(handles.to_vec())).select(opening::handle).load(c))?)
+}

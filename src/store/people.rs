@@ -271,6 +271,8 @@ struct FactRow {
 struct PersonEhr {
     #[diesel(sql_type = BigInt)]
     person: i64,
+    #[diesel(sql_type = BigInt)]
+    record: i64,
     #[diesel(sql_type = Text)]
     ehr: String,
 }
@@ -328,14 +330,38 @@ pub fn as_of_types(core: Timestamp, up_to: &BTreeMap<ResourceType, Timestamp>, r
 /// # Errors
 /// The engine's refusal, or stored facts that cannot be read.
 pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, StoreError> {
+    facts_by(conn, persons, None)
+}
+
+/// The facts of one person as far as these records of theirs tell: what was sent by another record is not among them, what the person does not
+/// want is. `None` where there is no such person.
+///
+/// # Errors
+/// As [`facts`].
+pub fn facts_of_records(conn: &mut Conn, person: i64, records: &[i64]) -> Result<Option<Known>, StoreError> {
+    Ok(facts_by(conn, &[person], Some(records))?.remove(&person))
+}
+
+/// The numbers of the records that are one chart with a record: itself, its survivor at the same EHR, and those that were merged into that.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn one_chart(conn: &mut Conn, record: &Record) -> Result<Vec<i64>, StoreError> {
+    let root = survivor(conn, record.pk)?.pk;
+    let same = |r: &Record| r.ehr == record.ehr && (r.pk == root || r.root == Some(root) || r.pk == record.pk);
+    Ok(records(conn, record.person)?.into_iter().filter(same).map(|r| r.pk).collect())
+}
+
+fn facts_by(conn: &mut Conn, persons: &[i64], only: Option<&[i64]>) -> Result<BTreeMap<i64, Known>, StoreError> {
+    let counts = |record: i64| only.is_none_or(|only| only.contains(&record));
     let covered = covered(conn)?;
-    let rows: Vec<PersonEhr> = bulk::select_numbers(conn, "SELECT person, ehr FROM patient", "person", persons, "")?;
+    let rows: Vec<PersonEhr> = bulk::select_numbers(conn, "SELECT person, pk AS record, ehr FROM patient", "person", persons, "")?;
     let mut ehrs: BTreeMap<i64, Vec<String>> = persons.iter().map(|p| (*p, Vec::new())).collect();
-    for row in rows {
+    for row in rows.into_iter().filter(|row| counts(row.record)) {
         ehrs.entry(row.person).or_default().push(row.ehr);
     }
     let mut all: BTreeMap<i64, Known> = ehrs.into_iter().map(|(person, ehrs)| (person, covered.of(&ehrs))).collect();
-    for hole in coverage::holes_of(conn, persons)? {
+    for hole in coverage::holes_of(conn, persons)?.into_iter().filter(|hole| counts(hole.record)) {
         if let Some(known) = all.get_mut(&hole.person) {
             known.except(&hole);
         }
@@ -349,7 +375,7 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
         "AND p.state <> 'gone' ORDER BY p.person, p.pk, f.resource",
     )?;
     let mut standing: BTreeMap<i64, Standing> = BTreeMap::new();
-    for row in rows {
+    for row in rows.into_iter().filter(|row| counts(row.record)) {
         let kind = ResourceType::parse(&row.rtype).ok_or(StoreError::Damaged("facts of an unknown type"))?;
         let facts = Facts::from_bytes(kind, &row.facts).map_err(|_| StoreError::Damaged("facts of a resource"))?;
         let ehr = EhrId::parse(&row.ehr).map_err(|_| StoreError::Damaged("an EHR's name"))?;
@@ -368,7 +394,7 @@ pub fn facts(conn: &mut Conn, persons: &[i64]) -> Result<BTreeMap<i64, Known>, S
             standing.order(&mut known.facts);
         }
     }
-    for (person, facts) in contact::of(conn, persons)? {
+    for (person, facts) in contact::of(conn, persons, only)? {
         if let Some(known) = all.get_mut(&person) {
             known.facts.contact = facts;
         }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use domain::Timestamp;
@@ -89,14 +90,19 @@ pub struct Incoming {
     pub revision: i64,
 }
 
-/// Which of two versions wins where both carry `meta.lastUpdated`.
+/// Which of two versions wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// What the EHR answers now is the truth, also where its clock was set back.
-    Latest,
+    /// What the EHR answered to a request that was sent at this instant is the truth, also where its clock was set back. What another reading
+    /// has stored since then stays, unless it is older by `meta.lastUpdated`: nobody knows which of the two answers came first, so what is
+    /// not plainly newer is [`Written::undecided`].
+    Asked(Timestamp),
     /// Files may come in any order: an older version does not replace a newer one.
     Newest,
 }
+
+/// How far the clocks of two nodes may be apart. Where `meta.lastUpdated` already speaks for what is stored, it is believed for so much longer.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(20);
 
 /// What a commit did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +113,8 @@ pub struct Written {
     pub unchanged: Vec<i64>,
     /// How many were older than what is stored.
     pub older: usize,
+    /// The ids of what stays although it may be the older: another reading stored it while this one was on its way. To be read once more.
+    pub undecided: Vec<String>,
     /// When the versions that were replaced had been received: tells a run which of them it had stored itself.
     pub replaced: Vec<i64>,
 }
@@ -147,17 +155,22 @@ pub fn commit(
     now: Timestamp,
 ) -> Result<Written, StoreError> {
     let ids: Vec<&str> = page.iter().map(|r| r.fhir_id.as_str()).collect();
+    // Between looking what is stored and writing over it nobody else may: single reads are stored beside the run of a type.
+    conn.alone(&format!("{ehr}/{rtype}"))?;
     let known = known(conn, ehr, rtype, &ids)?;
     let mut written = Written::default();
     let mut rows: Vec<&Incoming> = Vec::with_capacity(page.len());
     for row in page {
         match known.get(&row.fhir_id) {
             Some(k) if k.is_as(&row.body_hash, row.revision) => written.unchanged.push(k.pk),
-            Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
-            Some(k) => {
-                written.replaced.push(k.received_at);
-                rows.push(row);
-            }
+            Some(k) => match precedence {
+                Precedence::Newest if older(row, k) => written.older += 1,
+                Precedence::Asked(at) if overlaps(row, k, at) => written.undecided.push(row.fhir_id.clone()),
+                Precedence::Newest | Precedence::Asked(_) => {
+                    written.replaced.push(k.received_at);
+                    rows.push(row);
+                }
+            },
             None => rows.push(row),
         }
     }
@@ -234,6 +247,16 @@ fn subjects_of(rows: &[&Incoming], patients: &HashMap<String, people::PatientKey
 
 fn older(row: &Incoming, known: &Known) -> bool {
     matches!((row.last_updated, known.last_updated), (Some(new), Some(old)) if new < old)
+}
+
+/// Whether another reading has stored what is there while this one was on its way, and this one is not plainly the newer.
+fn overlaps(row: &Incoming, known: &Known, asked: Timestamp) -> bool {
+    let stored = known.gone_at.map_or(known.received_at, |gone| gone.max(known.received_at));
+    match (row.last_updated, known.last_updated) {
+        (Some(new), Some(old)) if new > old && known.gone_at.is_none() => false,
+        (Some(new), Some(old)) if new < old => stored > asked.plus(-CLOCKS_APART).micros(),
+        _ => stored > asked.micros(),
+    }
 }
 
 /// The bit of a type in a `reads` mask.

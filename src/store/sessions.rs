@@ -38,6 +38,8 @@ pub struct SessionRow {
     pub seen_at: i64,
     /// When it ends, whatever is done with it.
     pub expires_at: i64,
+    /// What its last act has to say on its next page.
+    pub note: Option<String>,
 }
 
 /// One session, also one that has run out.
@@ -92,6 +94,35 @@ pub fn end(conn: &mut Conn, id: &str) -> Result<Vec<(String, String)>, StoreErro
     on_backend!(conn, c => diesel::delete(opening::table.filter(opening::session.eq(id))).execute(c))?;
     on_backend!(conn, c => diesel::delete(session::table.find(id)).execute(c))?;
     Ok(granted)
+}
+
+/// Keeps what an act has to say; what was kept before is replaced.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn leave_note(conn: &mut Conn, id: &str, note: &str) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(session::table.find(id)).set(session::note.eq(note)).execute(c))?;
+    Ok(())
+}
+
+/// Takes this note away.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn clear_note(conn: &mut Conn, id: &str, note: &str) -> Result<(), StoreError> {
+    let row = session::table.find(id).filter(session::note.eq(note));
+    on_backend!(conn, c => diesel::update(row).set(session::note.eq(None::<String>)).execute(c))?;
+    Ok(())
+}
+
+/// Whether a session has run out.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn has_run_out(conn: &mut Conn, id: &str, now: Timestamp, idle_since: Timestamp) -> Result<bool, StoreError> {
+    let over = session::expires_at.le(now.micros()).or(session::seen_at.le(idle_since.micros()));
+    let found: Option<String> = on_backend!(conn, c => session::table.find(id).filter(over).select(session::id).first(c).optional())?;
+    Ok(found.is_some())
 }
 
 /// Sessions that have run out: past their end, or not used since `idle_since`.

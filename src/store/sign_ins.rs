@@ -94,3 +94,13 @@ pub fn take_link(conn: &mut Conn, token: &str, now: Timestamp) -> Result<Option<
     let hit = on_backend!(conn, c => diesel::delete(sign_in_link::table.find(token)).execute(c))?;
     Ok((hit == 1).then_some(roles))
 }
+
+/// Throws away sign-ins and links that have ended.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn sweep(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::delete(sign_in::table.filter(sign_in::expires_at.le(now.micros()))).execute(c))?;
+    on_backend!(conn, c => diesel::delete(sign_in_link::table.filter(sign_in_link::expires_at.le(now.micros()))).execute(c))?;
+    Ok(())
+}

@@ -93,7 +93,7 @@ pub fn stage(
         conflict: "ON CONFLICT (person) DO UPDATE SET unknown = excluded.unknown",
     }
     .execute(conn)?;
-    count_unknown(conn, evaluated)?;
+    count_unknown(conn, evaluated, now)?;
     pending::mark(conn, left, -1, now)?;
     Ok(true)
 }

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use domain::Timestamp;
 
+use super::attempts;
 use super::connection::{Conn, on_backend};
 use super::error::StoreError;
 use super::schema::outreach_stop;
@@ -86,7 +87,7 @@ pub fn begin(conn: &mut Conn, (scope, name): (Scope, &str), why: &str, by: &str,
     Ok(on_backend!(conn, c => diesel::insert_into(outreach_stop::table).values(row).on_conflict_do_nothing().execute(c))? == 1)
 }
 
-/// Ends a stop; `false` where none was in force.
+/// Ends a stop, and has what was held meanwhile judged anew; `false` where none was in force.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -96,7 +97,11 @@ pub fn end(conn: &mut Conn, (scope, name): (Scope, &str), by: &str, now: Timesta
         .filter(outreach_stop::name.eq(name))
         .filter(outreach_stop::ended_at.is_null());
     let over = (outreach_stop::ended_at.eq(now.micros()), outreach_stop::ended_by.eq(by));
-    Ok(on_backend!(conn, c => diesel::update(row).set(over).execute(c))? == 1)
+    let ended = on_backend!(conn, c => diesel::update(row).set(over).execute(c))? == 1;
+    if ended {
+        attempts::wake_stopped(conn, now)?;
+    }
+    Ok(ended)
 }
 
 /// The stops in force.
@@ -105,6 +110,18 @@ pub fn end(conn: &mut Conn, (scope, name): (Scope, &str), by: &str, now: Timesta
 /// The engine's refusal.
 pub fn in_force(conn: &mut Conn) -> Result<Vec<Stop>, StoreError> {
     Ok(on_backend!(conn, c => outreach_stop::table.filter(outreach_stop::ended_at.is_null()).order(outreach_stop::id).load(c))?)
+}
+
+/// Whether a message of this program on this channel is stopped, until the end of this transaction: whoever lets it go on meanwhile waits for that,
+/// and then wakes what this transaction held.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn hold_fast(conn: &mut Conn, program: &str, channel: &str) -> Result<bool, StoreError> {
+    let holding: Vec<i64> = in_force(conn)?.into_iter().filter(|s| s.holds(program, channel)).map(|s| s.id).collect();
+    let rows = outreach_stop::table.filter(outreach_stop::id.eq_any(holding)).filter(outreach_stop::ended_at.is_null());
+    // A change of nothing, which locks the row.
+    Ok(on_backend!(conn, c => diesel::update(rows).set(outreach_stop::scope.eq(outreach_stop::scope)).execute(c))? > 0)
 }
 
 /// All stops, those that are over too, the latest first.

@@ -77,3 +77,17 @@ pub fn sweep(conn: &mut Conn, before: Timestamp) -> Result<(), StoreError> {
     on_backend!(conn, c => diesel::delete(access_token::table.filter(access_token::renew_at.lt(before.micros()))).execute(c))?;
     Ok(())
 }
+
+/// Whose tokens of launches are kept that ran out before an instant.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn of_launches(conn: &mut Conn, before: Timestamp) -> Result<Vec<String>, StoreError> {
+    Ok(on_backend!(conn, c => access_token::table
+        .filter(access_token::ehr.like("launch/%"))
+        .filter(access_token::renew_at.lt(before.micros()))
+        .select(access_token::ehr)
+        .distinct()
+        .order(access_token::ehr)
+        .load(c))?)
+}

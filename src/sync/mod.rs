@@ -29,6 +29,7 @@ mod roster;
 pub mod subscribing;
 pub mod task;
 pub mod vanish;
+mod whole;
 pub mod window;
 
 pub use lease::{Holder, lease_name, reading_lease};

@@ -72,8 +72,12 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Problem> {
 
 /// Whether a browser asks for a page to show it in a frame.
 fn is_framed(request: &ServiceRequest) -> bool {
-    let destination = request.headers().get("sec-fetch-dest").and_then(|v| v.to_str().ok());
-    matches!(destination, Some("iframe" | "frame")) && *request.method() == Method::GET
+    in_frame(request.headers()) && *request.method() == Method::GET
+}
+
+/// Whether what a browser asks for is to stand in a frame.
+pub(super) fn in_frame(headers: &header::HeaderMap) -> bool {
+    matches!(headers.get("sec-fetch-dest").and_then(|v| v.to_str().ok()), Some("iframe" | "frame"))
 }
 
 /// A session that is over, in a frame of the EHR's: there the page to sign in cannot be shown, and the EHR is where one comes in.

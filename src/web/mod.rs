@@ -37,7 +37,6 @@ mod words;
 
 pub use script::path as script_path;
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,6 +51,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use self::kept::Kept;
+use crate::patient::Reach;
 use crate::smart::{Launches, Provider, Sessions};
 use crate::store::view::outreach;
 use crate::store::view::overview::{self, Overview};
@@ -122,6 +122,8 @@ pub struct WebState {
     pub provider: Option<Provider>,
     /// What a page says where the EHR does not let the user see the patient, in the site's words.
     pub denied: Option<String>,
+    /// How much a page that an EHR launched shows of the patient's other records, which that EHR was not asked for.
+    pub elsewhere: Reach,
     /// Takes in what EHRs tell of by themselves.
     pub notified: notifications::Notified,
     /// The URL under which browsers reach this server, where it is behind a proxy.
@@ -147,12 +149,7 @@ struct Served {
     requests: AtomicU64,
     counts: Arc<Kept<Overview>>,
     attempts: Arc<Kept<outreach::Counts>>,
-    /// By session. Another node does not know them; the page itself shows what came of the act.
-    notes: std::sync::Mutex<BTreeMap<String, Said>>,
 }
-
-/// More sessions than that do not act within the moment that a note waits.
-const MOST_NOTES: usize = 1_000;
 
 impl Served {
     fn new(given: WebState) -> Self {
@@ -161,7 +158,6 @@ impl Served {
             counts: Kept::new(given.store.clone(), kept, overview::read),
             attempts: Kept::new(given.store.clone(), kept, outreach::counts),
             requests: AtomicU64::new(0),
-            notes: std::sync::Mutex::default(),
             given,
         }
     }
@@ -196,20 +192,17 @@ impl Served {
         self.attempts.forget();
     }
 
-    fn notes(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Said>> {
-        self.notes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Keeps what an act has to say for the next page of its session, at whichever node that is asked for.
+    async fn leave_note(&self, session: &str, (mood, words): Said) -> Result<(), StoreError> {
+        self.given.sessions.leave_note(session, &format!("{} {words}", mood.class())).await
     }
 
-    fn leave_note(&self, session: &str, said: Said) {
-        let mut notes = self.notes();
-        if notes.len() >= MOST_NOTES {
-            notes.clear();
-        }
-        notes.insert(session.to_owned(), said);
-    }
-
-    fn take_note(&self, session: &str) -> Option<Said> {
-        self.notes().remove(session)
+    /// Takes what the last act of a session has to say: it is shown once.
+    async fn take_note(&self, viewer: &viewer::Viewer) -> Result<Option<Said>, StoreError> {
+        let Some(note) = &viewer.note else { return Ok(None) };
+        self.given.sessions.clear_note(&viewer.session, note.expose()).await?;
+        let said = note.expose().split_once(' ').and_then(|(mood, words)| Some((words::Mood::parse(mood)?, words.to_owned())));
+        Ok(said)
     }
 }
 

@@ -11,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
-use super::boards::{acts, attempts, connections, lookup, outreach, quarantine, segments, work, writeback};
+use super::boards::{acts, attempts, audit, connections, lookup, outreach, quarantine, segments, work, writeback};
 use super::{access, api, fhir, health, jwks, launch, metrics, notifications, page, patient, problem, script, signin};
 
 /// Who may call a route.
@@ -57,6 +57,7 @@ static ROUTES: &[Row] = &[
     public("/assets/{name}",              || to(script::show)),
     seen("/l/{handle}",            Staff(Right::SeePatient),        || to(patient::page)),
     seen("/l/{handle}/reading",    Staff(Right::SeePatient),        || to(patient::reading)),
+    seen("/l/{handle}/segments",   Staff(Right::SeePatient),        || to(patient::segments)),
     seen("/l/{handle}/message",    Staff(Right::SendMessage),       || to(patient::preview)),
     done("/l/{handle}/message",   Staff(Right::SendMessage),       || to(patient::send)),
     done("/l/{handle}/contact",   Staff(Right::RecordContact),     || to(patient::contact)),
@@ -100,6 +101,9 @@ static ROUTES: &[Row] = &[
     get("/patients",              Staff(Right::FindPatient),       || to(lookup::page)),
     post("/patients",             Staff(Right::FindPatient),       || to(lookup::find)),
     post("/patients/open",        Staff(Right::FindPatient),       || to(lookup::open)),
+    get("/audit",                 Staff(Right::SeeAudit),          || to(audit::page)),
+    post("/audit",                Staff(Right::SeeAudit),          || to(audit::of_patient)),
+    post("/audit/verify",         Staff(Right::SeeAudit),          || to(audit::verify)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),
@@ -189,7 +193,7 @@ pub fn table() -> &'static [Row] {
     ROUTES
 }
 
-/// Sets actix up from the table: all of it, or what is public. Rows of one path are one resource: actix asks no second one.
+/// Sets actix up from the table: all of it, or what is public, where the way in and the overview are a page that says so. Rows of one path are one resource: actix asks no second one.
 pub fn configure(config: &mut web::ServiceConfig, public_only: bool) {
     let mut paths: Vec<(&'static str, Vec<&'static Row>)> = Vec::new();
     for row in ROUTES.iter().filter(|row| row.public || !public_only) {
@@ -204,6 +208,12 @@ pub fn configure(config: &mut web::ServiceConfig, public_only: bool) {
         let otherwise = web::to(move || std::future::ready(problem::Problem::method_not_allowed(&allowed)));
         let resource = rows.into_iter().fold(web::resource(path), |resource, row| resource.route(guarded(row)));
         config.service(resource.default_service(otherwise));
+    }
+    if public_only {
+        // Whoever signs out, or comes back to a session that is over, is sent to these.
+        for path in ["/", "/signin"] {
+            config.route(path, web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(Limited(signin::elsewhere)));
+        }
     }
     config.default_service(web::to(|| std::future::ready(problem::Problem::not_found())));
 }

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use actix_web::web::{Data, Path, Query, ReqData};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use askama::Template;
 use serde::Deserialize;
 use url::form_urlencoded;
@@ -11,6 +11,7 @@ use url::form_urlencoded;
 use super::Served;
 use super::address;
 use super::cookies::Cookie;
+use super::edge::FramedBy;
 use super::form::{Own, Signed};
 use super::launch::{Binding, answer, refusal};
 use super::notice::Notice;
@@ -39,7 +40,10 @@ struct SignIn {
 }
 
 /// The page that tells how to sign in.
-pub async fn ways(served: Data<Served>, back: Query<Back>) -> Result<HttpResponse, Notice> {
+pub async fn ways(request: HttpRequest, served: Data<Served>, back: Query<Back>) -> Result<HttpResponse, Notice> {
+    if super::access::in_frame(request.headers()) {
+        return Ok(framed(&request, &served, signed_out()).await.response());
+    }
     let back = back.into_inner().back.as_deref().and_then(address::local);
     let to_provider = |back: Option<String>| {
         let query = back.map(|b| form_urlencoded::Serializer::new(String::new()).append_pair("back", &b).finish());
@@ -137,6 +141,29 @@ pub async fn out(served: Data<Served>, viewer: ReqData<Viewer>, _form: Signed<No
     served.give_back(ended);
     let gone = Cookie::Session.clear(served.given.external.as_ref());
     Ok(to("/signin").insert_header((header::SET_COOKIE, gone)).finish())
+}
+
+/// What stands in place of the way in, and of the overview, where only what EHRs need answers.
+pub async fn elsewhere(request: HttpRequest, served: Data<Served>) -> Result<Notice, Notice> {
+    let cookie = Cookie::Session.read(request.headers(), served.given.external.as_ref());
+    let session = match cookie {
+        Some(cookie) => served.given.sessions.find(&cookie).await?,
+        None => None,
+    };
+    let says = "At this address patients are shown that were opened in the EHR. Open a patient there and start the app.";
+    let notice = session.map_or_else(signed_out, |_| Notice::new(StatusCode::OK, "You are signed in", says));
+    Ok(framed(&request, &served, notice).await)
+}
+
+fn signed_out() -> Notice {
+    let says = "Nothing is open any more; this page can be closed. To come back, open a patient in the EHR and start the app there.";
+    Notice::new(StatusCode::OK, "You are signed out", says)
+}
+
+/// A page that does nothing and says only where somebody stands, which may be shown where an EHR showed a patient before: in its frame.
+async fn framed(request: &HttpRequest, served: &Served, notice: Notice) -> Notice {
+    request.extensions_mut().insert(FramedBy(served.given.launches.all_frames().await));
+    notice
 }
 
 /// Enough of a session's name to tell it from others in a log.

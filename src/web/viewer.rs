@@ -1,6 +1,6 @@
 //! Who looks at a page, as handlers see it, and the navigation that this person gets.
 
-use domain::model::{Right, Roles};
+use domain::model::{Phi, Right, Roles};
 
 use crate::smart::Session;
 
@@ -17,6 +17,8 @@ pub struct Viewer {
     pub csrf: String,
     /// Whether the EHR let them in, on one patient.
     pub launched: bool,
+    /// What the last act of the session has to say: a mood and words.
+    pub note: Option<Phi<String>>,
 }
 
 /// A user of this gateway.
@@ -44,13 +46,25 @@ impl User {
     }
 }
 
+impl User {
+    /// How the user is named in the audit chain.
+    #[must_use]
+    pub fn named(&self) -> String {
+        if self.issuer == crate::smart::Identity::BY_LINK {
+            // A link's user is its hash, whose beginning tells links apart.
+            return format!("link {}", self.subject.get(..12).unwrap_or(&self.subject));
+        }
+        format!("{} at {}", self.subject, self.issuer)
+    }
+}
+
 impl Viewer {
     /// The viewer of a session.
     #[must_use]
     pub fn of(session: Session) -> Self {
         let who = session.who;
         let user = User { issuer: who.issuer, subject: who.subject, name: who.name, fhir_user: who.fhir_user };
-        Self { user, roles: who.roles, session: session.id, csrf: session.csrf, launched: who.ehr.is_some() }
+        Self { user, roles: who.roles, session: session.id, csrf: session.csrf, launched: who.ehr.is_some(), note: session.note }
     }
 
     /// Whether one of the roles has the right.
@@ -86,6 +100,7 @@ static PAGES: &[Page] = &[
     Page { path: "/segments", words: "Segments", right: Right::SeeSegments },
     Page { path: "/connections", words: "Connections", right: Right::SeeConnections },
     Page { path: "/writeback", words: "Write-back", right: Right::SeeWriteBack },
+    Page { path: "/audit", words: "Audit", right: Right::SeeAudit },
 ];
 
 /// What the layout shows to somebody who is signed in.

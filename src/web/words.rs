@@ -34,6 +34,11 @@ impl Mood {
             Self::Plain => "none",
         }
     }
+
+    /// The one of that class.
+    pub(super) fn parse(class: &str) -> Option<Self> {
+        [Self::Good, Self::Busy, Self::Bad, Self::Plain].into_iter().find(|mood| mood.class() == class)
+    }
 }
 
 pub(super) fn when(t: Timestamp, now: Timestamp, zone: Tz) -> When {

@@ -129,7 +129,7 @@ fn change(store: &Store, ehr: &EhrId, segments: &Segments, people: &sandbox::Pop
 }
 
 fn commit(store: &Store, ehr: &EhrId, page: &[Incoming], now: Timestamp) -> usize {
-    let write = |conn: &mut _| resources::commit(conn, ehr, ResourceType::Patient, page, Precedence::Latest, now);
+    let write = |conn: &mut _| resources::commit(conn, ehr, ResourceType::Patient, page, Precedence::Asked(now), now);
     store.write_blocking(Lane::Bulk, "bench", write).unwrap().stored.len()
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Backend, Database, Ended, TempDir, run};
+use crate::support::{Backend, Database, Ended, TempDir, gateway, run};
 
 const AS_OF: &str = "2026-11-23T10:00:00-05:00";
 
@@ -109,4 +109,25 @@ fn a_database_that_is_not_this_demos_is_refused() {
     assert_eq!(refused.code, Some(2), "{}", refused.stdout);
     assert!(refused.stderr.contains("--data or --database"), "{}", refused.stderr);
     assert_eq!(demo(&one, &["--database", &database]).ok().json(), first);
+}
+
+#[test]
+fn a_demo_on_any_free_port_can_be_opened_from_inside_its_ehr() {
+    use std::io::{BufRead as _, BufReader};
+    let data = TempDir::new();
+    std::fs::write(data.join("fhir-engage.toml"), "[web]\nbind = \"127.0.0.1:0\"\n").unwrap();
+    let mut child = gateway(&["demo", "--patients", "10", "--as-of", AS_OF, "--data", data.path().to_str().unwrap()]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut after = |words: &str| lines.find_map(|l| l.split_once(words).map(|(_, rest)| rest.trim().to_owned())).unwrap();
+    let launcher = after("open a patient from inside the pretend EHR: ");
+    let pages = after("pages at ").split(' ').next().unwrap().to_owned();
+    assert!(!pages.contains(":8080") && !pages.contains(":0/"), "{pages}");
+    std::thread::spawn(move || lines.for_each(drop));
+    let launcher: url::Url = launcher.parse().unwrap();
+    let chart = crate::credentials::oidc::answer_of(&launcher);
+    let open = chart.split("href=\"").find(|l| l.contains("in a tab")).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let landed = crate::credentials::oidc::browses(&launcher.join(&open).unwrap(), &format!("{pages}l/"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(landed.path().starts_with("/l/"), "{landed}");
 }

@@ -49,7 +49,7 @@ impl App {
     fn note_of(&self, viewer: &Viewer, what: &'static str, about: impl Into<String>, why: Option<String>) -> Entry {
         Entry {
             at: self.clock.now(),
-            who: viewer.user.subject.clone(),
+            who: viewer.user.named(),
             roles: viewer.roles.to_string(),
             what,
             patient: None,

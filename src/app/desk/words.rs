@@ -64,6 +64,7 @@ pub(super) fn meaning(code: &str) -> String {
         "phi-on-open-channel" => "it tells more than this channel may carry",
         "not-live" => "this installation is not live: nothing leaves it",
         "killed" => "staff stopped this program, this channel or all sending",
+        "stopped" => "staff stopped outreach; it waits until it goes on",
         "duplicate" => "the same message went there before",
         "daily-cap" => "enough was sent for a day",
         "weekly-cap" => "enough was sent for a week",

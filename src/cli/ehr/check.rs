@@ -16,6 +16,9 @@ pub(super) async fn check(app: &App, common: &Common, id: &EhrId, deep: bool, te
     let patient = test_patient.as_deref().map(|p| FhirId::parse(p.trim_start_matches("Patient/")));
     let patient = patient.map(|p| p.ok_or_else(|| Failure::usage("--test-patient is a logical id, such as 4711"))).transpose()?;
     let mut report = check::check_with(&profile, &parts, patient.as_ref()).await;
+    if !profile.files_only {
+        check::try_launch(&mut report, &profile, &parts, app.config.web.external_url.as_ref()).await;
+    }
     if deep && report.is_ok() && !profile.files_only {
         check::try_export(&mut report, &profile, &parts).await;
     }

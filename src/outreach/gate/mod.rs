@@ -63,6 +63,9 @@ impl SitePolicy {
     }
 }
 
+/// What is stopped and has no end is judged again after so long.
+const STOPPED_FOR: TimeDelta = TimeDelta::days(30);
+
 fn time(hour: u32) -> chrono::NaiveTime {
     chrono::NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or_default()
 }
@@ -187,7 +190,10 @@ pub fn judge(input: &GateInput, now: Timestamp) -> Verdict {
     choice_rules(input, &mut reasons);
     let point = contact_rules(input, patient, now, &mut reasons);
     message_rules(input, point.as_ref(), now, &mut reasons);
-    let until = time_rules(input, patient, point.as_ref(), now, &mut reasons);
+    let mut until = time_rules(input, patient, point.as_ref(), now, &mut reasons);
+    if input.switch.killed {
+        until = stopped(input, now, &mut reasons).max(until);
+    }
     let outcome = match until {
         _ if reasons.iter().any(Reason::refuses) => Outcome::Refuse,
         Some(until) => Outcome::HoldUntil(until),
@@ -297,7 +303,11 @@ fn contact_rules(input: &GateInput, patient: &Sourced<PatientFacts>, now: Timest
         }
     }
     if chosen.is_none() {
-        let detail = format!("no contact point can be used for {}", input.channel.as_str());
+        let what = match input.channel {
+            ChannelKind::Email => "e-mail address",
+            ChannelKind::Recorded => "phone number or address",
+        };
+        let detail = format!("no {what} can be used");
         reasons.push(Reason::new(ReasonCode::NoContactPoint, detail).at(patient, "Patient.telecom"));
     }
     reasons.extend(why_not);
@@ -316,15 +326,25 @@ fn message_rules(input: &GateInput, point: Option<&Point>, now: Timestamp, reaso
     if input.channel.leaves() && !input.switch.live {
         reasons.push(Reason::new(ReasonCode::NotLive, "this installation is not switched to live: nothing leaves it"));
     }
-    // What is recorded in place of a send is told to the chart as a send, so a stop holds for it, too.
-    if input.switch.killed {
-        reasons.push(Reason::new(ReasonCode::Killed, "a person has stopped this program, this channel or all sending"));
-    }
     let horizon = now.plus(-input.site.duplicate_window);
     let same = |p: &&PastSend| p.template == message.template && p.occasion == message.occasion && p.at > horizon;
     if let Some(before) = input.past.iter().find(|p| same(p) && point.is_some_and(|c| c.key == p.point)) {
         reasons.push(Reason::new(ReasonCode::Duplicate, format!("the same message went to the same contact point at {}", before.at)));
     }
+}
+
+/// What is stopped waits as long as it is worth sending: whoever lets it go on has it judged anew at once. What is recorded in place of a send is told
+/// to the chart as a send, so a stop holds for it, too.
+fn stopped(input: &GateInput, now: Timestamp, reasons: &mut Vec<Reason>) -> Option<Timestamp> {
+    reasons.push(Reason::new(ReasonCode::Killed, "staff stopped this program, this channel or all sending; it waits until that ends"));
+    let last = input.message.expires_at.plus(-TimeDelta::microseconds(1)).min(now.plus(STOPPED_FOR));
+    if last > now {
+        return Some(last);
+    }
+    if now < input.message.expires_at {
+        reasons.push(Reason::new(ReasonCode::ExpiresWhileHeld, "it stayed stopped until it was no longer worth sending"));
+    }
+    None
 }
 
 /// Caps, old facts and quiet hours: until when to hold, if at all. A hold that would outlast the message's worth is a refusal.

@@ -88,8 +88,8 @@ codes! {
     PhiOnOpenChannel "phi-on-open-channel" RefuseChannel,
     /// The installation is not live.
     NotLive "not-live" RefuseChannel,
-    /// A person stopped all sending.
-    Killed "killed" RefuseChannel,
+    /// A person stopped the program, the channel or all sending: it waits until that ends.
+    Killed "killed" Hold,
     /// Sent before.
     Duplicate "duplicate" Refuse,
     /// The cap of a day.

@@ -150,7 +150,6 @@ fn each_rule_refuses_with_its_reason() {
         (Case::with(|c| c.expires_at = at(NOON)), C::Expired, false),
         (Case::with(|c| c.phi = PhiClass::Phi), C::PhiOnOpenChannel, true),
         (Case::with(|c| c.switch.live = false), C::NotLive, true),
-        (Case::with(|c| c.switch.killed = true), C::Killed, true),
         (Case::with(|c| c.facts().telecom.clear()), C::NoContactPoint, true),
         (Case::with(|c| c.facts().telecom[0].value = Phi::new("ada at example".to_owned())), C::PointMalformed, true),
         (
@@ -177,6 +176,30 @@ fn each_rule_refuses_with_its_reason() {
         let told = format!("{:?}", verdict.reasons);
         assert!(!told.contains("ada") && !told.contains("555"), "a reason must hold no value of the patient: {told}");
     }
+}
+
+#[test]
+fn what_is_stopped_waits_as_long_as_it_is_worth_sending() {
+    let ends = at("2026-11-25T09:00:00-05:00");
+    let stopped = |change: &dyn Fn(&mut Case)| {
+        Case::with(|c| {
+            (c.switch.killed, c.expires_at) = (true, ends);
+            change(c);
+        })
+    };
+    let case = stopped(&|_| ());
+    let verdict = case.judge(at(NOON));
+    let last = ends.plus(-TimeDelta::microseconds(1));
+    assert_eq!((verdict.outcome, verdict.has(ReasonCode::Killed)), (Outcome::HoldUntil(last), true), "{:?}", verdict.reasons);
+    // When it is looked at for the last time and is stopped still, it says that this is why.
+    let verdict = case.judge(last);
+    assert_eq!(verdict.outcome, Outcome::Refuse);
+    assert!(verdict.has(ReasonCode::Killed) && verdict.has(ReasonCode::ExpiresWhileHeld) && !verdict.next_rung_may_do());
+    // A stop is no reason to send by another channel, and hides no other reason.
+    assert_eq!(stopped(&|c| c.switch.live = false).judge(at(NOON)).outcome, Outcome::Refuse);
+    assert!(stopped(&|c| c.facts().deceased = true).judge(at(NOON)).has(ReasonCode::Deceased));
+    // By hand there may be no end: it is looked at again.
+    assert_eq!(stopped(&|c| c.expires_at = Timestamp::MAX).judge(at(NOON)).outcome, Outcome::HoldUntil(at(NOON).plus(TimeDelta::days(30))));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod by_person;
 mod ending;
+mod holding;
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,9 @@ use super::schema::{attempt, person, verdict};
 
 pub use by_person::{made_by_person, stop};
 pub use ending::{End, Outcome, bounced, finish, owe_unreachable};
+use holding::STOPPED;
+pub use holding::hold;
+pub(super) use holding::wake_stopped;
 
 /// States of an attempt that has not left the building.
 const WAITING: [&str; 2] = ["planned", "held"];
@@ -87,6 +91,12 @@ impl Attempt {
     #[must_use]
     pub fn is_left_to_person(&self) -> bool {
         self.state == "sending" && self.failure.is_some()
+    }
+
+    /// It is held because outreach is stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state == "held" && self.failure.as_deref() == Some(STOPPED)
     }
 }
 
@@ -373,19 +383,6 @@ pub fn verdicts_on(conn: &mut Conn, ids: &[&str]) -> Result<Vec<VerdictRow>, Sto
         found.extend(on_backend!(conn, c => rows.load::<VerdictRow>(c))?);
     }
     Ok(found)
-}
-
-/// Keeps a verdict that holds an attempt back until an instant. `false` where the attempt is no longer waiting.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn hold(conn: &mut Conn, id: &str, until: Timestamp, v: &Verdict<'_>, now: Timestamp) -> Result<bool, StoreError> {
-    let rows = attempt::table.find(id).filter(attempt::state.eq_any(WAITING));
-    let hit = on_backend!(conn, c => diesel::update(rows).set((attempt::state.eq("held"), attempt::due_at.eq(until.micros()))).execute(c))?;
-    if hit == 1 {
-        keep_verdict(conn, id, v, now)?;
-    }
-    Ok(hit == 1)
 }
 
 /// Keeps a verdict that refuses an attempt. `false` where the attempt is no longer waiting.

@@ -72,6 +72,7 @@ diesel::table! {
         begun_at -> BigInt,
         seen_at -> BigInt,
         expires_at -> BigInt,
+        note -> Nullable<Text>,
     }
 }
 

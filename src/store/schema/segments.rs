@@ -119,5 +119,6 @@ diesel::table! {
         exited -> BigInt,
         held -> BigInt,
         released -> BigInt,
+        unknown -> Nullable<BigInt>,
     }
 }

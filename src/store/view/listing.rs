@@ -194,6 +194,25 @@ pub const QUARANTINE: Listing = Listing {
     tie: "q.ehr",
 };
 
+/// The audit chain.
+pub const AUDIT: Listing = Listing {
+    from: "audit a WHERE 1 = 1",
+    columns: &[
+        Col { key: "n", sql: "a.number" },
+        Col { key: "at", sql: "a.at" },
+        Col { key: "who", sql: "a.who" },
+        Col { key: "roles", sql: "a.roles" },
+        Col { key: "what", sql: "a.what" },
+        Col { key: "ehr", sql: "a.ehr" },
+        Col { key: "patient", sql: "a.patient" },
+        Col { key: "about", sql: "a.about" },
+        Col { key: "why", sql: "a.why" },
+    ],
+    filters: &[Col { key: "who", sql: "a.who" }, Col { key: "what", sql: "a.what" }, Col { key: "ehr", sql: "a.ehr" }],
+    orders: &[Col { key: "n", sql: "a.number" }],
+    tie: "a.what",
+};
+
 /// Alerts, those that are over too.
 pub const ALERTS: Listing = Listing {
     from: "alert l WHERE 1 = 1",

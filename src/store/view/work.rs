@@ -64,6 +64,9 @@ pub struct ToCall {
     /// Why none reached them, as codes.
     #[diesel(sql_type = Nullable<Text>)]
     pub failure: Option<String>,
+    /// Since when that is known.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub since: Option<i64>,
     /// Until when a call is of use.
     #[diesel(sql_type = BigInt)]
     pub until: i64,
@@ -169,7 +172,7 @@ const NOT_FOR_A_CALL: [&str; 4] = ["not-live", "killed", "channel-not-configured
 fn calls(conn: &mut Conn, now: Timestamp, limit: i64) -> Result<Vec<ToCall>, StoreError> {
     let codes: String = NOT_FOR_A_CALL.iter().map(|code| format!(" AND a.failure NOT LIKE '%{code}%'")).collect();
     let text = format!(
-        "SELECT a.id AS attempt, a.program, a.enrolment, a.action, a.failure, a.expires_at AS until, a.patient, p.ehr, p.fhir_id
+        "SELECT a.id AS attempt, a.program, a.enrolment, a.action, a.failure, a.finished_at AS since, a.expires_at AS until, a.patient, p.ehr, p.fhir_id
          FROM attempt a JOIN patient p ON p.pk = a.patient
          WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > {} AND (a.state || '') IN ('refused', 'finished'){codes}
          AND NOT EXISTS (SELECT 1 FROM attempt later WHERE later.enrolment = a.enrolment AND later.step = a.step AND later.rung > a.rung

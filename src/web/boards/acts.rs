@@ -43,7 +43,7 @@ async fn done(served: &Served, viewer: &Viewer, act: Act, place: String, words: 
     match served.given.desk.act(viewer.clone(), act).await {
         Ok(said) => {
             served.forget();
-            served.leave_note(&viewer.session, (Mood::Good, said));
+            served.leave_note(&viewer.session, (Mood::Good, said)).await?;
             Ok(HttpResponse::build(StatusCode::SEE_OTHER).insert_header((header::LOCATION, place)).finish())
         }
         Err(Refusal::Because(why)) => {

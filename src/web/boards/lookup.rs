@@ -130,7 +130,7 @@ pub async fn find(served: web::Data<Served>, viewer: web::ReqData<Viewer>, form:
 fn entry(scene: &Scene<'_>, what: &'static str, patient: Option<(String, Phi<String>)>, opening: Option<String>) -> Entry {
     Entry {
         at: scene.now,
-        who: scene.viewer.user.subject.clone(),
+        who: scene.viewer.user.named(),
         roles: scene.viewer.roles.to_string(),
         what,
         patient,

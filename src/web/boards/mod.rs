@@ -3,6 +3,7 @@
 
 pub(super) mod acts;
 pub(super) mod attempts;
+pub(super) mod audit;
 pub(super) mod connections;
 pub(super) mod lookup;
 pub(super) mod outreach;
@@ -115,12 +116,15 @@ pub(super) struct Scene<'a> {
     pub(super) now: Timestamp,
     live: bool,
     query: String,
+    /// What the last act has to say.
+    note: Option<(Mood, String)>,
 }
 
 impl<'a> Scene<'a> {
     pub(super) async fn new(served: &'a Served, viewer: &'a Viewer) -> Result<Self, Notice> {
         let live = served.given.store.read(|conn| installation::get(conn, Setting::Live)).await?;
-        Ok(Self { served, viewer, now: served.given.clock.now(), live: live.as_deref() == Some("true"), query: String::new() })
+        let note = served.take_note(viewer).await?;
+        Ok(Self { served, viewer, now: served.given.clock.now(), live: live.as_deref() == Some("true"), query: String::new(), note })
     }
 
     /// As [`Scene::new`], of a page whose lists are asked for things by its address.
@@ -151,7 +155,7 @@ impl<'a> Scene<'a> {
             mood: Mood::Plain,
             lead: Vec::new(),
             links: Vec::new(),
-            note: self.served.take_note(&self.viewer.session),
+            note: self.note.clone(),
             figures: Vec::new(),
             cards: Vec::new(),
             site: self.served.given.site.clone(),

@@ -139,7 +139,8 @@ fn switches(scene: &Scene<'_>, stops: &[Stop]) -> Result<Card, Notice> {
         Column::text("state", "State").sorts().one_of(["stopped", "goes on"]),
         Column::text("why", "Why").long(),
     ];
-    let labels = Labels { caption: "What comes due while it is stopped is refused, and says so", empty: "", file: "switches" };
+    let labels =
+        Labels { caption: "What comes due while it is stopped waits, and is judged anew when it goes on", empty: "", file: "switches" };
     let mut card = Card::wide("Switches").list(&scene.beside(labels, columns, rows)?)?;
     card = card.words(if scene.is_live() {
         "This installation is live: messages leave it."

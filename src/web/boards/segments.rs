@@ -126,8 +126,11 @@ pub async fn one(
     let unknown = counts.unknown_in_segments.get(&segment.id).copied().unwrap_or_default();
     let today = scene.now.micros().div_euclid(DAY);
     let (numbers, from, asked) = (segment.numbers.clone(), today - DAYS + 1, segment.id.clone());
-    let read = move |conn: &mut _| Ok((days::since(conn, &numbers, from)?, definitions::versions(conn, Kind::Segment, &asked)?));
-    let (by_day, versions) = served.given.store.read(read).await?;
+    let read = move |conn: &mut _| {
+        let doubts = days::unknown(conn, &numbers)?;
+        Ok((days::since(conn, &numbers, from)?, definitions::versions(conn, Kind::Segment, &asked)?, doubts))
+    };
+    let (by_day, versions, doubts) = served.given.store.read(read).await?;
     let history = History::of(&by_day, from, today, now_in, now_held);
     let mut board = scene
         .board(PLACE, segment.title.clone())
@@ -155,6 +158,13 @@ pub async fn one(
             &places,
             &moves,
         ))?);
+    let (since, doubted) = not_known(&doubts, &versions, from, today, unknown);
+    let doubted_places: Vec<String> = (since..=today).map(|day| day_name(&scene, day)).collect();
+    board = board.card(Card::new("Of whom it is not known").made(&Lines::new(
+        format!("Persons of whom it was not known at the end of each day (of UTC), {}", counted(today - since + 1, "day", "days")),
+        &doubted_places,
+        &[Series { name: "not known", values: doubted }],
+    ))?);
     let unknown = format!("Where it is not known, a person counts as {}.", segment.unknown);
     board = board.card(Card::new("Rule").with(Piece::Code("rule", segment.rule.clone())).quiet(unknown));
     let columns = vec![
@@ -195,6 +205,28 @@ fn day_name(scene: &Scene<'_>, day: i64) -> String {
     let noon = domain::Timestamp::from_micros(day * DAY + DAY / 2);
     let _ = scene;
     noon.to_utc().format("%-d %b").to_string()
+}
+
+/// Of how many it was not known at the end of each day, by the version that was in force then; from the first day of which that was kept.
+fn not_known(doubts: &[(i64, i64, i64)], versions: &[definitions::Version], from: i64, today: i64, now: i64) -> (i64, Vec<i64>) {
+    let in_force = |day: i64| {
+        let end = (day + 1) * DAY;
+        versions.iter().rev().find(|v| v.current_from.is_some_and(|at| at < end) && v.current_until.is_none_or(|at| at >= end))
+    };
+    let at = |day: i64| {
+        let version = in_force(day)?.number;
+        doubts.iter().rev().find(|(of, on, _)| *of == version && *on <= day).map(|(_, _, persons)| *persons)
+    };
+    let since = (from..today).find(|day| at(*day).is_some()).unwrap_or(today);
+    let mut last = 0;
+    let mut values: Vec<i64> = (since..today)
+        .map(|day| {
+            last = at(day).unwrap_or(last);
+            last
+        })
+        .collect();
+    values.push(now);
+    (since, values)
 }
 
 /// A segment, day by day.
@@ -257,7 +289,7 @@ pub async fn members(
     // Who looks is noted before anything is shown.
     let entry = Entry {
         at: scene.now,
-        who: viewer.user.subject.clone(),
+        who: viewer.user.named(),
         roles: viewer.roles.to_string(),
         what: if asked.csv { "export-members" } else { "view-members" },
         patient: None,
@@ -412,12 +444,38 @@ mod tests {
 
     #[test]
     fn a_history_goes_back_from_what_is_so_now() {
-        let day = |day, entered, exited| Day { segment: 1, day, entered, exited, held: 0, released: 0 };
+        let day = |day, entered, exited| Day { segment: 1, day, entered, exited, held: 0, released: 0, unknown: None };
         // Two versions of a segment on one day count together.
         let by_day = [day(10, 5, 0), day(11, 2, 1), Day { segment: 2, ..day(11, 1, 0) }, day(12, 0, 4)];
         let history = History::of(&by_day, 9, 12, 3, 1);
         assert_eq!(history.members, [0, 5, 7, 3]);
         assert_eq!(history.held, [1, 1, 1, 1]);
         assert_eq!((history.last(&history.entered), history.last(&history.exited)), (8, 5));
+    }
+
+    #[test]
+    fn the_history_of_what_is_not_known_follows_the_version_in_force_and_begins_where_it_was_kept() {
+        let version = |number: i64, from: i64, until: Option<i64>| definitions::Version {
+            number,
+            kind: "segment".to_owned(),
+            id: "s".to_owned(),
+            version: number,
+            rollout: number,
+            source: String::new(),
+            hash: String::new(),
+            catalogue: 1,
+            state: String::new(),
+            staged_at: 0,
+            current_from: Some(from * DAY),
+            current_until: until.map(|d| d * DAY),
+            ended_by: None,
+            reads: None,
+        };
+        let versions = [version(1, 0, Some(14)), version(2, 14, None)];
+        // The second version was counted while the first one still answered.
+        let doubts = [(1, 11, 5), (1, 13, 7), (2, 13, 90), (2, 15, 80)];
+        assert_eq!(not_known(&doubts, &versions, 8, 16, 79), (11, vec![5, 5, 7, 90, 80, 79]));
+        assert_eq!(not_known(&doubts, &versions, 12, 16, 79), (12, vec![5, 7, 90, 80, 79]), "what was so before is so still");
+        assert_eq!(not_known(&[], &versions, 8, 16, 3), (16, vec![3]));
     }
 }

@@ -54,7 +54,7 @@ async fn names(scene: &Scene<'_>, queue: &Queue, is_file: bool) -> Result<Option
     }
     let entry = Entry {
         at: scene.now,
-        who: scene.viewer.user.subject.clone(),
+        who: scene.viewer.user.named(),
         roles: scene.viewer.roles.to_string(),
         what: "view-work",
         patient: None,
@@ -172,10 +172,14 @@ fn call(scene: &Scene<'_>, c: &ToCall, names: Option<&std::collections::BTreeMap
     }
     Item {
         kind: "call",
-        since: None,
+        since: c.since,
         who,
         what: format!("No message of {} could reach them: {}. It asks for: {}.", c.program, why.join("; "), c.action.replace('-', " ")),
-        to_do: format!("Call before {}. Enter what came of it on the patient's page.", scene.when(c.until).shown),
+        to_do: format!(
+            "{} before {}. Enter what came of it on the patient's page.",
+            if failure.contains("no-contact-point") { "Look for a number in the chart and call" } else { "Call" },
+            scene.when(c.until).shown
+        ),
         acts,
     }
 }

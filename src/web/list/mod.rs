@@ -45,11 +45,13 @@ pub(super) struct Column {
     pub(super) filter: Filter,
     /// Holds whole sentences.
     pub(super) long: bool,
+    /// Holds names without spaces, which break anywhere.
+    pub(super) code: bool,
 }
 
 impl Column {
     pub(super) fn text(key: &'static str, name: &'static str) -> Self {
-        Self { key, name, number: false, sorts: false, filter: Filter::None, long: false }
+        Self { key, name, number: false, sorts: false, filter: Filter::None, long: false, code: false }
     }
 
     pub(super) fn number(key: &'static str, name: &'static str) -> Self {
@@ -59,6 +61,11 @@ impl Column {
     /// The list can be ordered by it.
     pub(super) fn sorts(self) -> Self {
         Self { sorts: true, ..self }
+    }
+
+    /// It holds names without spaces, of any length.
+    pub(super) fn code(self) -> Self {
+        Self { code: true, ..self }
     }
 
     /// It holds whole sentences.

@@ -23,7 +23,8 @@ use super::notice::Notice;
 use super::opening::Opened;
 use crate::patient::acts::{About, Act, Actor, Contacted, Done, Signed as Form};
 use crate::patient::by_hand::{self, Choice, Preview};
-use crate::patient::{Page, Subject};
+use crate::patient::page::Segment;
+use crate::patient::{Page, Reach, Subject};
 use crate::store::{StoreError, audit};
 use view::{Reading, Show};
 
@@ -34,6 +35,8 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 pub trait Patients: Send + Sync {
     /// The page, by the store.
     fn page(&self, subject: Subject) -> Answer<'_, Page>;
+    /// Every segment, as it stands to the patient; `None` where there is no such patient.
+    fn segments(&self, subject: Subject) -> Answer<'_, Option<Vec<Segment>>>;
     /// Asks for the patient to be read again; nobody waits for it. Returns whether that is under way.
     fn ask(&self, subject: Subject) -> Answer<'_, bool>;
     /// A message as it would be sent now. `None` where there is no such patient, template or channel.
@@ -46,12 +49,15 @@ pub trait Patients: Send + Sync {
     fn fresh_key(&self) -> String;
 }
 
-fn subject(opened: &Opened) -> Subject {
-    Subject { ehr: opened.opening.what.ehr.clone(), id: opened.opening.what.patient.clone() }
+fn subject(served: &Served, opened: &Opened) -> Subject {
+    let what = &opened.opening.what;
+    // Where the EHR let the user in, its word is of this record; where somebody looked for the patient here, the role decides, of all.
+    let reach = if what.launched { served.given.elsewhere } else { Reach::Person };
+    Subject { ehr: what.ehr.clone(), id: what.patient.clone(), reach }
 }
 
 fn user(opened: &Opened) -> String {
-    format!("{} at {}", opened.viewer.user.subject, opened.viewer.user.issuer)
+    opened.viewer.user.named()
 }
 
 /// What the viewer is here: the roles that both the session and the opening have.
@@ -95,7 +101,8 @@ pub(super) fn denied(served: &Served, opened: &Opened) -> audit::Entry {
 pub(super) async fn page(served: Data<Served>, opened: Opened, came: Query<Came>) -> Result<HttpResponse, Notice> {
     let patients = &served.given.patients;
     let seen = served.given.store.audited(entry(&served, &opened, "view-patient", None));
-    let (asked, found, kept) = futures_util::future::join3(patients.ask(subject(&opened)), patients.page(subject(&opened)), seen).await;
+    let (asked, found, kept) =
+        futures_util::future::join3(patients.ask(subject(&served, &opened)), patients.page(subject(&served, &opened)), seen).await;
     // Not a word before the chain has it.
     kept?;
     let mut found = found?;
@@ -108,8 +115,19 @@ pub(super) async fn page(served: Data<Served>, opened: Opened, came: Query<Came>
 
 /// Where the reading of the patient stands: the part of the page that moves.
 pub(super) async fn reading(served: Data<Served>, opened: Opened) -> Result<HttpResponse, Notice> {
-    let found = served.given.patients.page(subject(&opened)).await?;
+    let found = served.given.patients.page(subject(&served, &opened)).await?;
     html(&Reading::new(&served, &opened, &found).render()?)
+}
+
+/// Every segment, in or out, with what decides.
+pub(super) async fn segments(served: Data<Served>, opened: Opened) -> Result<HttpResponse, Notice> {
+    served.given.store.audited(entry(&served, &opened, "explain-segments", None)).await?;
+    let found = served.given.patients.segments(subject(&served, &opened)).await?;
+    let found = found.ok_or_else(|| {
+        let says = "This patient is not here yet, so nothing was decided. It will be once the patient was read.";
+        Notice::new(StatusCode::NOT_FOUND, "Nothing was decided yet", says).with_next(opened.path(), "Back to the patient")
+    })?;
+    html(&view::Explained::new(&served, &opened, found).render()?)
 }
 
 fn html(body: &str) -> Result<HttpResponse, Notice> {
@@ -129,7 +147,7 @@ pub(super) async fn preview(served: Data<Served>, opened: Opened, message: Query
     let choice = Choice { template, channel };
     let seen = entry(&served, &opened, "preview-message", Some(choice.template.chars().take(100).collect()));
     served.given.store.audited(seen).await?;
-    let found = served.given.patients.preview(subject(&opened), choice.clone()).await?;
+    let found = served.given.patients.preview(subject(&served, &opened), choice.clone()).await?;
     let found = found.ok_or_else(|| {
         Notice::new(StatusCode::NOT_FOUND, "No such message", "There is no such template or channel, or the patient is not here yet.")
     })?;
@@ -151,7 +169,7 @@ async fn act(served: &Served, opened: &Opened, right: Right, key: String, act: A
     let role = roles(opened).into_iter().find(|role| role.may(right)).map_or("staff", domain::model::Role::title);
     let roles: Vec<&str> = roles(opened).into_iter().map(domain::model::Role::as_str).collect();
     let actor = Actor { who: user(opened), roles: roles.join(","), opening: opening_name(opened), role: role.to_owned() };
-    let done = served.given.patients.act(Form { subject: subject(opened), actor, key }, act).await?;
+    let done = served.given.patients.act(Form { subject: subject(served, opened), actor, key }, act).await?;
     let did = match done {
         Done::Yes => did,
         Done::Before => "before",
@@ -239,7 +257,7 @@ pub(super) async fn send(served: Data<Served>, opened: Opened, form: Signed<Keye
     let Keyed { key, fields } = form.into_inner();
     let choice = Choice { template: fields.template, channel: fields.channel };
     // What the gate refuses now is not even planned; the run that sends judges once more.
-    let judged = served.given.patients.preview(subject(&opened), choice.clone()).await?;
+    let judged = served.given.patients.preview(subject(&served, &opened), choice.clone()).await?;
     let refused = judged.is_none_or(|p| view::refuses(&p));
     if refused {
         return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, format!("{}?did=refused", opened.path()))).finish());

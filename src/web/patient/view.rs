@@ -7,7 +7,7 @@ use domain::{Timestamp, model::Phi};
 
 use crate::patient::by_hand::{Choice, Preview};
 use crate::patient::page::{self, Age, Mark, Page, Reason, Standing, Upcoming};
-use crate::patient::{Outcome, acts, told_times};
+use crate::patient::{Outcome, ReasonCode, acts, told_times};
 use crate::web::Served;
 use crate::web::opening::Opened;
 use crate::web::viewer::Nav;
@@ -139,7 +139,7 @@ struct Plan {
 struct Segment {
     title: String,
     is_in: bool,
-    since: When,
+    since: Option<When>,
     reasons: Vec<(String, Vec<String>)>,
 }
 
@@ -151,6 +151,7 @@ struct Next {
     due: When,
     until: Option<When>,
     why: Vec<(String, Vec<String>)>,
+    is_stopped: bool,
     number: usize,
 }
 
@@ -187,6 +188,7 @@ pub(super) struct Show {
     said: Option<(Mood, &'static str)>,
     banner: Option<Banner>,
     standing: Standing,
+    is_part: bool,
     notes: Vec<&'static str>,
     reading: String,
     is_reading: bool,
@@ -246,6 +248,7 @@ impl Show {
             said: did.and_then(told),
             banner: page.who.filter(|_| opened.opening.what.banner).map(banner),
             standing: page.standing,
+            is_part: page.is_part,
             notes,
             is_reading: matches!(reading.state, ReadingState::UnderWay),
             reading: reading.render().unwrap_or_default(),
@@ -268,6 +271,35 @@ impl Show {
             channels,
             barrier_options: acts::barrier_options(),
             zone: served.given.zone.name(),
+        }
+    }
+}
+
+/// Every segment, as it stands to a patient.
+#[derive(Template)]
+#[template(path = "patient_segments.html", config = "src/web/askama.toml")]
+pub(super) struct Explained {
+    nav: Option<Nav>,
+    path: String,
+    /// Those that the patient is in, is held out of, and is not in.
+    parts: [(&'static str, Vec<Segment>); 3],
+    hidden: bool,
+}
+
+impl Explained {
+    pub(super) fn new(served: &Served, opened: &Opened, all: Vec<page::Segment>) -> Self {
+        let at = At { now: served.given.clock.now(), zone: served.given.zone };
+        let clinical = opened.may(Right::SeeClinical);
+        let many = all.len();
+        let shown: Vec<Segment> = all.into_iter().filter(|s| clinical || !s.clinical).map(|s| segment(s, at)).collect();
+        let hidden = shown.len() < many;
+        let (inside, rest): (Vec<_>, Vec<_>) = shown.into_iter().partition(|s| s.is_in);
+        let (held, out): (Vec<_>, Vec<_>) = rest.into_iter().partition(|s| s.since.is_some());
+        Self {
+            nav: if opened.opening.what.launched { None } else { opened.viewer.nav("") },
+            path: opened.path(),
+            parts: [("In", inside), ("Not known", held), ("Not in", out)],
+            hidden,
         }
     }
 }
@@ -316,7 +348,7 @@ fn plan(p: page::Plan) -> Plan {
 }
 
 fn segment(s: page::Segment, at: At) -> Segment {
-    Segment { title: s.title, is_in: s.is_in, since: at.when(s.since), reasons: exposed(s.reasons) }
+    Segment { title: s.title, is_in: s.is_in, since: s.since.map(|t| at.when(t)), reasons: exposed(s.reasons) }
 }
 
 fn next(n: Upcoming, number: usize, at: At) -> Next {
@@ -328,6 +360,7 @@ fn next(n: Upcoming, number: usize, at: At) -> Next {
         due: at.when(n.due),
         until: n.expires.map(|t| at.when(t)),
         why: exposed(n.why),
+        is_stopped: n.is_stopped,
         number,
     }
 }
@@ -401,6 +434,10 @@ impl Draft {
         let (mood, verdict, button) = match preview.outcome {
             _ if preview.words.is_err() => (Mood::Bad, "It cannot be sent: its words cannot be made.".to_owned(), ""),
             Outcome::Allow => (Mood::Good, "It may be sent now.".to_owned(), "Send it"),
+            Outcome::HoldUntil(_) if preview.reasons.iter().any(|r| r.code == ReasonCode::Killed.as_str()) => {
+                let words = "It would wait until outreach goes on, which staff stopped, and be judged once more then.";
+                (Mood::Busy, words.to_owned(), "Send it then")
+            }
             Outcome::HoldUntil(t) => {
                 let when = at.when(t);
                 (Mood::Busy, format!("It would wait until {} ({}), and be judged once more then.", when.shown, when.ago), "Send it then")

@@ -77,6 +77,7 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
         ("writeback", at("/writeback")),
         ("writebacks", at("/writebacks")),
         ("patients", at("/patients")),
+        ("audit", at("/audit")),
         ("not-open", at("/l/AAAAAAAAAAAAAAAAAAAAAA")),
     ] {
         wrong.extend(look(&browser, name, &url, &world.address()));

@@ -4,6 +4,7 @@
 mod hostile;
 mod launches;
 mod looks;
+mod script;
 mod ways;
 
 use crate::patient::world::{Open, World};

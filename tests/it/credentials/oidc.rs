@@ -42,6 +42,11 @@ impl Server {
 
     /// As [`Server::start`], on this port.
     pub fn start_on(port: u16, jwks: &str, redirect: &str) -> Option<Self> {
+        Self::start_for(port, jwks, redirect, ("http://127.0.0.1:1/fhir", ""))
+    }
+
+    /// As [`Server::start_on`], for an EHR at a FHIR base, whose launches are about this patient.
+    pub fn start_for(port: u16, jwks: &str, redirect: &str, (base, patient): (&str, &str)) -> Option<Self> {
         let tools = PathBuf::from(prerequisite("OIDC_TOOLS")?);
         let folder = TempDir::new();
         std::fs::write(folder.join("jwks.json"), jwks).unwrap();
@@ -57,7 +62,8 @@ impl Server {
         let mut child = Command::new(tools.join("node"))
             .arg(program)
             .env("PORT", port.to_string())
-            .env("AUDIENCE", "http://127.0.0.1:1/fhir")
+            .env("AUDIENCE", base)
+            .env("PATIENT", patient)
             .env("JWKS_FILE", folder.join("jwks.json"))
             .env("REDIRECT", redirect)
             .stdin(Stdio::null())
@@ -136,6 +142,21 @@ async fn secrets_are_taken_in_the_header_and_in_the_form() {
         let access = client.tokens().access(&READS.map(Need::read)).await;
         assert_eq!(access.is_ok(), gets_in, "{client_id} {method:?}: {access:?}");
     }
+}
+
+/// What an address answers, head and body.
+pub fn answer_of(url: &Url) -> String {
+    let mut stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap())).unwrap();
+    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+    write!(
+        stream,
+        "GET {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n",
+        &url[url::Position::BeforePath..url::Position::AfterQuery]
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// A browser: follows redirects and keeps cookies, until it is sent elsewhere.

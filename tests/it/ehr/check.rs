@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::check::{Report, Verdict, check, check_with};
-use fhir_engage::ehr::profile::Auth;
+use fhir_engage::ehr::profile::{AppLaunch, Auth, UserGrant};
 use fhir_engage::ehr::{Credential, Profile};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -30,7 +30,13 @@ async fn a_sound_connection_has_no_problem() {
     assert!(report.is_ok() && report.steps.iter().all(|s| s.verdict == Verdict::Ok), "{report:#?}");
     let names: Vec<&str> = report.steps.iter().map(|s| s.name.as_str()).collect();
     let searches = ["search Patient", "search Appointment", "search CarePlan"];
-    assert_eq!(names, [&["reach", "fhir", "discovery", "clock", "token", "scopes"][..], &searches].concat());
+    assert_eq!(names, [&["reach", "fhir", "discovery", "keys", "clock", "token", "scopes"][..], &searches].concat());
+    let says = |name: &str| report.steps.iter().find(|s| s.name == name).map(|s| s.says.as_str()).unwrap();
+    assert!(says("keys").contains("(ES384) signs for this gateway"), "{report:#?}");
+    assert!(
+        says("search Patient").contains("Patient?_lastUpdated=ge") && says("search Patient").contains("_count sets the page size"),
+        "{report:#?}"
+    );
     assert_eq!(world.asked("POST", "/fhir"), 0, "a check only reads");
 }
 
@@ -224,4 +230,136 @@ async fn an_odd_statement_has_a_clear_sentence() {
     );
     let report = stated(&long).await;
     assert!(report.is_ok(), "{report:#?}");
+}
+
+/// An EHR of which only what it says of its authorization server is there; each path with its answer.
+fn saying(answers: Vec<(&'static str, serde_json::Value)>) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let own = base.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 4096];
+            let n = stream.read(&mut asked).unwrap_or(0);
+            let asked = String::from_utf8_lossy(&asked[..n]).into_owned();
+            let path = asked.split(' ').nth(1).unwrap_or_default();
+            let found = answers.iter().find(|(at, _)| *at == path).map(|(_, body)| body.to_string().replace("BASE", &own));
+            let (status, body) = found.map_or(("404 Not Found", String::new()), |body| ("200 OK", body));
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all((head + &body).as_bytes());
+        }
+    });
+    base
+}
+
+async fn launch_of(base: &str, grant: UserGrant, own: Option<&str>) -> Report {
+    let mut world = World::start().await;
+    world.profile.base_url = Some(format!("{base}/fhir").parse().unwrap());
+    world.profile.launch = Some(Box::new(AppLaunch { auth: Auth::UserGrant(grant), ..AppLaunch::default() }));
+    world.parts.credential = Credential::None;
+    let mut report = Report::default();
+    let own = own.map(|url| url.parse().unwrap());
+    fhir_engage::ehr::check::try_launch(&mut report, &world.profile, &world.parts, own.as_ref()).await;
+    report
+}
+
+fn said(report: &Report) -> Vec<(&str, Verdict)> {
+    report.steps.iter().map(|s| (s.name.as_str(), s.verdict)).collect()
+}
+
+fn public() -> UserGrant {
+    UserGrant { client_id: "app".to_owned(), ..UserGrant::default() }
+}
+
+const SMART: &str = "/fhir/.well-known/smart-configuration";
+const OWN: Option<&str> = Some("https://engage.example.org");
+
+#[tokio::test]
+async fn a_launch_is_walked_as_far_as_a_machine_can() {
+    let world = World::start().await;
+    let base = world.ehr.base_url().replace("/fhir", "");
+    let report = launch_of(&base, public(), OWN).await;
+    let steps = ["launch", "launch pkce", "launch capabilities", "launch identity", "launch keys", "launch addresses"];
+    assert_eq!(said(&report), steps.map(|s| (s, Verdict::Ok)), "{report:#?}");
+    let told = &report.steps[5].says;
+    assert!(told.contains("https://engage.example.org/launch,") && told.contains("https://engage.example.org/callback"), "{told}");
+    // Without a launch nothing is said of one.
+    let mut none = Report::default();
+    fhir_engage::ehr::check::try_launch(&mut none, &world.profile, &world.parts, None).await;
+    assert!(none.steps.is_empty());
+    let nowhere = launch_of(&base, public(), None).await;
+    only_problem(&nowhere, "launch addresses", "does not know its own address");
+    only_problem(&launch_of(&base, public(), Some("http://engage.example.org")).await, "launch addresses", "to be registered");
+}
+
+#[tokio::test]
+async fn what_keeps_a_launch_from_working_is_told_with_a_remedy() {
+    let whole = serde_json::json!({
+        "authorization_endpoint": "BASE/authorize", "token_endpoint": "BASE/token", "issuer": "BASE/oidc", "jwks_uri": "BASE/keys",
+        "revocation_endpoint": "BASE/revoke", "code_challenge_methods_supported": ["S256"],
+        "capabilities": ["launch-ehr", "launch-standalone", "context-ehr-patient", "permission-user", "client-public", "sso-openid-connect"],
+    });
+    let keys = serde_json::json!({ "keys": [{ "kty": "RSA", "n": "AQAB", "e": "AQAB", "use": "sig" }] });
+    let oidc = serde_json::json!({ "issuer": "BASE/oidc" });
+    let with = |name: &str, value: serde_json::Value| {
+        let mut changed = whole.clone();
+        changed[name] = value;
+        changed
+    };
+    let without = |name: &str| {
+        let mut changed = whole.clone();
+        changed.as_object_mut().unwrap().remove(name);
+        changed
+    };
+    let at = "/oidc/.well-known/openid-configuration";
+    let sound = saying(vec![(SMART, whole.clone()), (at, oidc.clone()), ("/keys", keys.clone())]);
+    let report = launch_of(&sound, public(), OWN).await;
+    assert!(report.steps.iter().all(|s| s.verdict == Verdict::Ok), "{report:#?}");
+    for (smart, oidc, keys, step, verdict, says) in [
+        (without("authorization_endpoint"), &oidc, &keys, "launch", Verdict::Problem, ""),
+        (with("code_challenge_methods_supported", serde_json::json!(["plain"])), &oidc, &keys, "launch", Verdict::Problem, "S256"),
+        (without("code_challenge_methods_supported"), &oidc, &keys, "launch pkce", Verdict::Warning, "does not say"),
+        (without("capabilities"), &oidc, &keys, "launch capabilities", Verdict::Warning, "lists no capabilities"),
+        (
+            with("capabilities", serde_json::json!(["sso-openid-connect"])),
+            &oidc,
+            &keys,
+            "launch capabilities",
+            Verdict::Warning,
+            "launch-ehr",
+        ),
+        (without("issuer"), &oidc, &keys, "launch identity", Verdict::Problem, "who signs"),
+        (
+            whole.clone(),
+            &serde_json::json!({ "issuer": "https://other.example.org" }),
+            &keys,
+            "launch identity",
+            Verdict::Problem,
+            "another issuer",
+        ),
+        (whole.clone(), &oidc, &serde_json::json!({ "keys": [{ "kty": "oct" }] }), "launch keys", Verdict::Problem, "no key"),
+        (with("jwks_uri", "BASE/nowhere".into()), &oidc, &keys, "launch keys", Verdict::Problem, "cannot be read"),
+        (with("jwks_uri", "https://keys.example.org/".into()), &oidc, &keys, "launch keys", Verdict::Problem, "cannot be read"),
+        (without("revocation_endpoint"), &oidc, &keys, "launch end", Verdict::Warning, "no revocation endpoint"),
+    ] {
+        let base = saying(vec![(SMART, smart), (at, oidc.clone()), ("/keys", keys.clone())]);
+        let report = launch_of(&base, public(), OWN).await;
+        let found = report
+            .steps
+            .iter()
+            .find(|s| s.name == step && s.verdict != Verdict::Ok)
+            .unwrap_or_else(|| panic!("{step} {says}: {report:#?}"));
+        assert_eq!(found.verdict, verdict, "{report:#?}");
+        assert!(found.says.contains(says) && found.remedy.as_ref().is_some_and(|r| !r.is_empty()), "{says}: {found:#?}");
+    }
+    // A client that shows who it is in a way that is not listed.
+    let symmetric = UserGrant { secret: Some("env:X".to_owned()), ..public() };
+    let mut secret = World::start().await;
+    secret.parts.credential = Credential::None;
+    let report = launch_of(&sound, symmetric, OWN).await;
+    assert!(report.steps.iter().any(|s| s.verdict != Verdict::Ok), "{report:#?}");
 }

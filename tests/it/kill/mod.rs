@@ -8,9 +8,12 @@
 mod account;
 mod charts;
 mod demo;
+mod drops;
+mod exports;
 mod first_start;
 mod import;
 mod mail;
+mod merges;
 mod nodes;
 mod rereading;
 mod rounds;

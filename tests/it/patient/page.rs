@@ -84,4 +84,20 @@ on_both! {
         let page = world.page(&open).await;
         assert!(page.contains("The EHR could not be read") && page.contains("Eye check"), "{page}");
     }
+
+    async fn every_segment_says_why_and_why_not(db) {
+        let world = World::new(db).await;
+        let open = world.open(&[Clinician], "ann").await;
+        let page = world.get(&open, "/segments").await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        let parts: Vec<&str> = page.body.split("<section class=\"card").skip(1).collect();
+        assert!(parts[0].contains("Visit within 72 hours not confirmed") && parts[0].contains("Appointment.start in north"), "{}", parts[0]);
+        assert!(parts[2].matches("<details").count() > 10 && parts[2].contains("<li>"), "{}", parts[2]);
+        let desk = world.get(&world.open(&[FrontDesk], "ann").await, "/segments").await.body;
+        assert!(desk.contains("Clinical segments are not shown") && !desk.contains("care plan"), "{desk}");
+        assert_eq!(world.get(&world.open(&[Operator], "ann").await, "/segments").await.status, 403);
+        assert_eq!(world.get(&world.open(&[Clinician], "nobody").await, "/segments").await.status, 404);
+        let told = world.lines("SELECT what AS line FROM audit WHERE what = 'explain-segments'");
+        assert_eq!(told.len(), 3, "that somebody looked");
+    }
 }

@@ -2,7 +2,9 @@
 //! on both.
 
 mod attacks;
+mod foreign;
 mod launching;
 mod provider;
 mod seeing;
 pub mod setup;
+mod sweeping;

@@ -118,6 +118,10 @@ impl World {
         self.db.lines(sql)
     }
 
+    pub fn execute(&self, sql: &str) {
+        self.db.execute(sql);
+    }
+
     /// How many rows a table has.
     pub fn count(&self, table: &str) -> usize {
         self.lines(&format!("SELECT 'x' AS line FROM {table}")).len()

@@ -111,13 +111,13 @@ on_both! {
         let store = db.store();
         let p = patient(&store, "p1");
         let a = planned(&store, &p, "a1");
-        assert!(write(&store, |conn| attempts::hold(conn, "a1", at(50), &verdict("hold"), at(1))));
+        assert!(write(&store, |conn| attempts::hold(conn, "a1", (at(50), false), &verdict("hold"), at(1))));
         assert_eq!(read(&store, |conn| attempts::due(conn, at(49), 10)), []);
         assert_eq!(read(&store, attempts::next_due), Some(at(50)));
         assert_eq!(read(&store, |conn| attempts::due(conn, at(50), 10)).len(), 1);
-        assert!(write(&store, |conn| attempts::hold(conn, "a1", at(60), &verdict("hold"), at(50))));
+        assert!(write(&store, |conn| attempts::hold(conn, "a1", (at(60), false), &verdict("hold"), at(50))));
         assert!(write(&store, |conn| attempts::refuse(conn, "a1", "opted-out", &verdict("refuse"), at(60))));
-        assert!(!write(&store, |conn| attempts::hold(conn, "a1", at(70), &verdict("hold"), at(60))), "it has ended");
+        assert!(!write(&store, |conn| attempts::hold(conn, "a1", (at(70), false), &verdict("hold"), at(60))), "it has ended");
         assert!(!depart(&store, &a, 1, 0));
         let all = read(&store, |conn| attempts::verdicts(conn, "a1"));
         assert_eq!(all.iter().map(|v| (v.number, v.outcome.as_str())).collect::<Vec<_>>(), [(1, "hold"), (2, "hold"), (3, "refuse")]);

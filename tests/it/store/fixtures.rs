@@ -63,7 +63,7 @@ pub fn by_an_older_program(store: &Store, kind: ResourceType, body: &str, lacks:
 /// Stores a page as the EHR's present answer.
 #[track_caller]
 pub fn commit(store: &Store, kind: ResourceType, page: Vec<Incoming>) -> Written {
-    commit_as(store, kind, &page, Precedence::Latest)
+    commit_as(store, kind, &page, Precedence::Asked(at(0)))
 }
 
 /// Stores a page.

@@ -84,12 +84,12 @@ on_both! {
             let id = format!("a{n:02}");
             planned(&store, &people[n % 4], &id);
             if n % 2 == 0 {
-                assert!(write(&store, |conn| attempts::hold(conn, &id, at(0), &verdict("hold"), at(0))));
+                assert!(write(&store, |conn| attempts::hold(conn, &id, (at(0), false), &verdict("hold"), at(0))));
             }
         }
         planned(&store, &people[0], "z");
         planned(&store, &people[0], "later");
-        assert!(write(&store, |conn| attempts::hold(conn, "later", at(50), &verdict("hold"), at(0))));
+        assert!(write(&store, |conn| attempts::hold(conn, "later", (at(50), false), &verdict("hold"), at(0))));
         let ids = |limit| read(&store, |conn| attempts::due(conn, at(1), limit)).into_iter().map(|a| a.id).collect::<Vec<_>>();
         assert_eq!(ids(1), ["a00", "a04", "a08", "z"]);
         assert_eq!(ids(2), ["a00", "a01", "a04", "a05", "a08", "a09", "z"], "a held and a planned one, in one order");

@@ -6,6 +6,7 @@ mod installation;
 mod mail_server;
 pub mod older;
 pub mod owing;
+pub mod plain;
 mod prerequisite;
 mod process;
 mod proxy;

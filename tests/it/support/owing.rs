@@ -34,7 +34,7 @@ pub fn admit(store: &Store, ehr: &str, patients: &[String], now: Timestamp) {
         }
     };
     let page: Vec<Incoming> = patients.iter().map(incoming).collect();
-    let commit = |conn: &mut _| resources::commit(conn, &id, ResourceType::Patient, &page, Precedence::Latest, now);
+    let commit = |conn: &mut _| resources::commit(conn, &id, ResourceType::Patient, &page, Precedence::Asked(now), now);
     store.write_blocking(Lane::Interactive, "test", commit).unwrap();
 }
 

@@ -63,6 +63,7 @@ pub fn state(store: &Store) -> WebState {
         launches: launches(store, Arc::new(ManualClock::at(at(3600)))),
         provider: None,
         denied: None,
+        elsewhere: fhir_engage::patient::Reach::Record,
         notified: Arc::new(|_| Box::pin(std::future::ready(Ok(fhir_engage::web::notifications::Received::Unknown)))),
         external: None,
         process: 0xfeed_face,
@@ -76,6 +77,10 @@ struct NoPatients;
 impl Patients for NoPatients {
     fn page(&self, _: Subject) -> patient::Answer<'_, Page> {
         Box::pin(std::future::ready(Ok(Page::default())))
+    }
+
+    fn segments(&self, _: Subject) -> patient::Answer<'_, Option<Vec<fhir_engage::patient::page::Segment>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn ask(&self, _: Subject) -> patient::Answer<'_, bool> {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use domain::model::Role;
 use fhir_engage::credentials::jwks::MAX_AGE;
 use fhir_engage::web::routes::{Access, table};
 use fhir_engage::web::{ServeError, serve_apart};
 use fhir_engage::worker::Stop;
 
 use super::fixture::{Server, fill, state};
-use crate::support::{Backend, Database};
+use crate::support::{Backend, Database, Staff, sessions};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_is_public_answers_there() {
@@ -21,7 +22,9 @@ async fn only_what_is_public_answers_there() {
     for row in table() {
         let path = row.path.replace("/assets/{name}", &fhir_engage::web::script_path());
         let answers = |body: &str| !body.contains("nothing at this path");
-        assert_eq!(answers(&public.get(&path).await.body), row.public, "{}", row.path);
+        // In place of the way in, and of the overview, stands a page that says so.
+        let instead = ["/", "/signin"].contains(&path.as_str());
+        assert_eq!(answers(&public.get(&path).await.body), row.public || instead, "{}", row.path);
         assert!(answers(&all.get(&path).await.body), "{}", row.path);
         if row.public && !matches!(row.access, Access::Open) {
             assert_ne!(public.get(&path).await.status, 200, "{}: nobody is signed in", row.path);
@@ -37,6 +40,7 @@ async fn only_what_is_public_answers_there() {
         "/assets/{name}",
         "/l/{handle}",
         "/l/{handle}/reading",
+        "/l/{handle}/segments",
         "/l/{handle}/message",
         "/l/{handle}/contact",
         "/l/{handle}/preference",
@@ -47,6 +51,19 @@ async fn only_what_is_public_answers_there() {
         "/notifications/{token}/{type}/{id}",
     ];
     assert_eq!(open, expected, "launches, notifications, the public keys and the script");
+    for path in ["/", "/signin"] {
+        let page = public.get(path).await;
+        assert_eq!(
+            (page.status, page.body.contains("You are signed out"), page.body.contains("<a href=\"/")),
+            (200, true, false),
+            "{path}: {}",
+            page.body
+        );
+        assert_eq!(public.send("POST", path, &[]).await.status, 404, "{path}");
+    }
+    let staff = Staff::new(&sessions(&db.store(), all.clock.clone()), "kim", &[Role::Clinician]).await;
+    let out = public.post("/signout", &staff.cookie, &[("csrf", &staff.csrf)]).await;
+    assert_eq!((out.status, out.headers["location"].as_str()), (303, "/signin"), "{}", out.body);
     let keys = public.get("/.well-known/jwks.json").await;
     assert_eq!(keys.headers["cache-control"], format!("public, max-age={}", MAX_AGE.num_seconds()), "rotations go by it");
     // A port that is taken is told before anything is served.

@@ -130,6 +130,7 @@ async fn long_lists_are_read_along_an_index() {
             "SELECT id FROM attempt a WHERE a.called_at IS NULL AND a.failure LIKE 'channel: %' AND a.expires_at > 5 AND (a.state || '') IN ('refused', 'finished')",
             "attempt_to_call",
         ),
+        ("SELECT a.number FROM audit a WHERE 1 = 1 AND a.what = 'x' ORDER BY a.number DESC, a.what DESC LIMIT 51", "audit_by_what"),
         (
             "SELECT record FROM patient_label l WHERE l.family >= 'a' AND l.family < 'b' ORDER BY l.family, l.given, l.record LIMIT 30",
             "patient_label_name",

@@ -2,6 +2,7 @@
 //! have an EHR send.
 
 mod acts;
+mod audit;
 mod lists;
 mod looks;
 mod people;
