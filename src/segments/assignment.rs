@@ -30,6 +30,11 @@ struct KeptReason {
     sources: Vec<domain::rules::ReadIn>,
 }
 
+/// Why somebody left whose records all belong to another person now; as [`KeptReason`] is written.
+const NO_RECORD: &[u8] = br#"[{"test":"the person has a record of their own","truth":"false"}]"#;
+/// Why somebody left a segment that ended.
+const NOT_IN_FORCE: &[u8] = br#"[{"test":"the segment is in force","truth":"false"}]"#;
+
 /// What is asked for how often a person entered a segment before: the person, and the numbers of the segment's versions.
 pub(super) type Entries<'a, E> = &'a dyn Fn(i64, &[i64]) -> Result<i64, E>;
 
@@ -121,7 +126,7 @@ pub(super) fn withdrawn(definitions: &Definitions, person: i64, stored: Option<&
             entry: gone.entry,
             effective_at: now,
             reasons: Vec::new(),
-            event_reasons: b"[]".to_vec(),
+            event_reasons: NO_RECORD.to_vec(),
         })
     };
     // What a staged version had said is taken back; there is nothing left that it could change.
@@ -237,7 +242,7 @@ fn ending(row: &Segment, before: &Live) -> Staged {
         since: SINCE_FLIP,
         entry: before.entry,
         reasons: Vec::new(),
-        event_reasons: b"[]".to_vec(),
+        event_reasons: NOT_IN_FORCE.to_vec(),
         // The membership is that of the version in force, which answers until the end.
         written: false,
     }

@@ -74,9 +74,15 @@ impl Attribute {
 }
 
 impl Attribute {
-    /// What it is read from, in words.
+    /// What it is read from, in words: the types, and the elements that it hangs on.
     #[must_use]
     pub fn origin(&self) -> String {
+        let elements = attributes::reading(self.name).map_or(&[][..], |reading| reading.elements).join(", ");
+        let types = self.types();
+        if elements.is_empty() { types } else { format!("{types} ({elements})") }
+    }
+
+    fn types(&self) -> String {
         if self.reads().next().is_none() {
             return "the contact ledger".to_owned();
         }

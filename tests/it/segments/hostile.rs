@@ -181,6 +181,26 @@ on_both! {
         assert_eq!(site.json(&["segments", "plan"])["attributes"], json!({ "born": "changed" }));
     }
 
+    fn birth_dates_that_cannot_be_are_unknown_with_their_reason(db) {
+        let site = Installation::new(&db, "");
+        let births = [("a", "1900", "122 years"), ("b", "2026-02-30", "no Patient.birthDate"), ("c", "2199-01-01", "in the future"), ("d", "1950", "")];
+        let line = |(id, born, _): &(&str, &str, &str)| json!({ "resourceType": "Patient", "id": id, "birthDate": born }).to_string() + "\n";
+        let file = site.writes("Patient.ndjson", births.iter().map(line).collect::<String>());
+        site.run(&["ehr", "add", "files", "--files"]).ok();
+        let report = site.json(&["import", "--ehr", "files", &file]);
+        assert_eq!((&report["stored"], &report["quarantined"]), (&json!(4), &json!(0)), "{report}");
+        assert_eq!(site.members("age-65-and-over"), ["files/d"]);
+        for (id, _, says) in &births[..3] {
+            let told = site.json(&["segments", "explain", "--patient", &format!("files/{id}"), "--segment", "age-65-and-over"]);
+            let reasons = told["segments"][0]["reasons"].as_array().unwrap();
+            let age = reasons.iter().find(|r| r["test"] == "age >= 65").unwrap();
+            assert_eq!((&age["truth"], &age["decides"]), (&json!("unknown"), &json!(true)));
+            assert!(age["sentence"].as_str().unwrap().contains(says), "{age}");
+        }
+        let row = site.json(&["segments", "list"]).as_array().unwrap().iter().find(|s| s["id"] == "age-65-and-over").unwrap().clone();
+        assert_eq!((&row["holds"], &row["does_not_hold"], &row["unknown"]), (&json!(1), &json!(0), &json!(3)), "{row}");
+    }
+
     fn two_that_apply_at_once_leave_one_whole_set_in_force(db) {
         let site = site(&db, 400);
         let folders: Vec<String> = (0..2).map(|n| site.folder().join(format!("set{n}")).to_str().unwrap().to_owned()).collect();

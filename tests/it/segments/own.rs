@@ -174,7 +174,7 @@ on_both! {
         let segment = "id = 'low-mood'\ntitle = 'Low mood'\nstage = 'treatment'\ndescription = 'x'\nunknown = 'held'\nrule = 'own.phq9 >= 10'\n";
         std::fs::write(folder.join("segments/low-mood.toml"), segment).unwrap();
         let refused = site.run(&["segments", "apply"]);
-        assert!(refused.code == Some(1) && refused.stderr.contains("phq9.toml: `type` is one of yes-no, whole-number"), "{refused:?}");
+        assert!(refused.code == Some(1) && refused.stderr.contains("phq9.toml: line 7, column 8: `type` is one of yes-no, whole-number"), "{refused:?}");
 
         std::fs::write(&attribute, text).unwrap();
         let shown = site.run(&["segments", "attributes", "own.phq9"]).ok().stdout;
