@@ -114,7 +114,7 @@ pub enum Kind {
 }
 
 /// Every metric: name, kind, labels, meaning. A label holds only names that an operator or this program gave.
-pub const METRICS: [(&str, Kind, &[&str], &str); 23] = [
+pub const METRICS: [(&str, Kind, &[&str], &str); 27] = [
     ("fhir_engage_http_requests_total", Kind::Counter, &["method", "route", "status"], "Requests answered, by route pattern"),
     ("fhir_engage_http_request_seconds", Kind::Histogram, &["route"], "Time to answer a request"),
     ("fhir_engage_notifications_total", Kind::Counter, &["outcome"], "Notifications that came from EHRs, by what became of them"),
@@ -138,6 +138,15 @@ pub const METRICS: [(&str, Kind, &[&str], &str); 23] = [
     ),
     ("fhir_engage_sync_holes", Kind::Gauge, &["ehr", "type"], "Patients of whom the type is not known, or less far"),
     ("fhir_engage_alerts_open", Kind::Gauge, &["kind"], "Open alerts"),
+    ("fhir_engage_segment_persons_evaluated_total", Kind::Counter, &[], "Persons evaluated: something changed, or their time had come"),
+    ("fhir_engage_segment_answers_total", Kind::Counter, &[], "Segments evaluated, over all persons; only those that read what changed"),
+    ("fhir_engage_segment_changes_total", Kind::Counter, &[], "Entries, exits and holds"),
+    (
+        "fhir_engage_segment_early_wake_ups_total",
+        Kind::Counter,
+        &[],
+        "Persons evaluated since their time had come, and nothing had changed",
+    ),
     ("fhir_engage_segment_members", Kind::Gauge, &["segment"], "Members of a segment"),
     ("fhir_engage_segment_held", Kind::Gauge, &["segment"], "Persons held out of a segment because the answer is not known"),
     ("fhir_engage_attempts", Kind::Gauge, &["state"], "Attempts to reach a person"),

@@ -19,15 +19,13 @@ use crate::ehr::subscription::notification::Notification;
 use crate::ehr::subscription::proof::Proof;
 use crate::ehr::subscription::{Manner, remote};
 use crate::ehr::{Plan, Profile, Secret};
-use crate::store::leases::Term;
 use crate::store::subscriptions::{self, Row};
-use crate::store::{StoreError, refresh, sync_state};
-use crate::sync::Holder;
+use crate::store::{StoreError, ehrs, refresh, sync_state};
 use crate::sync::events;
 use crate::sync::refresh::{self as reading, Refresh};
 use crate::sync::subscribing::{Kept, Upkeep};
 use crate::web::notifications::{Came, Received};
-use crate::worker::{Nudge, Owner};
+use crate::worker::Nudge;
 
 /// How long what is known of the addresses is believed.
 const DOORS_HOLD: Duration = Duration::from_secs(5);
@@ -45,6 +43,8 @@ const SEALED_FOR: &str = "subscription";
 /// What one subscription's notifications are checked by.
 struct Door {
     id: i64,
+    ehr: String,
+    kind: String,
     manner: Manner,
     proof: Proof,
     left: f64,
@@ -103,15 +103,18 @@ impl App {
     /// # Errors
     /// The engine's refusal.
     pub async fn notified(&self, came: Came) -> Result<Received, StoreError> {
-        let id = match self.door(&came).await? {
-            Ok(id) => id,
+        let (id, ehr, kind) = match self.door(&came).await? {
+            Ok(door) => door,
             Err(refused) => return Ok(refused),
         };
         let told = match &came.named {
             Some((kind, id)) => Ok(Notification::of_one(Some((kind.clone(), id.clone())))),
             None => Notification::read(&came.body),
         };
-        let Ok(told) = told else { return Ok(Received::NotOne) };
+        let Ok(mut told) = told else { return Ok(Received::NotOne) };
+        if told.events.iter().any(|event| event.identifier.is_some()) {
+            self.resolve(&ehr, &kind, &mut told).await?;
+        }
         let now = self.clock.now();
         let taken = self.store.write("take in a notification", move |conn| {
             let Some(row) = subscriptions::get(conn, id)? else { return Ok(false) };
@@ -135,8 +138,20 @@ impl App {
         Ok(Received::Taken)
     }
 
-    /// The subscription that a notification shows to be from; or why it is refused.
-    async fn door(&self, came: &Came) -> Result<Result<i64, Received>, StoreError> {
+    /// Makes ids of the numbers that events name, where the profile says how.
+    async fn resolve(&self, ehr: &str, kind: &str, told: &mut Notification) -> Result<(), StoreError> {
+        let name = ehr.to_owned();
+        let row = self.store.read(move |conn| ehrs::get(conn, &name)).await?;
+        let profile = row.and_then(|row| Profile::from_json(&row.profile).ok());
+        let pattern = profile.and_then(|profile| ResourceType::parse(kind).and_then(|kind| profile.events.ids.get(&kind).cloned()));
+        if let Some(pattern) = pattern {
+            told.resolve(kind, &pattern);
+        }
+        Ok(())
+    }
+
+    /// The subscription that a notification shows to be from, with its EHR and type; or why it is refused.
+    async fn door(&self, came: &Came) -> Result<Result<(i64, String, String), Received>, StoreError> {
         let (hash, arrived) = (Proof::hash(&came.token), Instant::now());
         let mut doors = self.listening.doors.lock().await;
         if doors.read.is_none_or(|at| at.elapsed() > DOORS_HOLD) {
@@ -164,7 +179,7 @@ impl App {
             return Ok(Err(Received::TooMany));
         }
         door.left -= 1.0;
-        Ok(Ok(door.id))
+        Ok(Ok((door.id, door.ehr.clone(), door.kind.clone())))
     }
 
     async fn read_doors(&self, doors: &mut Doors) -> Result<(), StoreError> {
@@ -178,7 +193,7 @@ impl App {
             };
             let before = doors.by_hash.remove(&row.token_hash).filter(|d| d.id == row.id);
             let (left, counted) = before.map_or_else(|| (BURST, Instant::now()), |d| (d.left, d.counted));
-            fresh.insert(row.token_hash, Door { id: row.id, manner, proof, left, counted });
+            fresh.insert(row.token_hash, Door { id: row.id, ehr: row.ehr, kind: row.rtype, manner, proof, left, counted });
         }
         *doors = Doors { by_hash: fresh, read: Some(Instant::now()) };
         Ok(())
@@ -338,11 +353,6 @@ impl App {
         let task = Refresh {
             store: &self.store,
             clock: self.clock.as_ref(),
-            holder: Holder {
-                owner: self.owner.as_str(),
-                term: Term(self.config.worker.lease),
-                is_dead: |other| Owner::this_process().is_dead(other),
-            },
             ehr,
             client: &connection.client,
             readable: &readable,

@@ -13,8 +13,10 @@ use serde::Serialize;
 
 use super::charts;
 use super::{App, ConnectionError, SystemClock};
-use crate::ehr::Plan;
+use crate::ehr::auth::TokenError;
 use crate::ehr::pace::Paused;
+use crate::ehr::plan::Reach;
+use crate::ehr::{Client, Plan};
 use crate::outreach::task as outreach;
 use crate::segments::task as segments;
 use crate::store::leases::{Fence, Term};
@@ -231,13 +233,25 @@ impl App {
         ResourceType::ALL.into_iter().filter(|kind| !kind.is_core() || self.config.sync.types.contains(kind)).collect()
     }
 
-    /// How each type of an EHR would be read now, by what it says of itself.
+    /// How each type of an EHR would be read now, by what it says of itself and by what it grants.
     ///
     /// # Errors
     /// Where the EHR cannot be connected.
     pub async fn sync_plan(&self, ehr: &EhrId) -> Result<Plan, StageError> {
         let profile = self.profile(ehr).await?;
-        Ok(Plan::of(&profile, &self.connect(ehr).await?.capability))
+        let connection = self.connect(ehr).await?;
+        let mut plan = Plan::of(&profile, &connection.capability);
+        let client = &connection.client;
+        let granted = async {
+            let searches = client.tokens().access(&Client::reads_of(&profile)).await?.granted;
+            let exports = if plan.export.is_some() { client.export_grant().await? } else { None };
+            Ok::<_, TokenError>(Reach { searches, exports })
+        };
+        match granted.await {
+            Ok(reach) => plan.heed(&reach),
+            Err(error) => plan.no_grant = Some(super::told(&error)),
+        }
+        Ok(plan)
     }
 
     /// Evaluates everyone who waits.

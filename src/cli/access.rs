@@ -15,6 +15,7 @@ use super::{Common, print};
 use crate::app::{App, GrantError};
 use crate::credentials::SecretRef;
 use crate::ehr::auth::SecretMethod;
+use crate::ehr::misread;
 use crate::ehr::profile::{AudForm, Auth, ClientCertificate, ClientSecret, Profile, Proxy, PurposeScopes, TypeCredential, UserGrant};
 
 /// Options for secrets and networks
@@ -137,7 +138,7 @@ impl Method {
 }
 
 fn credentials(path: &Path) -> Result<BTreeMap<String, TypeCredential>, Failure> {
-    serde_json::from_value(super::ehr::settings(path)?).map_err(|e| {
+    misread::read_value(&super::ehr::settings(path)?).map_err(|e| {
         Failure::usage(format!(
             "{} holds no credentials ({e}): each is a table [NAME] with `types`, and a table [NAME.auth] with `kind` and `client_id`",
             path.display()

@@ -9,6 +9,7 @@ use super::exit::Failure;
 use crate::ehr::bulk::{Level, TypeFilter};
 use crate::ehr::profile::{Profile, Strategy};
 use crate::ehr::reads::{Param, RosterSource, SearchSet};
+use crate::ehr::subscription::naming::IdPattern;
 
 /// How it is read.
 #[derive(Clone, Debug, Default, Args)]
@@ -64,6 +65,10 @@ pub(super) struct Reading {
     /// What narrows the events of a type, as TYPE=FILTER; may be repeated
     #[arg(long = "event-filter", value_name = "TYPE=FILTER", value_parser = event_filter, requires = "events")]
     event_filters: Vec<(ResourceType, String)>,
+    /// How the id of a resource is made of the number that events name it by, as TYPE=PATTERN with {value}, and {space} for the last part of the
+    /// number's system; for vendors that name no id
+    #[arg(long = "event-id", value_name = "TYPE=PATTERN", value_parser = event_id, requires = "events")]
+    event_ids: Vec<(ResourceType, IdPattern)>,
     /// How often the EHR is to give a sign of life, in seconds [default: 300]
     #[arg(long, value_name = "SECONDS", requires = "events")]
     event_heartbeat: Option<u32>,
@@ -134,6 +139,12 @@ fn event_filter(text: &str) -> Result<(ResourceType, String), String> {
     Ok((kind, filter.to_owned()))
 }
 
+fn event_id(text: &str) -> Result<(ResourceType, IdPattern), String> {
+    let (kind, pattern) = text.split_once('=').ok_or("write TYPE=PATTERN, such as Appointment=a-{space}.{value}")?;
+    let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the first '=', such as Appointment")?;
+    Ok((kind, IdPattern::try_from(pattern.to_owned()).map_err(|e| e.to_string())?))
+}
+
 fn search(text: &str) -> Result<(ResourceType, SearchSet), String> {
     let (kind, params) = text.split_once('=').unwrap_or((text, ""));
     let kind = ResourceType::parse(kind).ok_or("write a type that is synced before the first '=', such as CarePlan")?;
@@ -183,6 +194,7 @@ impl Reading {
         for (kind, filter) in self.event_filters {
             profile.events.filters.entry(kind).or_default().push(filter);
         }
+        profile.events.ids.extend(self.event_ids);
         profile.events.heartbeat_secs = self.event_heartbeat;
         profile.events.lasts_days = self.event_days;
         profile.events.payload = self.event_payload;

@@ -1,15 +1,17 @@
 //! How an EHR is connected, value by value, each with where it comes from: the operator's word, the server's own statement, the vendor's preset
 //! with its source, or a default.
 
+mod access;
+mod bounds;
+mod writing;
+
+use domain::model::ResourceType;
 use serde::Serialize;
 
-use crate::ehr::auth::{Dialect, Need};
-use crate::ehr::client::Client;
-use crate::ehr::profile::{Auth, Strategy};
+use crate::ehr::profile::Strategy;
 use crate::ehr::vendor::Preset;
 use crate::ehr::{Plan, Profile, Statement};
 use crate::writeback::contract::Contract;
-use crate::writeback::needs;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -77,15 +79,15 @@ pub struct Known<'a> {
 #[must_use]
 pub fn connector(known: &Known<'_>) -> Vec<Row> {
     let mut rows = Rows { all: Vec::new(), preset: known.profile.preset(), live: known.statement.is_some() };
-    connection(known, &mut rows);
-    scopes(known, &mut rows);
+    access::connection(known, &mut rows);
+    access::credentials(known, &mut rows);
     if !known.profile.files_only {
         types(known, &mut rows);
         searching(known, &mut rows);
         bulk(known, &mut rows);
     }
-    write_back(known, &mut rows);
-    limits(known, &mut rows);
+    writing::write_back(known, &mut rows);
+    bounds::limits(known, &mut rows);
     rows.all
 }
 
@@ -118,81 +120,6 @@ fn or_none(items: impl IntoIterator<Item = impl Into<String>>) -> String {
     if all.is_empty() { "none".to_owned() } else { all.join(" ") }
 }
 
-fn connection(known: &Known<'_>, rows: &mut Rows) {
-    let profile = known.profile;
-    let base = profile.base_url.as_ref().map_or_else(|| "none: data comes as files".to_owned(), ToString::to_string);
-    rows.put("base_url", base, From::Override);
-    let named = if profile.vendor.is_some() { From::Override } else { From::Default };
-    let preset = rows.preset.map_or_else(|| "none".to_owned(), |p| format!("{} ({})", p.name, p.title));
-    rows.put("vendor", preset, named);
-    if let Some(statement) = known.statement {
-        let capability = &statement.capability;
-        let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not told".to_owned());
-        rows.put("fhir_version", told(&capability.fhir_version), From::Live);
-        rows.put("software", told(&capability.software), From::Live);
-    }
-    let auth = match &profile.auth {
-        Auth::None => "none".to_owned(),
-        Auth::Bearer { .. } => "a static bearer token".to_owned(),
-        Auth::BackendServices(b) => format!("SMART Backend Services (private_key_jwt) as client {}", b.client_id),
-        Auth::ClientSecret(c) => format!("client credentials with a secret, as client {}", c.client_id),
-        Auth::UserGrant(g) => format!("what a person granted, as client {}", g.client_id),
-    };
-    rows.put("auth", auth, From::Override);
-    if let (Some(launch), Some(base)) = (&profile.launch, &profile.base_url) {
-        let client = launch.auth.client_id().unwrap_or_default();
-        rows.put("launch", format!("as client {client}, in frames of {}", launch.frame_ancestors(base)), From::Override);
-    }
-    if let Auth::BackendServices(backend) = &profile.auth {
-        let discovered = known.statement.and_then(|s| s.discovery.token_endpoint.clone());
-        let (endpoint, from) = match (&backend.token_url, &discovered) {
-            (Some(url), _) => (url.to_string(), From::Override),
-            (None, Some(text)) => (text.clone(), From::Live),
-            (None, None) => ("not told".to_owned(), From::Live),
-        };
-        let row = rows.put("token_endpoint", endpoint.clone(), from);
-        if from == From::Override && discovered.as_ref().is_some_and(|d| d.trim_end_matches('/') != endpoint.trim_end_matches('/')) {
-            row.warnings.push(format!("the server states {}", discovered.clone().unwrap_or_default()));
-        }
-        rows.put("assertion_aud", endpoint, from);
-        if let Some(statement) = known.statement.filter(|s| !s.discovery.algorithms.is_empty()) {
-            rows.put("algorithms", statement.discovery.algorithms.join(" "), From::Live);
-        } else if let Some(p) = rows.preset.filter(|p| !p.register.algorithms.is_empty()) {
-            let all = p.register.algorithms.iter().map(|a| a.as_str()).collect::<Vec<_>>().join(" ");
-            rows.put("algorithms", all, From::Preset);
-        }
-    }
-}
-
-fn scopes(known: &Known<'_>, rows: &mut Rows) {
-    let Auth::BackendServices(backend) = &known.profile.auth else { return };
-    let capabilities = known.statement.map(|s| s.discovery.capabilities.as_slice());
-    let preset = rows.preset.and_then(|p| p.register.dialect);
-    let (dialect, from) = match (backend.dialect, capabilities, preset) {
-        (Some(own), ..) => (own, From::Override),
-        (None, Some(capabilities), _) => (Dialect::of(capabilities), From::Live),
-        (None, None, Some(preset)) => (preset, From::Preset),
-        (None, None, None) => (Dialect::V1, From::Default),
-    };
-    let name = |d: Dialect| if d == Dialect::V1 { "version 1 (system/Patient.read)" } else { "version 2 (system/Patient.rs)" };
-    let row = rows.put("scopes.dialect", name(dialect), from);
-    if from == From::Override
-        && let Some(stated) = capabilities.map(Dialect::of).filter(|stated| *stated != dialect)
-    {
-        row.warnings.push(format!("the server states {}", name(stated)));
-    }
-    let written = |all: &[Need]| or_none(all.iter().flat_map(|n| n.scopes(dialect)));
-    match &backend.scopes {
-        Some(own) => {
-            rows.put("scopes.all", own.join(" "), From::Override);
-        }
-        None => {
-            rows.preset("scopes.read", written(&Client::reads_of(known.profile)), "sync");
-            rows.preset("scopes.write", written(&needs(known.contract)), "chain");
-        }
-    }
-}
-
 fn types(known: &Known<'_>, rows: &mut Rows) {
     let profile = known.profile;
     let Some(statement) = known.statement else {
@@ -222,10 +149,25 @@ fn types(known: &Known<'_>, rows: &mut Rows) {
                 rows.preset(key, of.asks, "sync")
             };
         }
+        parameter_sets(known, kind, rows);
         let stated = statement.capability.types.get(kind.as_str());
         let listed = |set: Option<&std::collections::BTreeSet<String>>| or_none(set.into_iter().flatten().cloned());
         rows.put(format!("{kind}.interactions"), listed(stated.map(|t| &t.interactions)), From::Live);
         rows.put(format!("{kind}.search_parameters"), listed(stated.map(|t| &t.search_params)), From::Live);
+    }
+}
+
+/// The sets of parameters that a search of a type has to give one of.
+fn parameter_sets(known: &Known<'_>, kind: ResourceType, rows: &mut Rows) {
+    let key = format!("{kind}.parameter_sets");
+    if let Some(own) = known.profile.searches.get(&kind) {
+        rows.put(key, own.pattern(), From::Override);
+        return;
+    }
+    let sets = rows.preset.map(|preset| preset.sync.of(kind).searches).unwrap_or_default();
+    if !sets.is_empty() {
+        let patterns: Vec<String> = sets.iter().map(crate::ehr::reads::SearchSet::pattern).collect();
+        rows.preset(key, patterns.join("; or "), "sync");
     }
 }
 
@@ -289,43 +231,4 @@ fn bulk(known: &Known<'_>, rows: &mut Rows) {
     if !own.download_hosts.is_empty() {
         rows.put("bulk.download_hosts", own.download_hosts.join(" "), From::Override);
     }
-}
-
-fn write_back(known: &Known<'_>, rows: &mut Rows) {
-    let contract = known.contract;
-    let said = |key: &str| known.profile.write_back.as_ref().is_some_and(|w| w.get(key).is_some());
-    let chain = or_none(contract.chain.iter().map(|c| c.as_str()));
-    let row =
-        if said("chain") { rows.put("write_back.chain", chain, From::Override) } else { rows.preset("write_back.chain", chain, "chain") };
-    if !contract.missing().is_empty() {
-        row.warnings.push(format!("without {} nothing can be written", contract.missing().join(" and ")));
-    }
-    for carrier in &contract.chain {
-        let (Some(terms), name) = (contract.terms(*carrier), carrier.as_str()) else { continue };
-        let about = name.replace('-', "_");
-        let found = terms.finder().map_or_else(
-            || "by no search".to_owned(),
-            |f| serde_json::to_value(f).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default(),
-        );
-        rows.preset(format!("write_back.{name}.found_again"), found, &about);
-        rows.preset(format!("write_back.{name}.update"), if terms.update { "taken" } else { "not taken" }, &about);
-        let conditional = terms.creates_conditionally();
-        let value = if conditional { "holds" } else { "not used: it was not shown to hold" };
-        rows.put(format!("write_back.{name}.conditional_create"), value, if conditional { From::Proof } else { From::Default });
-    }
-}
-
-fn limits(known: &Known<'_>, rows: &mut Rows) {
-    let profile = known.profile;
-    match profile.requests_per_second {
-        Some(rate) => rows.put("limits.requests_per_second", serde_json::to_string(&rate).unwrap_or_default(), From::Override),
-        None => rows.put("limits.requests_per_second", "as fast as it goes", From::Default),
-    };
-    if let Some(limit) = rows.preset.and_then(|p| p.register.limit.clone()) {
-        rows.put("limits.published", limit.says, From::Preset).source = Some(limit.source);
-    }
-    let timeout = profile.timeout_secs.map_or(("60".to_owned(), From::Default), |t| (t.to_string(), From::Override));
-    rows.put("limits.timeout_seconds", timeout.0, timeout.1);
-    let vanish = profile.vanish_limit_percent.map_or(("20".to_owned(), From::Default), |t| (t.to_string(), From::Override));
-    rows.put("limits.vanish_percent", vanish.0, vanish.1);
 }

@@ -37,7 +37,7 @@ pub enum Verdict {
 /// One step of the walk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// `reach`, `fhir`, `discovery`, `clock`, `token`, `scopes`, `search Patient`, ...
+    /// `reach`, `fhir`, `discovery`, `keys`, `clock`, `token`, `scopes`, `search Patient`, ...
     pub name: String,
     /// The step and how it went, for programs: `search-patient.problem`.
     pub code: String,
@@ -216,6 +216,9 @@ fn walk_discovery(report: &mut Report, found: bool, discovery: &Discovery, profi
         if !discovery.algorithms.is_empty() && !discovery.algorithms.iter().any(|a| a == algorithm) {
             report.add("discovery", Verdict::Warning, diagnosis::algorithm(algorithm, &discovery.algorithms));
         }
+        let current = ring.current();
+        let next = ring.next(parts.clock.now()).map_or_else(String::new, |next| format!("; {} is tried next", next.key_id()));
+        report.ok("keys", format!("{} ({algorithm}) signs for this gateway{next}", current.key_id()));
     }
 }
 

@@ -100,9 +100,13 @@ impl Client {
     #[must_use]
     pub fn reads_of(profile: &Profile) -> Vec<Need> {
         let preset = profile.preset();
-        let wanted = |kind: &ResourceType| match profile.strategy.get(kind) {
-            Some(strategy) => *strategy != Strategy::Off,
-            None => preset.is_none_or(|p| !p.sync.of(*kind).strategies.is_empty()),
+        let wanted = |kind: &ResourceType| {
+            // What events name is read, also where there is no other way.
+            profile.events.types.contains_key(kind)
+                || match profile.strategy.get(kind) {
+                    Some(strategy) => *strategy != Strategy::Off,
+                    None => preset.is_none_or(|p| !p.sync.of(*kind).strategies.is_empty()),
+                }
         };
         let types = profile.all_types().filter(wanted).map(|kind| Need::read(kind.as_str()));
         let group = profile.roster.iter().any(|source| matches!(source, RosterSource::Group(_)));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chrono::{DateTime, NaiveDateTime, TimeDelta};
 use domain::Timestamp;
 
-/// From here on a difference of the clocks is worth telling: an assertion lives four minutes.
+/// From here on a difference of the clocks is worth telling: an assertion is taken where the clocks differ by less than two and a half minutes.
 pub const WORTH_TELLING: TimeDelta = TimeDelta::seconds(120);
 
 /// Reads an HTTP date in any of the three forms of RFC 9110, section 5.6.7.

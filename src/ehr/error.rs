@@ -56,6 +56,9 @@ pub enum EhrError {
     /// A `next` link came a second time.
     #[error("the EHR's pages run in a circle: a next link came twice")]
     PagesCircle,
+    /// Page follows page, and none brings anything.
+    #[error("the EHR's pages bring nothing new and do not end: {0} in a row were empty, or the same as one before")]
+    PagesBarren(u32),
     /// A `next` link leads elsewhere.
     #[error("the EHR's next link leads outside of its FHIR base; it was not followed")]
     NextLinkElsewhere,
@@ -94,7 +97,12 @@ impl EhrError {
             Self::Token(error) | Self::TokenApart(_, error) => error.is_transient(),
             Self::Busy { .. } | Self::Paused(_) | Self::PageExpired => true,
             Self::Refused { status, .. } => *status >= 500,
-            Self::NotGranted(_) | Self::NotFhir { .. } | Self::PagesCircle | Self::NextLinkElsewhere | Self::BadRequest => false,
+            Self::NotGranted(_)
+            | Self::NotFhir { .. }
+            | Self::PagesCircle
+            | Self::PagesBarren(_)
+            | Self::NextLinkElsewhere
+            | Self::BadRequest => false,
         }
     }
 }

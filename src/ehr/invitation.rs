@@ -40,7 +40,7 @@ pub struct Invitation {
 
 /// What is asked for beside the types, where the profile does not say: a refresh token that outlives the person's session, and who the
 /// person is (SMART scopes-and-launch-context).
-const BESIDE: [&str; 3] = ["openid", "fhirUser", "offline_access"];
+pub const BESIDE: [&str; 3] = ["openid", "fhirUser", "offline_access"];
 
 impl Invitation {
     /// Makes a request for the credential of that name.

@@ -10,7 +10,6 @@ use url::Url;
 use super::auth::authorize::{Request, Terms};
 use super::auth::client::OAuth;
 use super::auth::exchange::Given;
-use super::auth::scope::{Dialect, Level, Need};
 use super::auth::tokens::Way;
 use super::auth::{Keeper, TokenError, TokenGrant, Tokens};
 use super::client::FHIR_JSON;
@@ -107,8 +106,8 @@ impl Authority {
     #[must_use]
     pub fn request(&self, profile: &Profile, asking: Asking<'_>) -> Request {
         let dialect = self.oauth.dialect;
-        let set = profile.launch.as_ref().and_then(|l| l.scopes.clone());
-        let scopes = set.unwrap_or_else(|| self.scopes(profile, asking.launch.is_some(), dialect));
+        let online = self.discovery.capabilities.iter().any(|c| c == "permission-online");
+        let scopes = profile.launch.as_ref().map(|l| l.asks(asking.launch.is_some(), online, dialect)).unwrap_or_default();
         // SMART wants the address of the EHR as the EHR writes it; what the profile says of it goes before.
         let own_word = profile.audience.authorize.is_some() || profile.preset().is_some_and(|p| p.authorization.aud.is_some());
         let aud = match asking.launch {
@@ -127,17 +126,6 @@ impl Authority {
             more,
         };
         Request::new(terms, self.oauth.entropy.as_ref())
-    }
-
-    fn scopes(&self, profile: &Profile, launched: bool, dialect: Dialect) -> Vec<String> {
-        let mut scopes = vec!["openid".to_owned(), "fhirUser".to_owned(), if launched { "launch" } else { "launch/patient" }.to_owned()];
-        // A token that lives as long as the user is at work, where the EHR knows of such.
-        if self.discovery.capabilities.iter().any(|c| c == "permission-online") {
-            scopes.push("online_access".to_owned());
-        }
-        let also = profile.launch.iter().flat_map(|l| l.also_read.iter().map(String::as_str));
-        scopes.extend(std::iter::once("Patient").chain(also).flat_map(|kind| Need::read(kind).scopes_at(Level::User, dialect)));
-        scopes
     }
 
     /// Exchanges a code.

@@ -57,6 +57,21 @@ pub struct Told<T> {
     pub limit: T,
     /// Whose word.
     pub source: String,
+    /// Whether it is of what the vendor publishes.
+    #[serde(skip)]
+    pub is_published: bool,
+}
+
+impl<T> Told<T> {
+    /// The same word in another form.
+    #[must_use]
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Told<U> {
+        Told { limit: f(self.limit), source: self.source, is_published: self.is_published }
+    }
+
+    fn by(limit: T, source: &str) -> Self {
+        Self { limit, source: source.to_owned(), is_published: false }
+    }
 }
 
 /// So many requests in a span of time, evenly.
@@ -90,6 +105,7 @@ const AT_ONCE: u32 = 16;
 const MOST_AT_ONCE: u32 = 128;
 
 const OPERATOR: &str = "set for this EHR";
+const OURS: &str = "our default";
 
 impl Limits {
     /// The limits of an EHR at a base.
@@ -99,19 +115,18 @@ impl Limits {
         let half = |of: fn(&Published) -> Option<u32>| {
             let all = published.and_then(of)?;
             let source = published.map(|p| format!("half of the published {all} ({})", p.source)).unwrap_or_default();
-            Some(Told { limit: (all / 2).max(1), source })
+            Some(Told { limit: (all / 2).max(1), source, is_published: true })
         };
-        let set = |limit: Option<u32>| limit.map(|limit| Told { limit, source: OPERATOR.to_owned() });
-        let every = |told: Told<u32>, secs: u32| Told {
-            limit: Frequency { per_second: f64::from(told.limit) / f64::from(secs), counted_over_secs: secs },
-            source: told.source,
+        let set = |limit: Option<u32>| limit.map(|limit| Told::by(limit, OPERATOR));
+        let every = |told: Told<u32>, secs: u32| {
+            told.map(|limit| Frequency { per_second: f64::from(limit) / f64::from(secs), counted_over_secs: secs })
         };
-        let own = profile.requests_per_second.map(|rate| Told { limit: Frequency::of(rate), source: OPERATOR.to_owned() });
+        let own = profile.requests_per_second.map(|rate| Told::by(Frequency::of(rate), OPERATOR));
         let frequency = own
             .or_else(|| half(|p| p.per_second).map(|told| every(told, 1)))
             .or_else(|| half(|p| p.per_minute).map(|told| every(told, 60)));
         let enough = frequency.as_ref().map_or(AT_ONCE, |f| at_once_for(f.limit.per_second));
-        let ours = || Told { limit: enough, source: "our default".to_owned() };
+        let ours = || Told::by(enough, OURS);
         Self {
             name: name(profile, base, published.map(|p| p.counted).unwrap_or_default()),
             per_hour: set(profile.requests_per_hour).or_else(|| half(|p| p.per_hour)),
@@ -124,7 +139,7 @@ impl Limits {
     /// Limits of a name that hold nothing back but how many are on their way at once.
     #[must_use]
     pub fn open(name: &str) -> Self {
-        let at_once = Told { limit: AT_ONCE, source: "our default".to_owned() };
+        let at_once = Told::by(AT_ONCE, OURS);
         Self { name: name.to_owned(), frequency: None, per_hour: None, per_day: None, at_once }
     }
 }

@@ -18,6 +18,7 @@ pub mod error;
 pub mod invitation;
 pub mod launch;
 pub mod limits;
+pub mod misread;
 pub mod pace;
 pub mod plan;
 pub mod profile;

@@ -4,12 +4,14 @@
 //! A parameter that the statement does not list is never planned, unless the operator asks for it; then a warning says so.
 
 mod export;
+mod granted;
 mod words;
 
 use domain::model::ResourceType;
 use serde::Serialize;
 
 pub use export::ExportPlan;
+pub use granted::{Reach, covers};
 
 use super::bulk::{Dialect, Export, KickOff, Level, Lists, TypeFilter};
 use super::capability::Capability;
@@ -36,6 +38,9 @@ pub struct Plan {
     /// How exports are asked for, where there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportPlan>,
+    /// Why it is not known what the EHR grants, where it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_grant: Option<String>,
 }
 
 /// How one type is read.
@@ -53,6 +58,9 @@ pub struct TypePlan {
     /// What the operator would have to give before the type can be read at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lacks: Option<String>,
+    /// What the EHR does not grant of it, in words; told where its grant was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ungranted: Option<String>,
     /// Whether it is off because the operator says so.
     #[serde(skip)]
     pub is_switched_off: bool,
@@ -67,6 +75,9 @@ pub struct TypePlan {
     /// How the EHR tells of changes by itself; what is read beside makes up for what it does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<EventPlan>,
+    /// Whether one of it may be read by its id: without that nothing that vanished can be confirmed.
+    #[serde(skip)]
+    pub reads_one: bool,
     /// The parameters of its searches; none where resources are read by id, or all are searched for.
     #[serde(skip)]
     pub search: SearchSet,
@@ -93,12 +104,11 @@ pub enum Reconciled {
 }
 
 impl Reconciled {
-    const fn of(strategy: Strategy) -> Self {
+    const fn of(strategy: Strategy, reads_one: bool) -> Self {
         match strategy {
-            Strategy::Window | Strategy::Roster => Self::EachRun,
-            Strategy::Reference => Self::Unreconciled,
-            // A full search compares what comes and does not look for what is missing.
-            Strategy::Cursor | Strategy::Full | Strategy::Bulk => Self::Unreconciled,
+            Strategy::Window | Strategy::Roster | Strategy::Full if reads_one => Self::EachRun,
+            Strategy::Window | Strategy::Roster | Strategy::Full => Self::Unreconciled,
+            Strategy::Cursor | Strategy::Bulk | Strategy::Reference => Self::Unreconciled,
             Strategy::Off => Self::Nothing,
         }
     }
@@ -142,6 +152,7 @@ impl Plan {
             preset: profile.preset().map(|p| p.name.clone()).unwrap_or_default(),
             types,
             export,
+            no_grant: None,
             roster: profile.roster.clone(),
             window: profile.window.clone(),
             vanish_limit_percent: profile.vanish_limit_percent.unwrap_or(VANISH_LIMIT_PERCENT),
@@ -250,7 +261,7 @@ impl Mind<'_> {
         let why = "the operator says so".to_owned();
         let (search, no) = match self.can(kind, wanted, reads) {
             Ok(search) => (search, None),
-            Err(no) => (self.unasked(kind, reads), Some(no)),
+            Err(no) => (self.unasked(kind, wanted, reads), Some(no)),
         };
         let lacks = no.as_ref().filter(|no| no.lacks).map(|no| no.why.clone());
         let strategy = if lacks.is_some() { Strategy::Off } else { wanted };
@@ -262,8 +273,14 @@ impl Mind<'_> {
     }
 
     /// The search of an override that the statement does not bear out: the first that the operator has given what it needs for.
-    fn unasked(&self, kind: ResourceType, reads: &TypeReads) -> SearchSet {
+    fn unasked(&self, kind: ResourceType, wanted: Strategy, reads: &TypeReads) -> SearchSet {
         let own = self.profile.searches.get(&kind);
+        if wanted == Strategy::Roster && kind != ResourceType::Patient {
+            // Without its patient each patient's search would find everybody's.
+            let of_patient = own.into_iter().chain(&reads.searches).find(|set| set.axis() == Axis::Patient);
+            let kept = of_patient.map(|set| set.0.iter().filter(|param| **param != Param::Date).cloned().collect());
+            return SearchSet(kept.unwrap_or_else(|| vec![Param::Patient("patient".to_owned())]));
+        }
         own.into_iter().chain(&reads.searches).find(|set| self.given(set).is_ok()).cloned().unwrap_or_default()
     }
 
@@ -289,18 +306,21 @@ impl Mind<'_> {
             warnings.extend(unread.then(|| "no appointments are read from this EHR: only those of files give patients".to_owned()));
         }
         let group = self.profile.roster.iter().any(|s| matches!(s, RosterSource::Group(_)));
+        let reads_one = self.capability.allows(kind.as_str(), "read");
         let mut told = TypePlan {
             kind,
             strategy,
             why,
             passed_over,
             lacks: None,
+            ungranted: None,
             is_switched_off: self.profile.strategy.get(&kind) == Some(&Strategy::Off),
-            reconciled: Reconciled::of(strategy),
+            reconciled: Reconciled::of(strategy, reads_one),
             asks: asks(kind, strategy, &search),
             blind: Vec::new(),
             warnings,
             events: None,
+            reads_one,
             search,
             of_group: strategy == Strategy::Bulk && self.level_of(kind) == Level::Group,
             fallback: None,
@@ -310,6 +330,9 @@ impl Mind<'_> {
             told.warnings.extend(self.dialect().and_then(|d| d.note.clone()));
         }
         told.blind = blind(&told);
+        if strategy == Strategy::Bulk && self.filters_of(kind).next().is_some() {
+            told.blind.push("what the type filter leaves out, and that something comes to be left out");
+        }
         if told.is_by_patient() && group && !self.capability.allows("Group", "read") {
             told.warnings.push("the server's statement does not list reading a Group; the roster may not be had".to_owned());
         }
@@ -455,12 +478,12 @@ fn blind(plan: &TypePlan) -> Vec<&'static str> {
     match plan.strategy {
         Strategy::Window => all.push("appointments before and after the span of days, and those without a start"),
         Strategy::Cursor => all.push("changes that do not move _lastUpdated, and what was deleted"),
-        Strategy::Full => all.push("what was deleted"),
+        Strategy::Full if !plan.reads_one => all.push("what was deleted"),
         Strategy::Reference => all.push("those that no appointment names, and changes for a month"),
         Strategy::Bulk if plan.kind == ResourceType::Appointment && plan.asks.starts_with("Patient/$export") => {
             all.push("appointments without a patient")
         }
-        Strategy::Bulk | Strategy::Roster | Strategy::Off => {}
+        Strategy::Bulk | Strategy::Roster | Strategy::Full | Strategy::Off => {}
     }
     if plan.strategy == Strategy::Window {
         match plan.search.axis() {

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::bulk::Choice;
+use super::misread::{self, Misread};
 use super::pace::Rate;
 use super::reads::{RosterSource, SearchSet, Window};
 use crate::net::Origin;
@@ -171,9 +172,9 @@ impl Strategy {
 /// Why a text is no usable profile.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// Not JSON of this shape. serde's message names keys and positions; a profile holds no patient data and no secret.
-    #[error("the connector profile cannot be read")]
-    Unreadable(#[source] serde_json::Error),
+    /// Not JSON of this shape. Told by key and line, without what stands there: a secret may have been put in the wrong place.
+    #[error("the connector profile cannot be read: {0}")]
+    Unreadable(Misread),
     /// A rule across keys is broken.
     #[error("{0}")]
     Rule(&'static str),
@@ -188,7 +189,7 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`].
     pub fn from_json(text: &str) -> Result<Self, ProfileError> {
-        let profile: Self = serde_json::from_str(text).map_err(ProfileError::Unreadable)?;
+        let profile: Self = misread::read(text).map_err(ProfileError::Unreadable)?;
         profile.check()?;
         Ok(profile)
     }
@@ -379,5 +380,9 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         assert!(Profile::from_json(r#"{"base_url":"http://e.org/","allow_insecure":true}"#).is_ok());
+        // Neither the text nor what it comes from holds what was written there.
+        let misplaced = Profile::from_json("{\"base_url\":\"https://e.org\",\n\"timeout_secs\":\"hunter2\"}").unwrap_err();
+        assert_eq!(misplaced.to_string(), "the connector profile cannot be read: timeout_secs (line 2): a text where u64 is wanted");
+        assert!(!format!("{misplaced:?}").contains("hunter2"), "{misplaced:?}");
     }
 }

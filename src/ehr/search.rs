@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use domain::Timestamp;
-use domain::fhir::{Bundle, Outcome, SearchAnswer, SearchMode, patient_id, split_bundle};
+use domain::fhir::{Bundle, Outcome, Reject, RejectCode, SearchAnswer, SearchMode, patient_id, split_bundle};
 use http::header::{ACCEPT, DATE, HeaderName};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
@@ -106,12 +107,31 @@ pub struct Page {
     pub dropped: Vec<String>,
     /// Resources left out because they were not asked for: of another type, or of another patient.
     pub unasked: usize,
+    /// Entries without a resource: something is there, and was not given.
+    pub hollow: usize,
     /// `Bundle.total`: often missing, sometimes an estimate.
     pub total: Option<u64>,
     /// The server's `Date`.
     pub server_date: Option<Timestamp>,
     /// Whether another page follows.
     pub more: bool,
+    /// The list ends here, as long as it was asked to be at most, and the server counts so many: it gave no link to the rest.
+    pub cut_off: Option<u64>,
+}
+
+impl Page {
+    /// Why the search is not known to have given all there is, in words and codes; `None` where it has.
+    #[must_use]
+    pub fn short(&self) -> Option<String> {
+        if self.hollow > 0 {
+            return Some("the EHR sent entries without a resource: its answer is not complete".to_owned());
+        }
+        if self.incomplete {
+            let said: Vec<String> = self.outcomes.iter().map(ToString::to_string).collect();
+            return Some(format!("the EHR says that its answer is not complete ({})", said.join("; ")));
+        }
+        self.cut_off.map(|counted| format!("the EHR counts {counted} and ended its list before them, with no link to the rest"))
+    }
 }
 
 /// The pages of a search, fetched one at a time.
@@ -120,6 +140,34 @@ pub struct Pages<'c> {
     search: Search,
     next: Next,
     seen: HashSet<String>,
+    /// Where the FHIR base was redirected to, within its origin.
+    moved: Option<Url>,
+    shown: Shown,
+    /// How many were given so far.
+    given: u64,
+}
+
+/// Servers that filter what they have found give empty pages in between, and those that count give a page twice where something is put in
+/// before it; but never so many of them one after the other.
+const MOST_BARREN: u32 = 500;
+
+/// What the pages so far have shown: a server may give each page an address of its own and still come to no end.
+#[derive(Default)]
+struct Shown {
+    /// Hashes of the ids of each page.
+    pages: HashSet<u64>,
+    barren: u32,
+}
+
+impl Shown {
+    /// Takes a page in.
+    fn take(&mut self, page: &Page) -> Result<(), EhrError> {
+        let mut hasher = DefaultHasher::new();
+        page.entries.iter().for_each(|entry| entry.id.hash(&mut hasher));
+        let new = self.pages.insert(hasher.finish()) && !page.entries.is_empty();
+        self.barren = if new { 0 } else { self.barren + 1 };
+        if page.more && self.barren >= MOST_BARREN { Err(EhrError::PagesBarren(self.barren)) } else { Ok(()) }
+    }
 }
 
 enum Next {
@@ -130,7 +178,7 @@ enum Next {
 
 impl<'c> Pages<'c> {
     pub(super) fn new(client: &'c Client, search: Search) -> Self {
-        Self { client, search, next: Next::First, seen: HashSet::new() }
+        Self { client, search, next: Next::First, seen: HashSet::new(), moved: None, shown: Shown::default(), given: 0 }
     }
 
     /// The next page; `None` after the last. After an error the search has ended and is to be started anew.
@@ -147,14 +195,13 @@ impl<'c> Pages<'c> {
         if self.search.strict {
             request = request.header(HeaderName::from_static("prefer"), "handling=strict");
         }
-        let kind = self.search.resource_type.as_str();
-        let ended = self.client.wire.send(Intent::Read, &request, self.client.needs(kind), kind).await?;
-        let response = match ended.success() {
-            // Page links are short-lived at most servers.
-            Err(EhrError::Refused { status: 400 | 404 | 410, .. }) if !first => return Err(EhrError::PageExpired),
-            other => other?,
-        };
-        let (page, next) = self.read(&response, first)?;
+        let (mut page, next) = self.ask(&request, first).await?;
+        self.shown.take(&page)?;
+        let here = (page.entries.len() + page.unasked + page.hollow) as u64;
+        self.given += here;
+        if next.is_none() && self.size().is_some_and(|size| here >= u64::from(size)) {
+            page.cut_off = self.counted(page.total).await?.filter(|counted| *counted > self.given);
+        }
         if let Some(url) = next {
             if !self.seen.insert(url.to_string()) {
                 return Err(EhrError::PagesCircle);
@@ -162,6 +209,55 @@ impl<'c> Pages<'c> {
             self.next = Next::Link(url);
         }
         Ok(Some(page))
+    }
+
+    /// How many resources a page is asked to hold.
+    fn size(&self) -> Option<u32> {
+        let habits = &self.client.habits;
+        habits.page_size_param.as_ref().filter(|name| !self.search.params.iter().any(|(n, _)| n == *name))?;
+        habits.page_size
+    }
+
+    /// How many the server counts, where it does: by its total, else asked for by `_summary=count` (R4 search, section 3.1.1.5.13), which a
+    /// server that does not know it ignores or refuses.
+    async fn counted(&self, total: Option<u64>) -> Result<Option<u64>, EhrError> {
+        if total.is_some() || self.client.habits.search_by_post {
+            return Ok(total);
+        }
+        let kind = &self.search.resource_type;
+        let mut url = self.client.url(kind, None)?;
+        let narrowing = self.search.params.iter().filter(|(name, _)| name != "_sort" && name != "_include" && name != "_revinclude");
+        url.query_pairs_mut().extend_pairs(narrowing.map(|(n, v)| (n, v))).append_pair("_summary", "count");
+        let request = Request::get(url).header(ACCEPT, FHIR_JSON);
+        let answer = self.client.wire.send(Intent::Read, &request, self.client.needs(kind), kind).await?;
+        match answer.success() {
+            Err(EhrError::Refused { .. }) => Ok(None),
+            Err(other) => Err(other),
+            Ok(response) => match split_bundle(&response.body) {
+                Ok(SearchAnswer::Bundle(bundle)) => Ok(bundle.total),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// Asks for a page until it comes whole: where the end of an answer is the end of the connection, one that was cut off looks like a whole one.
+    async fn ask(&mut self, request: &Request, first: bool) -> Result<(Page, Option<Url>), EhrError> {
+        let (kind, mut tried) = (self.search.resource_type.clone(), 0);
+        loop {
+            tried += 1;
+            let ended = self.client.wire.send(Intent::Read, request, self.client.needs(&kind), &kind).await?;
+            let response = match ended.success() {
+                // Page links are short-lived at most servers.
+                Err(EhrError::Refused { status: 400 | 404 | 410, .. }) if !first => return Err(EhrError::PageExpired),
+                other => other?,
+            };
+            self.moved = moved(&self.client.base, request.url(), &response.url).or(self.moved.take());
+            match self.read(&response, first) {
+                Err(EhrError::NotFhir { source: Some(Reject { code: RejectCode::Truncated, .. }), .. })
+                    if self.client.wire.pause(tried, None).await => {}
+                read => return read,
+            }
+        }
     }
 
     fn first_request(&mut self) -> Result<Request, EhrError> {
@@ -190,14 +286,24 @@ impl<'c> Pages<'c> {
             SearchAnswer::Outcome(outcome) if outcome.is_error() => {
                 return Err(EhrError::Refused { status: response.status.as_u16(), outcome });
             }
-            SearchAnswer::Outcome(outcome) => Bundle { outcomes: vec![outcome], ..Bundle::default() },
+            // In the place of a further page it would end the search in its middle.
+            SearchAnswer::Outcome(_) if !first => return Err(EhrError::PageExpired),
+            SearchAnswer::Outcome(outcome) => {
+                page.incomplete = !says_nothing_found(&outcome);
+                Bundle { outcomes: vec![outcome], ..Bundle::default() }
+            }
         };
         page.total = bundle.total;
-        page.incomplete = bundle.outcomes.iter().any(says_incomplete);
+        page.hollow = bundle.empty + bundle.responses.len();
+        page.incomplete |= page.hollow > 0 || bundle.outcomes.iter().any(says_incomplete);
         if first && let Some(applied) = bundle.link("self") {
             page.dropped = dropped(&self.search.params, &response.url, applied);
         }
-        let next = bundle.link("next").map(|link| next_url(&self.client.base, &response.url, link)).transpose()?;
+        let follow = |link| {
+            let elsewhere = next_url(&self.client.base, &response.url, link);
+            self.moved.as_ref().filter(|_| elsewhere.is_err()).map_or(elsewhere, |moved| next_url(moved, &response.url, link))
+        };
+        let next = bundle.link("next").map(follow).transpose()?;
         page.more = next.is_some();
         for entry in bundle.entries {
             if entry.mode == SearchMode::Include {
@@ -242,6 +348,23 @@ fn patients(resource: &Value) -> Vec<&str> {
 /// A vendor's own code for an answer from which something is missing (standards.md E.5).
 const PARTIAL: &str = "4119";
 
+/// Whether an outcome in place of results says no more than that there are none.
+fn says_nothing_found(outcome: &Outcome) -> bool {
+    outcome.issues.iter().all(|issue| matches!(issue.code.as_str(), "informational" | "not-found" | "success"))
+}
+
+/// Where a base is now, where the server sent what was asked below it on to another path of its origin.
+fn moved(base: &Url, asked: &Url, answered: &Url) -> Option<Url> {
+    if asked == answered || Origin::of(asked) != Origin::of(base) || Origin::of(answered) != Origin::of(base) {
+        return None;
+    }
+    let rest = asked.path().strip_prefix(base.path().trim_end_matches('/')).filter(|rest| rest.starts_with('/'))?;
+    let root = answered.path().strip_suffix(rest)?;
+    let mut moved = base.clone();
+    moved.set_path(if root.is_empty() { "/" } else { root });
+    Some(moved)
+}
+
 /// Whether an outcome beside results says that there would be more.
 fn says_incomplete(outcome: &Outcome) -> bool {
     outcome.is_error() || ["incomplete", "timeout", "throttled", "transient", "too-costly", PARTIAL].iter().any(|code| outcome.has(code))
@@ -279,6 +402,14 @@ fn next_url(base: &Url, from: &Url, link: &str) -> Result<Url, EhrError> {
         let lifted = url.set_scheme("https").and_then(|()| url.set_port(base.port()));
         lifted.map_err(|()| EhrError::NextLinkElsewhere)?;
     }
+    // So does one of this machine that knows itself by another name: it is asked by the name that it was registered with.
+    if ours.is_loopback()
+        && theirs.is_loopback()
+        && url.port_or_known_default() == base.port_or_known_default()
+        && url.scheme() == base.scheme()
+    {
+        url.set_host(base.host_str()).map_err(|_| EhrError::NextLinkElsewhere)?;
+    }
     let root = base.path().trim_end_matches('/');
     let below = url.path().strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if Origin::of(&url) == Some(ours) && below { Ok(url) } else { Err(EhrError::NextLinkElsewhere) }
@@ -313,6 +444,62 @@ mod tests {
             let told = next_url(&base, &from, link);
             assert_eq!(told.as_ref().ok().map(Url::as_str), to, "{link}");
         }
+    }
+
+    #[test]
+    fn this_machine_has_several_names_and_is_asked_by_one() {
+        let base = Url::parse("http://127.0.0.1:8080/fhir").unwrap();
+        for (link, to) in [
+            ("http://localhost:8080/fhir?_getpages=1", Some("http://127.0.0.1:8080/fhir?_getpages=1")),
+            ("http://[::1]:8080/fhir/Patient?page=2", Some("http://127.0.0.1:8080/fhir/Patient?page=2")),
+            ("http://localhost:8081/fhir?_getpages=1", None),
+            ("https://localhost:8080/fhir?_getpages=1", None),
+            ("http://localhost.example.org:8080/fhir", None),
+        ] {
+            let told = next_url(&base, &base, link);
+            assert_eq!(told.as_ref().ok().map(Url::as_str), to, "{link}");
+        }
+    }
+
+    #[test]
+    fn a_base_that_is_sent_on_is_known_where_it_is_now() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        for (base, asked, answered, now) in [
+            ("https://e.org/fhir", "https://e.org/fhir/Patient?a=1", "https://e.org/r4/Patient?a=1", Some("https://e.org/r4")),
+            ("https://e.org/fhir/", "https://e.org/fhir/Patient", "https://e.org/Patient", Some("https://e.org/")),
+            ("https://e.org/", "https://e.org/Patient", "https://e.org/a/b/Patient", Some("https://e.org/a/b")),
+            ("https://e.org/fhir", "https://e.org/fhir/Patient", "https://e.org/fhir/Patient", None),
+            ("https://e.org/fhir", "https://e.org/fhir/Patient", "https://e.org/fhir/Patient/", None),
+            ("https://e.org/fhir", "https://e.org/fhir/Patient", "https://other.org/r4/Patient", None),
+            ("https://e.org/fhir", "https://e.org/fhir/Patient", "https://e.org/login", None),
+        ] {
+            let found = moved(&url(base), &url(asked), &url(answered));
+            assert_eq!(found.as_ref().map(Url::as_str), now, "{base} {answered}");
+        }
+    }
+
+    #[test]
+    fn pages_that_bring_nothing_new_come_to_an_end() {
+        let page = |ids: &[&str]| Page {
+            entries: ids.iter().map(|id| Entry { resource_type: None, id: Some((*id).to_owned()), bytes: Vec::new() }).collect(),
+            more: true,
+            ..Page::default()
+        };
+        let ends = |pages: &[Page]| {
+            let mut shown = Shown::default();
+            pages.iter().cycle().take(3 * MOST_BARREN as usize).position(|page| shown.take(page).is_err())
+        };
+        let limit = MOST_BARREN as usize;
+        assert_eq!(ends(&[page(&[])]), Some(limit - 1));
+        assert_eq!(ends(&[page(&["a"]), page(&["b"])]), Some(limit + 1), "in a circle of fresh addresses");
+        let mut shown = Shown::default();
+        for n in 0..3 * MOST_BARREN {
+            assert!(shown.take(&page(&[&n.to_string()])).is_ok() && shown.take(&page(&[])).is_ok(), "now and then one is empty");
+        }
+        let mut last = page(&[]);
+        last.more = false;
+        let mut shown = Shown { barren: MOST_BARREN, ..Shown::default() };
+        assert!(shown.take(&last).is_ok(), "the last one is the end anyway");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! What comes is a hint to read, and never data: [`notification`] takes out of a body which resources are meant, and nothing else.
 
+pub mod naming;
 pub mod notification;
 pub mod proof;
 pub mod remote;
@@ -112,6 +113,14 @@ impl EventPlan {
         };
         if manner != Manner::RestHook && topics.is_empty() {
             return Some((Err(format!("no topic of such a server tells of {kind}: name one with --events {kind}=TOPIC")), warnings));
+        }
+        let by_number = habits.is_some_and(|h| h.by_number.contains(&kind));
+        if by_number && !profile.events.ids.contains_key(&kind) {
+            let why = format!(
+                "events of {kind} at such a server name a number of the vendor's own and no FHIR id: say how the id is made of it with \
+                 --event-id {kind}=PATTERN, where {{value}} stands for the number"
+            );
+            return Some((Err(why), warnings));
         }
         let stated = &capability.subscriptions.topics;
         let unknown: Vec<&str> = topics.iter().map(String::as_str).filter(|t| !stated.is_empty() && !stated.contains(*t)).collect();

@@ -188,7 +188,7 @@ impl Wire {
     }
 
     /// Waits before the next try; `false` where there is none.
-    async fn pause(&self, tried: u32, retry_after: Option<Duration>) -> bool {
+    pub(super) async fn pause(&self, tried: u32, retry_after: Option<Duration>) -> bool {
         match self.policy.wait(tried, retry_after, self.random()) {
             Some(wait) => {
                 tracing::debug!(peer = %self.origin, tried, wait_ms = wait.as_millis(), "trying again later");

@@ -19,6 +19,9 @@ use super::secret::Secret;
 /// How many redirects are followed in a row.
 pub const MAX_REDIRECTS: usize = 5;
 
+/// The mark of UTF-8 that some systems put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// What may be told about a peer before it is first talked to.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -159,7 +162,7 @@ pub struct Response {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
-    /// The body, decompressed.
+    /// The body, decompressed, without a byte order mark.
     pub body: Vec<u8>,
     /// Where the answer came from, after redirects.
     pub url: Url,
@@ -354,6 +357,10 @@ async fn read_body(mut response: reqwest::Response, origin: &Origin, limit: usiz
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
+    }
+    // Some servers put one before JSON, where readers may pass over it (RFC 8259, 8.1).
+    if body.starts_with(BYTE_ORDER_MARK) {
+        body.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(Response { status, headers, body, url, certificate })
 }

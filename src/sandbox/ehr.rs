@@ -20,6 +20,7 @@ use crate::merge::Merges;
 use crate::records::known_type;
 use crate::request_log::RequestLog;
 use crate::search::Rules;
+use crate::strict::Unstated;
 use crate::subscriptions::Subscriptions;
 
 /// The sandbox's clock: microseconds since the epoch.
@@ -45,6 +46,9 @@ pub(crate) struct Ehr {
     pub(crate) merges: Mutex<Merges>,
     /// What it states in place of what it does, where it was told to.
     pub(crate) pretended: Mutex<Option<Arc<str>>>,
+    /// Whether what it does not state is refused.
+    pub(crate) strict: bool,
+    pub(crate) unstated: Unstated,
     pub(crate) exports: Exports,
     pub(crate) subscriptions: Subscriptions,
 }
@@ -226,6 +230,9 @@ impl Ehr {
             "metadata" | ".well-known/smart-configuration" if !get => return method_not_allowed("GET").into(),
             _ => {}
         }
+        if let Some(refusal) = self.beyond_statement(call, rest, now) {
+            return refusal.into();
+        }
         if let Some(reply) = self.export(call, rest, now) {
             return reply;
         }
@@ -265,7 +272,7 @@ impl Ehr {
         self.interact(call, &served, interaction, now)
     }
 
-    fn statement(&self, now: i64, last_updated: bool) -> Answer {
+    pub(crate) fn statement(&self, now: i64, last_updated: bool) -> Answer {
         if let Some(text) = self.pretended.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             return Answer::fhir(200, text.to_string());
         }

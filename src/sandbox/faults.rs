@@ -99,6 +99,11 @@ pub enum FaultKind {
     RepeatedNextLink,
     /// A page begins with the last entry of the page before.
     DuplicateAcrossPages,
+    /// A search is answered by a replica that is so far behind: what changed since then is not shown.
+    LaggingReplica {
+        /// Milliseconds.
+        millis: u64,
+    },
     /// A searchset holds an OperationOutcome entry with this severity.
     OutcomeInBundle {
         /// `information`, `warning` or `error`.

@@ -45,6 +45,7 @@ mod scope;
 mod search;
 mod searchset;
 mod server;
+mod strict;
 mod subscriptions;
 #[cfg(test)]
 mod trials;

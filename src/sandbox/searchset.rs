@@ -73,6 +73,9 @@ impl Ehr {
                 search.applied.retain(|(name, _)| matches!(name.as_str(), "_count" | "_sort" | "_total" | "_summary"));
             }
         }
+        if let Some(FaultKind::LaggingReplica { millis }) = self.fault(call, |kind| matches!(kind, FaultKind::LaggingReplica { .. })) {
+            search.before(self.now().saturating_sub(i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1_000)));
+        }
         let unlisted = if served.name == "Patient" { self.unlisted() } else { BTreeSet::new() };
         if !unlisted.is_empty() {
             search.filters.push(Filter::Unlisted(unlisted));

@@ -32,6 +32,7 @@ use crate::merge::{MergeError, MergeManner};
 use crate::records::known_type;
 use crate::request_log::{RequestLog, RequestRecord};
 use crate::search::Rules;
+use crate::strict::Unstated;
 use crate::subscriptions::{self, Subscriptions, Told};
 
 /// How a sandbox is to run.
@@ -57,6 +58,8 @@ pub struct Config {
     pub last_updated: bool,
     /// Whose server it behaves like.
     pub flavour: Flavour,
+    /// True: what its statement does not list is answered 400, and counted ([`Sandbox::unstated`]).
+    pub strict: bool,
 }
 
 impl Config {
@@ -73,6 +76,7 @@ impl Config {
             admin: false,
             last_updated: true,
             flavour: Flavour::FullR4,
+            strict: false,
         }
     }
 }
@@ -144,6 +148,8 @@ pub async fn start(config: Config) -> Result<Sandbox, StartError> {
         late: Lateness::default(),
         merges: Mutex::default(),
         pretended: std::sync::Mutex::default(),
+        strict: config.strict,
+        unstated: Unstated::default(),
         exports: Exports::default(),
         subscriptions: Subscriptions::default(),
     });
@@ -387,6 +393,11 @@ impl Sandbox {
     /// States this at `/metadata` from now on, whatever it does, as after an upgrade of the EHR; with `None` what it does, again.
     pub fn pretend(&self, statement: Option<&str>) {
         self.ehr.pretend(statement);
+    }
+
+    /// What was asked for without being stated, by type, interaction or search parameter, where it is [`Config::strict`].
+    pub fn unstated(&self) -> Vec<String> {
+        self.ehr.unstated.all()
     }
 
     /// Plants a fault.

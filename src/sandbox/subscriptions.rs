@@ -336,10 +336,14 @@ impl Ehr {
         json!({ "resourceType": "Parameters", "parameter": all })
     }
 
-    /// With numbers that count within this notification.
+    /// With numbers that count within this notification. A visit is named by a number of the vendor's own and its tenant, and by no reference.
     fn relative(&self, open: &Open, kind: &str, events: &[(i64, String)], status: &str) -> Value {
+        let focus = |told: &str| match told.strip_prefix("Appointment/apt-") {
+            Some(number) => json!({ "identifier": { "system": "urn:athenahealth:athenanet:appointment:apt", "value": number } }),
+            None => json!({ "reference": told }),
+        };
         let each: Vec<Value> =
-            (1..).zip(events).map(|(n, (_, focus))| json!({ "eventNumber": n.to_string(), "focus": { "reference": focus } })).collect();
+            (1..).zip(events).map(|(n, (_, told))| json!({ "eventNumber": n.to_string(), "focus": focus(told) })).collect();
         json!({
             "resourceType": "SubscriptionStatus",
             "status": status,

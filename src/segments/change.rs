@@ -1,6 +1,7 @@
 //! What is wanted against what is in force: the differences, applying them, and going back.
 
 use domain::Timestamp;
+use domain::rules::OwnAttribute;
 
 use super::definitions::Definitions;
 use super::library::{Library, Text, catalogue};
@@ -17,6 +18,8 @@ pub enum How {
     Changed,
     /// It is wanted no more.
     Ends,
+    /// It says the same in other words: that decides over nobody, and no roll-out is needed.
+    Reworded,
 }
 
 /// A definition that differs.
@@ -35,6 +38,8 @@ pub struct Difference {
 pub enum Applied {
     /// What is wanted is in force.
     Nothing,
+    /// So many definitions say the same in other words now; nothing else differs.
+    Reworded(usize),
     /// This roll-out.
     Begun(i64),
     /// A roll-out that was not in force yet was given up; nothing else changed.
@@ -52,10 +57,12 @@ pub fn differences(live: &Definitions, wanted: &Library) -> Vec<Difference> {
 }
 
 fn compare(live: &[Text], wanted: &[Text]) -> Vec<Difference> {
-    let find = |all: &[Text], one: &Text| all.iter().find(|t| t.kind == one.kind && t.id == one.id).map(|t| t.hash.clone());
+    let find =
+        |all: &[Text], one: &Text| all.iter().find(|t| t.kind == one.kind && t.id == one.id).map(|t| (t.hash.clone(), t.source.clone()));
     let differs = |text: &Text| match find(live, text) {
         None => Some(How::New),
-        Some(hash) if hash != text.hash => Some(How::Changed),
+        Some((hash, _)) if hash != text.hash => Some(How::Changed),
+        Some((_, source)) if source != text.source => Some(How::Reworded),
         Some(_) => None,
     };
     let other = wanted.iter().filter_map(|t| Some(Difference { kind: t.kind, id: t.id.clone(), how: differs(t)? }));
@@ -81,6 +88,7 @@ pub fn roll_back(conn: &mut Conn, to: Option<i64>, now: Timestamp) -> Result<App
     {
         return Ok(Applied::GivenUp(number));
     }
+    versions::alone(conn)?;
     let done: Vec<i64> = versions::rollouts(conn)?.into_iter().filter(|r| r.flipped_at.is_some()).map(|r| r.number).collect();
     let target = match to {
         Some(to) => done.into_iter().find(|number| *number == to),
@@ -93,16 +101,29 @@ pub fn roll_back(conn: &mut Conn, to: Option<i64>, now: Timestamp) -> Result<App
 
 fn text_of(version: Version) -> Option<Text> {
     let kind = Kind::ALL.into_iter().find(|k| k.as_str() == version.kind)?;
-    Some(Text { kind, id: version.id, source: version.source, hash: version.hash, reads: version.reads })
+    // An older program took the words into the hash, too.
+    let own = (kind == Kind::Attribute).then(|| OwnAttribute::parse(&version.source).ok()).flatten();
+    let hash = own.map_or(version.hash, |own| own.key().to_owned());
+    Some(Text { kind, id: version.id, source: version.source, hash, reads: version.reads })
 }
 
 fn begin(conn: &mut Conn, wanted: &[Text], cause: Cause, now: Timestamp) -> Result<Applied, StoreError> {
+    // Before it is read: else what another process puts in force meanwhile would be compared as it was.
+    versions::alone(conn)?;
     let current: Vec<Version> = versions::in_use(conn)?.into_iter().filter(|v| v.state == "current").collect();
     let live: Vec<Text> = current.iter().cloned().filter_map(text_of).collect();
-    let differences = compare(&live, wanted);
+    let (reworded, differences): (Vec<_>, Vec<_>) = compare(&live, wanted).into_iter().partition(|d| d.how == How::Reworded);
+    for one in &reworded {
+        let new = wanted.iter().find(|t| t.kind == one.kind && t.id == one.id);
+        let old = current.iter().find(|v| v.kind == one.kind.as_str() && v.id == one.id);
+        if let (Some(new), Some(old)) = (new, old) {
+            versions::reword(conn, old.number, &new.source)?;
+        }
+    }
     if differences.is_empty() {
         // What was staged meanwhile is not wanted any more.
-        return Ok(versions::give_up(conn)?.map_or(Applied::Nothing, Applied::GivenUp));
+        let otherwise = if reworded.is_empty() { Applied::Nothing } else { Applied::Reworded(reworded.len()) };
+        return Ok(versions::give_up(conn)?.map_or(otherwise, Applied::GivenUp));
     }
     let differs = |kind: &str, id: &str| differences.iter().find(|d| d.kind.as_str() == kind && d.id == id).map(|d| d.how);
     let new: Vec<New<'_>> = wanted.iter().filter(|t| differs(t.kind.as_str(), &t.id).is_some()).map(Text::as_new).collect();

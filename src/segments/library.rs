@@ -1,7 +1,7 @@
 //! The definitions that an installation wants: the shipped ones, and files of its own beside them. A file with the id of a shipped definition
 //! takes its place.
 //!
-//! Files are `segments/*.toml`, `value-sets/*.toml` or `*.json` (a FHIR ValueSet), and `attributes/*.toml` in one folder.
+//! Files are `segments/*.toml` or `*.json`, `value-sets/*.toml` or `*.json` (a FHIR ValueSet), and `attributes/*.toml` in one folder.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::store::definitions::{Kind, New};
 /// A definition file is a page of text; one beyond this is something else.
 const LONGEST_FILE: u64 = 1 << 20;
 /// A value set of the largest allowed number of codes, as FHIR JSON with displays.
-const LONGEST_VALUE_SET: u64 = 1 << 26;
+pub const LONGEST_VALUE_SET: u64 = 1 << 26;
 
 /// Definitions that belong together, compiled.
 #[derive(Clone, Debug)]
@@ -61,7 +61,9 @@ impl Library {
         let mut definitions: BTreeMap<String, Definition> = by_id(shipped::definitions()?, |d| d.id.clone());
         let mut value_sets: BTreeMap<String, ValueSet> = by_id(shipped::value_sets()?, |v| v.id.clone());
         let mut mistakes = Vec::new();
-        let own = read(&folder.join("segments"), &["toml"], LONGEST_FILE, &mut mistakes, |_, text| Definition::parse(text));
+        let own = read(&folder.join("segments"), &["toml", "json"], LONGEST_FILE, &mut mistakes, |extension, text| {
+            if extension == "json" { Definition::parse_json(text) } else { Definition::parse(text) }
+        });
         replace(&mut definitions, own, |d| &d.id, &mut mistakes);
         let own = read(&folder.join("value-sets"), &["toml", "json"], LONGEST_VALUE_SET, &mut mistakes, |extension, text| {
             if extension == "json" { ValueSet::from_fhir(text) } else { ValueSet::parse(text) }
@@ -109,8 +111,9 @@ impl Library {
             Text { kind: Kind::ValueSet, id: v.id.clone(), hash: text_hash(&source), source, reads: None }
         });
         let own = self.own.iter().map(|a| {
-            let source = a.canonical_text();
-            Text { kind: Kind::Attribute, id: a.id.clone(), hash: text_hash(&source), source, reads: None }
+            // What it means in words decides over nobody.
+            let (hash, source) = (a.key().to_owned(), a.canonical_text());
+            Text { kind: Kind::Attribute, id: a.id.clone(), hash, source, reads: None }
         });
         own.chain(sets).chain(segments).collect()
     }
@@ -188,9 +191,7 @@ fn read<T>(
         let name = path.display().to_string();
         match read_file(&path, longest).map_err(|why| vec![Mistake::new(why)]).and_then(|text| parse(extension, &text)) {
             Ok(one) => found.push((name, one)),
-            Err(all) => {
-                mistakes.extend(all.into_iter().map(|m| Mistake { message: format!("{name}: {m}"), place: None, definition: None }))
-            }
+            Err(all) => mistakes.extend(all.into_iter().map(|m| Mistake::new(format!("{name}: {m}")))),
         }
     }
     found

@@ -13,7 +13,7 @@ use super::task::{Report, Stage};
 use crate::store::definitions::{self as versions, Rollout};
 use crate::store::leases;
 use crate::store::memberships::{self, Evaluated};
-use crate::store::{Lane, StoreError, own, people, steps};
+use crate::store::{Lane, StoreError, derivations, own, people, steps};
 
 /// Persons of one chunk.
 const CHUNK: i64 = 1_000;
@@ -69,9 +69,9 @@ pub(super) fn turn(
     let Some(rollout) = stage.store.read_blocking(versions::going_on)?.filter(|r| r.number == next.rollout && r.state == "staging") else {
         return Ok(true);
     };
-    // Nobody can be asked about an attribute before it was read of everyone.
+    // Nobody can be asked about an attribute before it was read of everyone, one that is new in this program neither.
     let keys: Vec<&str> = next.set.library.own().iter().map(domain::rules::OwnAttribute::key).collect();
-    if stage.store.read_blocking(|conn| own::unread(conn, keys.into_iter()))? > 0 {
+    if stage.store.read_blocking(|conn| Ok(own::unread(conn, keys.into_iter())? > 0 || derivations::is_behind(conn)?))? {
         return Ok(false);
     }
     let ends = stage.clock.now().plus(TURN);

@@ -37,6 +37,23 @@ pub struct Report {
     pub early: u64,
 }
 
+impl Report {
+    fn add(&mut self, other: Self) {
+        self.persons += other.persons;
+        self.pairs += other.pairs;
+        self.changes += other.changes;
+        self.early += other.early;
+    }
+
+    /// Into the metrics of this process.
+    fn count(self) {
+        metrics::counter!("fhir_engage_segment_persons_evaluated_total").increment(self.persons);
+        metrics::counter!("fhir_engage_segment_answers_total").increment(self.pairs);
+        metrics::counter!("fhir_engage_segment_changes_total").increment(self.changes);
+        metrics::counter!("fhir_engage_segment_early_wake_ups_total").increment(self.early);
+    }
+}
+
 /// What the stage works with.
 pub struct Stage<'a> {
     /// The store.
@@ -113,13 +130,14 @@ fn one_pass(
                 memberships::apply(conn, &chunk.evaluated, chunk.now)?;
                 pending::done(conn, &chunk.taken)
             })?;
-            persons += u64::try_from(chunk.taken.len()).unwrap_or(0);
+            let mut did = Report { persons: u64::try_from(chunk.taken.len()).unwrap_or(0), pairs: chunk.pairs, ..Report::default() };
             for (taken, found) in chunk.taken.iter().zip(&chunk.evaluated) {
-                total.changes += u64::try_from(found.changes.len()).unwrap_or(0);
-                total.early += u64::from(taken.generation == 0 && found.changes.is_empty());
+                did.changes += u64::try_from(found.changes.len()).unwrap_or(0);
+                did.early += u64::from(taken.generation == 0 && found.changes.is_empty());
             }
-            total.pairs += chunk.pairs;
-            total.persons += u64::try_from(chunk.taken.len()).unwrap_or(0);
+            did.count();
+            persons += did.persons;
+            total.add(did);
             progress(total.persons + total.rolled_out);
         }
         Ok(persons)

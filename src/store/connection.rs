@@ -182,6 +182,21 @@ impl Conn {
         }
     }
 
+    /// Lets this transaction alone go on with what has that name until it ends; another one that asks for it waits. SQLite has one writer at a
+    /// time anyway.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite needs no lock"))]
+    pub(super) fn alone(&mut self, name: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(c) => {
+                let [a, b, c_, d, e, f, g, h, ..] = super::codec::content_hash(name.as_bytes());
+                let key = i64::from_le_bytes([a, b, c_, d, e, f, g, h]);
+                Ok(c.batch_execute(&format!("SELECT pg_advisory_xact_lock({key})"))?)
+            }
+        }
+    }
+
     pub(super) const fn begin(&self) -> &'static str {
         match self {
             // A transaction that reads first and writes later fails at once under WAL when another one wrote in between.

@@ -261,6 +261,19 @@ pub struct Missing {
     pub read_at: Option<i64>,
 }
 
+/// How many are missing of each (EHR, type).
+///
+/// # Errors
+/// The engine's refusal.
+pub fn missing_counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => missing::table
+        .group_by((missing::ehr, missing::rtype))
+        .select((missing::ehr, missing::rtype, count_star()))
+        .order((missing::ehr, missing::rtype))
+        .load(c))?)
+}
+
 /// How many of these no read has told of yet.
 ///
 /// # Errors

@@ -420,6 +420,23 @@ pub fn reads(conn: &mut Conn, number: i64, reads: i64) -> Result<(), StoreError>
     Ok(())
 }
 
+/// Lets this transaction alone change definitions until it ends.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn alone(conn: &mut Conn) -> Result<(), StoreError> {
+    conn.write_alone("definition")
+}
+
+/// Puts other words into a version; what decides is the same.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn reword(conn: &mut Conn, number: i64, source: &str) -> Result<(), StoreError> {
+    on_backend!(conn, c => diesel::update(definition::table.find(number)).set(definition::source.eq(source)).execute(c))?;
+    Ok(())
+}
+
 /// What each segment in force reads, as bits, by id.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ mod contact;
 pub mod coverage;
 pub mod days;
 pub mod definitions;
+pub mod derivations;
 pub mod drops;
 pub mod ehr_keys;
 pub mod ehrs;

@@ -65,6 +65,19 @@ pub fn waiting(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType) -> Result<i64,
     Ok(on_backend!(conn, c => of.count().get_result(c))?)
 }
 
+/// How many wait of each (EHR, type).
+///
+/// # Errors
+/// The engine's refusal.
+pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
+    use diesel::dsl::count_star;
+    Ok(on_backend!(conn, c => refresh_request::table
+        .group_by((refresh_request::ehr, refresh_request::rtype))
+        .select((refresh_request::ehr, refresh_request::rtype, count_star()))
+        .order((refresh_request::ehr, refresh_request::rtype))
+        .load(c))?)
+}
+
 /// Whether a resource still waits to be read: where it does not, it was read since it was asked for.
 ///
 /// # Errors

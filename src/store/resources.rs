@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use domain::Timestamp;
@@ -14,6 +15,7 @@ use domain::model::{EhrId, ResourceType};
 use super::bulk::{self, Column, Insert};
 use super::codec::{Codec, Packed};
 use super::connection::{Conn, on_backend};
+use super::derivations::{self, Body};
 use super::error::StoreError;
 use super::labels;
 use super::own;
@@ -55,6 +57,14 @@ pub struct Known {
     pub gone_at: Option<i64>,
 }
 
+impl Known {
+    /// Whether a body with that hash is stored, and its facts are made by that revision of the derivation or a newer one.
+    #[must_use]
+    pub fn is_as(&self, body_hash: &[u8], revision: i64) -> bool {
+        self.body_hash == body_hash && self.projector >= revision && self.gone_at.is_none()
+    }
+}
+
 /// A resource to store.
 #[derive(Clone, Debug)]
 pub struct Incoming {
@@ -76,16 +86,23 @@ pub struct Incoming {
     pub patients: Vec<String>,
     /// Of a Patient, what it says of other records.
     pub ties: Ties,
+    /// Revision of the derivation that made the facts ([`domain::fhir::revision`]).
+    pub revision: i64,
 }
 
-/// Which of two versions wins where both carry `meta.lastUpdated`.
+/// Which of two versions wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// What the EHR answers now is the truth, also where its clock was set back.
-    Latest,
+    /// What the EHR answered to a request that was sent at this instant is the truth, also where its clock was set back. What another reading
+    /// has stored since then stays, unless it is older by `meta.lastUpdated`: nobody knows which of the two answers came first, so what is
+    /// not plainly newer is [`Written::undecided`].
+    Asked(Timestamp),
     /// Files may come in any order: an older version does not replace a newer one.
     Newest,
 }
+
+/// How far the clocks of two nodes may be apart. Where `meta.lastUpdated` already speaks for what is stored, it is believed for so much longer.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(20);
 
 /// What a commit did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,12 +113,11 @@ pub struct Written {
     pub unchanged: Vec<i64>,
     /// How many were older than what is stored.
     pub older: usize,
+    /// The ids of what stays although it may be the older: another reading stored it while this one was on its way. To be read once more.
+    pub undecided: Vec<String>,
     /// When the versions that were replaced had been received: tells a run which of them it had stored itself.
     pub replaced: Vec<i64>,
 }
-
-/// The facts of which revision of the projection are stored; a higher number makes an unchanged body be projected again.
-pub const PROJECTOR: i64 = 1;
 
 #[derive(QueryableByName)]
 struct Key {
@@ -139,17 +155,22 @@ pub fn commit(
     now: Timestamp,
 ) -> Result<Written, StoreError> {
     let ids: Vec<&str> = page.iter().map(|r| r.fhir_id.as_str()).collect();
+    // Between looking what is stored and writing over it nobody else may: single reads are stored beside the run of a type.
+    conn.alone(&format!("{ehr}/{rtype}"))?;
     let known = known(conn, ehr, rtype, &ids)?;
     let mut written = Written::default();
     let mut rows: Vec<&Incoming> = Vec::with_capacity(page.len());
     for row in page {
         match known.get(&row.fhir_id) {
-            Some(k) if k.body_hash == row.body_hash && k.projector == PROJECTOR && k.gone_at.is_none() => written.unchanged.push(k.pk),
-            Some(k) if precedence == Precedence::Newest && older(row, k) => written.older += 1,
-            Some(k) => {
-                written.replaced.push(k.received_at);
-                rows.push(row);
-            }
+            Some(k) if k.is_as(&row.body_hash, row.revision) => written.unchanged.push(k.pk),
+            Some(k) => match precedence {
+                Precedence::Newest if older(row, k) => written.older += 1,
+                Precedence::Asked(at) if overlaps(row, k, at) => written.undecided.push(row.fhir_id.clone()),
+                Precedence::Newest | Precedence::Asked(_) => {
+                    written.replaced.push(k.received_at);
+                    rows.push(row);
+                }
+            },
             None => rows.push(row),
         }
     }
@@ -164,27 +185,78 @@ pub fn commit(
     if rtype == ResourceType::Patient {
         people::mark_live(conn, &patients)?;
     }
-    let subjects: Vec<Vec<i64>> = rows
-        .iter()
-        .map(|r| r.patients.iter().filter_map(|id| patients.get(id.as_str()).map(|p| p.pk)).collect::<BTreeSet<_>>().into_iter().collect())
-        .collect();
-    let pks = upsert(conn, ehr, rtype, &rows, &subjects, now)?;
+    let subjects = subjects_of(&rows, &patients);
+    let pks = put(conn, ehr, rtype, &rows, &subjects, vec![now.micros(); rows.len()], ON_STORED)?;
     written.stored = rows.iter().filter_map(|r| pks.get(r.fhir_id.as_str()).copied()).collect();
-    store_facts(conn, rtype, &rows, &subjects, &pks, &known)?;
+    store_facts(conn, rtype, &rows, &subjects, &pks, &known, Read::FromBody)?;
+    let revision = rows.iter().map(|r| r.revision).min().unwrap_or(0);
+    derivations::stored(conn, rtype, revision, &written.stored, now)?;
     // With a record that comes back comes all that is known by it.
     let back = rtype == ResourceType::Patient && known.values().any(|k| k.gone_at.is_some());
     wake(conn, &rows, &subjects, &known, &patients, if back { -1 } else { reads_bit(rtype) }, now)?;
+    keep_names(conn, ehr, rtype, &rows, &patients, rows.iter().any(|r| known.contains_key(&r.fhir_id)), now)?;
+    Ok(written)
+}
+
+/// What is kept of a Patient beside its facts.
+fn keep_names(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    rows: &[&Incoming],
+    patients: &HashMap<String, people::PatientKey>,
+    known_before: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     if rtype == ResourceType::Patient {
         let facts: Vec<(i64, &[u8])> = rows.iter().filter_map(|r| Some((patients.get(&r.fhir_id)?.pk, r.facts.as_slice()))).collect();
         labels::keep(conn, &facts)?;
         let said: Vec<(i64, &Ties)> = rows.iter().filter_map(|r| Some((patients.get(&r.fhir_id)?.pk, &r.ties))).collect();
-        ties::keep(conn, ehr, &said, rows.iter().any(|r| known.contains_key(&r.fhir_id)), now)?;
+        ties::keep(conn, ehr, &said, known_before, now)?;
     }
-    Ok(written)
+    Ok(())
+}
+
+/// Keeps the facts that a newer revision of the derivation makes of stored bodies, and wakes whom they concern where they are others now. The
+/// bodies stay as they are.
+///
+/// # Errors
+/// The engine's refusal; nothing is written then.
+pub fn rederive(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, read: &[(&Body, Incoming)], now: Timestamp) -> Result<(), StoreError> {
+    let ids: Vec<&str> = read.iter().map(|(body, _)| body.fhir_id.as_str()).collect();
+    let known = known(conn, ehr, rtype, &ids)?;
+    let mut rows: Vec<&Incoming> = read.iter().map(|(_, row)| row).collect();
+    // In key order, as in a commit.
+    rows.sort_by(|a, b| a.fhir_id.cmp(&b.fhir_id));
+    let wanted: BTreeSet<&str> = rows.iter().flat_map(|r| r.patients.iter().map(String::as_str)).collect();
+    let patients = people::ensure(conn, ehr, &wanted.into_iter().collect::<Vec<_>>(), now)?;
+    let subjects = subjects_of(&rows, &patients);
+    let pks: HashMap<String, i64> = read.iter().map(|(body, _)| (body.fhir_id.clone(), body.pk)).collect();
+    let received: HashMap<&str, i64> = read.iter().map(|(body, _)| (body.fhir_id.as_str(), body.received_at)).collect();
+    let received: Vec<i64> = rows.iter().map(|r| received.get(r.fhir_id.as_str()).copied().unwrap_or(now.micros())).collect();
+    put(conn, ehr, rtype, &rows, &subjects, received, ON_REDERIVED)?;
+    store_facts(conn, rtype, &rows, &subjects, &pks, &known, Read::Anew)?;
+    wake(conn, &rows, &subjects, &known, &patients, reads_bit(rtype), now)?;
+    keep_names(conn, ehr, rtype, &rows, &patients, true, now)
+}
+
+fn subjects_of(rows: &[&Incoming], patients: &HashMap<String, people::PatientKey>) -> Vec<Vec<i64>> {
+    let of = |row: &&Incoming| -> BTreeSet<i64> { row.patients.iter().filter_map(|id| patients.get(id.as_str()).map(|p| p.pk)).collect() };
+    rows.iter().map(|row| of(row).into_iter().collect()).collect()
 }
 
 fn older(row: &Incoming, known: &Known) -> bool {
     matches!((row.last_updated, known.last_updated), (Some(new), Some(old)) if new < old)
+}
+
+/// Whether another reading has stored what is there while this one was on its way, and this one is not plainly the newer.
+fn overlaps(row: &Incoming, known: &Known, asked: Timestamp) -> bool {
+    let stored = known.gone_at.map_or(known.received_at, |gone| gone.max(known.received_at));
+    match (row.last_updated, known.last_updated) {
+        (Some(new), Some(old)) if new > old && known.gone_at.is_none() => false,
+        (Some(new), Some(old)) if new < old => stored > asked.plus(-CLOCKS_APART).micros(),
+        _ => stored > asked.micros(),
+    }
 }
 
 /// The bit of a type in a `reads` mask.
@@ -202,13 +274,23 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = i64> + '_ {
     text.split(',').filter_map(|n| n.parse().ok())
 }
 
-fn upsert(
+/// Of a resource that is there already, all is what is stored now.
+const ON_STORED: &str = "ON CONFLICT (ehr, rtype, fhir_id) DO UPDATE SET version = excluded.version, last_updated = excluded.last_updated, body = excluded.body,
+                   dictionary = excluded.dictionary, body_hash = excluded.body_hash, facts_hash = excluded.facts_hash, projector = excluded.projector,
+                   patients = excluded.patients, received_at = excluded.received_at, gone_at = NULL, gone_why = NULL";
+/// Only what is derived is new.
+const ON_REDERIVED: &str =
+    "ON CONFLICT (ehr, rtype, fhir_id) DO UPDATE SET facts_hash = excluded.facts_hash, projector = excluded.projector,
+                   patients = excluded.patients";
+
+fn put(
     conn: &mut Conn,
     ehr: &EhrId,
     rtype: ResourceType,
     rows: &[&Incoming],
     subjects: &[Vec<i64>],
-    now: Timestamp,
+    received: Vec<i64>,
+    conflict: &'static str,
 ) -> Result<HashMap<String, i64>, StoreError> {
     let joined: Vec<String> = subjects.iter().map(|s| join(s)).collect();
     let versions: Vec<Option<Cow<'_, str>>> = rows.iter().map(|r| r.version.as_deref().map(storable)).collect();
@@ -225,16 +307,23 @@ fn upsert(
             Column::IntOrNull(rows.iter().map(|r| r.body.dictionary).collect()),
             Column::Bytes(rows.iter().map(|r| &r.body_hash[..]).collect()),
             Column::Bytes(rows.iter().map(|r| &r.facts_hash[..]).collect()),
-            Column::Int(vec![PROJECTOR; n]),
+            Column::Int(rows.iter().map(|r| r.revision).collect()),
             Column::Text(joined.iter().map(String::as_str).collect()),
-            Column::Int(vec![now.micros(); n]),
+            Column::Int(received),
         ],
-        conflict: "ON CONFLICT (ehr, rtype, fhir_id) DO UPDATE SET version = excluded.version, last_updated = excluded.last_updated, body = excluded.body,
-                   dictionary = excluded.dictionary, body_hash = excluded.body_hash, facts_hash = excluded.facts_hash, projector = excluded.projector,
-                   patients = excluded.patients, received_at = excluded.received_at, gone_at = NULL, gone_why = NULL",
+        conflict,
     };
     let keys: Vec<Key> = insert.returning(conn, "pk, fhir_id")?;
     Ok(keys.into_iter().map(|k| (k.fhir_id, k.pk)).collect())
+}
+
+/// What facts were made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    /// A body that is new or changed.
+    FromBody,
+    /// A body that was stored before: what own attributes read of it still holds.
+    Anew,
 }
 
 fn store_facts(
@@ -244,6 +333,7 @@ fn store_facts(
     subjects: &[Vec<i64>],
     pks: &HashMap<String, i64>,
     known: &HashMap<String, Known>,
+    read: Read,
 ) -> Result<(), StoreError> {
     let mut facts: BTreeMap<(i64, i64), &Incoming> = BTreeMap::new();
     let mut dropped: Vec<(i64, i64)> = Vec::new();
@@ -269,11 +359,19 @@ fn store_facts(
             Column::TextOrNull(versions.iter().map(Option::as_deref).collect()),
             Column::Bytes(facts.values().map(|r| r.facts.as_slice()).collect()),
         ],
-        // What was read of the version before says nothing of this one.
-        conflict: "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts, own = NULL",
+        conflict: match read {
+            // What was read of the version before says nothing of this one.
+            Read::FromBody => {
+                "ON CONFLICT (patient, resource) DO UPDATE SET version = excluded.version, facts = excluded.facts, own = NULL"
+            }
+            Read::Anew => "ON CONFLICT (patient, resource) DO UPDATE SET facts = excluded.facts",
+        },
     }
     .execute(conn)?;
-    own::stored(conn, rtype, &rows.iter().filter_map(|r| pks.get(&r.fhir_id).copied()).collect::<Vec<_>>())
+    // One that is about somebody else now has a row of facts that own attributes were not read for.
+    let moved = |row: &Incoming, about: &[i64]| known.get(&row.fhir_id).is_none_or(|k| k.patients != join(about));
+    let unread = rows.iter().zip(subjects).filter(|(row, about)| read == Read::FromBody || moved(row, about));
+    own::stored(conn, rtype, &unread.filter_map(|(r, _)| pks.get(&r.fhir_id).copied()).collect::<Vec<_>>())
 }
 
 fn wake(

@@ -237,12 +237,19 @@ pub fn remark(conn: &mut Conn, run: i64, note: &str) -> Result<(), StoreError> {
 /// # Errors
 /// The engine's refusal.
 pub fn progress(conn: &mut Conn, run: i64, done: i64, of: i64, gone: i64) -> Result<(), StoreError> {
-    let before: Option<Option<i64>> = on_backend!(conn, c => sync_run::table.find(run).select(sync_run::gone).first(c).optional())?;
-    let gone = before.flatten().unwrap_or(0) + gone;
     on_backend!(conn, c => diesel::update(sync_run::table.find(run))
-        .set((sync_run::units_done.eq(done), sync_run::units_of.eq(of), sync_run::gone.eq(gone)))
+        .set((sync_run::units_done.eq(done), sync_run::units_of.eq(of)))
         .execute(c))?;
-    Ok(())
+    more_gone(conn, run, gone)
+}
+
+/// Notes how many more resources a run found gone.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn more_gone(conn: &mut Conn, run: i64, gone: i64) -> Result<(), StoreError> {
+    let before: Option<Option<i64>> = on_backend!(conn, c => sync_run::table.find(run).select(sync_run::gone).first(c).optional())?;
+    found_gone(conn, run, before.flatten().unwrap_or(0) + gone)
 }
 
 /// Notes how many resources a run found gone.

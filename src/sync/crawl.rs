@@ -6,10 +6,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 
-use domain::Timestamp;
 use domain::fhir::{self, Outcome};
 use domain::model::facts::Facts;
 use domain::model::{EhrId, FhirId, ResourceType};
+use domain::{Clock, Timestamp};
 use futures_util::{Stream, StreamExt as _, stream};
 
 use super::page::Told;
@@ -62,6 +62,7 @@ pub(super) struct Answer {
 /// One patient, asked for.
 struct Asked {
     patient: String,
+    at: Timestamp,
     answer: Result<Answer, EhrError>,
 }
 
@@ -82,6 +83,8 @@ struct Chunk {
     gone: Vec<String>,
     moved: Vec<(String, String)>,
     server: Option<Timestamp>,
+    /// When the first of it was asked for.
+    asked: Option<Timestamp>,
 }
 
 impl Pull<'_> {
@@ -94,9 +97,9 @@ impl Pull<'_> {
         let question = Question { kind: self.kind, set: plan.search.clone(), days };
         let ehr = self.ehr.clone();
         let total = self.store.read(move |conn| roster::count(conn, &ehr)).await?;
-        let (client, ehr, after) = (self.source.client, self.ehr.clone(), pass.key.clone().unwrap_or_default());
+        let (client, clock, ehr, after) = (self.source.client, self.clock, self.ehr.clone(), pass.key.clone().unwrap_or_default());
         let question = &question;
-        let each = listed(self.store.clone(), ehr, after).map(|patient| async move { Ok(ask(client, question, patient?).await) });
+        let each = listed(self.store.clone(), ehr, after).map(|patient| async move { Ok(ask((client, clock), question, patient?).await) });
         // Limited by what the EHR allows; who is behind in the list is asked while those before are stored.
         let mut answers = std::pin::pin!(each.buffered(client.at_once().clamp(1, MOST_AT_ONCE)));
         let mut asked = self.while_alive(&start.context, some(answers.as_mut())).await??;
@@ -127,7 +130,7 @@ impl Pull<'_> {
         let (total, many) = (i64::try_from(patients.len()).unwrap_or(i64::MAX), CHUNK);
         for some in patients.chunks(many) {
             let asked: Vec<Asked> = {
-                let each = stream::iter(some.to_vec()).map(|patient| ask(self.source.client, &question, patient));
+                let each = stream::iter(some.to_vec()).map(|patient| ask((self.source.client, self.clock), &question, patient));
                 self.while_alive(&start.context, each.buffered(self.source.client.at_once().clamp(1, MOST_AT_ONCE)).collect()).await?
             };
             let chunk = self.take(asked, pass.done, tally)?;
@@ -141,8 +144,8 @@ impl Pull<'_> {
     fn take(&self, asked: Vec<Asked>, done: i64, tally: &mut Tally) -> Result<Chunk, Halt> {
         let passing = asked.iter().filter(|a| matches!(&a.answer, Err(e) if e.is_transient())).count();
         let none = !asked.iter().any(|a| a.answer.is_ok());
-        let mut chunk = Chunk::default();
-        for Asked { patient, answer } in asked {
+        let mut chunk = Chunk { asked: asked.iter().map(|a| a.at).min(), ..Chunk::default() };
+        for Asked { patient, answer, .. } in asked {
             match answer {
                 Err(error) if concerns_all(&error) || (none && (done == 0 || passing >= TROUBLE)) => return Err(error.into()),
                 Err(error) => chunk.holes.push((patient, why(&error))),
@@ -179,7 +182,7 @@ impl Pull<'_> {
         total: i64,
         tally: &mut Tally,
     ) -> Result<(), Halt> {
-        let Chunk { entries, pages, whole, mut holes, gone, moved, server } = chunk;
+        let Chunk { entries, pages, whole, mut holes, gone, moved, server, asked } = chunk;
         let shown: BTreeSet<String> = entries.iter().filter_map(|e| e.id.clone()).collect();
         let (expected, mut missed) = self.compare(&whole, &gone, &shown, question).await?;
         // Merged into another is not missing.
@@ -207,6 +210,7 @@ impl Pull<'_> {
             resume: Some(resume),
             server_started: server.unwrap_or(start.at),
             partial: false,
+            asked: asked.unwrap_or(start.at),
             now,
         };
         let also = move |conn: &mut Conn| -> Result<(), StoreError> {
@@ -305,12 +309,13 @@ async fn some(mut answers: Pin<&mut impl Stream<Item = Result<Asked, StoreError>
     Ok(all)
 }
 
-async fn ask(client: &Client, question: &Question, patient: String) -> Asked {
+async fn ask((client, clock): (&Client, &dyn Clock), question: &Question, patient: String) -> Asked {
+    let at = clock.now();
     let answer = match question.kind {
         ResourceType::Patient => read(client, &patient).await,
         kind => search(client, Search::by(kind.as_str(), &question.set, &patient, question.days)).await,
     };
-    Asked { patient, answer }
+    Asked { patient, at, answer }
 }
 
 /// Reads a Patient.
@@ -347,10 +352,9 @@ async fn pages(client: &Client, search: &Search) -> Result<Answer, EhrError> {
         if page.unasked > 0 {
             answer.notes.push("the EHR sent resources that were not asked for; they were left out".to_owned());
         }
-        if page.incomplete {
-            let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
+        if let Some(why) = page.short() {
             answer.uncertain = true;
-            answer.short = Some(format!("the EHR says that its answer is not complete ({})", said.join("; ")));
+            answer.short = Some(why);
         }
         answer.entries.extend(page.entries);
         if answer.pages >= MOST_PAGES && page.more {

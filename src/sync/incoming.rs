@@ -6,7 +6,8 @@ use domain::model::facts::PatientLink;
 use domain::model::{Facts, ResourceType};
 
 use crate::store::StoreError;
-use crate::store::codec::{Codec, content_hash};
+use crate::store::codec::{Codec, Packed, content_hash};
+use crate::store::derivations::Body;
 use crate::store::resources::Incoming;
 use crate::store::ties::{Link, Ties};
 
@@ -22,6 +23,13 @@ pub(super) enum NotReady {
 pub(super) fn incoming(codec: &Codec, kind: ResourceType, bytes: &[u8], body_hash: [u8; 16]) -> Result<Incoming, NotReady> {
     let (projected, facts) = facts(kind, bytes).map_err(NotReady::Rejected)?;
     pack(codec, kind, bytes, body_hash, projected, facts).map_err(NotReady::Store)
+}
+
+/// Projects a stored body again; it is not compressed anew.
+pub(super) fn again(kind: ResourceType, bytes: &[u8], stored: &Body) -> Result<Incoming, NotReady> {
+    let (projected, facts) = facts(kind, bytes).map_err(NotReady::Rejected)?;
+    let body_hash = stored.hash().map_err(NotReady::Store)?;
+    Ok(made(kind, stored.packed(), body_hash, projected, facts))
 }
 
 /// A resource's facts, and as the bytes to store.
@@ -40,19 +48,24 @@ pub(super) fn pack(
     projected: fhir::Projected,
     facts: Vec<u8>,
 ) -> Result<Incoming, StoreError> {
+    Ok(made(kind, codec.pack(Some(kind), bytes)?, body_hash, projected, facts))
+}
+
+fn made(kind: ResourceType, body: Packed, body_hash: [u8; 16], projected: fhir::Projected, facts: Vec<u8>) -> Incoming {
     let facts_of = projected.facts;
     let patients = facts_of.patients(projected.id.as_str()).into_iter().map(str::to_owned).collect();
-    Ok(Incoming {
-        body: codec.pack(Some(kind), bytes)?,
+    Incoming {
+        body,
         fhir_id: projected.id.as_str().to_owned(),
         version: projected.version,
         last_updated: projected.last_updated.map(domain::Timestamp::micros),
         body_hash,
         facts_hash: content_hash(&facts),
         ties: ties(&facts_of, projected.identifiers),
+        revision: fhir::revision(kind),
         facts,
         patients,
-    })
+    }
 }
 
 /// What a Patient says of other records.

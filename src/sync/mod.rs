@@ -19,6 +19,7 @@ pub mod pass;
 pub mod patient;
 mod pull;
 pub mod quarantine;
+mod rederive;
 mod references;
 pub mod refresh;
 pub mod reproject;
@@ -28,6 +29,7 @@ mod roster;
 pub mod subscribing;
 pub mod task;
 pub mod vanish;
+mod whole;
 pub mod window;
 
 pub use lease::{Holder, lease_name, reading_lease};

@@ -11,9 +11,12 @@ use crate::ehr::Entry;
 use crate::store::codec::content_hash;
 use crate::store::leases::{self, Fence, Term};
 use crate::store::quarantine::{self, Aside};
-use crate::store::resources::{self, Incoming, PROJECTOR, Precedence};
+use crate::store::resources::{self, Incoming, Precedence};
 use crate::store::sync_state::{self, Counts};
-use crate::store::{Conn, Lane, Store, StoreError};
+use crate::store::{Conn, Lane, Store, StoreError, refresh};
+
+/// Who asks for a read more: two readings that overlapped.
+pub(super) const OVERLAP: &str = "overlap";
 
 /// What a page belongs to.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub(super) struct Told {
     pub server_started: Timestamp,
     /// The server says that something is missing.
     pub partial: bool,
+    /// When it was asked for, by our clock: before that instant, not after.
+    pub asked: Timestamp,
     pub now: Timestamp,
 }
 
@@ -60,40 +65,47 @@ pub(super) type Also<'a> = &'a mut dyn FnMut(&mut Conn) -> Result<(), StoreError
 
 /// Commits a page. Blocks.
 pub(super) fn commit(store: &Store, context: &Context, entries: &[Entry], told: &Told, also: Also<'_>) -> Result<Counts, StoreError> {
-    let Context { ehr, kind, .. } = context;
-    let sorted = sort(store, context, entries, told.number)?;
+    let Context { ehr, kind, fence, term, run } = context;
+    let sorted = sort(store, (ehr, *kind), entries, told.number)?;
     store.write_blocking(Lane::Bulk, "sync a page", |conn| {
-        let counts = Counts { pages: told.pages, ..put(conn, store, context, &sorted, told.now)? };
-        sync_state::observe(conn, context.run, Some(told.server_started), told.partial)?;
-        sync_state::advance(conn, ehr, *kind, context.run, counts, told.resume.as_deref())?;
+        leases::extend(conn, fence, told.now, *term)?;
+        let counts = Counts { pages: told.pages, ..put(conn, store, (ehr, *kind), &sorted, (told.asked, told.now))? };
+        sync_state::observe(conn, *run, Some(told.server_started), told.partial)?;
+        sync_state::advance(conn, ehr, *kind, *run, counts, told.resume.as_deref())?;
         also(conn)?;
         Ok(counts)
     })
 }
 
-/// Commits resources that were read one by one, beside any run: neither a run's counts nor its resume point is theirs. Blocks.
+/// Commits resources that were read one by one, beside any run and under no lease: what a run stores meanwhile, and what this stores, each
+/// gives way to the newer. `asked` is before the first of them was asked for. Blocks.
 pub(super) fn commit_singly(
     store: &Store,
-    context: &Context,
+    (ehr, kind): (&EhrId, ResourceType),
     entries: &[Entry],
-    now: Timestamp,
+    (asked, now): (Timestamp, Timestamp),
     also: Also<'_>,
 ) -> Result<Counts, StoreError> {
-    let sorted = sort(store, context, entries, 0)?;
+    let sorted = sort(store, (ehr, kind), entries, 0)?;
     store.write_blocking(Lane::Interactive, "store what was read singly", |conn| {
-        let counts = put(conn, store, context, &sorted, now)?;
+        let counts = put(conn, store, (ehr, kind), &sorted, (asked, now))?;
         also(conn)?;
         Ok(counts)
     })
 }
 
-/// Writes what was sorted, under the lease.
-fn put(conn: &mut Conn, store: &Store, context: &Context, sorted: &Sorted, now: Timestamp) -> Result<Counts, StoreError> {
-    let Context { ehr, kind, fence, term, .. } = context;
-    leases::extend(conn, fence, now, *term)?;
-    let written = resources::commit(conn, ehr, *kind, &sorted.rows, Precedence::Latest, now)?;
+/// Writes what was sorted. Of what may be older than what another reading stored meanwhile one read more is asked for.
+fn put(
+    conn: &mut Conn,
+    store: &Store,
+    (ehr, kind): (&EhrId, ResourceType),
+    sorted: &Sorted,
+    (asked, now): (Timestamp, Timestamp),
+) -> Result<Counts, StoreError> {
+    let written = resources::commit(conn, ehr, kind, &sorted.rows, Precedence::Asked(asked), now)?;
+    written.undecided.iter().try_for_each(|id| refresh::ask(conn, ehr, kind, id, OVERLAP, now))?;
     let good: Vec<&str> = sorted.rows.iter().map(|r| r.fhir_id.as_str()).chain(sorted.unchanged.iter().map(String::as_str)).collect();
-    quarantine::release(conn, ehr, *kind, &good, now)?;
+    quarantine::release(conn, ehr, kind, &good, now)?;
     for aside in &sorted.bad {
         quarantine::put(conn, store.codec(), ehr, aside, now)?;
     }
@@ -103,16 +115,15 @@ fn put(conn: &mut Conn, store: &Store, context: &Context, sorted: &Sorted, now: 
         found: count(sorted.rows.len() + sorted.unchanged.len() + sorted.bad.len() + sorted.superseded),
         stored: count(written.stored.len()),
         unchanged: count(written.unchanged.len() + sorted.unchanged.len()),
-        superseded: count(written.older + sorted.superseded),
+        superseded: count(written.older + written.undecided.len() + sorted.superseded),
         quarantined: count(sorted.bad.len()),
     })
 }
 
-/// Sorts out what changed. Reading before the transaction is safe: under the lease nobody else writes this type.
-fn sort(store: &Store, context: &Context, entries: &[Entry], page: i64) -> Result<Sorted, StoreError> {
-    let Context { ehr, kind, .. } = context;
+/// Sorts out what changed. Whoever else stores the same meanwhile is met in the transaction, where it is compared once more.
+fn sort(store: &Store, (ehr, kind): (&EhrId, ResourceType), entries: &[Entry], page: i64) -> Result<Sorted, StoreError> {
     let ids: Vec<&str> = entries.iter().filter_map(|entry| entry.id.as_deref()).filter(|id| FhirId::parse(id).is_some()).collect();
-    let known = store.read_blocking(|conn| resources::known(conn, ehr, *kind, &ids))?;
+    let known = store.read_blocking(|conn| resources::known(conn, ehr, kind, &ids))?;
     let mut sorted = Sorted::default();
     let mut places: HashMap<String, usize> = HashMap::new();
     for entry in entries {
@@ -120,13 +131,13 @@ fn sort(store: &Store, context: &Context, entries: &[Entry], page: i64) -> Resul
         let stored = entry.id.as_deref().and_then(|id| known.get(id));
         // A second version in the same page must be compared with the first one too, so it takes the long way.
         let again = entry.id.as_deref().is_some_and(|id| places.contains_key(id));
-        if let Some(stored) = stored.filter(|k| !again && k.body_hash == hash && k.projector == PROJECTOR && k.gone_at.is_none()) {
+        if let Some(stored) = stored.filter(|k| !again && k.is_as(&hash, fhir::revision(kind))) {
             sorted.unchanged.push(stored.fhir_id.clone());
             continue;
         }
-        match incoming::incoming(store.codec(), *kind, &entry.bytes, hash) {
+        match incoming::incoming(store.codec(), kind, &entry.bytes, hash) {
             Ok(row) => sorted.add(row, &mut places),
-            Err(NotReady::Rejected(reject)) => sorted.bad.push(aside(*kind, entry, &reject, page)),
+            Err(NotReady::Rejected(reject)) => sorted.bad.push(aside(kind, entry, &reject, page)),
             Err(NotReady::Store(error)) => return Err(error),
         }
     }

@@ -10,6 +10,7 @@ use domain::{Clock, Timestamp};
 
 use super::crawl::{self, Answer, why};
 use super::incoming::{self, NotReady};
+use super::page::OVERLAP;
 use super::pass;
 use super::pull::Source;
 use crate::ehr::profile::Strategy;
@@ -19,7 +20,7 @@ use crate::store::codec::content_hash;
 use crate::store::patient_reads::{self, Request};
 use crate::store::quarantine::{self, Aside};
 use crate::store::resources::{self, Incoming, Precedence};
-use crate::store::{Store, StoreError, coverage, gone};
+use crate::store::{Store, StoreError, coverage, gone, refresh};
 
 /// What is read of one patient.
 const TYPES: [ResourceType; 3] = ResourceType::CORE;
@@ -44,8 +45,13 @@ pub async fn refresh(
     (source, capability): (Source<'_>, &Capability),
     request: &Request,
 ) -> Result<bool, StoreError> {
-    let now = clock.now();
-    let read = match read(store, ehr, (source, capability), &request.patient, now).await {
+    let asked = clock.now();
+    if !capability.allows(ResourceType::Patient.as_str(), "read") {
+        let why = "the server's statement does not list reading a Patient".to_owned();
+        tell(store, request, "failed", Some(why), asked).await?;
+        return Ok(false);
+    }
+    let read = match read(store, ehr, (source, capability), &request.patient, asked).await {
         Ok(read) => read,
         Err(Trouble::Ehr(error)) => {
             tell(store, request, "failed", Some(why(&error)), clock.now()).await?;
@@ -54,13 +60,15 @@ pub async fn refresh(
         Err(Trouble::Store(error)) => return Err(error),
     };
     let Read { gone, moved, parts } = read;
+    let now = clock.now();
     let (ehr, codec, request) = (ehr.clone(), store.clone(), request.clone());
     let kept = store.write("read a patient again", move |conn| {
         if !patient_reads::is_held(conn, &request)? {
             return Ok(());
         }
         for part in &parts {
-            resources::commit(conn, &ehr, part.kind, &part.rows, Precedence::Newest, now)?;
+            let written = resources::commit(conn, &ehr, part.kind, &part.rows, Precedence::Asked(asked), now)?;
+            written.undecided.iter().try_for_each(|id| refresh::ask(conn, &ehr, part.kind, id, OVERLAP, now))?;
             let good: Vec<&str> = part.rows.iter().map(|r| r.fhir_id.as_str()).collect();
             quarantine::release(conn, &ehr, part.kind, &good, now)?;
             for aside in &part.bad {

@@ -9,6 +9,7 @@ use domain::{Clock, Timestamp};
 use super::lease::Holder;
 use super::page::{self, Context, Told};
 use super::pass::Pass;
+use super::whole::{Shown, Whose};
 use super::window::{self, Left, Seen};
 use crate::ehr::pace::Why;
 use crate::ehr::profile::Strategy;
@@ -61,6 +62,8 @@ pub(super) struct Tally {
     pub holes: i64,
     /// Marked as gone.
     pub gone: i64,
+    /// All there is was shown, and what is stored compared with it.
+    pub compared: bool,
     /// Patients or weeks: how many are done, and of how many.
     pub units: Option<(i64, i64)>,
     /// What the operator should know of how the EHR answers.
@@ -180,12 +183,13 @@ impl Pull<'_> {
         let by_patient = self.is_by_patient();
         // The first reading of all there is found everything: nothing can have vanished before it.
         let all_read = start.mark.is_none() && start.left.is_none() && strategy == Strategy::Cursor;
+        let compared = all_read || tally.compared;
         let (context, now) = (start.context, self.clock.now());
         let noted = self.store.write("end a sync run", move |conn| {
             leases::extend(conn, &context.fence, now, context.term)?;
             if matches!(how, End::Done { as_of: Some(_), .. }) && !by_patient {
                 coverage::fill_all(conn, &context.ehr, context.kind, now)?;
-                if all_read {
+                if compared {
                     sync_state::reconciled(conn, &context.ehr, context.kind, now)?;
                 }
             }
@@ -249,9 +253,10 @@ impl Pull<'_> {
         let ask = if strategy == Strategy::Cursor { Ask::Sorted } else { Ask::All };
         let (mut mark, mut restarts) = (start.mark, 0);
         let mut window = Window { ask, from: window::begin(mark), left: start.left.filter(|_| ask == Ask::Sorted) };
+        let mut shown = Shown::default();
         loop {
             let (mut seen, pages_before) = (None::<Seen>, tally.counts.pages);
-            match self.pass(window, start, &mut seen, tally).await {
+            match self.pass(window, start, (&mut seen, &mut shown), tally).await {
                 Err(Halt::Ehr(EhrError::PageExpired)) if restarts < RESTARTS => {
                     // The window goes on, not the run: what was committed in order need not be read again.
                     restarts += 1;
@@ -277,6 +282,13 @@ impl Pull<'_> {
                 tally.note(format!("the EHR refuses to search {} by _lastUpdated as it advertises; more is read than needed", self.kind));
             }
             mark = mark.max(seen.and_then(|s| s.mark()));
+            if window.ask == Ask::All && tally.partial {
+                tally.note(format!("an answer was not complete, so no {} was taken as gone", self.kind));
+            } else if window.ask == Ask::All {
+                // All of it was read: what is not in it is missing.
+                self.compare_whole(start, (Whose::All, start.at), &shown, tally).await?;
+                tally.compared = true;
+            }
             if window.left.take().is_none() {
                 // A run that misses something must not move the mark past it; one without a cursor has none.
                 return Ok(mark.filter(|_| strategy == Strategy::Cursor && !tally.partial));
@@ -287,39 +299,52 @@ impl Pull<'_> {
     }
 
     /// Reads a search from its first page to its last; or to where the rest is better searched for anew.
-    async fn pass(&self, window: Window, start: &Start, seen: &mut Option<Seen>, tally: &mut Tally) -> Result<Option<Left>, Halt> {
+    async fn pass(
+        &self,
+        window: Window,
+        start: &Start,
+        (seen, shown): (&mut Option<Seen>, &mut Shown),
+        tally: &mut Tally,
+    ) -> Result<Option<Left>, Halt> {
         let mut pages = self.source.client.search(window.search(self.kind));
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
             let asked_at = self.clock.now();
-            let Some(page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
+            let Some(mut page) = self.fetch(&mut pages, &start.context).await? else { return Ok(None) };
             let server_now = page.server_date.unwrap_or(asked_at);
             // For people who watch; nothing goes by it.
             let total = page.total.filter(|_| seen.is_none()).and_then(|t| i64::try_from(t).ok());
             let seen = seen.get_or_insert_with(|| Seen::at(server_now, window.left));
-            self.look(&page, tally);
             if page.dropped.iter().any(|name| name == "_sort") {
                 seen.not_in_order();
+            }
+            if window.ask == Ask::All {
+                shown.extend(page.entries.iter().filter_map(|e| e.id.as_deref()));
             }
             for updated in page::updates(&page.entries) {
                 seen.note(updated, server_now);
             }
+            // Where the server gave no link to the rest, the rest is searched for from where it ended.
+            let rest = seen.left().filter(|left| window.ask == Ask::Sorted && window.left.is_none_or(|before| left.until < before.until));
+            let goes_on = rest.filter(|_| page.cut_off.take_if(|_| rest.is_some()).is_some());
+            self.look(&page, tally);
             let told = Told {
                 number: tally.counts.pages + 1,
                 pages: 1,
                 // Nothing can be said of what is still to come where the order is not ours, or where something was missing before.
                 resume: seen.left().filter(|_| window.ask == Ask::Sorted && !tally.partial).map(|left| left.to_string()),
                 server_started: seen.started(),
-                partial: page.incomplete,
+                partial: page.short().is_some(),
+                asked: asked_at,
                 now: self.clock.now(),
             };
             let more = page.more;
             let (ehr, kind) = (self.ehr.clone(), self.kind);
             let also = move |conn: &mut Conn| total.map_or(Ok(()), |_| turns::expect(conn, &ehr, kind, total));
             self.commit(start, page.entries, told, also, tally).await?;
-            if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted) {
+            if let Some(left) = seen.further().filter(|_| more && window.ask == Ask::Sorted).or(goes_on) {
                 return Ok(Some(left));
             }
         }
@@ -375,10 +400,9 @@ impl Pull<'_> {
         if page.unasked > 0 {
             tally.note(format!("the EHR sent resources that were not asked for with {}; they were left out", self.kind));
         }
-        if page.incomplete {
+        if let Some(why) = page.short() {
             tally.partial = true;
-            let said: Vec<String> = page.outcomes.iter().map(ToString::to_string).collect();
-            tally.note(format!("the EHR says that its answer for {} is not complete ({})", self.kind, said.join("; ")));
+            tally.note(format!("{}: {why}", self.kind));
         }
     }
 }

@@ -37,7 +37,7 @@ impl Pull<'_> {
             if wanted.is_empty() {
                 continue;
             }
-            let (client, kind) = (self.source.client, self.kind);
+            let (client, kind, asked) = (self.source.client, self.kind, self.clock.now());
             let each = stream::iter(wanted).map(|id| async move {
                 match FhirId::parse(&id) {
                     Some(id) => client.read(kind.as_str(), &id).await,
@@ -61,6 +61,7 @@ impl Pull<'_> {
                 resume: None,
                 server_started: start.at,
                 partial: false,
+                asked,
                 now: self.clock.now(),
             };
             self.commit(start, entries, told, |_| Ok(()), tally).await?;

@@ -1,7 +1,8 @@
 //! Single reads that others asked for (`store::refresh`): because the EHR told of a change, or because someone looks at a patient. Each is a GET
-//! by id with our own credential, within the limits of the EHR, and is stored as a page is, under the lease of its type: so of two nodes one
-//! reads, and a run that is under way is not disturbed. The request goes in the transaction that stores what was read; a crash before it
-//! leaves the request, and then it is read once more.
+//! by id with our own credential, within the limits of the EHR, and is stored beside whatever run of its type goes on: what a crawl of hours
+//! reads must not hold up what just changed. Of two answers that may have been given in either order the one that is not plainly newer gives
+//! way, and the resource is read once more (`store::resources`, `Precedence`). The request goes in the transaction that stores what was
+//! read; a crash before it leaves the request, and then it is read once more.
 //!
 //! What is not there is settled as everywhere: gone only by two reads apart in time (`vanish`).
 
@@ -14,8 +15,7 @@ use domain::{Clock, Timestamp};
 use futures_util::{StreamExt as _, stream};
 
 use super::crawl::starts;
-use super::lease::{self, Holder};
-use super::page::{self, Context};
+use super::page;
 use super::pass::A_HANDFUL;
 use super::pull::chain;
 use super::roster::{AT_ONCE, concerns_all, texts};
@@ -26,8 +26,6 @@ use crate::store::{Conn, Store, StoreError, alerts, coverage, gone, resources};
 
 /// Read together and stored in one commit.
 const CHUNK: i64 = 32;
-/// Whoever reads the type now is waited for so long before it is tried again.
-const HELD: TimeDelta = TimeDelta::seconds(2);
 /// Between two looks whether a type may be read again.
 const CLOSED: TimeDelta = TimeDelta::seconds(60);
 /// One resource that cannot be read is tried so often.
@@ -43,8 +41,6 @@ pub struct Refresh<'a> {
     pub store: &'a Store,
     /// Our clock.
     pub clock: &'a dyn Clock,
-    /// Who takes the leases.
-    pub holder: Holder<'a>,
     /// The EHR.
     pub ehr: &'a EhrId,
     /// Its client.
@@ -66,7 +62,7 @@ pub struct Report {
     pub stored: i64,
     /// Found gone.
     pub gone: i64,
-    /// Left for later because the type is being read.
+    /// Left for later because the type is paused, or its hours are closed.
     pub held: i64,
     /// Why it stopped early, in words.
     pub failure: Option<String>,
@@ -111,7 +107,7 @@ pub async fn run(task: &Refresh<'_>) -> Result<Report, StoreError> {
                     let until = task.clock.now().plus(CLOSED);
                     put_off(task, rows, until, &mut report).await?;
                 }
-                Some(kind) => one_type(task, kind, rows, &mut report).await?,
+                Some(kind) => read(task, kind, rows, &mut report).await?,
                 // Not to be read at this EHR, or not any more.
                 None => settle(task, "drop what is not read", move |conn| rows.iter().try_for_each(|row| refresh::done(conn, row))).await?,
             }
@@ -133,22 +129,8 @@ async fn put_off(task: &Refresh<'_>, rows: Vec<Request>, until: Timestamp, repor
     settle(task, "put reads off", move |conn| rows.iter().try_for_each(|row| refresh::put_off(conn, row, until, false))).await
 }
 
-async fn one_type(task: &Refresh<'_>, kind: ResourceType, rows: Vec<Request>, report: &mut Report) -> Result<(), StoreError> {
-    let Some(fence) = lease::take(task.store, task.clock, task.holder, task.ehr, kind).await? else {
-        return put_off(task, rows, task.clock.now().plus(HELD), report).await;
-    };
-    let context = Context { ehr: task.ehr.clone(), kind, fence: fence.clone(), term: task.holder.term, run: 0 };
-    let done = read(task, &context, rows, report).await;
-    lease::give_back_one(task.store, fence).await;
-    match done {
-        // Another node has taken over; what was not stored is still asked for.
-        Err(StoreError::LeaseLost(_)) => Ok(()),
-        other => other,
-    }
-}
-
-async fn read(task: &Refresh<'_>, context: &Context, rows: Vec<Request>, report: &mut Report) -> Result<(), StoreError> {
-    let (client, kind) = (task.client, context.kind);
+async fn read(task: &Refresh<'_>, kind: ResourceType, rows: Vec<Request>, report: &mut Report) -> Result<(), StoreError> {
+    let (client, asked) = (task.client, task.clock.now());
     let each = stream::iter(rows).map(|row| async move {
         let read = match FhirId::parse(&row.fhir_id) {
             Some(id) => client.read(kind.as_str(), &id).await,
@@ -180,27 +162,31 @@ async fn read(task: &Refresh<'_>, context: &Context, rows: Vec<Request>, report:
             }
         }
     }
-    store(task, context, all, report).await
+    store(task, (kind, asked), all, report).await
 }
 
-async fn store(task: &Refresh<'_>, context: &Context, answers: Answers, report: &mut Report) -> Result<(), StoreError> {
+async fn store(
+    task: &Refresh<'_>,
+    (kind, asked): (ResourceType, Timestamp),
+    answers: Answers,
+    report: &mut Report,
+) -> Result<(), StoreError> {
     let Answers { entries, done, absent, moved, failed } = answers;
-    let (store, context, now) = (task.store.clone(), context.clone(), task.clock.now());
+    let (store, ehr, now) = (task.store.clone(), task.ehr.clone(), task.clock.now());
     let all_failed = report.failure.is_some() || report.paused_until.is_some();
     let pause = report.paused_until;
     let stored = tokio::task::spawn_blocking(move || {
         let found: Vec<String> = entries.iter().filter_map(|e| e.id.clone()).collect();
-        let (ehr, kind) = (context.ehr.clone(), context.kind);
         let visits = if kind == ResourceType::Appointment { starts(&entries) } else { Vec::new() };
         let mut gone_now = 0;
-        let counts = page::commit_singly(&store, &context, &entries, now, &mut |conn| {
+        let counts = page::commit_singly(&store, (&ehr, kind), &entries, (asked, now), &mut |conn| {
             coverage::found(conn, &ehr, kind, &texts(&found))?;
             coverage::put_visits(conn, &ehr, &visits.iter().map(|(id, at)| (id.as_str(), *at)).collect::<Vec<_>>())?;
             for (from, to) in moved.iter().filter(|_| kind == ResourceType::Patient) {
                 gone::replaced(conn, &ehr, from, to, now)?;
             }
             done.iter().try_for_each(|row| refresh::done(conn, row))?;
-            gone_now = take_absent(conn, (&ehr, kind), &absent, now)?;
+            gone_now = take_absent(conn, (&ehr, kind), &absent, (asked, now))?;
             for row in &failed {
                 // What stops all of them is no fault of one.
                 if !all_failed && row.tries + 1 >= TRIES {
@@ -222,17 +208,30 @@ async fn store(task: &Refresh<'_>, context: &Context, answers: Answers, report: 
 }
 
 /// What a read did not find: for the first time it is missing and read once more later; for the second time, apart from the first, it is gone.
-fn take_absent(conn: &mut Conn, (ehr, kind): (&EhrId, ResourceType), absent: &[Request], now: Timestamp) -> Result<i64, StoreError> {
+fn take_absent(
+    conn: &mut Conn,
+    (ehr, kind): (&EhrId, ResourceType),
+    absent: &[Request],
+    (asked, now): (Timestamp, Timestamp),
+) -> Result<i64, StoreError> {
     let ids: Vec<&str> = absent.iter().map(|row| row.fhir_id.as_str()).collect();
     let known = resources::known(conn, ehr, kind, &ids)?;
     let told: BTreeMap<String, i64> = coverage::first_told(conn, ehr, kind, &ids)?.into_iter().collect();
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for row in absent {
         let id = row.fhir_id.as_str();
-        // Of what was never stored, or is gone already, there is nothing to take back.
-        if known.get(id).is_none_or(|k| k.gone_at.is_some()) {
-            refresh::done(conn, row)?;
-            continue;
+        match known.get(id) {
+            // A run has stored it while it was asked for: it is asked for once more.
+            Some(k) if k.received_at > asked.micros() => {
+                refresh::put_off(conn, row, now, false)?;
+                continue;
+            }
+            Some(k) if k.gone_at.is_none() => {}
+            // Of what was never stored, or is gone already, there is nothing to take back.
+            _ => {
+                refresh::done(conn, row)?;
+                continue;
+            }
         }
         match told.get(id).map(|at| Timestamp::from_micros(*at)) {
             Some(at) if now.since(at) >= APART => {

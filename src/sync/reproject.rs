@@ -1,5 +1,5 @@
-//! Reads the operators' own attributes out of stored bodies: of resources that were stored since, and of all there are where an attribute is
-//! new. Bodies are kept as received, so nothing has to be asked of an EHR again. A chunk and how far it came are one commit; what was cut off goes on
+//! Reads stored bodies anew: the operators' own attributes out of resources that were stored since, and out of all there are where an attribute is
+//! new; and the facts, where this program derives them by a newer revision ([`rederive`](super::rederive)). Bodies are kept as received, so nothing has to be asked of an EHR again. A chunk and how far it came are one commit; what was cut off goes on
 //! there.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use domain::model::ResourceType;
 use domain::rules::{OwnAttribute, OwnAttributes};
 use domain::{Clock, Timestamp};
 
+use super::rederive;
 use crate::store::definitions::{self, Kind};
 use crate::store::leases::{self, Fence, Term};
 use crate::store::{Conn, Lane, Store, StoreError, own};
@@ -33,7 +34,7 @@ pub fn run(
         if is_settled(store, &attributes)? {
             break;
         }
-        done += store.write_blocking(Lane::Bulk, "read own attributes", |conn| {
+        done += store.write_blocking(Lane::Bulk, "read stored bodies anew", |conn| {
             let now = clock.now();
             leases::extend(conn, fence, now, term)?;
             let wanted: Vec<(&str, ResourceType)> = attributes.iter().map(|a| (a.key(), a.resource_type())).collect();
@@ -58,11 +59,12 @@ fn is_settled(store: &Store, attributes: &[OwnAttribute]) -> Result<bool, StoreE
     store.read_blocking(|conn| {
         let readings = own::readings(conn)?;
         let known = readings.iter().all(|r| r.ended_at.is_some() && keys.contains(r.hash.as_str())) && readings.len() == keys.len();
-        Ok(known && own::waiting(conn, 1)?.is_empty())
+        Ok(known && own::waiting(conn, 1)?.is_empty() && rederive::is_settled(conn)?)
     })
 }
 
-/// What was stored since comes first, since whoever has it is not judged meanwhile; then a part of what a new attribute has still to read.
+/// What was stored since comes first, since whoever has it is not judged meanwhile; then facts of an older revision, and a part of what a new
+/// attribute has still to read.
 fn chunk(conn: &mut Conn, store: &Store, attributes: &[OwnAttribute], now: Timestamp) -> Result<u64, StoreError> {
     let waiting = own::waiting(conn, CHUNK)?;
     if !waiting.is_empty() {
@@ -71,6 +73,9 @@ fn chunk(conn: &mut Conn, store: &Store, attributes: &[OwnAttribute], now: Times
         own::keep(conn, &read)?;
         own::taken(conn, &waiting, &read, now)?;
         return Ok(read.len() as u64);
+    }
+    if let Some(done) = rederive::chunk(conn, store, CHUNK, now)? {
+        return Ok(done);
     }
     let open =
         own::readings(conn)?.into_iter().filter(|r| r.ended_at.is_none()).min_by(|a, b| (&a.rtype, a.after).cmp(&(&b.rtype, b.after)));

@@ -86,6 +86,7 @@ impl Pull<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Halt::Stopped);
             }
+            let asked = self.clock.now();
             let page = match self.fetch(&mut pages, &start.context).await {
                 Ok(Some(page)) => page,
                 Ok(None) => return Ok(()),
@@ -97,7 +98,7 @@ impl Pull<'_> {
                 Err(halt) => return Err(halt),
             };
             self.look(&page, tally);
-            week.short |= page.incomplete;
+            week.short |= page.short().is_some();
             week.shown.extend(page.entries.iter().filter_map(|e| e.id.clone()));
             let visits = starts(&page.entries);
             let now = self.clock.now();
@@ -107,7 +108,8 @@ impl Pull<'_> {
                 // A week that is cut off is begun anew: what of it is missing can be said at its end only.
                 resume: Some(pass.to_string()),
                 server_started: page.server_date.unwrap_or(start.at),
-                partial: page.incomplete,
+                partial: page.short().is_some(),
+                asked,
                 now,
             };
             let (ehr, kind) = (self.ehr.clone(), self.kind);

@@ -32,11 +32,17 @@ struct Settled {
     second: Vec<String>,
     /// Answered with another record: both ids.
     moved: Vec<(String, String)>,
+    /// When they were asked for.
+    asked: Timestamp,
 }
 
 impl Pull<'_> {
     /// Settles what is missing, at the end of a pass.
     pub(super) async fn settle(&self, start: &Start, pass: &Pass, tally: &mut Tally) -> Result<(), Halt> {
+        if !self.source.plan.of_type(self.kind).is_none_or(|plan| plan.reads_one) {
+            tally.note(format!("the server's statement does not list reading a {0}, so no {0} was taken as gone", self.kind));
+            return Ok(());
+        }
         let percent = self.source.plan.vanish_limit_percent;
         if pass.is_mass_disappearance(percent) && !self.accept_vanished {
             return self.ask(start, pass, percent).await;
@@ -109,13 +115,13 @@ impl Pull<'_> {
                 Err(_) => {}
             }
         }
-        self.store_settled(there, Settled { first, second, moved }, start, pass, tally).await
+        self.store_settled(there, Settled { first, second, moved, asked: now }, start, pass, tally).await
     }
 
     async fn store_settled(
         &self,
         there: Vec<Entry>,
-        Settled { first, second, moved }: Settled,
+        Settled { first, second, moved, asked }: Settled,
         start: &Start,
         pass: &Pass,
         tally: &mut Tally,
@@ -131,20 +137,26 @@ impl Pull<'_> {
             resume: Some(pass.to_string()),
             server_started: start.at,
             partial: false,
+            asked,
             now,
         };
         let found: Vec<String> = there.iter().filter_map(|e| e.id.clone()).collect();
         let visits = if kind == ResourceType::Appointment { starts(&there) } else { Vec::new() };
-        let units = tally.units.unwrap_or_default();
+        let units = tally.units;
         let also = move |conn: &mut Conn| -> Result<(), StoreError> {
             coverage::found(conn, &ehr, kind, &texts(&found))?;
             coverage::put_visits(conn, &ehr, &visits.iter().map(|(id, at)| (id.as_str(), *at)).collect::<Vec<_>>())?;
             coverage::told_gone(conn, &ehr, kind, &texts(&first), now)?;
-            gone::mark(conn, &ehr, kind, &texts(&second), READ_TWICE, now)?;
+            // One that a single read found meanwhile is not missing any more.
+            let still: Vec<String> = coverage::first_told(conn, &ehr, kind, &texts(&second))?.into_iter().map(|(id, _)| id).collect();
+            let count = gone::mark(conn, &ehr, kind, &texts(&still), READ_TWICE, now)?;
             for (from, to) in moved.iter().filter(|_| kind == ResourceType::Patient) {
                 gone::replaced(conn, &ehr, from, to, now)?;
             }
-            sync_state::progress(conn, run, units.0, units.1, count)
+            match units {
+                Some((done, of)) => sync_state::progress(conn, run, done, of, count),
+                None => sync_state::more_gone(conn, run, count),
+            }
         };
         self.commit(start, there, told, also, tally).await?;
         tally.gone += count;

@@ -238,6 +238,22 @@ fn segment() -> Group {
     }
 }
 
+/// A segment of which only the definition is known yet: nobody was evaluated.
+fn segment_of_nobody() -> Group {
+    let coding = Coding { system: Some(SEGMENT_SYSTEM.into()), code: "needs-interpreter".into(), display: None };
+    Group {
+        id: Some("needs-interpreter".into()),
+        identifier: vec![Identifier { system: SEGMENT_ID_SYSTEM.into(), value: "needs-interpreter".into() }],
+        code: Concept { coding: vec![coding], text: Some("Needs an interpreter".into()) },
+        name: "Needs an interpreter".into(),
+        quantity: 0,
+        managing_entity: None,
+        rule: Some("not deceased and (interpreter_needed or language != site.language)".into()),
+        member: Vec::new(),
+        ..segment()
+    }
+}
+
 fn outcome() -> Vec<Issue> {
     vec![Issue {
         severity: Severity::Error,
@@ -262,6 +278,7 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("document-correction", document_reference(&document_correction()).unwrap()),
         ("provenance-communication", provenance(&origin()).unwrap()),
         ("group-segment", group(&segment()).unwrap()),
+        ("group-definition", group(&segment_of_nobody()).unwrap()),
         ("operation-outcome", operation_outcome(&outcome()).unwrap()),
     ]
 }

@@ -176,7 +176,7 @@ impl Chart for Client {
             let Some(page) = pages.next().await.map_err(|e| not_asked_for(self, resource_type, &e).unwrap_or_else(|| failed(&e)))? else {
                 return Ok(all);
             };
-            all.doubtful |= page.incomplete || !page.dropped.is_empty();
+            all.doubtful |= page.short().is_some() || !page.dropped.is_empty();
             all.entries.extend(page.entries.into_iter().map(|e| Match { bytes: e.bytes }));
             if !page.more {
                 return Ok(all);
@@ -286,7 +286,9 @@ fn failed(error: &EhrError) -> SearchFailed {
         }
         EhrError::Refused { status, outcome } if *status < 500 => SearchFailed::Refused(format!("http-{status}: {outcome}")),
         // The same question gets the same answer.
-        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::NextLinkElsewhere => SearchFailed::Refused(format!("not-r4: {error}")),
+        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::PagesBarren(_) | EhrError::NextLinkElsewhere => {
+            SearchFailed::Refused(format!("not-r4: {error}"))
+        }
         EhrError::Refused { status, outcome } => SearchFailed::Later(format!("http-{status}: {outcome}")),
         _ => SearchFailed::Later(format!("no-answer: {error}")),
     }

@@ -129,7 +129,7 @@ fn change(store: &Store, ehr: &EhrId, segments: &Segments, people: &sandbox::Pop
 }
 
 fn commit(store: &Store, ehr: &EhrId, page: &[Incoming], now: Timestamp) -> usize {
-    let write = |conn: &mut _| resources::commit(conn, ehr, ResourceType::Patient, page, Precedence::Latest, now);
+    let write = |conn: &mut _| resources::commit(conn, ehr, ResourceType::Patient, page, Precedence::Asked(now), now);
     store.write_blocking(Lane::Bulk, "bench", write).unwrap().stored.len()
 }
 
@@ -143,6 +143,7 @@ fn incoming(store: &Store, text: &str) -> Incoming {
         body: store.codec().pack(Some(ResourceType::Patient), text.as_bytes()).unwrap(),
         body_hash: content_hash(text.as_bytes()),
         ties: Default::default(),
+        revision: fhir::revision(ResourceType::Patient),
         facts_hash: content_hash(&facts),
         facts,
         patients: vec![projected.id.as_str().to_owned()],

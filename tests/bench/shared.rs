@@ -103,7 +103,10 @@ fn postgres(server: &str, name: &str) -> Location {
     use diesel::connection::SimpleConnection as _;
     let mut conn = <diesel::PgConnection as diesel::Connection>::establish(server).unwrap();
     let (base, _) = server.rsplit_once('/').expect("a database in the address");
-    conn.batch_execute(&format!("DROP DATABASE IF EXISTS bench_{name} WITH (FORCE); CREATE DATABASE bench_{name}")).unwrap();
+    // Neither runs inside a transaction, which several statements at once are.
+    for statement in [format!("DROP DATABASE IF EXISTS bench_{name} WITH (FORCE)"), format!("CREATE DATABASE bench_{name}")] {
+        conn.batch_execute(&statement).unwrap();
+    }
     Location::parse(&format!("{base}/bench_{name}"))
 }
 

@@ -179,7 +179,7 @@ fn owe(store: &Store, sandbox: Option<&Sandbox>, ehr: &EhrId, rows: usize, clock
         }
         store
             .write_blocking(Lane::Bulk, "bench", |conn| {
-                resources::commit(conn, ehr, ResourceType::Patient, &patients, Precedence::Latest, now)?;
+                resources::commit(conn, ehr, ResourceType::Patient, &patients, Precedence::Asked(now), now)?;
                 page.iter().try_for_each(|patient| finish(conn, ehr, patient, &message, now))
             })
             .unwrap();
@@ -199,6 +199,7 @@ fn incoming(store: &Store, id: &str, body: &str) -> Incoming {
         facts_hash: content_hash(b"{}"),
         patients: vec![id.to_owned()],
         ties: Default::default(),
+        revision: domain::fhir::revision(ResourceType::Patient),
     }
 }
 

@@ -116,11 +116,16 @@ impl Journey {
         found
     }
 
-    async fn segments(&self, patient: &str) -> Vec<String> {
+    pub async fn segments(&self, patient: &str) -> Vec<String> {
         let sql = "SELECT d.id AS line FROM membership m JOIN definition d ON d.number = m.segment JOIN patient p ON p.person = m.person";
         let mut found = self._db.lines(&format!("{sql} WHERE p.fhir_id = '{patient}' AND m.state = 'in' AND d.state = 'current'"));
         found.sort();
         found
+    }
+
+    /// The column `line` of a query.
+    pub fn lines(&self, sql: &str) -> Vec<String> {
+        self._db.lines(sql)
     }
 
     async fn write_backs(&self, state: &'static str) -> Vec<Writeback> {

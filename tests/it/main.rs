@@ -26,6 +26,7 @@ mod schema_parity;
 mod segments;
 mod sekmet;
 mod sekmet_bulk;
+mod sekmet_load;
 mod smart;
 mod stops;
 mod store;

@@ -180,6 +180,47 @@ on_both! {
         assert_eq!(w.communications().len(), written.as_array().unwrap().len());
     }
 
+    fn a_merge_by_its_own_workflow_makes_one_person_of_two_records(db) {
+        let Some(w) = World::new(&db) else { return };
+        let [old, new] = ["Olga", "Nora"].map(|name| w.patient(name));
+        let visit = w.book_unconfirmed(&old);
+        w.gateway.cycle();
+        let of_old = |w: &World| {
+            let attempts = w.gateway.attempts("visit-confirm", &known(&old));
+            attempts.iter().map(|(step, state, _)| (step.clone(), state.clone())).collect::<Vec<_>>()
+        };
+        let before = of_old(&w);
+        assert_eq!(before, [("day-before".to_owned(), "planned".to_owned()), ("three-days".to_owned(), "finished".to_owned())]);
+        let said = w.communications().len();
+        let together = || {
+            let all = db.lines("SELECT a.fhir_id || ' ' || a.state || ' is ' || b.fhir_id AS line FROM patient a JOIN patient b ON b.person = a.person");
+            (all.contains(&format!("{old} merged is {new}")), all.contains(&format!("{new} live is {old}")))
+        };
+        assert_eq!(together(), (false, false));
+        w.ehr.merge(&old, &new);
+        w.gateway.cycle();
+        assert_eq!(together(), (true, true), "the retired record and its survivor are one person");
+        // The visit still names the old id: it is the survivor's now, and where the message was is known.
+        let shown = w.gateway.json(&["segments", "show", "visit-unconfirmed"])["in"].clone();
+        let mut records: Vec<&str> = shown[0].as_array().unwrap().iter().map(|r| r.as_str().unwrap()).collect();
+        records.sort_unstable();
+        assert_eq!((shown.as_array().unwrap().len(), records), (1, sorted([&old, &new]).iter().map(String::as_str).collect()), "one member, by both records");
+        assert_eq!(w.communications().len(), said, "nothing is said anew");
+        let why = w.gateway.json(&["segments", "explain", "--patient", &known(&new), "--segment", "visit-unconfirmed"]).to_string();
+        assert!(why.contains(&visit), "{why}");
+        // SEKMET knows no un-merge: its staff takes the links back.
+        for (id, active) in [(&old, true), (&new, true)] {
+            let mut patient = w.ehr.search("Patient", &format!("_id={id}")).remove(0);
+            patient.as_object_mut().unwrap().remove("link");
+            patient["active"] = json!(active);
+            w.ehr.update(&patient);
+        }
+        w.gateway.cycle();
+        assert_eq!((together(), w.communications().len()), ((false, false), said), "each is its own again");
+        assert_eq!(w.gateway.members("visit-unconfirmed"), [known(&old)]);
+        assert_eq!(of_old(&w), before);
+    }
+
     fn an_ehr_that_goes_away_and_comes_back_costs_nothing(db) {
         let Some(mut w) = World::new(&db) else { return };
         let ada = w.patient("Ada");

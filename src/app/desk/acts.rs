@@ -355,6 +355,7 @@ impl App {
 fn begun(applied: Applied) -> Said {
     match applied {
         Applied::Begun(n) => Ok(format!("Roll-out {n} has begun. The versions in force answer until everyone is evaluated.")),
+        Applied::Reworded(_) => Ok("Only wording differed: it is in force, and nobody is evaluated anew.".to_owned()),
         Applied::Nothing => Ok("Nothing differs: what is wanted is in force.".to_owned()),
         Applied::GivenUp(n) => Ok(format!("Roll-out {n} was given up before it came into force; nothing else changed.")),
         Applied::Busy => no("The last roll-out is still being entered into the histories. Try again when it is done."),

@@ -33,6 +33,7 @@ pub(super) const fn how(how: How) -> &'static str {
         How::New => "new",
         How::Changed => "changed",
         How::Ends => "ends",
+        How::Reworded => "reworded",
     }
 }
 

@@ -17,7 +17,7 @@ use crate::credentials::SecretRef;
 use crate::ehr::auth::Algorithm;
 use crate::ehr::pace::Rate;
 use crate::ehr::profile::{Auth, BackendServices, Profile};
-use crate::ehr::vendor;
+use crate::ehr::{misread, vendor};
 use crate::store::{ehr_keys, ehrs, expiries, proofs, statements, tokens};
 use crate::sync::drops::Drop;
 
@@ -137,7 +137,8 @@ pub(in crate::cli) fn settings(path: &Path) -> Result<serde_json::Value, Failure
     if let Ok(json) = serde_json::from_str(&text) {
         return Ok(json);
     }
-    toml::from_str(&text).map_err(|e| Failure::usage(format!("{} is neither JSON nor TOML: {}", path.display(), e.message())))
+    toml::from_str(&text)
+        .map_err(|e| Failure::usage(format!("{} is neither JSON nor TOML: {}", path.display(), misread::of_toml(&text, &e))))
 }
 
 /// Refuses to put another server under a name that has data: ids mean nothing at another server, and what is owed to the charts of the

@@ -142,12 +142,14 @@ A pause ends by itself; what it stopped goes on then.")]
     /// Remove a connection; what was synced and sent stays
     #[command(after_help = "Examples:
   fhir-engage ehr remove main
-  fhir-engage ehr remove main --force      give up write-backs that are not settled")]
+  fhir-engage ehr remove main --force      give up what is not settled, or cannot be ended there
+
+The EHR is told first to delete an export that it prepares, and to end its subscriptions.")]
     Remove {
         /// The EHR's name
         #[arg(value_name = "ID")]
         id: String,
-        /// Remove it although write-backs to it are not settled; they can then no longer be written
+        /// Remove it although write-backs are not settled, or it cannot be told to delete an export
         #[arg(long)]
         force: bool,
     },

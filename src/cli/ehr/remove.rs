@@ -4,34 +4,28 @@ use domain::model::EhrId;
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, print};
-use crate::app::App;
-use crate::store::{ehrs, subscriptions};
+use crate::app::{App, Removal};
 
 pub(super) async fn remove(app: &App, common: &Common, id: &EhrId, force: bool) -> Result<Ended, Failure> {
-    let name = id.as_str().to_owned();
-    let holdings = app.store.read(move |conn| ehrs::holdings(conn, &name)).await?;
-    if holdings.unsettled > 0 && !force {
-        return Err(Failure::problem(format!(
-            "{} to {id} are not settled; run `fhir-engage writeback run` first, or repeat with --force to give them up",
-            print::plural(usize::try_from(holdings.unsettled).unwrap_or(0), "write-back")
-        )));
-    }
-    let of = id.clone();
-    if !app.store.read(move |conn| subscriptions::of_ehr(conn, &of)).await?.is_empty() {
-        // One that cannot be ended now meets an address that nobody knows, and ends there.
-        match app.unsubscribe(id).await {
-            Ok(kept) => kept.failures.iter().for_each(|why| print::note(why)),
-            Err(error) => print::note(&format!("its subscriptions could not be ended there: {error}")),
+    let done = match app.remove_ehr(id, force).await? {
+        Removal::NoSuchEhr => return Err(Failure::usage(format!("there is no EHR {id}; list them with `fhir-engage ehr list`"))),
+        Removal::InTheWay(why) => {
+            return Err(Failure::problem(format!("{id} is not removed: {}; or repeat with --force to give that up", why.join("; "))));
         }
-    }
-    let name = id.as_str().to_owned();
-    if !app.store.write("remove an EHR", move |conn| ehrs::remove(conn, &name)).await? {
-        return Err(Failure::usage(format!("there is no EHR {id}; list them with `fhir-engage ehr list`")));
-    }
+        Removal::Done(done) => done,
+    };
     if common.json {
-        print::json(&serde_json::json!({ "removed": id, "kept_resources": holdings.resources, "kept_attempts": holdings.attempts }));
+        let mut told = serde_json::json!({ "removed": id });
+        if let (Some(told), Ok(serde_json::Value::Object(more))) = (told.as_object_mut(), serde_json::to_value(&done)) {
+            told.extend(more);
+        }
+        print::json(&told);
     } else {
-        print::line(&format!("{id} is removed. {} resources and {} attempts stay as a record.", holdings.resources, holdings.attempts));
+        if done.deleted_exports > 0 {
+            print::note(&format!("the EHR was told to delete {}", print::plural(done.deleted_exports, "export")));
+        }
+        done.notes.iter().for_each(|why| print::note(why));
+        print::line(&format!("{id} is removed. {} resources and {} attempts stay as a record.", done.kept_resources, done.kept_attempts));
     }
     Ok(Ended::Well)
 }

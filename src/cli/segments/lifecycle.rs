@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domain::rules::{Definition, Mistake};
+use domain::rules::{Definition, Mistake, OwnAttribute, ValueSet};
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, print, progress, signals};
@@ -13,7 +13,7 @@ use crate::app::{App, StageError};
 use crate::segments::Library;
 use crate::segments::change::{self, Applied, How};
 use crate::segments::history;
-use crate::segments::library::read_file;
+use crate::segments::library::{LONGEST_VALUE_SET, read_file};
 use crate::segments::plan::{self, Dry, Plan, Planned};
 use crate::store::definitions::{self, Kind, Rollout};
 use crate::store::steps;
@@ -32,25 +32,57 @@ fn mistaken(mistakes: &[Mistake]) -> Failure {
     Failure::problem(format!("the definitions have {}:\n{}", print::plural(lines.len(), "mistake"), lines.join("\n")))
 }
 
+/// A file to check, read.
+enum Read {
+    Segment(Definition),
+    ValueSet(ValueSet),
+    Attribute(OwnAttribute),
+}
+
+/// What a file defines: by its folder, else by what stands in it.
+fn read(file: &Path) -> Result<Read, Vec<Mistake>> {
+    let is_json = file.extension().is_some_and(|e| e == "json");
+    let folder = file.canonicalize().ok().and_then(|f| Some(f.parent()?.file_name()?.to_str()?.to_owned())).unwrap_or_default();
+    let longest = if is_json || folder == "value-sets" { LONGEST_VALUE_SET } else { LONGEST };
+    let text = read_file(file, longest).map_err(|why| vec![Mistake::new(why)])?;
+    if is_json && (folder == "value-sets" || text.contains("\"ValueSet\"")) {
+        return ValueSet::from_fhir(&text).map(Read::ValueSet);
+    }
+    if is_json {
+        return Definition::parse_json(&text).map(Read::Segment);
+    }
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    let has = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
+    match folder.as_str() {
+        "attributes" => OwnAttribute::parse(&text).map(Read::Attribute),
+        "value-sets" => ValueSet::parse(&text).map(Read::ValueSet),
+        "segments" => Definition::parse(&text).map(Read::Segment),
+        _ if !has(&["rule"]) && has(&["path", "resource"]) => OwnAttribute::parse(&text).map(Read::Attribute),
+        _ if !has(&["rule"]) && has(&["codes", "licence"]) => ValueSet::parse(&text).map(Read::ValueSet),
+        _ => Definition::parse(&text).map(Read::Segment),
+    }
+}
+
 /// Checks files alone first, then together with what they may name.
 pub(super) fn check(common: &Common, files: &[PathBuf], folder: &Path) -> Result<Ended, Failure> {
     let mut told: Vec<(String, String)> = Vec::new();
-    let mut read = Vec::new();
+    let (mut definitions, mut sets, mut own) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
-        let name = file.display().to_string();
-        let parsed = read_file(file, LONGEST).map_err(|why| vec![Mistake::new(why)]).and_then(|text| Definition::parse(&text));
-        match parsed {
-            Ok(definition) => read.push(definition),
-            Err(mistakes) => told.extend(mistakes.iter().map(|m| (name.clone(), m.to_string()))),
+        match read(file) {
+            Ok(Read::Segment(one)) => definitions.push(one),
+            Ok(Read::ValueSet(one)) => sets.push(one),
+            Ok(Read::Attribute(one)) => own.push(one),
+            Err(mistakes) => told.extend(mistakes.iter().map(|m| (file.display().to_string(), m.to_string()))),
         }
     }
+    // What a file with mistakes defines is not known: whoever names it would be told that it is not there.
     if told.is_empty() {
         let library = library(folder)?;
-        let ids: Vec<&str> = read.iter().map(|d| d.id.as_str()).collect();
-        let others = library.rules().segments().iter().map(|s| s.definition()).filter(|d| !ids.contains(&d.id.as_str()));
-        let all: Vec<Definition> = others.cloned().chain(read.iter().cloned()).collect();
-        let sets = library.value_sets().iter().cloned();
-        if let Err(mistakes) = Library::with_own(&all, sets, library.own().iter().cloned()) {
+        let others = library.rules().segments().iter().map(|s| s.definition());
+        let all: Vec<Definition> = beside(others, &definitions, |d| &d.id);
+        let all_sets = beside(library.value_sets().iter(), &sets, |v| &v.id);
+        let all_own = beside(library.own().iter(), &own, |a| &a.id);
+        if let Err(mistakes) = Library::with_own(&all, all_sets, all_own) {
             told.extend(mistakes.iter().map(|m| (m.definition.clone().unwrap_or_default(), m.to_string())));
         }
     }
@@ -58,12 +90,18 @@ pub(super) fn check(common: &Common, files: &[PathBuf], folder: &Path) -> Result
         let rows: Vec<_> = told.iter().map(|(file, mistake)| serde_json::json!({ "in": file, "mistake": mistake })).collect();
         print::json(&rows);
     } else {
-        told.iter().for_each(|(file, mistake)| print::line(&format!("{file}: {mistake}")));
+        told.iter().for_each(|(file, mistake)| print::line(&if file.is_empty() { mistake.clone() } else { format!("{file}: {mistake}") }));
         if told.is_empty() {
-            print::line(&format!("{} can be applied", print::plural(read.len(), "definition")));
+            print::line(&format!("{} can be applied", print::plural(files.len(), "definition")));
         }
     }
     Ok(if told.is_empty() { Ended::Well } else { Ended::WithProblems })
+}
+
+/// These, and those of the others whose place they do not take.
+fn beside<'a, T: Clone + 'a>(others: impl Iterator<Item = &'a T>, these: &[T], id: impl Fn(&T) -> &String) -> Vec<T> {
+    let replaced = |other: &&T| these.iter().any(|one| id(one) == id(other));
+    others.filter(|other| !replaced(other)).cloned().chain(these.iter().cloned()).collect()
 }
 
 pub(super) async fn plan(app: App, common: &Common, folder: &Path, all: bool, examples: usize) -> Result<Ended, Failure> {
@@ -133,6 +171,7 @@ const fn word(how: How) -> &'static str {
         How::New => "new",
         How::Changed => "changed",
         How::Ends => "ends",
+        How::Reworded => "reworded, decides as before",
     }
 }
 
@@ -154,6 +193,9 @@ async fn follow(app: App, common: &Common, applied: &Applied, no_wait: bool) -> 
     let number = match applied {
         Applied::Begun(number) => *number,
         Applied::Nothing => return Ok(told(common, None, "nothing differs: what is wanted is in force")),
+        Applied::Reworded(n) => {
+            return Ok(told(common, None, &format!("{} reworded; nothing else differs", print::plural(*n, "definition"))));
+        }
         Applied::GivenUp(n) => {
             return Ok(told(common, None, &format!("roll-out {n} was given up before it came into force; nothing else changed")));
         }

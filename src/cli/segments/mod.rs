@@ -19,7 +19,7 @@ use crate::segments::explain::{self, Explanation};
 use crate::segments::history;
 use crate::store::freshness::{Freshness, Stale};
 use crate::store::memberships::{self, State};
-use crate::store::{definitions, own, people};
+use crate::store::{definitions, derivations, own, people};
 
 /// Look at segments, their members, and why; put definitions in force
 #[derive(Debug, Subcommand)]
@@ -63,9 +63,9 @@ pub(super) enum Segments {
     /// Check definition files; tell all mistakes at once
     #[command(after_help = "Examples:
   fhir-engage segments check data/segments/seniors.toml
-  fhir-engage segments check --json data/segments/*.toml")]
+  fhir-engage segments check --json data/segments/*.toml data/attributes/*.toml")]
     Check {
-        /// Files of segments (.toml); they may name the shipped ones and those of --definitions
+        /// Files of segments, value sets or attributes; they may name the shipped ones and those of --definitions
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
         #[command(flatten)]
@@ -165,7 +165,7 @@ a type; `segments apply` reads them out of what is stored.")]
 /// Where definition files are.
 #[derive(Debug, clap::Args)]
 pub(super) struct From {
-    /// The folder with segments/*.toml, value-sets/*.toml or *.json, and attributes/*.toml [default: the data folder]
+    /// The folder with segments, value-sets (*.toml or *.json) and attributes (*.toml) [default: the data folder]
     #[arg(long, value_name = "DIR")]
     definitions: Option<PathBuf>,
 }
@@ -273,8 +273,14 @@ fn old_news(stale: &Stale) -> String {
     format!("{} of {} is stale, known up to {}", stale.rtype, stale.ehr, to_the_second(&stale.known_up_to))
 }
 
-/// Tells of own attributes that are still being read out of the stored bodies.
+/// Tells of facts and own attributes that are still being read out of the stored bodies.
 async fn unread(app: &App) -> Result<(), Failure> {
+    for reading in app.store.read(derivations::readings).await?.into_iter().filter(|r| r.ended_at.is_none()) {
+        print::note(&format!(
+            "this version reads more out of a record: {} of {} stored resources of type {} were read anew",
+            reading.done, reading.total, reading.rtype
+        ));
+    }
     for reading in app.store.read(own::readings).await?.into_iter().filter(|r| r.ended_at.is_none()) {
         let all = app.definitions.library().own();
         let name = all.iter().find(|a| a.key() == reading.hash).map_or("an attribute that is being rolled out", |a| a.name());
@@ -324,7 +330,8 @@ async fn show(app: &App, common: &Common, id: &str, state: State, limit: i64) ->
     if common.json {
         print::json(&serde_json::json!({
             "id": definition.id, "title": definition.title, "stage": definition.stage, "description": definition.description,
-            "rule": definition.rule_text, "unknown_counts_as": definition.unknown.as_str(), "version": row.version, state.as_str(): references,
+            "rule": definition.rule_text, "tree": definition.rule.to_json(), "unknown_counts_as": definition.unknown.as_str(),
+            "version": row.version, state.as_str(): references,
             "holds": size.as_ref().map(|s| s.holds(definition.unknown)), "does_not_hold": size.as_ref().map(|s| s.does_not_hold(definition.unknown)),
             "unknown": size.as_ref().map(|s| s.unknown), "stale": fresh.stale(reads),
         }));

@@ -7,6 +7,7 @@ mod quarantine;
 mod run;
 mod schedule;
 mod status;
+mod telling;
 
 use std::sync::Arc;
 

@@ -22,5 +22,5 @@ pub(super) async fn plan(app: &App, common: &Common, id: &EhrId) -> Result<Ended
         }
         table.print();
     }
-    Ok(Ended::well_if(plan.types.iter().all(|t| t.lacks.is_none())))
+    Ok(Ended::well_if(plan.no_grant.is_none() && plan.types.iter().all(|t| t.lacks.is_none() && t.ungranted.is_none())))
 }

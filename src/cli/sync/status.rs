@@ -1,5 +1,6 @@
 //! `sync status`: how the last run of each EHR and type went, or how far it is.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use serde_json::{Value, json};
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, ehr, print, signals};
+use super::telling as events;
 use crate::app::{Agenda, App, Entry};
 use crate::store::leases::{self, Term};
 use crate::store::reading::PREFIX;
 use crate::store::view::overview::{self, TypeStatus};
 use crate::store::view::progress::{self, Left};
+use crate::store::view::telling::{self, Telling};
 
 /// Show the last run of each EHR and type, or the one that goes on
 #[derive(Debug, Args)]
@@ -34,6 +37,8 @@ struct Look {
     now: Timestamp,
     types: Vec<TypeStatus>,
     agenda: Agenda,
+    /// What EHRs tell by themselves, by EHR and type.
+    telling: BTreeMap<(String, String), Telling>,
 }
 
 impl Status {
@@ -72,8 +77,11 @@ async fn look(app: &App, only: Option<&str>) -> Result<(Look, Vec<String>), Fail
     let names: Vec<String> =
         registered.known.iter().map(|(id, _)| id.to_string()).chain(registered.unreadable.iter().map(|(id, _)| id.clone())).collect();
     let (now, term, owner) = (agenda.now, Term(app.config.worker.lease), app.owner.clone());
-    let read = move |conn: &mut _| Ok((overview::read(conn)?.types, leases::held(conn, PREFIX, now, term, |o| owner.is_dead(o))?));
-    let (mut types, held) = app.store.snapshot(read).await?;
+    let read = move |conn: &mut _| {
+        let held = leases::held(conn, PREFIX, now, term, |o| owner.is_dead(o))?;
+        Ok((overview::read(conn)?.types, held, telling::read(conn)?))
+    };
+    let (mut types, held, mut telling) = app.store.snapshot(read).await?;
     // The last failure of an EHR that was removed is nobody's task any more.
     types.retain(|t| names.contains(&t.ehr) && only.is_none_or(|id| id == t.ehr));
     for t in types.iter_mut().filter(|t| t.state == "running" && !held.contains(&format!("{PREFIX}{}/{}", t.ehr, t.rtype))) {
@@ -82,7 +90,8 @@ async fn look(app: &App, only: Option<&str>) -> Result<(Look, Vec<String>), Fail
     }
     agenda.entries.retain(|e| only.is_none_or(|id| id == e.ehr.as_str()));
     agenda.unreadable.retain(|(id, _)| only.is_none_or(|only| only == id));
-    Ok((Look { now, types, agenda }, names))
+    telling.retain(|(ehr, _), _| names.contains(ehr) && only.is_none_or(|id| id == ehr));
+    Ok((Look { now, types, agenda, telling }, names))
 }
 
 impl Look {
@@ -92,6 +101,10 @@ impl Look {
 
     fn entry(&self, t: &TypeStatus) -> Option<&Entry> {
         self.agenda.entries.iter().find(|e| e.ehr.as_str() == t.ehr && e.kind.as_str() == t.rtype)
+    }
+
+    fn told(&self, ehr: &str, rtype: &str) -> Option<&Telling> {
+        self.telling.get(&(ehr.to_owned(), rtype.to_owned()))
     }
 
     /// What is to be read and never was, not even in vain.
@@ -123,6 +136,9 @@ fn as_json(look: &Look) -> Vec<Value> {
                 map.insert("seconds_left".to_owned(), left.into());
                 map.insert("estimated_by".to_owned(), basis.into());
                 map.insert("remedy".to_owned(), remedy(t).into());
+                let told = look.told(&t.ehr, &t.rtype);
+                map.insert("completeness".to_owned(), events::completeness(t, told));
+                map.insert("events".to_owned(), events::events(told));
                 if let Some(e) = look.entry(t) {
                     let schedule = super::schedule::row(e, look.now);
                     for key in ["next", "why", "paused"] {
@@ -137,6 +153,7 @@ fn as_json(look: &Look) -> Vec<Value> {
         let mut row = super::schedule::row(e, look.now);
         if let Some(map) = row.as_object_mut() {
             map.insert("state".to_owned(), "never".into());
+            map.insert("events".to_owned(), events::events(look.told(e.ehr.as_str(), e.kind.as_str())));
         }
         row
     }));
@@ -164,6 +181,7 @@ fn as_table(look: &Look) {
         "IN ALL",
         "READ",
         "KNOWN UP TO",
+        "COMPLETE",
         "NEXT",
     ]);
     for t in &look.types {
@@ -176,11 +194,11 @@ fn as_table(look: &Look) {
             Left::About { seconds, by } => format!("about {} (by {by})", length(seconds)),
         };
         let next = look.entry(t).map_or_else(|| "-".to_owned(), |e| super::schedule::next(e, look.now).0);
-        let rest = [rate, left, t.total.to_string(), units(t), print::instant_or_dash(t.known_up_to), next];
+        let rest = [rate, left, t.total.to_string(), units(t), print::instant_or_dash(t.known_up_to), events::complete(t), next];
         table.row(start.into_iter().chain(counts).chain(rest));
     }
     for e in look.never() {
-        let dashes = std::iter::repeat_n("-".to_owned(), 12);
+        let dashes = std::iter::repeat_n("-".to_owned(), 13);
         let next = super::schedule::next(e, look.now).0;
         table.row([e.ehr.to_string(), e.kind.to_string(), "never".to_owned()].into_iter().chain(dashes).chain([next]));
     }
@@ -212,7 +230,12 @@ fn as_table(look: &Look) {
             print::line(&format!("{of}: paused by {} since {}: {}", pause.paused_by, print::instant(pause.paused_at), pause.why));
         }
     }
+    for ((ehr, rtype), told) in look.telling.iter().filter(|(_, told)| told.missing > 0) {
+        let many = print::plural(usize::try_from(told.missing).unwrap_or(usize::MAX), "resource");
+        print::line(&format!("{ehr} {rtype}: {many} no longer shown; gone once a second read apart in time says so"));
+    }
     look.agenda.unreadable.iter().for_each(|(_, why)| print::line(why));
+    events::table(look.telling.iter().map(|((ehr, rtype), told)| (ehr.as_str(), rtype.as_str(), told)));
 }
 
 /// What to do about a failure that does not say so itself.

@@ -103,13 +103,24 @@ pub use bundle::{Bundle, Entry, EntryResponse, Link, SearchAnswer, SearchMode, s
 pub use directory::called;
 pub use outcome::{Issue, Outcome, outcome};
 pub use own::{OwnType, own};
-pub use path::Path;
+pub use path::{NotAPath, Path};
 pub use reference::{patient_id, reference_id, reference_type};
 pub use reject::{Reject, RejectCode};
 pub use shown::{caption, record_number};
 
 use elements::{Meta, meta};
 use raw::{Raw, document, document_text};
+
+/// Revision of the facts of a type: raised with each change of what is derived of its bodies, so that stored ones are read anew. What that means
+/// today is recorded in `tests/revisions.txt`, and a test compares.
+#[must_use]
+pub const fn revision(kind: ResourceType) -> i64 {
+    match kind {
+        // 2: virtual visits; who answered.
+        ResourceType::Appointment | ResourceType::QuestionnaireResponse => 2,
+        _ => 1,
+    }
+}
 
 /// The largest resource that is looked into, in bytes. FHIR sets none; real patients, appointments and care plans stay below 1 MB.
 pub const MAX_RESOURCE_BYTES: usize = 16 * 1024 * 1024;

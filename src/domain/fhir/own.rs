@@ -34,15 +34,15 @@ pub fn own(bytes: &[u8], path: &Path, kind: OwnType, date: Option<&Path>) -> Own
         return OwnRead::default();
     }
     let whole = raw::whole(text);
-    let led = path.follow(whole);
+    let Some(led) = path.follow(whole) else { return OwnRead { too_many: true, ..OwnRead::default() } };
     let values = if kind == OwnType::Codes {
         let codes: Vec<Coding> = led.into_iter().flat_map(codes).collect();
         if codes.is_empty() { Vec::new() } else { vec![OwnValue::Codes(codes)] }
     } else {
         led.into_iter().filter_map(|raw| value(raw, kind)).collect()
     };
-    let at = date.and_then(|date| date.follow(whole).into_iter().find_map(|raw| FhirTime::parse(&raw.text()?)));
-    OwnRead { values, at }
+    let at = date.and_then(|date| date.follow(whole).into_iter().flatten().find_map(|raw| FhirTime::parse(&raw.text()?)));
+    OwnRead { values, at, too_many: false }
 }
 
 fn value(raw: Raw<'_>, kind: OwnType) -> Option<OwnValue> {
@@ -117,6 +117,14 @@ mod tests {
         assert_eq!(read(body, "nothing", OwnType::Codes), []);
         assert_eq!(read("[]", "a", OwnType::YesNo), []);
         assert_eq!(own(&[0xff], &Path::parse("a").unwrap(), OwnType::YesNo, None), OwnRead::default());
+    }
+
+    #[test]
+    fn of_more_values_than_are_looked_at_none_is_told() {
+        let body = |n: usize| format!(r#"{{"a":[{}]}}"#, vec!["\"x\""; n].join(","));
+        let read = |n: usize| own(body(n).as_bytes(), &Path::parse("a").unwrap(), OwnType::Text, None);
+        assert_eq!((read(1_000).values.len(), read(1_000).too_many), (1_000, false));
+        assert_eq!((read(1_001).values.len(), read(1_001).too_many), (0, true));
     }
 
     #[test]

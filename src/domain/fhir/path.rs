@@ -16,8 +16,8 @@ use super::raw::{Raw, elements};
 pub const MAX_PATH: usize = 1_000;
 /// The most parts, those of inner paths included.
 const MAX_PARTS: usize = 32;
-/// Values beyond these are not looked at: a path that leads to more is none into one person's record.
-const MAX_VALUES: usize = 256;
+/// Of more values than these nothing is told: a path that leads to them is none into one person's record.
+const MAX_VALUES: usize = 1_000;
 
 /// A path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,40 +31,65 @@ enum Part {
     Where(Path, String),
 }
 
+/// Why a text is no path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotAPath {
+    /// The character, from 1, where it goes wrong; absent where that is the whole.
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for NotAPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(column) = self.column {
+            write!(f, "column {column}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
 impl Path {
     /// Reads a path.
     ///
     /// # Errors
     /// What is wrong, with its place.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, NotAPath> {
         if text.len() > MAX_PATH {
-            return Err(format!("a path has at most {MAX_PATH} bytes"));
+            return Err(NotAPath { column: None, what: format!("a path has at most {MAX_PATH} bytes") });
         }
         let mut reader = Reader { text, at: 0, parts: 0 };
         let path = reader.path()?;
         if reader.rest().is_empty() { Ok(path) } else { Err(reader.wrong("this cannot follow here; parts are joined by `.`")) }
     }
 
-    /// What it leads to, in the order sent.
-    pub(super) fn follow<'a>(&self, from: Raw<'a>) -> Vec<Raw<'a>> {
+    /// What it leads to, in the order sent; `None` where that is more than is looked at.
+    pub(super) fn follow<'a>(&self, from: Raw<'a>) -> Option<Vec<Raw<'a>>> {
         let mut found = vec![from];
         for part in &self.0 {
             found = match part {
-                Part::Element(name) => found.into_iter().flat_map(|raw| member(raw, name)).take(MAX_VALUES).collect(),
+                Part::Element(name) => few(found.into_iter().flat_map(|raw| member(raw, name)))?,
                 Part::Index(place) => found.into_iter().skip(*place).take(1).collect(),
-                Part::Extension(url) => found.into_iter().flat_map(|raw| extensions(raw, url)).take(MAX_VALUES).collect(),
-                Part::Where(path, text) => found
-                    .into_iter()
-                    .filter(|raw| {
-                        path.follow(*raw)
-                            .into_iter()
-                            .any(|found| found.text_or_number().is_some_and(|t| t == *text) || found.json() == text)
-                    })
-                    .collect(),
+                Part::Extension(url) => few(found.into_iter().flat_map(|raw| extensions(raw, url)))?,
+                Part::Where(path, text) => {
+                    let is = |found: Raw<'a>| found.text_or_number().is_some_and(|t| t == *text) || found.json() == text;
+                    let mut kept = Vec::new();
+                    for raw in found {
+                        if path.follow(raw)?.into_iter().any(is) {
+                            kept.push(raw);
+                        }
+                    }
+                    kept
+                }
             };
         }
-        found
+        Some(found)
     }
+}
+
+fn few<'a>(values: impl Iterator<Item = Raw<'a>>) -> Option<Vec<Raw<'a>>> {
+    let found: Vec<Raw<'a>> = values.take(MAX_VALUES + 1).collect();
+    (found.len() <= MAX_VALUES).then_some(found)
 }
 
 impl std::fmt::Display for Path {
@@ -116,16 +141,16 @@ impl<'t> Reader<'t> {
         found
     }
 
-    fn wrong(&self, what: &str) -> String {
+    fn wrong(&self, what: &str) -> NotAPath {
         let column = self.text.get(..self.at).map_or(0, |before| before.chars().count()) + 1;
-        format!("column {column}: {what}")
+        NotAPath { column: Some(column), what: what.to_owned() }
     }
 
-    fn must(&mut self, wanted: &str) -> Result<(), String> {
+    fn must(&mut self, wanted: &str) -> Result<(), NotAPath> {
         if self.eat(wanted) { Ok(()) } else { Err(self.wrong(&format!("`{wanted}` is missing here"))) }
     }
 
-    fn path(&mut self) -> Result<Path, String> {
+    fn path(&mut self) -> Result<Path, NotAPath> {
         let mut parts = Vec::new();
         loop {
             self.parts += 1;
@@ -139,7 +164,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn part(&mut self, parts: &mut Vec<Part>) -> Result<(), String> {
+    fn part(&mut self, parts: &mut Vec<Part>) -> Result<(), NotAPath> {
         self.skip_blanks();
         let begin = self.at;
         let rest = self.rest();
@@ -177,7 +202,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A text in single quotes; one without a quote in it, which no URL or code has.
-    fn quoted(&mut self) -> Result<String, String> {
+    fn quoted(&mut self) -> Result<String, NotAPath> {
         if !self.eat("'") {
             return Err(self.wrong("a text in single quotes is missing here"));
         }
@@ -199,7 +224,7 @@ mod tests {
 
     fn led(path: &str) -> Vec<String> {
         let path = Path::parse(path).unwrap_or_else(|why| panic!("{path}: {why}"));
-        path.follow(raw::whole(BODY)).iter().map(|r| r.json().to_owned()).collect()
+        path.follow(raw::whole(BODY)).unwrap().iter().map(|r| r.json().to_owned()).collect()
     }
 
     #[test]
@@ -236,12 +261,12 @@ mod tests {
             ("a[x]", "a place is a number"),
             ("a[1", "`]` is missing"),
         ] {
-            let told = Path::parse(path).unwrap_err();
+            let told = Path::parse(path).unwrap_err().to_string();
             assert!(told.contains(says), "{path}: {told}");
         }
-        assert!(Path::parse(&"a.".repeat(400)).unwrap_err().contains("at most 32 parts"));
-        assert!(Path::parse(&"where(".repeat(40)).unwrap_err().contains("at most 32 parts"));
-        assert!(Path::parse(&"a".repeat(2_000)).unwrap_err().contains("at most 1000 bytes"));
+        assert!(Path::parse(&"a.".repeat(400)).unwrap_err().what.contains("at most 32 parts"));
+        assert!(Path::parse(&"where(".repeat(40)).unwrap_err().what.contains("at most 32 parts"));
+        assert!(Path::parse(&"a".repeat(2_000)).unwrap_err().what.contains("at most 1000 bytes"));
     }
 
     proptest::proptest! {

@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
-use super::{MAX_DEPTH, MAX_RESOURCE_BYTES, Projected, Reject, RejectCode, outcome, peek, project};
+use super::{MAX_DEPTH, MAX_RESOURCE_BYTES, Projected, Reject, RejectCode, outcome, peek, project, revision};
 use crate::model::{AppointmentFacts, CarePlanFacts, Facts, FhirTime, PatientFacts, ResourceType, Timestamp};
 
 mod bundles;
 mod real_data;
+mod revisions;
 mod robustness;
 mod supporting;
 

@@ -37,6 +37,9 @@ pub struct OwnRead {
     /// When it is from, where the attribute says which element tells.
     #[serde(default, rename = "at", skip_serializing_if = "Option::is_none")]
     pub at: Option<FhirTime>,
+    /// The path led to more values than are looked at.
+    #[serde(default, rename = "m", skip_serializing_if = "std::ops::Not::not")]
+    pub too_many: bool,
 }
 
 /// What was read of one resource, by the key of each attribute. One that is not in here was not asked of this resource yet.

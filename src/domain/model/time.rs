@@ -38,6 +38,13 @@ impl Timestamp {
         DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
     }
 
+    /// The civil day in `zone`; `None` outside of the years 1 to 9998, where a zone's arithmetic may leave chrono's range.
+    #[must_use]
+    pub fn day(self, zone: chrono_tz::Tz) -> Option<NaiveDate> {
+        let calendar = -62_135_596_800_000_000..=253_370_764_800_000_000;
+        calendar.contains(&self.0).then(|| self.to_utc().with_timezone(&zone).date_naive())
+    }
+
     /// This instant moved by `delta`, saturating.
     #[must_use]
     pub fn plus(self, delta: TimeDelta) -> Self {

@@ -112,6 +112,8 @@ pub fn attribute_page() -> String {
         ));
         attributes().filter(|a| subject(a) == of).for_each(|a| page.push_str(&page_row(a)));
     }
+    page.push_str("\nThe stage by the first row of this table that fits:\n\n");
+    page.push_str(include_str!("attributes/JOURNEY.md"));
     page
 }
 

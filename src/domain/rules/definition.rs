@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::check;
+use super::file::File;
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
 use super::parse::parse_leniently;
 use super::syntax::{Expr, is_segment_id};
@@ -70,36 +71,37 @@ impl Definition {
     /// # Errors
     /// Every mistake in it: of TOML, of members missing or unknown, of the rule's grammar and of its types.
     pub fn parse(file: &str) -> Result<Self, Vec<Mistake>> {
-        let table: toml::Table = match file.parse() {
-            Ok(table) => table,
-            Err(error) => return Err(vec![toml_mistake(file, &error)]),
-        };
-        let mut reader = Reader { table: &table, mistakes: Vec::new() };
-        for key in table.keys().filter(|k| !KEYS.contains(&k.as_str())) {
-            reader.mistakes.push(Mistake::new(format!("there is no member `{key}`{}", suggestion(key, KEYS))));
+        Self::of(&File::read(file)?)
+    }
+
+    /// Reads a definition that is written as JSON: the same members, and the rule as its tree or as text.
+    ///
+    /// # Errors
+    /// As [`Definition::parse`].
+    pub fn parse_json(file: &str) -> Result<Self, Vec<Mistake>> {
+        Self::of(&File::read_json(file)?)
+    }
+
+    fn of(file: &File<'_>) -> Result<Self, Vec<Mistake>> {
+        let mut reader = Reader { file, mistakes: Vec::new() };
+        for key in file.table.keys().filter(|k| !KEYS.contains(&k.as_str())) {
+            reader.mistakes.push(file.at_name(key, format!("there is no member `{key}`{}", suggestion(key, KEYS))));
         }
         let id = reader.text("id").unwrap_or_default();
         if !id.is_empty() && !is_segment_id(&id) {
-            reader.mistake(format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter"));
+            reader.mistake("id", format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter"));
         }
         let title = reader.text("title").unwrap_or_default();
         let description = reader.text("description").unwrap_or_default();
         let stage = reader.stage();
         let unknown = reader.unknown();
-        let rule_text = reader.text("rule").unwrap_or_default();
-        let mut rule = Expr::Constant(true);
-        if !rule_text.is_empty() {
-            let (read, mistakes) = parse_leniently(&rule_text);
-            reader.mistakes.extend(mistakes);
-            reader.mistakes.extend(check::mistakes(&read, &rule_text));
-            rule = read;
-        }
+        let (rule, rule_text) = reader.rule();
         let mut mistakes = reader.mistakes;
         if mistakes.is_empty() {
             return Ok(Self { id, title, stage, description, unknown, rule, rule_text });
         }
         // In the order of the text, so that a mistake of a type stands between two of grammar.
-        mistakes.sort_by_key(|m| m.place);
+        mistakes.sort_by_key(|m| (m.place, m.in_file));
         if mistakes.len() >= MAX_MISTAKES {
             mistakes.truncate(MAX_MISTAKES);
             mistakes.push(Mistake::and_more());
@@ -125,56 +127,80 @@ impl Definition {
     }
 }
 
-pub(super) fn toml_mistake(file: &str, error: &toml::de::Error) -> Mistake {
-    let line = error.span().and_then(|span| file.get(..span.start)).map_or(0, |before| before.matches('\n').count()) + 1;
-    Mistake::new(format!("line {line} is not TOML: {}", error.message()))
-}
-
 struct Reader<'a> {
-    table: &'a toml::Table,
+    file: &'a File<'a>,
     mistakes: Vec<Mistake>,
 }
 
 impl Reader<'_> {
-    fn mistake(&mut self, message: String) {
-        self.mistakes.push(Mistake::new(message));
+    fn mistake(&mut self, key: &str, message: String) {
+        self.mistakes.push(self.file.at_value(key, message));
     }
 
     fn text(&mut self, key: &str) -> Option<String> {
-        match self.table.get(key) {
+        match self.file.table.get(key) {
             Some(toml::Value::String(text)) if !text.trim().is_empty() => Some(text.trim().to_owned()),
             Some(toml::Value::String(_)) => {
-                self.mistake(format!("`{key}` is empty"));
+                self.mistake(key, format!("`{key}` is empty"));
                 None
             }
             Some(other) => {
-                self.mistake(format!("`{key}` must be a text in quotes, not of type {}", other.type_str()));
+                self.mistake(key, format!("`{key}` must be a text in quotes, not of type {}", other.type_str()));
                 None
             }
             None => {
-                self.mistake(format!("`{key}` is missing"));
+                self.mistake(key, format!("`{key}` is missing"));
                 None
             }
         }
+    }
+
+    /// The rule, from its text or from its tree; and its text.
+    fn rule(&mut self) -> (Expr, String) {
+        let (rule, text, mistakes) = match self.file.table.get("rule") {
+            Some(toml::Value::Table(tree)) => {
+                let tree = serde_json::to_value(tree).unwrap_or_default();
+                match Expr::from_json(&tree) {
+                    Ok(rule) => {
+                        let text = rule.to_string();
+                        (rule, text, Vec::new())
+                    }
+                    Err(mistakes) => return self.no_rule(mistakes),
+                }
+            }
+            _ => {
+                let Some(text) = self.text("rule") else { return self.no_rule(Vec::new()) };
+                let (rule, mistakes) = parse_leniently(&text);
+                (rule, text, mistakes)
+            }
+        };
+        self.mistakes.extend(mistakes);
+        self.mistakes.extend(check::mistakes(&rule, &text));
+        (rule, text)
+    }
+
+    fn no_rule(&mut self, mistakes: Vec<Mistake>) -> (Expr, String) {
+        self.mistakes.extend(mistakes);
+        (Expr::Constant(true), String::new())
     }
 
     fn stage(&mut self) -> String {
         let stage = self.text("stage").unwrap_or_default();
         if !stage.is_empty() && !super::STAGES.contains(&stage.as_str()) {
             let meant = suggestion(&stage, super::STAGES);
-            self.mistake(format!("`{stage}` is not a stage: {}{meant}", super::STAGES.join(", ")));
+            self.mistake("stage", format!("`{stage}` is not a stage: {}{meant}", super::STAGES.join(", ")));
         }
         stage
     }
 
     fn unknown(&mut self) -> Unknown {
-        if !self.table.contains_key("unknown") {
+        if !self.file.table.contains_key("unknown") {
             return Unknown::default();
         }
         let word = self.text("unknown").unwrap_or_default();
         Unknown::parse(&word).unwrap_or_else(|| {
             if !word.is_empty() {
-                self.mistake(format!("`unknown` is one of out, in, held{}", suggestion(&word, Unknown::WORDS)));
+                self.mistake("unknown", format!("`unknown` is one of out, in, held{}", suggestion(&word, Unknown::WORDS)));
             }
             Unknown::default()
         })

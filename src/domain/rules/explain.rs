@@ -101,7 +101,11 @@ impl RuleSet {
         let (truth, _) = run.leaf(place);
         Some(match self.leaves.get(place)? {
             Leaf::Value { checked, .. } => {
-                let (finding, _) = run.derive(&checked.attribute, checked.of.as_ref());
+                let (mut finding, _) = run.derive(&checked.attribute, checked.of.as_ref());
+                if let Outcome::Known(Value::DaysSince(day)) = finding.outcome {
+                    let days = run.watch.fresh().days_since(day, run.context.site.zone);
+                    finding.outcome = Outcome::Known(Value::Integer(days, days));
+                }
                 let sources = finding.source.iter().map(read_in).collect();
                 told(test, truth, decides, checked, &finding, sources, run.context.site)
             }
@@ -211,6 +215,7 @@ fn show(value: &Value<'_>, unit: Option<&str>, site: &Site) -> String {
         Value::Integer(least, most) if least == most => format!("{least}{unit}"),
         Value::Integer(least, i64::MAX) => format!("{least}{unit} or more"),
         Value::Integer(least, most) => format!("{least} to {most}{unit}"),
+        Value::DaysSince(day) => format!("counted from {day}"),
         Value::Text(text) => format!("{text:?}"),
         Value::Set(set) => show_set(set),
         Value::Time(from, to) if from == to => show_time(*from, site),

@@ -3,9 +3,10 @@
 //! A question about something that is known to be absent is answered "false", whichever way it is put: `x = 1` and `x != 1` are both
 //! false where there is no x. `not x = 1` is then true.
 
+use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 
-use crate::model::time::{FhirTime, Timestamp};
+use crate::model::time::{FhirTime, Timestamp, day_start};
 
 use super::check::{Question, TextOperand};
 use super::duration::Duration;
@@ -32,6 +33,10 @@ pub fn judge(question: &Question, finding: &Finding<'_>, site: &Site, watch: &mu
         (Question::NumberIn(numbers), Value::Integer(least, most)) => {
             let inside = numbers.iter().filter(|n| (least..=most).contains(n)).count();
             Truth::told(least == most && inside > 0, inside == 0)
+        }
+        (Question::Number(comparison, n), Value::DaysSince(day)) => days_since(*comparison, *n, *day, site.zone, watch).into(),
+        (Question::NumberIn(numbers), Value::DaysSince(day)) => {
+            numbers.iter().any(|n| days_since(Comparison::Equal, *n, *day, site.zone, watch)).into()
         }
         (Question::TextIn(texts, negated), Value::Text(text)) => {
             let found = texts.iter().any(|t| match t {
@@ -110,6 +115,24 @@ pub fn number(comparison: Comparison, n: i64, least: i64, most: i64) -> Truth {
         Comparison::AtMost => Truth::told(most <= n, least > n),
         Comparison::Greater => Truth::told(least > n, most <= n),
         Comparison::AtLeast => Truth::told(least >= n, most < n),
+    }
+}
+
+/// What a comparison says of the days since `day`, which has begun: whether a midnight has come, or two.
+fn days_since(comparison: Comparison, n: i64, day: NaiveDate, zone: Tz, watch: &mut Watch) -> bool {
+    let mut at_least = |n: i64| {
+        let ahead = u64::try_from(n).ok().filter(|n| *n > 0);
+        // A day beyond the calendar's end never comes.
+        ahead.is_none_or(|n| day.checked_add_days(Days::new(n)).is_some_and(|day| watch.reached(day_start(day, zone))))
+    };
+    let beyond = n.saturating_add(1);
+    match comparison {
+        Comparison::Equal => at_least(n) && !at_least(beyond) && n >= 0,
+        Comparison::NotEqual => !at_least(n) || at_least(beyond) || n < 0,
+        Comparison::Less => !at_least(n),
+        Comparison::AtMost => !at_least(beyond),
+        Comparison::Greater => at_least(beyond),
+        Comparison::AtLeast => at_least(n),
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Mistake {
     pub definition: Option<String>,
     /// Line and column in the rule, both from 1; columns count characters. `None` where the mistake is not in the rule.
     pub place: Option<(usize, usize)>,
+    /// Line and column in the file, as the other; of what is wrong outside of a rule, where that has a place.
+    pub in_file: Option<(usize, usize)>,
     /// What is wrong and what to do.
     pub message: String,
 }
@@ -19,6 +21,9 @@ impl std::fmt::Display for Mistake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(id) = &self.definition {
             write!(f, "segment {id}: ")?;
+        }
+        if let Some((line, column)) = self.in_file {
+            write!(f, "line {line}, column {column}: ")?;
         }
         if let Some((line, column)) = self.place {
             write!(f, "rule, line {line}, column {column}: ")?;
@@ -33,7 +38,13 @@ impl Mistake {
     /// A mistake outside of the rule's text.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { definition: None, place: None, message: message.into() }
+        Self { definition: None, place: None, in_file: None, message: message.into() }
+    }
+
+    /// A mistake at byte `offset` of the file `text`, outside of a rule.
+    #[must_use]
+    pub fn in_file(text: &str, offset: usize, message: impl Into<String>) -> Self {
+        Self { in_file: Some(line_and_column(text, offset)), ..Self::new(message) }
     }
 
     /// A mistake at byte `offset` of the rule `text`.

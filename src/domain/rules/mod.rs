@@ -46,6 +46,7 @@ mod definition;
 mod duration;
 mod evaluate;
 mod explain;
+mod file;
 mod json;
 mod judge;
 mod kind;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::fhir::{OwnType, Path, own as read};
+use crate::fhir::{NotAPath, OwnType, Path, own as read};
 use crate::model::facts::Coding;
 use crate::model::ids::ResourceType;
 use crate::model::own::{OwnFacts, OwnRead, OwnValue};
@@ -15,6 +15,7 @@ use crate::model::person::{Origin, PersonFacts, Sourced};
 use crate::model::time::Timestamp;
 
 use super::attributes::between;
+use super::file::File;
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
 use super::ruleset::text_hash;
 use super::site::Site;
@@ -55,23 +56,20 @@ impl OwnAttribute {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(file: &str) -> Result<Self, Vec<Mistake>> {
-        let table: toml::Table = match file.parse() {
-            Ok(table) => table,
-            Err(error) => return Err(vec![super::definition::toml_mistake(file, &error)]),
-        };
-        let mut wrong: Vec<String> = Vec::new();
-        for key in table.keys().filter(|k| !KEYS.contains(&k.as_str())) {
-            wrong.push(format!("there is no member `{key}`{}", suggestion(key, KEYS)));
+        let file = File::read(file)?;
+        let mut wrong: Vec<Mistake> = Vec::new();
+        for key in file.table.keys().filter(|k| !KEYS.contains(&k.as_str())) {
+            wrong.push(file.at_name(key, format!("there is no member `{key}`{}", suggestion(key, KEYS))));
         }
-        let mut text = |key: &str, wanted: bool| match table.get(key) {
+        let mut text = |key: &str, wanted: bool| match file.table.get(key) {
             Some(toml::Value::String(text)) if !text.trim().is_empty() => Some(text.trim().to_owned()),
             None if !wanted => None,
             None => {
-                wrong.push(format!("`{key}` is missing"));
+                wrong.push(Mistake::new(format!("`{key}` is missing")));
                 None
             }
             Some(_) => {
-                wrong.push(format!("`{key}` must be a text in quotes, and not empty"));
+                wrong.push(file.at_value(key, format!("`{key}` must be a text in quotes, and not empty")));
                 None
             }
         };
@@ -79,17 +77,15 @@ impl OwnAttribute {
         let (path, kind) = (text("path", true), text("type", true));
         let (unit, date) = (text("unit", false), text("date", false));
         if let Some(id) = id.as_ref().filter(|id| !is_segment_id(id)) {
-            wrong.push(format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter"));
+            let message = format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter");
+            wrong.push(file.at_value("id", message));
         }
         let of_person = || ResourceType::ALL.into_iter().filter(|t| !t.is_directory()).map(ResourceType::as_str);
         let resource_type = resource.and_then(|name| {
             let found = ResourceType::parse(&name).filter(|t| !t.is_directory());
             if found.is_none() {
-                wrong.push(format!(
-                    "`resource` is one of {}{}",
-                    of_person().collect::<Vec<_>>().join(", "),
-                    suggestion(&name, of_person())
-                ));
+                let known = of_person().collect::<Vec<_>>().join(", ");
+                wrong.push(file.at_value("resource", format!("`resource` is one of {known}{}", suggestion(&name, of_person()))));
             }
             found
         });
@@ -97,18 +93,25 @@ impl OwnAttribute {
         let kind = kind.and_then(|word| {
             let found = TYPES.iter().find(|(name, ..)| *name == word);
             if found.is_none() {
-                wrong.push(format!("`type` is one of {}{}", words().collect::<Vec<_>>().join(", "), suggestion(&word, words())));
+                let known = words().collect::<Vec<_>>().join(", ");
+                wrong.push(file.at_value("type", format!("`type` is one of {known}{}", suggestion(&word, words()))));
             }
             found
         });
         if kind.is_some_and(|(_, _, kind)| (*kind == Type::Integer) != unit.is_some()) {
-            wrong.push("a whole-number has a `unit`, and nothing else has one".to_owned());
+            let at = if unit.is_some() { "unit" } else { "type" };
+            wrong.push(file.at_value(at, "a whole-number has a `unit`, and nothing else has one"));
         }
         let mut follow = |key: &str, path: Option<String>| {
             let path = path?;
             // FHIRPath may begin with the type.
             let inner = resource_type.and_then(|t| path.strip_prefix(t.as_str())?.strip_prefix('.')).unwrap_or(&path);
-            Path::parse(inner).map_err(|why| wrong.push(format!("`{key}`, {why}"))).ok()
+            let before = path.len() - inner.len();
+            let mistake = |why: NotAPath| match why.column {
+                Some(column) => file.within_value(key, column + before, format!("`{key}`: {}", why.what)),
+                None => file.at_value(key, format!("`{key}`: {}", why.what)),
+            };
+            Path::parse(inner).map_err(|why| wrong.push(mistake(why))).ok()
         };
         let (path, date) = (follow("path", path), follow("date", date));
         match (id, meaning, resource_type, path, kind) {
@@ -119,8 +122,9 @@ impl OwnAttribute {
                 Ok(made)
             }
             _ => {
+                wrong.sort_by_key(|m| m.in_file);
                 wrong.truncate(MAX_MISTAKES);
-                Err(wrong.into_iter().map(Mistake::new).collect())
+                Err(wrong)
             }
         }
     }
@@ -262,6 +266,7 @@ impl OwnAttributes {
 const SILENT: Why = Why::Doubtful("the record does not say");
 const NOT_READ: Why = Why::Doubtful("not all stored records were read for this attribute yet");
 const AT_ODDS: Why = Why::Doubtful("several records, or several values of one, say different things");
+const TOO_MANY: Why = Why::Doubtful("a record has more values for it than are looked at");
 const UNDATED: Why = Why::Doubtful("a record does not say when it is from");
 
 /// What an own attribute is for a person.
@@ -274,6 +279,10 @@ pub(super) fn find<'a>(own: &OwnAttribute, person: &'a PersonFacts, site: &Site)
         person.own.iter().filter(|o| o.origin.resource_type == kind).filter_map(|o| Some((&o.origin, o.facts.0.get(&own.key)?))).collect();
     if read.len() < person.count(kind) {
         return Finding::unknown(NOT_READ);
+    }
+    if let Some((origin, _)) = read.iter().find(|(_, read)| read.too_many) {
+        let source = Some(Source::Resource { origin, field: "own path" });
+        return Finding { source, ..Finding::unknown(TOO_MANY) };
     }
     let told: Vec<(&'a Origin, &'a OwnRead)> = if kind == ResourceType::Patient {
         // In the order in which records count.

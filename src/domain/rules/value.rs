@@ -1,5 +1,6 @@
 //! What a derivation finds: a value with its type, known absence, or not knowing and why; and the place it was found.
 
+use chrono::NaiveDate;
 use serde::Serialize;
 
 use crate::model::facts::Coding;
@@ -45,6 +46,9 @@ pub enum Value<'a> {
     Bool(bool),
     /// Of [`Type::Integer`] and [`Type::Count`]: lies between the two, both included.
     Integer(i64, i64),
+    /// Of [`Type::Integer`]: how many midnights have passed at the site since that day. It grows by itself, so a test asks only when it comes to
+    /// the number that it names.
+    DaysSince(NaiveDate),
     /// Of [`Type::Text`].
     Text(&'a str),
     /// Of [`Type::Set`].

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::file::File;
 use super::mistake::{MAX_MISTAKES, Mistake, suggestion};
 use super::syntax::is_segment_id;
 
@@ -117,20 +118,18 @@ impl ValueSet {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(file: &str) -> Result<Self, Vec<Mistake>> {
-        let table: toml::Table = match file.parse() {
-            Ok(table) => table,
-            Err(error) => return Err(vec![super::definition::toml_mistake(file, &error)]),
-        };
-        let mut mistakes: Vec<Mistake> = table
+        let file = File::read(file)?;
+        let mut mistakes: Vec<Mistake> = file
+            .table
             .keys()
             .filter(|k| !KEYS.contains(&k.as_str()))
-            .map(|key| Mistake::new(format!("there is no member `{key}`{}", suggestion(key, KEYS))))
+            .map(|key| file.at_name(key, format!("there is no member `{key}`{}", suggestion(key, KEYS))))
             .collect();
-        let mut text = |key: &str, wanted: bool| match table.get(key) {
+        let mut text = |key: &str, wanted: bool| match file.table.get(key) {
             Some(toml::Value::String(text)) if !text.trim().is_empty() || !wanted => text.trim().to_owned(),
             None if !wanted => String::new(),
             _ => {
-                mistakes.push(Mistake::new(format!("`{key}` must be a text in quotes")));
+                mistakes.push(file.at_value(key, format!("`{key}` must be a text in quotes")));
                 String::new()
             }
         };
@@ -138,10 +137,11 @@ impl ValueSet {
         let (source, version, licence) = (text("source", true), text("version", true), text("licence", true));
         let description = text("description", false);
         if !id.is_empty() && !is_segment_id(&id) {
-            mistakes
-                .push(Mistake::new(format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter")));
+            mistakes.push(
+                file.at_value("id", format!("`{id}` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter")),
+            );
         }
-        let codes = table.get("codes").map(|codes| toml_codes(codes, &mut mistakes));
+        let codes = file.table.get("codes").map(|codes| toml_codes(codes, &file, &mut mistakes));
         Self { id, title, source, version, licence, description, codes }.unless(mistakes)
     }
 
@@ -233,17 +233,18 @@ impl ValueSet {
     }
 }
 
-fn toml_codes(codes: &toml::Value, mistakes: &mut Vec<Mistake>) -> Codes {
+fn toml_codes(codes: &toml::Value, file: &File<'_>, mistakes: &mut Vec<Mistake>) -> Codes {
     let mut all = Codes::default();
     let Some(table) = codes.as_table() else {
-        mistakes.push(Mistake::new("`codes` is a table: \"the system's URI\" = [\"code\", ...]"));
+        mistakes.push(file.at_value("codes", "`codes` is a table: \"the system's URI\" = [\"code\", ...]"));
         return all;
     };
     for (system, listed) in table {
         let items = listed.as_array().map(Vec::as_slice).unwrap_or_default();
         let texts: BTreeSet<String> = items.iter().filter_map(|i| i.as_str()).filter(|c| !c.is_empty()).map(str::to_owned).collect();
         if items.is_empty() || texts.len() != items.len() {
-            mistakes.push(Mistake::new(format!("the codes of `{system}` must be a list of texts in quotes, none of them empty or twice")));
+            let message = format!("the codes of `{system}` must be a list of texts in quotes, none of them empty or twice");
+            mistakes.push(file.at_value("codes", message));
         }
         all.0.insert(system.clone(), texts);
     }
@@ -333,7 +334,7 @@ mod tests {
         {
             assert!(all.contains(wanted), "{wanted}: {all}");
         }
-        assert!(told("id = ").contains("line 1 is not TOML"));
+        assert!(told("id = ").contains("line 1, column 6: this is not TOML"), "{}", told("id = "));
         assert!(ValueSets::of([ValueSet::parse(FILE).unwrap(), ValueSet::parse(FILE).unwrap()]).is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! remembers the earliest threshold that was not reached yet. Up to that instant every question would be answered the same, so the
 //! result cannot change before it: valid-until is sound because nothing can be computed from `now` in any other way.
 
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate};
 use chrono_tz::Tz;
 
 use crate::model::time::{Timestamp, day_start};
@@ -51,6 +51,19 @@ impl Watch {
     #[must_use]
     pub const fn until(&self) -> Option<Timestamp> {
         self.until
+    }
+
+    /// The midnights that have passed in `zone` since the civil day `day`; none where the day is yet to come.
+    pub fn days_since(&mut self, day: NaiveDate, zone: Tz) -> i64 {
+        const DAY_MICROS: i64 = 86_400 * 1_000_000;
+        // Too few at first: a zone may change its offset by a day, and clocks by hours. The loop counts up as that for years does.
+        let elapsed = self.now.micros().saturating_sub(day_start(day, zone).micros());
+        let mut days = (elapsed / DAY_MICROS - 3).max(0);
+        let after = |days: i64| day.checked_add_days(Days::new(u64::try_from(days).ok()?));
+        while after(days + 1).is_some_and(|day| self.reached(day_start(day, zone))) {
+            days += 1;
+        }
+        days
     }
 
     /// The completed years from the civil day `birth` to now in `zone`; `None` where the day is yet to come. Who was born on a 29th of

@@ -11,8 +11,9 @@ use crate::net::Secret;
 /// `client_assertion_type` (RFC 7523, 2.2).
 pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// How long an assertion is valid, in seconds. Servers refuse more than 300; the rest is room for a client's clock that runs ahead.
-pub const LIFETIME: i64 = 240;
+/// How long an assertion is valid, in seconds: half of the 300 that servers allow at most, so that it is taken where their clock is behind
+/// ours, and where it is ahead, by less than that.
+pub const LIFETIME: i64 = 150;
 
 /// Makes an assertion. `audience` is the very URL that it is posted to, and `jti` is new each time: servers refuse a replay.
 ///
@@ -59,7 +60,7 @@ mod tests {
         let parts: Vec<Vec<u8>> = jwt.expose().split('.').map(|p| URL_SAFE_NO_PAD.decode(p).unwrap()).collect();
         let [header, claims] = [0, 1].map(|i| serde_json::from_slice::<Value>(&parts[i]).unwrap());
         assert_eq!(header, json!({"alg": "ES384", "kid": "k1", "typ": "JWT"}));
-        let exp = now.to_utc().timestamp() + 240;
+        let exp = now.to_utc().timestamp() + 150;
         assert_eq!(claims, json!({"iss": "app", "sub": "app", "aud": "https://ehr.example.org/token", "exp": exp, "jti": "once"}));
         let signed = jwt.expose().rsplit_once('.').unwrap().0;
         assert_eq!(parts[2], Fixed.sign(signed.as_bytes()).unwrap());

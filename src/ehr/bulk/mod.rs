@@ -15,13 +15,13 @@ use domain::fhir::outcome;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LOCATION, DATE, HeaderName, LOCATION, RETRY_AFTER};
 use url::Url;
 
-use super::auth::{Need, Ops};
+use super::auth::{Granted, Need, Ops, TokenError};
 use super::client::{Client, FHIR_JSON};
 use super::date::http_date;
 use super::discovery::under;
 use super::error::EhrError;
 use super::retry::{Class, Policy, retry_after};
-use super::wire::Ended;
+use super::wire::{Ended, WHOLE};
 use crate::net::{Origin, Request};
 
 pub use dialect::{Choice, Dialect, KickOff, Level, Lists, NotAFilter, TypeFilter};
@@ -32,6 +32,8 @@ pub use poll::Polled;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const RESPOND_ASYNC: &str = "respond-async";
+/// A manifest with more pages than this comes to no end.
+const MOST_MANIFEST_PAGES: usize = 10_000;
 
 impl Client {
     /// Asks for an export. It is asked for once: an answer that is lost may have started one.
@@ -132,7 +134,7 @@ impl Client {
         };
         let mut seen = vec![status_url.clone()];
         while let Some(next) = whole.next.take() {
-            if seen.contains(&next) {
+            if seen.contains(&next) || seen.len() >= MOST_MANIFEST_PAGES {
                 return Err(EhrError::PagesCircle);
             }
             seen.push(next.clone());
@@ -175,6 +177,15 @@ impl Client {
     /// A request about exports, with our token where it goes to the EHR itself.
     async fn export_request(&self, request: &Request) -> Result<Ended, EhrError> {
         self.wire.ask_once(request, &self.export_needs()).await
+    }
+
+    /// What the token allows that exports are asked for with: the EHR's own credential's, whatever opens single types. `None` where scopes do
+    /// not apply.
+    ///
+    /// # Errors
+    /// [`TokenError`].
+    pub async fn export_grant(&self) -> Result<Option<Granted>, TokenError> {
+        Ok(self.wire.tokens.access_to(WHOLE, &self.export_needs()).await?.granted)
     }
 
     /// The needs whose token is used for exports: what is read by them, in one token.

@@ -213,7 +213,7 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
             finding(error.to_string(), "try again later; if it stays so, ask the EHR's operator")
         }
         EhrError::NotFhir { .. } => finding(error.to_string(), "check base_url; a sign-in page or a proxy may answer in the EHR's place"),
-        EhrError::PageExpired | EhrError::PagesCircle | EhrError::NextLinkElsewhere | EhrError::BadRequest => {
+        EhrError::PageExpired | EhrError::PagesCircle | EhrError::PagesBarren(_) | EhrError::NextLinkElsewhere | EhrError::BadRequest => {
             finding(error.to_string(), "tell the EHR's operator: its paging does not follow FHIR")
         }
     }

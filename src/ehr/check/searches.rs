@@ -98,11 +98,19 @@ async fn walk_type(report: &mut Report, client: &Client, profile: &Profile, plan
                 }
             }
             if report.steps.len() == before {
-                report.ok(&name, if first.entries.is_empty() { "a search works and finds nothing" } else { "a search finds resources" });
+                report.ok(&name, works(client, of, &first));
             }
         }
         Err(error) => report.add(&name, Verdict::Problem, diagnosis::search(kind, &error)),
     }
+}
+
+/// A search that went well, in words: what is asked, what came, and whose the page size is.
+fn works(client: &Client, of: &TypePlan, first: &Page) -> String {
+    let found = if first.entries.is_empty() { "a search works and finds nothing" } else { "a search finds resources" };
+    let size = client.habits.page_size_param.as_ref();
+    let size = size.map_or_else(|| "the page size is the EHR's".to_owned(), |name| format!("{name} sets the page size"));
+    format!("{found} ({}; {size})", of.asks)
 }
 
 /// The search that a sync would make, and one with the same parameters that must find nothing; `None` where a patient would have to be named

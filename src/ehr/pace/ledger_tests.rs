@@ -5,7 +5,7 @@ use crate::ehr::limits::{Frequency, Told};
 use proptest::prelude::*;
 
 fn told<T>(limit: T) -> Told<T> {
-    Told { limit, source: "test".to_owned() }
+    Told { limit, source: "test".to_owned(), is_published: false }
 }
 
 fn limits(per_second: f64) -> Limits {

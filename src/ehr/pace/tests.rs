@@ -13,7 +13,7 @@ fn rate(per_second: f64) -> Rate {
 }
 
 fn limits(name: &str, per_second: Option<f64>) -> Limits {
-    let frequency = per_second.map(|n| Told { limit: Frequency::of(rate(n)), source: "test".to_owned() });
+    let frequency = per_second.map(|n| Told { limit: Frequency::of(rate(n)), source: "test".to_owned(), is_published: false });
     Limits { frequency, ..Limits::open(name) }
 }
 
@@ -81,7 +81,8 @@ async fn everyone_who_talks_to_an_ehr_shares_its_pace() {
 #[tokio::test]
 async fn with_many_waiting_the_rate_is_reached() {
     let (paces, _, clock) = paces();
-    let pace = paces.of(Limits { at_once: Told { limit: 64, source: String::new() }, ..limits("e", Some(200.0)) }, &clock);
+    let pace =
+        paces.of(Limits { at_once: Told { limit: 64, source: String::new(), is_published: false }, ..limits("e", Some(200.0)) }, &clock);
     let begun = Instant::now();
     let one = |pace: Arc<Pace>| async move {
         let permit = pace.turn(Class::Crawl, PATIENT).await.unwrap();
@@ -141,7 +142,7 @@ async fn failures_of_one_resource_stop_nothing_and_failures_of_the_ehr_stop_all(
 #[tokio::test]
 async fn no_more_are_on_their_way_than_allowed_and_a_write_back_comes_first() {
     let (paces, _, clock) = paces();
-    let pace = paces.of(Limits { at_once: Told { limit: 2, source: String::new() }, ..limits("e", None) }, &clock);
+    let pace = paces.of(Limits { at_once: Told { limit: 2, source: String::new(), is_published: false }, ..limits("e", None) }, &clock);
     let (first, second) = (pace.turn(Class::Crawl, PATIENT).await.unwrap(), pace.turn(Class::Crawl, PATIENT).await.unwrap());
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     for (name, class) in [("crawl", Class::Crawl), ("write", Class::Write)] {

@@ -2,9 +2,12 @@
 
 use domain::Timestamp;
 
+use super::granted::covers;
 use super::{
     Dialect, Export, KickOff, Level, Lists, Mind, No, Reconciled, ResourceType, RosterSource, Strategy, TypeFilter, TypePlan, TypeReads,
 };
+use crate::ehr::auth::Granted;
+use crate::ehr::profile::Auth;
 use serde::Serialize;
 
 /// How exports of an EHR are asked for.
@@ -53,12 +56,13 @@ impl ExportPlan {
 /// What a full export makes up for.
 pub(super) fn reconcile(of: &mut TypePlan, export: Option<&ExportPlan>) {
     let Some(export) = export.filter(|e| e.reconcile_days > 0 && e.is_complete_for(of.kind)) else { return };
-    let covers = match of.strategy {
-        Strategy::Bulk => true,
-        // What is read of everybody is not made up for by a part.
-        Strategy::Cursor => export.level != Level::Group,
-        _ => false,
-    };
+    let covers = of.reads_one
+        && match of.strategy {
+            Strategy::Bulk => true,
+            // What is read of everybody is not made up for by a part.
+            Strategy::Cursor => export.level != Level::Group,
+            _ => false,
+        };
     if covers {
         of.reconciled = Reconciled::ByExport(export.reconcile_days);
         of.blind.retain(|text| *text != "changes that do not move _lastUpdated, and what was deleted");
@@ -83,7 +87,26 @@ impl Mind<'_> {
         if dialect.withheld.contains(&kind) {
             return Err(No::never(format!("exports of such a server leave {kind} out")));
         }
+        self.scoped(kind)?;
         self.level(dialect)
+    }
+
+    /// Whether the token that exports are asked for with can cover a type at all.
+    fn scoped(&self, kind: ResourceType) -> Result<(), No> {
+        let profile = self.profile;
+        if let Some((name, _)) = profile.credentials.iter().find(|(_, c)| c.types.iter().any(|t| t == kind.as_str())) {
+            return Err(No::never(format!("{kind} is opened by the credential {name}, and exports are asked for with the EHR's own")));
+        }
+        if matches!(profile.auth, Auth::UserGrant(_)) {
+            return Err(No::never("an export is for machines: what a person grants holds no system/ scope"));
+        }
+        if profile.auth.client_id().is_some() && profile.preset().is_some_and(|p| p.register.no_system_scope.contains(&kind)) {
+            return Err(No::never(format!("such a server grants no system/ scope for {kind}")));
+        }
+        if profile.set_for_reading().is_some_and(|scopes| !covers(&Granted::parse(&scopes.join(" ")), kind)) {
+            return Err(No::until(format!("the scopes that are set for reading hold no system/{kind}, which an export needs")));
+        }
+        Ok(())
     }
 
     fn level(&self, dialect: &Dialect) -> Result<Level, No> {
@@ -159,6 +182,12 @@ impl Mind<'_> {
             (Level::Patient, _) => "Patient/$export".to_owned(),
             _ => "$export".to_owned(),
         };
-        format!("{whose}?_type={kind}…&_since=…, prepared by the EHR and read as files")
+        let filters = self.filters_of(kind).map(|filter| format!("&_typeFilter={}", filter.value())).collect::<String>();
+        format!("{whose}?_type={kind}…&_since=…{filters}, prepared by the EHR and read as files")
+    }
+
+    /// What of a type is exported, where the operator narrows it.
+    pub(super) fn filters_of(&self, kind: ResourceType) -> impl Iterator<Item = &TypeFilter> {
+        self.profile.bulk.filters.iter().filter(move |filter| filter.kind == kind)
     }
 }

@@ -13,6 +13,9 @@ impl fmt::Display for Plan {
         if self.types.iter().any(|t| t.strategy == Strategy::Window) {
             writeln!(f, "days        {}", days(&self.window))?;
         }
+        if let Some(why) = &self.no_grant {
+            writeln!(f, "granted     not known: {why}")?;
+        }
         self.types.iter().try_for_each(|t| write!(f, "\n{t}"))
     }
 }
@@ -38,6 +41,9 @@ impl fmt::Display for TypePlan {
         if self.strategy != Strategy::Off {
             writeln!(f, "  asks      {}", self.asks)?;
             writeln!(f, "  checked   {}", self.reconciled.words())?;
+        }
+        if let Some(text) = &self.ungranted {
+            writeln!(f, "  granted   no: {text}")?;
         }
         for text in &self.blind {
             writeln!(f, "  unseen    {text}")?;

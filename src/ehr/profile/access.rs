@@ -289,6 +289,15 @@ impl Profile {
         self.all_auth().find(|(own, _)| *own == name).map(|(_, auth)| auth)
     }
 
+    /// The scopes that are set for reading with the EHR's own credential, whatever is needed.
+    #[must_use]
+    pub fn set_for_reading(&self) -> Option<&Vec<String>> {
+        self.scopes.read.as_ref().or(match &self.auth {
+            Auth::BackendServices(backend) => backend.scopes.as_ref(),
+            _ => None,
+        })
+    }
+
     /// What `aud` says in an authorization request; `None` where it is left out.
     #[must_use]
     pub fn authorize_aud(&self) -> Option<String> {

@@ -6,6 +6,8 @@ use domain::model::ResourceType;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::ehr::subscription::naming::IdPattern;
+
 /// Of what an EHR is asked to tell, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -15,6 +17,9 @@ pub struct Events {
     /// What narrows the events of a type: `Appointment?location=…` of a topic, parameters of a search.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub filters: BTreeMap<ResourceType, Vec<String>>,
+    /// How logical ids are made of the numbers that events of a type name in their place, at vendors that do so.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ids: BTreeMap<ResourceType, IdPattern>,
     /// How often the EHR is asked for a sign of life, in seconds; 300 where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_secs: Option<u32>,
@@ -46,6 +51,10 @@ impl Events {
             (
                 self.filters.keys().all(|kind| self.types.contains_key(kind)),
                 "events: a filter is of a type that the EHR is asked to tell of",
+            ),
+            (
+                self.ids.keys().all(|kind| self.types.contains_key(kind)),
+                "events: a pattern for ids is of a type that the EHR is asked to tell of",
             ),
             (self.heartbeat_secs.is_none_or(|n| (30..=86_400).contains(&n)), "events: heartbeat_secs must be from 30 to 86400"),
             (self.lasts_days.is_none_or(|n| (1..=LONGEST_DAYS).contains(&n)), "events: lasts_days must be from 1 to 366"),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{Auth, Profile, ProfileError, is_default};
+use crate::ehr::auth::{Dialect, Level, Need};
 
 /// The name of the launch's client among the credentials of an EHR.
 pub const LAUNCH: &str = "launch";
@@ -40,6 +41,22 @@ impl AppLaunch {
         rule(self.also_read.iter().all(|kind| READABLE.contains(&kind.as_str())), "launch.also_read: Appointment and Encounter are known")?;
         let safe = |url: &Url| profile.transport_is_safe(url) && url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         rule(self.origins.iter().chain(&self.framed_by).all(safe), "launch: an origin is https://HOST or https://HOST:PORT, without a path")
+    }
+
+    /// The scopes that a launch asks for; `in_ehr` where it begins there, `online` where the EHR knows tokens that live as long as the user is
+    /// at work.
+    #[must_use]
+    pub fn asks(&self, in_ehr: bool, online: bool, dialect: Dialect) -> Vec<String> {
+        if let Some(set) = &self.scopes {
+            return set.clone();
+        }
+        let mut scopes = vec!["openid".to_owned(), "fhirUser".to_owned(), if in_ehr { "launch" } else { "launch/patient" }.to_owned()];
+        if online {
+            scopes.push("online_access".to_owned());
+        }
+        let read = std::iter::once("Patient").chain(self.also_read.iter().map(String::as_str));
+        scopes.extend(read.flat_map(|kind| Need::read(kind).scopes_at(Level::User, dialect)));
+        scopes
     }
 
     /// Whose frames the pages may stand in, as `frame-ancestors` lists them.

@@ -5,6 +5,8 @@
 use domain::fhir::{reference_id, reference_type};
 use serde_json::Value;
 
+use super::naming::IdPattern;
+
 /// More than this in one notification is taken as "read the type anew".
 const MOST_EVENTS: usize = 500;
 
@@ -28,12 +30,23 @@ pub struct Event {
     pub number: Option<i64>,
     /// The type and id of the resource; absent where that is not told.
     pub focus: Option<(String, String)>,
+    /// In its place an identifier of the resource, as system and value: a number of the vendor's own.
+    pub identifier: Option<(String, String)>,
 }
 
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // An id may be a patient's.
-        f.debug_struct("Event").field("number", &self.number).field("has_focus", &self.focus.is_some()).finish()
+        f.debug_struct("Event").field("number", &self.number).field("has_focus", &self.focus.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Event {
+    fn of(number: Option<i64>, told: Option<&Value>) -> Self {
+        let focus = told.and_then(focus);
+        let identifier = told.filter(|_| focus.is_none()).and_then(|told| told.get("identifier"));
+        let identifier = identifier.and_then(|i| Some((text(i, "system")?.to_owned(), text(i, "value")?.to_owned())));
+        Self { number, focus, identifier }
     }
 }
 
@@ -79,7 +92,16 @@ impl Notification {
     /// One event of a resource, or of nobody knows which.
     #[must_use]
     pub fn of_one(focus: Option<(String, String)>) -> Self {
-        Self { kind: Kind::Events, subscription: None, count: None, events: vec![Event { number: None, focus }] }
+        Self { kind: Kind::Events, subscription: None, count: None, events: vec![Event { number: None, focus, identifier: None }] }
+    }
+
+    /// Makes ids of a type of the numbers that events name in their place.
+    pub fn resolve(&mut self, kind: &str, pattern: &IdPattern) {
+        for event in &mut self.events {
+            if let Some((system, value)) = event.identifier.take() {
+                event.focus = pattern.id(&system, &value).map(|id| (kind.to_owned(), id));
+            }
+        }
     }
 
     /// Reads the status that a notification begins with, and that `$status` answers.
@@ -97,7 +119,7 @@ impl Notification {
                         .and_then(Value::as_array)
                         .into_iter()
                         .flatten()
-                        .map(|event| Event { number: number(event.get("eventNumber")), focus: event.get("focus").and_then(focus) }),
+                        .map(|event| Event::of(number(event.get("eventNumber")), event.get("focus"))),
                 ),
             }),
             _ => None,
@@ -113,7 +135,7 @@ impl Notification {
         let event = |parameter: &Value| {
             let parts = parameter.get("part").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let part = |name: &str| find(parts, name).and_then(|at| parts.get(at)).and_then(value_of);
-            Event { number: number(part("event-number")), focus: part("focus").and_then(focus) }
+            Event::of(number(part("event-number")), part("focus"))
         };
         Some(Self {
             kind: kind(one("type")?.as_str()?)?,
@@ -128,7 +150,7 @@ fn bounded(events: impl Iterator<Item = Event>) -> Vec<Event> {
     let mut all: Vec<Event> = events.take(MOST_EVENTS + 1).collect();
     if all.len() > MOST_EVENTS {
         let last = all.iter().filter_map(|e| e.number).max();
-        all = vec![Event { number: last, focus: None }];
+        all = vec![Event { number: last, focus: None, identifier: None }];
     }
     all
 }
@@ -193,6 +215,12 @@ mod tests {
         assert_eq!((told.kind, told.subscription.as_deref(), told.count), (Kind::Events, Some("s1"), Some(7)));
         let events: Vec<_> = told.events.iter().map(|e| (e.number, e.focus.clone())).collect();
         assert_eq!(events, [(Some(6), focus_of("Patient", "p1")), (Some(7), None)]);
+        let by_number = br#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"SubscriptionStatus","type":"event-notification",
+            "notificationEvent":[{"eventNumber":"1","focus":{"identifier":{"system":"urn:vendor:appointment:7","value":"12"}}}]}}]}"#;
+        let mut told = Notification::read(by_number).unwrap();
+        assert_eq!(told.events[0].focus, None);
+        told.resolve("Appointment", &IdPattern::try_from("a-{space}.{value}".to_owned()).unwrap());
+        assert_eq!(told.events[0].focus, focus_of("Appointment", "a-7.12"));
         let status = br#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"SubscriptionStatus","type":"heartbeat",
             "eventsSinceSubscriptionStart":"9","subscription":{"reference":"Subscription/s2"}}}]}"#;
         let told = Notification::read(status).unwrap();
@@ -217,6 +245,6 @@ mod tests {
             r#"{{"resourceType":"Bundle","entry":[{{"resource":{{"resourceType":"SubscriptionStatus","type":"event-notification","notificationEvent":[{}]}}}}]}}"#,
             many.join(",")
         );
-        assert_eq!(Notification::read(flood.as_bytes()).unwrap().events, [Event { number: Some(501), focus: None }]);
+        assert_eq!(Notification::read(flood.as_bytes()).unwrap().events, [Event { number: Some(501), focus: None, identifier: None }]);
     }
 }

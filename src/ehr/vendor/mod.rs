@@ -3,7 +3,7 @@
 
 mod registration;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use domain::model::ResourceType;
@@ -61,8 +61,11 @@ pub struct Preset {
 pub struct EventHabits {
     /// How.
     pub manner: Manner,
-    /// The topics of each type whose events name the resource, so that it can be read.
+    /// The topics of each type.
     pub topics: BTreeMap<ResourceType, Vec<String>>,
+    /// The types whose events name a number of the vendor's own, and no FHIR id.
+    #[serde(default)]
+    pub by_number: BTreeSet<ResourceType>,
 }
 
 /// What a vendor's authorization servers want otherwise than SMART says.
@@ -124,8 +127,6 @@ pub fn known() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

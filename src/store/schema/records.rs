@@ -119,6 +119,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    derivation (rtype) {
+        rtype -> Text,
+        revision -> BigInt,
+        after_resource -> BigInt,
+        done -> BigInt,
+        total -> BigInt,
+        begun_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    pending_facts (resource) {
+        resource -> BigInt,
+    }
+}
+
+diesel::table! {
     pending_own (resource) {
         resource -> BigInt,
     }

@@ -8,4 +8,5 @@ pub mod outreach;
 pub mod overview;
 pub mod persons;
 pub mod progress;
+pub mod telling;
 pub mod work;

@@ -9,15 +9,17 @@ use domain::model::ResourceType;
 use url::Url;
 
 use super::{Round, Stage, days_ago, ended, export_lease};
-use crate::ehr::TypePlan;
 use crate::ehr::bulk::poll::{MOST_FAILURES, MOST_UNEXPLAINED, wait};
 use crate::ehr::bulk::{KickedOff, Polled};
+use crate::ehr::plan::covers;
+use crate::ehr::{EhrError, TypePlan};
 use crate::store::exports::{self, Accepted, Job};
 use crate::store::leases::{self, Fence};
 use crate::store::{coverage, sync_state};
 use crate::sync::page::Context;
 use crate::sync::pull::{Halt, Pull, Start, Tally, chain};
 use crate::sync::task::{Ended, is_refusal};
+use crate::sync::window;
 
 /// A job that is not ready after so long is given up: some EHRs take weeks (standards.md C.6).
 const LONGEST: TimeDelta = TimeDelta::days(30);
@@ -95,7 +97,10 @@ impl Round<'_> {
 
     /// Asks for an export of what is left to ask for.
     async fn ask_next(&mut self) -> Result<(), Halt> {
-        let mut types = std::mem::take(&mut self.to_ask);
+        let mut types = self.granted().await?;
+        if types.is_empty() {
+            return Ok(());
+        }
         if self.is_of_group() {
             self.read_group(&types).await?;
         }
@@ -117,11 +122,26 @@ impl Round<'_> {
         Ok(())
     }
 
+    /// What is left to ask for and the export's token covers. An EHR may leave out of an export what its scopes do not cover, without a word:
+    /// that must not be taken as empty.
+    async fn granted(&mut self) -> Result<Vec<ResourceType>, Halt> {
+        let granted = self.while_alive(self.task.source.client.export_grant()).await?.map_err(EhrError::Token)?;
+        let all = std::mem::take(&mut self.to_ask);
+        let Some(granted) = granted else { return Ok(all) };
+        let (types, left): (Vec<ResourceType>, Vec<ResourceType>) = all.into_iter().partition(|kind| covers(&granted, *kind));
+        for kind in left {
+            self.fall_back(&[kind], &format!("the EHR grants no scope by which {kind} may be exported (system/{kind})"));
+        }
+        Ok(types)
+    }
+
     /// Asks for an export of these types; `false` where that is too much at once.
     async fn kick_off(&mut self, types: &[ResourceType]) -> Result<bool, Halt> {
         let Some(export) = self.export else { return Ok(true) };
         let (client, started) = (self.task.source.client, self.task.clock.now());
-        let since = self.since(types).await?;
+        // Servers compare instants as text, cut them to the second, or give a change an earlier instant than that of its commit: what was
+        // promised to be in the last export is asked for again for a while (Bulk Data Access, transactionTime).
+        let since = self.since(types).await?.map(|mark| mark.plus(-window::OVERLAP));
         let told = self.while_alive(client.kick_off(&export.of(types, since))).await??;
         match told {
             KickedOff::Accepted { status_url, .. } if !client.may_ask(&status_url) => {

@@ -10,6 +10,7 @@ use domain::model::ResourceType;
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
+use crate::ehr::misread;
 
 /// One drop folder of an EHR.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,7 +305,7 @@ impl Drop {
     /// # Errors
     /// [`Mistakes`].
     pub fn from_json(value: &serde_json::Value) -> Result<Self, Mistakes> {
-        let drop: Self = serde_json::from_value(value.clone()).map_err(|e| Mistakes(vec![e.to_string()]))?;
+        let drop: Self = misread::read_value(value).map_err(|e| Mistakes(vec![e.to_string()]))?;
         drop.check().map(|()| drop)
     }
 

@@ -12,7 +12,7 @@ use super::turns::{IdHash, InFlight, Turns, id_hash};
 use crate::store::codec::content_hash;
 use crate::store::exports::{HASH, Place};
 use crate::store::quarantine::Aside;
-use crate::store::resources::{self, Incoming, Known, PROJECTOR};
+use crate::store::resources::{self, Incoming, Known};
 use crate::store::{Store, StoreError};
 use crate::sync::{incoming, resource_types};
 
@@ -166,7 +166,7 @@ pub(in crate::sync) fn seen_hash(id: &str) -> [u8; HASH] {
 }
 
 fn is_same(known: &Known, candidate: &Candidate<'_>) -> bool {
-    known.body_hash == candidate.body_hash && known.projector == PROJECTOR && known.gone_at.is_none()
+    known.is_as(&candidate.body_hash, fhir::revision(candidate.kind))
 }
 
 /// Which lines may have to be stored; the others are counted in `out`.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{Carrier, Contract, Element, KeyPlace, Override, Party, Proven, Stated, StatusChange};
+use crate::ehr::misread;
 use crate::ehr::vendor::Preset;
 
 /// No limit of a text is lower: a mark and a few words fit in.
@@ -26,7 +27,7 @@ impl Override {
     /// # Errors
     /// [`ContractError::Unreadable`]: a misspelt key must not pass in silence.
     pub fn read(settings: &serde_json::Value) -> Result<Self, ContractError> {
-        serde_json::from_value(settings.clone()).map_err(|e| ContractError::Unreadable(e.to_string()))
+        misread::read_value(settings).map_err(|e| ContractError::Unreadable(e.to_string()))
     }
 }
 

@@ -104,7 +104,7 @@ on_both! {
         let found = checked.json();
         has(
             &at("problem", &found),
-            &["EHR bent: the profile of bent cannot be used", "unknown field `base_ur`", "EHR dead, reach: ", "EHR unkeyed: there is no signing key"],
+            &["EHR bent: the profile of bent cannot be used", "unknown field base_ur", "EHR dead, reach: ", "EHR unkeyed: there is no signing key"],
         );
         has(&at("ok", &found), &["EHR ears, reach", "EHR last, reach"]);
         assert_eq!(rows(), before, "something was put in force or made");

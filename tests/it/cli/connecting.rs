@@ -10,8 +10,12 @@ use serde_json::{Value, json};
 use crate::support::{Installation, on_both};
 
 async fn ehr(flavour: Flavour) -> Sandbox {
+    ehr_of(flavour, true).await
+}
+
+async fn ehr_of(flavour: Flavour, open: bool) -> Sandbox {
     let clock = SystemClock::with_offset(chrono::TimeDelta::zero());
-    let config = Config { open: true, flavour, ..Config::new(Arc::new(move || clock.now().micros())) };
+    let config = Config { open, flavour, ..Config::new(Arc::new(move || clock.now().micros())) };
     let ehr = sandbox::start(config).await.unwrap();
     let people = Population { patients: 5, seed: 3, as_of_micros: clock.now().micros(), zone: chrono_tz::America::New_York };
     ehr.load(people.resources()).unwrap();
@@ -79,12 +83,55 @@ on_both! {
         assert_eq!((&row(&shown, "page_size.value")["value"], &row(&shown, "header.x-site")["from"]), (&json!("7"), &json!("override")));
         assert_eq!(row(&shown, "header.cache-control")["from"], "preset");
 
+        // What is granted to nobody is asked for by nobody, and what may be asked is the operator's word or our own.
+        assert_eq!(row(&shown, "scopes")["value"], "none are asked for: they do not apply to such a credential");
+        assert_eq!((&row(&shown, "limits.requests_per_second")["value"], &row(&shown, "limits.at_once")["from"]), (&json!("as fast as it goes"), &json!("default")));
+        assert!(row(&shown, "write_back.stated")["value"].as_str().unwrap().contains("Communication (create, update"), "{shown}");
+
         // What was last seen is shown without asking.
         let base = ehr.base_url();
         ehr.stop().await;
         let offline = gateway.json(&["ehr", "show", "main", "--offline"]);
         assert_eq!(offline["values"], shown["values"]);
         assert_eq!(gateway.run(&["ehr", "show", "main"]).code, Some(1), "{base} is gone");
+    }
+
+    async fn scopes_audiences_and_limits_are_shown_with_whose_word_they_are(db) {
+        let gateway = Installation::new(&db, "");
+        let ehr = ehr_of(Flavour::FullR4, false).await;
+        let file = gateway.folder().join("desk.toml");
+        std::fs::write(&file, "[desk]\ntypes = [\"Appointment\"]\n[desk.auth]\nkind = \"user-grant\"\nclient_id = \"desk-client\"\n").unwrap();
+        let credentials = file.display().to_string();
+        let add = |more: &[&str]| {
+            let base = ehr.base_url();
+            gateway.run(&[&["ehr", "add", "main", "--url", &base, "--client-id", "gateway", "--credentials", &credentials], more].concat()).ok();
+            gateway.json(&["ehr", "show", "main"])
+        };
+        let of = |shown: &Value, key: &str| {
+            let row = row(shown, key);
+            (row["value"].as_str().unwrap().to_owned(), row["from"].as_str().unwrap().to_owned())
+        };
+        let pair = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+        let shown = add(&[]);
+        assert_eq!(of(&shown, "scopes.read"), pair("system/Patient.rs system/CarePlan.rs", "preset-and-live"));
+        assert_eq!(of(&shown, "scopes.write"), pair("system/Communication.crus", "preset-and-live"));
+        assert_eq!(of(&shown, "scopes.desk.read"), pair("user/Appointment.rs", "preset-and-live"));
+        assert_eq!(of(&shown, "scopes.desk.beside"), pair("openid fhirUser offline_access", "default"));
+        assert_eq!(of(&shown, "authorize_aud"), pair(&format!("base: {}", ehr.base_url()), "default"));
+        assert_eq!(of(&shown, "assertion_aud").1, "live");
+        // athenahealth's published limit, halved, and the operator's word above it.
+        let shown = add(&[
+            "--vendor", "athena", "--at-once", "3", "--assertion-aud", "https://aud.example.org", "--aud", "no-slash", "--read-scope", "system/*.rs",
+        ]);
+        assert_eq!(of(&shown, "limits.requests_per_second"), pair("50", "preset"));
+        assert!(row(&shown, "limits.requests_per_second")["source"].as_str().unwrap().contains("half of the published 100"), "{shown}");
+        assert_eq!((of(&shown, "limits.requests_per_day"), of(&shown, "limits.at_once")), (pair("250000", "preset"), pair("3", "override")));
+        assert_eq!(of(&shown, "limits.requests_per_hour"), pair("no limit", "default"));
+        assert!(of(&shown, "limits.shared_by").0.ends_with("as gateway"), "{shown}");
+        assert_eq!(of(&shown, "assertion_aud"), pair("https://aud.example.org", "override"));
+        assert_eq!(of(&shown, "authorize_aud"), pair(&format!("no-slash: {}", ehr.base_url().trim_end_matches('/')), "override"));
+        assert_eq!(of(&shown, "scopes.read"), pair("system/*.rs", "override"));
+        assert_eq!(of(&shown, "CarePlan.parameter_sets"), pair("patient=…", "preset-and-live"));
     }
 
     async fn drift_is_told_in_words_until_somebody_takes_note(db) {

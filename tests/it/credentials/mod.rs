@@ -4,6 +4,7 @@
 mod expiring;
 mod grants;
 pub mod oidc;
+mod oidc_sync;
 mod rotation;
 mod setup;
 mod sharing;

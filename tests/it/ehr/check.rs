@@ -30,7 +30,13 @@ async fn a_sound_connection_has_no_problem() {
     assert!(report.is_ok() && report.steps.iter().all(|s| s.verdict == Verdict::Ok), "{report:#?}");
     let names: Vec<&str> = report.steps.iter().map(|s| s.name.as_str()).collect();
     let searches = ["search Patient", "search Appointment", "search CarePlan"];
-    assert_eq!(names, [&["reach", "fhir", "discovery", "clock", "token", "scopes"][..], &searches].concat());
+    assert_eq!(names, [&["reach", "fhir", "discovery", "keys", "clock", "token", "scopes"][..], &searches].concat());
+    let says = |name: &str| report.steps.iter().find(|s| s.name == name).map(|s| s.says.as_str()).unwrap();
+    assert!(says("keys").contains("(ES384) signs for this gateway"), "{report:#?}");
+    assert!(
+        says("search Patient").contains("Patient?_lastUpdated=ge") && says("search Patient").contains("_count sets the page size"),
+        "{report:#?}"
+    );
     assert_eq!(world.asked("POST", "/fhir"), 0, "a check only reads");
 }
 

@@ -94,4 +94,28 @@ on_both! {
         assert_eq!(l.stored(Patient, &id).unwrap()["language"], "de");
         assert!(l.rows().iter().all(|r| r.last_number.is_none() && r.missing_from.is_none() && r.events == 2));
     }
+    async fn a_visit_that_is_named_by_a_number_of_the_vendors_is_read_by_the_id_that_the_site_says_it_has(db) {
+        let l = Listening::start(db, json!({})).await;
+        let profile = |ids: serde_json::Value| {
+            json!({ "vendor": "athena", "base_url": l.world.ehr.base_url(), "auth": { "kind": "none" }, "roster": ["appointments"],
+                "events": { "types": { "Appointment": [] }, "ids": ids, "unlisted": true, "address": format!("http://{}", l.server.address) } })
+        };
+        // Without it nothing could be read, so nothing is asked for.
+        l.world.register(&crate::schedule::setup::north(), &profile(json!({})).to_string()).await;
+        l.round().await;
+        assert_eq!(l.rows().len(), 0);
+        let plan = l.app.sync_plan(&crate::schedule::setup::north()).await.unwrap();
+        let of = plan.of_type(Appointment).unwrap();
+        assert!(of.events.is_none() && of.warnings.iter().any(|w| w.contains("--event-id Appointment=PATTERN")), "{of:?}");
+        l.world.register(&crate::schedule::setup::north(), &profile(json!({ "Appointment": "{space}-{value}" })).to_string()).await;
+        l.world.forward(chrono::TimeDelta::minutes(3));
+        l.begin().await;
+        assert!(l.rows().iter().all(|r| r.rtype == "Appointment" && r.manner == "signed"), "{:?}", l.rows());
+        let id = l.ids(Appointment)[0].clone();
+        l.edit(Appointment, &id, "fr").await;
+        assert_eq!(l.waiting(Appointment), 1);
+        let done = l.round().await;
+        assert_eq!((done.read, done.changed), (1, 1), "{done:?}");
+        assert_eq!(l.stored(Appointment, &id).unwrap()["language"], "fr");
+    }
 }

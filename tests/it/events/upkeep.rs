@@ -150,6 +150,8 @@ on_both! {
         l.round().await;
         assert_eq!((l.conditions(), l.is_wanted(Appointment)), (vec![], false));
         l.world.forward(TimeDelta::minutes(14));
+        l.world.ehr.plant(Fault::new(FaultKind::HeartbeatLost).on("NOTIFY", "/fhir/Subscription"));
+        l.beat().await;
         l.round().await;
         l.round().await;
         assert_eq!(l.conditions(), [own("late", "north/Appointment events")]);

@@ -44,8 +44,9 @@ fn a_demo_that_is_killed_ends_as_one_that_was_not() {
     let wanted = whole(&undisturbed);
     let usual = started.elapsed();
     assert!(wanted["communications_in_ehr"].as_u64().unwrap() > 10, "{wanted}");
-    let mut cut = 0;
-    for _ in 0..rounds(3) {
+    let (mut cut, mut round) = (0, 0);
+    while round < rounds(3) || (cut < 5 && round < rounds(12)) {
+        round += 1;
         let folder = folder_with(&keys);
         for _ in 0..4 {
             let until = Instant::now() + usual.mul_f64(random.random_range(0.0..0.9));

@@ -93,7 +93,8 @@ on_both! {
         gateway.run(&["work", "--once"]);
         let usual = started.elapsed() + Duration::from_millis(THINKS * PATIENTS as u64);
         let (wanted, mut kills, mut aimed_well, mut admitted) = (rounds(12), 0, 0, 1);
-        for round in 0..wanted * 3 {
+        // On a busy machine few kills find it at the right moment.
+        for round in 0..wanted * 20 {
             if kills >= wanted && aimed_well >= wanted / 2 {
                 break;
             }

@@ -8,10 +8,14 @@
 mod account;
 mod charts;
 mod demo;
+mod drops;
+mod exports;
 mod first_start;
 mod import;
 mod mail;
+mod merges;
 mod nodes;
+mod rereading;
 mod rounds;
 mod sync;
 mod two;

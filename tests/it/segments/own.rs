@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Reads own attributes until nothing is left, or until so many chunks.
-    fn reads(&self, chunks: usize) -> Result<u64, StoreError> {
+    pub fn reads(&self, chunks: usize) -> Result<u64, StoreError> {
         let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
         reproject::run(&self.store, &self.clock, (&self.fence, Term(TimeDelta::seconds(60))), &stop, &|_| {
             if done.fetch_add(1, Ordering::Relaxed) + 1 >= chunks {

@@ -9,9 +9,11 @@ use fhir_engage::segments::Definitions;
 use fhir_engage::segments::explain::explain;
 use fhir_engage::store::freshness::Freshness;
 use fhir_engage::store::sync_state::{self, Counts, End};
-use fhir_engage::store::{pending, people};
+use fhir_engage::store::{attempts, pending, people};
+use sandbox::{Fault, FaultKind};
 
 use super::setup::{NOW, World};
+use crate::journeys::Journey;
 use crate::store::fixtures::{ehr, read, write};
 use crate::support::on_both;
 
@@ -76,5 +78,50 @@ on_both! {
         assert_eq!(known(&w).as_of_types(encounter), Some(now));
         let kinds: BTreeSet<_> = known(&w).up_to.keys().copied().collect();
         assert_eq!(kinds, BTreeSet::from([Patient, Appointment, CarePlan, Encounter]));
+    }
+
+    async fn a_type_that_grows_old_holds_a_message_and_evaluates_nobody(db) {
+        let j = Journey::begin(db).await;
+        j.admit("ada");
+        j.book("visit", "ada", TimeDelta::hours(71));
+        j.goes_on(TimeDelta::minutes(1)).await;
+        assert_eq!(j.in_state("ada", "planned").await, ["visit-confirm/day-before"]);
+        let told = async || -> Vec<String> {
+            let (max_age, now, site) = (j.app.config.outreach.max_staleness, j.clock.now(), j.app.site.clone());
+            let read = move |c: &mut _| {
+                let (fresh, definitions) = (Freshness::read(c, max_age, now)?, Definitions::load(c)?);
+                explain(c, &definitions, &site, ("north", "ada"), Some("visit-unconfirmed"), (&fresh, now))
+            };
+            let found = j.app.store.snapshot(read).await.unwrap().unwrap().segments.remove(0);
+            assert_eq!((found.now, found.stored), ("in", None));
+            found.stale.iter().map(|s| format!("{}/{}", s.ehr, s.rtype)).collect()
+        };
+        // From here on the EHR gives no appointments any more; it gives all else.
+        j.ehr.plant(Fault::new(FaultKind::RefuseType).on("GET", "/fhir/Appointment").times(10_000));
+        j.tries_to(TimeDelta::hours(25)).await;
+        let evaluated = "SELECT p.fhir_id || ' ' || a.evaluated_at AS line FROM assignment a JOIN patient p ON p.person = a.person";
+        let before = j.lines(evaluated);
+        assert_eq!((told().await, j.segments("ada").await.contains(&"visit-unconfirmed".to_owned())), (vec![], true));
+        // Older than 26 hours: told where it is read, and nobody is evaluated because of it.
+        let report = j.tries_to(TimeDelta::hours(2)).await;
+        assert_eq!((report.segments.persons, report.segments.pairs, report.segments.early), (0, 0, 0), "{report:?}");
+        assert_eq!((told().await, j.lines(evaluated)), (vec!["north/Appointment".to_owned()], before));
+        // A message that comes due is held for that reason, which the verdict keeps.
+        j.tries_to(TimeDelta::hours(20) + TimeDelta::minutes(10)).await;
+        let attempt = j.attempts("ada").await.into_iter().find(|a| a.program == "visit-confirm" && a.step == "day-before").unwrap();
+        assert_eq!(attempt.state, "held");
+        let verdict = j.app.store.read(move |c| attempts::verdicts(c, &attempt.id)).await.unwrap().pop().unwrap();
+        let reasons: serde_json::Value = serde_json::from_slice(&verdict.reasons).unwrap();
+        assert_eq!(verdict.outcome, "hold");
+        assert!(reasons.as_array().unwrap().iter().any(|r| r["code"] == "stale-facts"), "{reasons}");
+        let sent = j.in_chart("ada");
+        // The EHR answers again: it is no longer old, nobody whose facts are the same is evaluated, and the message goes.
+        j.ehr.clear_faults();
+        let report = j.goes_on(TimeDelta::minutes(1)).await;
+        assert_eq!((told().await, report.segments.persons), (vec![], 0), "{report:?}");
+        // Three hours on, since another message left less than a day ago.
+        j.goes_on(TimeDelta::hours(3)).await;
+        assert!(!j.in_state("ada", "held").await.contains(&"visit-confirm/day-before".to_owned()));
+        assert_eq!(j.in_chart("ada"), sent + 1);
     }
 }

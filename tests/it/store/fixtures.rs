@@ -48,13 +48,22 @@ pub fn incoming(store: &Store, kind: ResourceType, id: &str, body: &str, facts: 
         facts_hash: content_hash(facts.as_bytes()),
         patients: patients.iter().map(|p| (*p).to_owned()).collect(),
         ties: Default::default(),
+        revision: domain::fhir::revision(kind),
     }
+}
+
+/// A resource as a program of before stored it: what is derived since is not in its facts.
+pub fn by_an_older_program(store: &Store, kind: ResourceType, body: &str, lacks: &str) -> Incoming {
+    let projected = domain::fhir::project(kind, body.as_bytes()).unwrap();
+    let facts = String::from_utf8(projected.facts.to_bytes()).unwrap().replace(lacks, "");
+    let patients = projected.facts.patients(projected.id.as_str());
+    Incoming { revision: domain::fhir::revision(kind) - 1, ..incoming(store, kind, projected.id.as_str(), body, &facts, &patients) }
 }
 
 /// Stores a page as the EHR's present answer.
 #[track_caller]
 pub fn commit(store: &Store, kind: ResourceType, page: Vec<Incoming>) -> Written {
-    commit_as(store, kind, &page, Precedence::Latest)
+    commit_as(store, kind, &page, Precedence::Asked(at(0)))
 }
 
 /// Stores a page.

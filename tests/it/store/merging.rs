@@ -38,7 +38,7 @@ fn say(store: &Store, id: &str, version: u32, says: &[&str]) {
 
 fn say_at(store: &Store, other: &EhrId, id: &str, version: u32, says: &[&str]) {
     let page = vec![saying(store, id, version, says)];
-    write(store, |conn| resources::commit(conn, other, ResourceType::Patient, &page, Precedence::Latest, at(0)));
+    write(store, |conn| resources::commit(conn, other, ResourceType::Patient, &page, Precedence::Asked(at(0)), at(0)));
 }
 
 fn south() -> EhrId {

@@ -56,7 +56,7 @@ on_both! {
 
         // The same person at another EHR, of which less is known.
         let page = vec![incoming(&store, ResourceType::Patient, "s1", "b", "{}", &["s1"])];
-        write(&store, |conn| resources::commit(conn, &south, ResourceType::Patient, &page, Precedence::Latest, at(0)));
+        write(&store, |conn| resources::commit(conn, &south, ResourceType::Patient, &page, Precedence::Asked(at(0)), at(0)));
         db.execute(&format!("UPDATE patient SET person = {} WHERE fhir_id = 's1'", p.person));
         synced(&store, &south, ResourceType::Patient, 40);
         let known = known_types(&store, p.person);

@@ -29,7 +29,7 @@ fn two(store: &Store) -> [people::Record; 2] {
     let other = EhrId::parse("south").unwrap();
     write(store, |conn| ehrs::put(conn, &ehr(), "{}", at(0)).and_then(|()| ehrs::put(conn, &other, "{}", at(0))));
     let page = [incoming(store, ResourceType::Patient, "s", "s", "{}", &["s"])];
-    write(store, |conn| resources::commit(conn, &other, ResourceType::Patient, &page, resources::Precedence::Latest, at(0)));
+    write(store, |conn| resources::commit(conn, &other, ResourceType::Patient, &page, resources::Precedence::Asked(at(0)), at(0)));
     let south = read(store, |conn| people::record(conn, "south", "s")).unwrap();
     write(store, |conn| pending::mark_outreach(conn, &[north.person, south.person].into(), at(0)));
     planned(store, &north, "a1");

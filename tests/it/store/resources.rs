@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use domain::model::{EhrId, ResourceType};
 use fhir_engage::store::resources::{self, Incoming, Precedence};
-use fhir_engage::store::{Lane, Store, people};
+use fhir_engage::store::{Lane, Store, gone, people};
 
-use super::fixtures::{at, commit, commit_as, ehr, incoming, read, woken};
+use super::fixtures::{at, commit, commit_as, ehr, incoming, read, woken, write};
 use crate::support::on_both;
 
 fn set(ids: &[&str]) -> BTreeSet<String> {
@@ -113,9 +113,33 @@ on_both! {
         assert_eq!((newer.stored.len(), newer.older), (1, 0));
         let undated = commit_as(&store, ResourceType::Appointment, &version("undated", None), Precedence::Newest);
         assert_eq!((undated.stored.len(), undated.older), (1, 0), "without a date the later one wins");
-        let back = commit_as(&store, ResourceType::Appointment, &version("at 1", Some(1)), Precedence::Latest);
+        // Its clock may have been set back.
+        let back = commit_as(&store, ResourceType::Appointment, &version("at 1", Some(1)), Precedence::Asked(at(60)));
         assert_eq!((back.stored.len(), back.older), (1, 0));
         assert_eq!(body(&store, ResourceType::Appointment, "a1"), "at 1");
+    }
+
+    fn what_was_stored_while_an_answer_was_on_its_way_stays_unless_the_answer_is_plainly_newer(db) {
+        let store = db.store();
+        let put = |body: &str, updated: Option<i64>, (asked, now): (i64, i64)| {
+            let mut all = appointment(&store, body, body, &["p1"]);
+            all[0].last_updated = updated.map(|s| at(s).micros());
+            let kind = ResourceType::Appointment;
+            let written = write(&store, |conn| resources::commit(conn, &ehr(), kind, &all, Precedence::Asked(at(asked)), at(now)));
+            (written.stored.len(), written.undecided.len())
+        };
+        let body = |store: &Store| body(store, ResourceType::Appointment, "a1");
+        assert_eq!(put("undated", None, (100, 101)), (1, 0));
+        assert_eq!(put("asked before that was stored", None, (100, 102)), (0, 1));
+        assert_eq!((put("asked after", None, (101, 103)), body(&store)), ((1, 0), "asked after".to_owned()));
+        assert_eq!(put("dated", Some(50), (104, 105)), (1, 0));
+        assert_eq!((put("plainly newer", Some(60), (90, 106)), body(&store)), ((1, 0), "plainly newer".to_owned()));
+        // Another node's clock may be a little ahead.
+        assert_eq!((put("older", Some(55), (120, 121)), body(&store)), ((0, 1), "plainly newer".to_owned()));
+        assert_eq!(put("the EHR went back", Some(55), (200, 201)), (1, 0));
+        // Gone since it was asked for.
+        write(&store, |conn| gone::mark(conn, &ehr(), ResourceType::Appointment, &["a1"], "test", at(210)));
+        assert_eq!((put("seen before", Some(70), (205, 211)), put("seen after", Some(70), (211, 212))), ((0, 1), (1, 0)));
     }
 
     fn the_same_id_at_two_ehrs_and_of_two_types_are_different_resources(db) {
@@ -123,7 +147,7 @@ on_both! {
         let south = EhrId::parse("south").unwrap();
         commit(&store, ResourceType::Appointment, appointment(&store, "north", "f", &["p1"]));
         let page = appointment(&store, "south", "f", &["p1"]);
-        store.write_blocking(Lane::Bulk, "test", |conn| resources::commit(conn, &south, ResourceType::Appointment, &page, Precedence::Latest, at(0))).unwrap();
+        store.write_blocking(Lane::Bulk, "test", |conn| resources::commit(conn, &south, ResourceType::Appointment, &page, Precedence::Asked(at(0)), at(0))).unwrap();
         commit(&store, ResourceType::CarePlan, vec![incoming(&store, ResourceType::CarePlan, "a1", "plan", "f", &["p1"])]);
         assert_eq!(body(&store, ResourceType::Appointment, "a1"), "north");
         assert_eq!(body(&store, ResourceType::CarePlan, "a1"), "plan");

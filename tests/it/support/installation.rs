@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::database::Database;
-use super::process::{Ended, run};
+use super::process::{Ended, gateway, run};
 use super::temp::TempDir;
 
 /// An installation of one test.
@@ -28,6 +28,11 @@ impl Installation {
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         run(&[args, &["--data", self.folder.path().to_str().unwrap(), "--database", &self.database]].concat())
+    }
+
+    /// A command on it, not started yet.
+    pub fn command(&self, args: &[&str]) -> std::process::Command {
+        gateway(&[args, &["--data", self.folder.path().to_str().unwrap(), "--database", &self.database]].concat())
     }
 
     /// The data of a command that must do well, asked for as JSON.

@@ -30,10 +30,11 @@ pub fn admit(store: &Store, ehr: &str, patients: &[String], now: Timestamp) {
             facts_hash: content_hash(b"{}"),
             patients: vec![name.clone()],
             ties: Default::default(),
+            revision: domain::fhir::revision(ResourceType::Patient),
         }
     };
     let page: Vec<Incoming> = patients.iter().map(incoming).collect();
-    let commit = |conn: &mut _| resources::commit(conn, &id, ResourceType::Patient, &page, Precedence::Latest, now);
+    let commit = |conn: &mut _| resources::commit(conn, &id, ResourceType::Patient, &page, Precedence::Asked(now), now);
     store.write_blocking(Lane::Interactive, "test", commit).unwrap();
 }
 

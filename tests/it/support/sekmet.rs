@@ -53,6 +53,8 @@ impl Sekmet {
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &random).unwrap();
         let observer = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
         let folder = TempDir::new();
+        let pem = base64::engine::general_purpose::STANDARD.encode(pkcs8.as_ref());
+        std::fs::write(folder.join("observer.pem"), format!("-----BEGIN PRIVATE KEY-----\n{pem}\n-----END PRIVATE KEY-----\n")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let known = jwks(&observer);
         let clients: Vec<Value> = std::iter::once(&(OBSERVER_CLIENT, &known, "system/*.cruds"))
@@ -65,6 +67,11 @@ impl Sekmet {
             "port": port,
             "data_dir": folder.join("data"),
             "own_private_key_path": folder.join("own.pem"),
+            // Whatever it does over its own REST interface it does as the observer.
+            "peers": { "self": { "base_url": format!("http://127.0.0.1:{port}/fhir"), "auth": {
+                "type": "smart", "client_id": OBSERVER_CLIENT, "private_key_path": folder.join("observer.pem"), "kid": OBSERVER_CLIENT,
+                "alg": "ES384", "scope": "system/*.cruds",
+            } } },
             "server_auth": {
                 "types": ["smart"],
                 "token_lifetime": 300,
@@ -131,6 +138,20 @@ impl Sekmet {
         let mut args = vec!["workflow", "run", name];
         args.extend(arguments.iter().map(String::as_str));
         Running::start(&mut self.command(&args)).wait().ok().json()
+    }
+
+    /// Starts one of its own scenarios as a load, by so many users until so many journeys are made: it books, moves and cancels over its own
+    /// REST interface, strictly authorised as everybody is.
+    pub fn load(&self, scenario: &str, users: u32, journeys: u32) -> Running {
+        let (users, journeys) = (users.to_string(), journeys.to_string());
+        let args = ["load", "run", scenario, "--peer", "self", "-u", &users, "--iterations", &journeys, "-d", "600", "--report-dir"];
+        let reports = self.folder.join("reports");
+        Running::start(&mut self.command(&[&args[..], &[reports.to_str().unwrap()]].concat()))
+    }
+
+    /// Merges a patient into another by its own workflow.
+    pub fn merge(&self, merged: &str, survivor: &str) {
+        self.workflow("adt.merge_patients", &[("merged", merged), ("survivor", survivor)]);
     }
 
     /// Opens a practitioner's diary for the next days, so that there are slots to book.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use domain::clock::Clock as _;
 use domain::model::ResourceType::{self, Appointment, CarePlan, Patient};
+use fhir_engage::ehr::auth::Algorithm;
 use fhir_engage::ehr::bulk::Level;
 use fhir_engage::ehr::profile::Strategy;
 use fhir_engage::store::{Store, coverage, exports};
@@ -74,7 +75,7 @@ on_both! {
         let told: Vec<(i64, i64)> = reports.iter().map(|r| (r.found, r.gone)).collect();
         assert_eq!(told, [(1, 0), (0, 0), (0, 1)], "{reports:?}");
         let kicked = asked(&north, "GET", "/fhir/Patient/$export");
-        assert!(kicked[1].ends_with("&_since=2026-11-23T15%3A00%3A00Z"), "{kicked:?}");
+        assert!(kicked[1].ends_with("&_since=2026-11-23T14%3A55%3A00Z"), "{kicked:?}");
         assert_eq!(latest_run(&store, CarePlan).unwrap().gone, Some(1));
         north.assert_same(&store, Patient);
     }
@@ -121,6 +122,18 @@ on_both! {
         assert!(reports.iter().all(|r| r.ended == Ended::Done && r.found > 0), "{reports:?}");
         assert_eq!(asked(&north, "GET", "/fhir/Patient/$export").len(), 1);
         assert_eq!(north.world.ehr.open_exports(), 0);
+    }
+
+    async fn a_type_that_no_scope_covers_is_not_in_the_export_and_not_taken_as_empty(db) {
+        let store = db.store();
+        let north = Synced::of(&store, World::with(Algorithm::Es384, "system/Patient.rs system/CarePlan.rs").await).await;
+        let north = north.with(Strategy::Bulk);
+        let reports = north.sync(&store, &ResourceType::CORE).await;
+        let told: Vec<(ResourceType, &Ended)> = reports.iter().map(|r| (r.kind, &r.ended)).collect();
+        assert!(matches!(told[..], [(Patient, Ended::Done), (Appointment, Ended::Refused(_)), (CarePlan, Ended::Done)]), "{told:?}");
+        assert_eq!(asked(&north, "GET", "/fhir/Patient/$export"), ["/fhir/Patient/$export?_type=Patient%2CCarePlan"]);
+        assert_eq!((as_of(&store, Appointment), north.searches(Appointment).len()), (None, 0), "it is not known");
+        assert!(reports[1].notes.iter().any(|n| n.contains("grants no scope by which Appointment may be exported")), "{:?}", reports[1]);
     }
 
     async fn a_cursor_is_made_up_for_by_a_full_export_now_and_then(db) {

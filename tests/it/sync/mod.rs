@@ -3,9 +3,11 @@
 mod bulk;
 mod bulk_faults;
 mod drops;
+mod faults;
 mod import;
 mod import_bad;
 mod merging;
+mod plain;
 mod process;
 mod pull;
 mod pull_faults;

@@ -84,8 +84,9 @@ on_both! {
         let gateway = Installation::new(db);
         add(&gateway, &ehr);
         let done = || gateway.db.lines("SELECT CAST(COALESCE(MAX(units_done), 0) AS TEXT) AS line FROM sync_run WHERE rtype = 'Patient'")[0].parse::<i64>().unwrap();
-        let mut cut = 0;
-        for _ in 0..rounds(4) {
+        let (mut cut, mut round) = (0, 0);
+        while round < rounds(4) || (cut < 2 && round < rounds(20)) {
+            round += 1;
             // Each answer is late, so that a kill finds it in the middle.
             ehr.plant(Fault::new(FaultKind::PageTimeout { millis: 40 }).on("GET", "/fhir/Patient/").times(u32::MAX));
             let (before, mut running) = (done(), gateway.start(&["sync", "run", "--type", "Patient"]));

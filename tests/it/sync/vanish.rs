@@ -1,6 +1,7 @@
 //! What is no longer shown: gone only where two reads apart in time say so, and never much at once.
 
 use chrono::TimeDelta;
+use domain::Clock as _;
 use domain::model::ResourceType::{self, Appointment, CarePlan, Patient};
 use fhir_engage::ehr::profile::Strategy;
 use fhir_engage::store::{Store, people};
@@ -8,7 +9,7 @@ use fhir_engage::sync::task::Ended;
 use fhir_engage::sync::vanish::APART;
 use sandbox::{Fault, FaultKind, Flavour};
 
-use super::setup::{Synced, as_of, ehr};
+use super::setup::{Synced, as_of, bodies, ehr, latest_run, state};
 use crate::support::{Database, on_both};
 
 /// The ids that are marked as gone.
@@ -63,6 +64,54 @@ on_both! {
         north.world.clock.advance(TimeDelta::days(1));
         let report = north.sync_one(&store, Appointment).await;
         assert_eq!((report.ended.clone(), report.gone, missing(&db)), (Ended::Done, 0, vec![]), "{report:?}");
+    }
+
+    async fn a_full_search_finds_what_was_deleted_by_two_reads_apart_in_time(db) {
+        let store = db.store();
+        let north = Synced::start(&store).await.with(Strategy::Full);
+        assert_eq!(north.sync_one(&store, CarePlan).await.ended, Ended::Done);
+        let id = bodies(&store, CarePlan)[3].0.clone();
+        north.world.ehr.delete("CarePlan", &id).unwrap();
+        // An answer that is not complete says nothing of what is not in it.
+        north.world.clock.advance(TimeDelta::hours(2));
+        let warned = FaultKind::OutcomeInBundle { severity: "warning".to_owned() };
+        north.world.ehr.plant(Fault::new(warned).on("GET", "/fhir/CarePlan"));
+        let report = north.sync_one(&store, CarePlan).await;
+        assert!(report.partial && report.notes.iter().any(|n| n.contains("no CarePlan was taken as gone")), "{report:?}");
+        assert_eq!(missing(&db), Vec::<String>::new());
+        for (wait, wanted) in [(TimeDelta::zero(), 0), (APART - TimeDelta::seconds(1), 0), (TimeDelta::seconds(1), 1)] {
+            north.world.clock.advance(wait);
+            let report = north.sync_one(&store, CarePlan).await;
+            assert_eq!((report.ended.clone(), report.gone), (Ended::Done, wanted), "{report:?}");
+            assert_eq!(facts_of(&db, &id), usize::from(wanted == 0));
+        }
+        assert_eq!((gone(&db), missing(&db)), (vec![id], vec![]));
+        let run = latest_run(&store, CarePlan).unwrap();
+        assert_eq!((run.gone, run.units_of), (Some(1), None), "it goes by no patients or weeks");
+        assert_eq!(state(&store, CarePlan).reconciled_at, Some(north.world.clock.now().micros()));
+    }
+
+    async fn much_that_a_full_search_no_longer_shows_stops_it_before_anything_is_gone(db) {
+        let store = db.store();
+        let mut north = Synced::start(&store).await.with(Strategy::Full);
+        north.sync_one(&store, Appointment).await;
+        let ids: Vec<String> = bodies(&store, Appointment).into_iter().map(|(id, _)| id).collect();
+        let lost = &ids[..ids.len() / 3];
+        assert!(lost.len() > 20);
+        for id in lost {
+            north.world.ehr.delete("Appointment", id).unwrap();
+        }
+        north.world.clock.advance(TimeDelta::hours(2));
+        let report = north.sync_one(&store, Appointment).await;
+        let says = format!("{} of {} stored Appointments", lost.len(), ids.len());
+        assert!(matches!(&report.ended, Ended::Failed(why) if why.contains(&says)), "{report:?}");
+        assert_eq!((gone(&db), missing(&db)), (vec![], vec![]));
+        north.accept_vanished = true;
+        assert_eq!(north.sync_one(&store, Appointment).await.ended, Ended::Done);
+        north.world.clock.advance(TimeDelta::hours(2));
+        north.accept_vanished = false;
+        assert_eq!(north.sync_one(&store, Appointment).await.gone, i64::try_from(lost.len()).unwrap());
+        assert_eq!(gone(&db), lost);
     }
 
     async fn mass_disappearance_stops_before_anything_is_marked_and_asks(db) {

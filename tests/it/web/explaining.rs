@@ -1,62 +1,46 @@
-//! Explanations over the API: for whoever shows the bearer, asked for in a body.
+//! Explanations over the API of a gateway that serves: for whoever shows the bearer, asked for in a body.
 
-use std::sync::Arc;
+use fhir_engage::store::audit;
+use serde_json::{Value, json};
 
-use domain::rules::Site;
-use fhir_engage::segments::Definitions;
-use fhir_engage::segments::explain::explain;
-use fhir_engage::segments::{Library, definitions};
-use fhir_engage::store::freshness::Freshness;
-use fhir_engage::store::{Store, audit};
-use fhir_engage::web::{Explain, Explained};
-use serde_json::json;
+use crate::store::fixtures::read;
+use crate::support::{Installation, Serving, on_both};
 
-use super::fixture::{BEARER, Server};
-use crate::store::fixtures::{at, patient, write};
-use crate::support::on_both;
-
-/// As the application explains.
-fn explainer(store: &Store) -> Explain {
-    let store = store.clone();
-    Arc::new(move |asked| {
-        let store = store.clone();
-        Box::pin(async move {
-            let look = move |conn: &mut _| {
-                let definitions = Definitions::load(conn)?;
-                let only = asked.segment.as_deref();
-                if only.is_some_and(|id| definitions.by_id(id).is_none()) {
-                    return Ok(Explained::NoSegment);
-                }
-                let (fresh, site) = (Freshness::default(), Site::new(chrono_tz::Tz::UTC, "en"));
-                let found = explain(conn, &definitions, &site, (&asked.ehr, asked.patient.expose()), only, (&fresh, at(3600)))?;
-                Ok(found.map_or(Explained::NoPatient, |found| Explained::Told(serde_json::to_string(&found).unwrap().into())))
-            };
-            store.snapshot(look).await
-        })
-    })
-}
+const BEARER: &str = "0123456789abcdef-a-bearer-of-a-site";
 
 on_both! {
-    async fn an_explanation_is_asked_for_in_a_body(db) {
-        let store = db.store();
-        let library: Library = definitions::shipped().unwrap();
-        write(&store, |c| Definitions::open(c, &library, at(0)));
-        patient(&store, "p1");
-        let server = Server::start_explaining(&store, explainer(&store));
+    fn an_explanation_is_asked_for_in_a_body(db) {
+        let site = Installation::new(&db, "[web]\nbind = \"127.0.0.1:0\"\nbearer = \"file:bearer\"\n");
+        std::fs::write(site.folder().join("bearer"), format!("{BEARER}\n")).unwrap();
+        let file = site.folder().join("Patient.ndjson");
+        let lines = [json!({ "resourceType": "Patient", "id": "p1", "birthDate": "1950-01-01" }), json!({ "resourceType": "Patient", "id": "p2", "birthDate": "1900" })];
+        std::fs::write(&file, lines.map(|l| l.to_string() + "\n").concat()).unwrap();
+        site.run(&["ehr", "add", "north", "--files"]).ok();
+        site.run(&["import", "--ehr", "north", file.to_str().unwrap()]).ok();
+        site.run(&["segments", "run"]).ok();
+
+        let serving = Serving::start(&mut site.command(&["serve", "--no-work"]));
         let bearer = format!("Bearer {BEARER}");
-        let ask = async |body: &str| server.post_as_bearer("/api/v1/explanations", &bearer, body).await;
-        let told = ask(&json!({ "patient": "north/p1", "segment": "lapsed" }).to_string()).await;
-        assert_eq!((told.status, told.headers["content-type"].as_str()), (200, "application/json"), "{}", told.body);
-        let found = told.json();
-        assert_eq!((&found["patient"], &found["segments"][0]["segment"]), (&json!("north/p1"), &json!("lapsed")));
-        assert_eq!(found["segments"].as_array().unwrap().len(), 1);
+        let ask_as = |bearer: &str, body: &str| serving.send("POST", "/api/v1/explanations", &[("Authorization", bearer), ("Content-Type", "application/json")], body);
+        let ask = |body: &Value| ask_as(&bearer, &body.to_string());
+        let json = |body: &str| serde_json::from_str::<Value>(body).unwrap_or_else(|_| panic!("not JSON: {body}"));
+
+        let (status, head, body) = ask(&json!({ "patient": "north/p1", "segment": "lapsed" }));
+        assert!(status == 200 && head.contains("content-type: application/json") && head.contains("cache-control: no-store"), "{head}\n{body}");
+        let found = json(&body);
+        assert_eq!((&found["patient"], &found["segments"][0]["segment"], found["segments"].as_array().unwrap().len()), (&json!("north/p1"), &json!("lapsed"), 1));
         let reasons = found["segments"][0]["reasons"].as_array().unwrap();
-        assert!(reasons.iter().any(|r| r["decides"] == true && r["truth"] == "unknown"), "nothing is synced: {found}");
+        assert!(reasons.iter().any(|r| r["decides"] == true && r["truth"] == "unknown"), "no Appointment is synced: {found}");
         assert!(reasons.iter().all(|r| r["sentence"].is_string() && r["test"].is_string()), "{found}");
-        let seen = crate::store::fixtures::read(&store, |c| audit::list(c, &audit::Wanted::default(), 10)).remove(0);
+        let seen = read(&db.store(), |c| audit::list(c, &audit::Wanted::default(), 10)).remove(0);
         assert_eq!((seen.what.as_str(), seen.ehr.as_deref(), seen.about.as_deref()), ("explain-patient", Some("north"), Some("lapsed")));
-        let all = ask(r#"{"patient":"north/Patient/p1"}"#).await.json();
-        assert_eq!(all["segments"].as_array().unwrap().len(), library.rules().segments().len());
+
+        // Each leaf with value, resource, version and field; and the same as the command says.
+        let senior = json(&ask(&json!({ "patient": "north/Patient/p1", "segment": "age-65-and-over" })).2);
+        let leaf = senior["segments"][0]["reasons"].as_array().unwrap().iter().find(|r| r["decides"] == true && r["test"].as_str().unwrap().contains("age")).unwrap();
+        assert_eq!((&leaf["sources"][0]["resource_type"], &leaf["sources"][0]["id"], &leaf["sources"][0]["field"]), (&json!("Patient"), &json!("p1"), &json!("birthDate")));
+        let known = |explained: &Value| (explained["segments"].clone(), explained["records"].clone(), explained["known_up_to"].clone());
+        assert_eq!(known(&json(&ask(&json!({ "patient": "north/p1" })).2)), known(&site.json(&["segments", "explain", "--patient", "north/p1"])));
 
         for (body, status) in [
             (r#"{"patient":"north/nobody"}"#, 404),
@@ -67,11 +51,15 @@ on_both! {
             ("[]", 400),
             ("", 400),
         ] {
-            let answer = ask(body).await;
-            assert_eq!(answer.status, status, "{body}: {}", answer.body);
-            assert!(!answer.body.contains("p1") && !answer.body.contains("nobody"), "{}", answer.body);
+            let answer = ask_as(&bearer, body);
+            assert_eq!(answer.0, status, "{body}: {}", answer.2);
+            assert!(!answer.2.contains("p1") && !answer.2.contains("nobody"), "{}", answer.2);
         }
-        assert_eq!(server.post_as_bearer("/api/v1/explanations", "Bearer other", "{}").await.status, 401);
-        assert_eq!(server.get_with_bearer("/api/v1/explanations").await.status, 405);
+        for wrong in ["Bearer other", "Bearer ", "", &bearer[..bearer.len() - 1]] {
+            assert_eq!(ask_as(wrong, r#"{"patient":"north/p1"}"#).0, 401, "{wrong}");
+        }
+        assert_eq!(serving.send("GET", "/api/v1/explanations", &[("Authorization", &bearer)], "").0, 405);
+        let said = serving.end();
+        assert!(!said.contains("p1") && !said.contains(BEARER), "{said}");
     }
 }

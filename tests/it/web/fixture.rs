@@ -20,7 +20,7 @@ use fhir_engage::store::writebacks::{self, Settlement};
 use fhir_engage::store::{Store, attempts, ehrs};
 use fhir_engage::telemetry::Metrics;
 use fhir_engage::web::patient::{self, Patients};
-use fhir_engage::web::{Explain, Explained, WebState, serve};
+use fhir_engage::web::{Explained, WebState, serve};
 use fhir_engage::worker::{Health, Stop};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -124,16 +124,6 @@ impl Server {
         Self::start_with(store, Some(BEARER), None)
     }
 
-    /// One that explains in this way.
-    pub fn start_explaining(store: &Store, explain: Explain) -> Self {
-        let stop = Stop::new();
-        let given = WebState { explain, bearer: Some(BEARER.to_owned().into()), ..state(store) };
-        let (address, running) = serve(given, "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-        let mut server = Self::seen_at(address);
-        (server.stop, server.running) = (stop, Some(running));
-        server
-    }
-
     pub fn start_with(store: &Store, bearer: Option<&str>, tasks: Option<Health>) -> Self {
         let clock = Arc::new(ManualClock::at(at(3600)));
         let stop = Stop::new();
@@ -192,13 +182,6 @@ impl Server {
         let mut headers = vec![("Cookie", cookie), ("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", &length)];
         headers.extend_from_slice(from);
         self.send_with("POST", path, &headers, &body).await
-    }
-
-    /// A body as a program sends it.
-    pub async fn post_as_bearer(&self, path: &str, bearer: &str, body: &str) -> Answer {
-        let length = body.len().to_string();
-        let headers = [("Authorization", bearer), ("Content-Type", "application/json"), ("Content-Length", &length)];
-        self.send_with("POST", path, &headers, body).await
     }
 
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {

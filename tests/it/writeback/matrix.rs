@@ -310,6 +310,20 @@ async fn what_each_ehr_keeps_is_compared_with_what_was_sent() {
     }
 }
 
+/// Some servers refuse what others drop: what a vendor's contract sends has nothing that such a server would refuse.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_that_a_vendor_would_drop() {
+    for column in COLUMNS.into_iter().filter(|c| matches!(c.by, By::Communication | By::Notes)) {
+        let cell = Cell::new(Database::fresh(Backend::Sqlite).unwrap(), column).await;
+        cell.world.sandbox.plant(Fault::new(FaultKind::RefusesUnsupported).on("POST", "/fhir/").times(u32::MAX));
+        cell.world.settle().await;
+        for row in cell.world.rows() {
+            assert_eq!((row.state.as_str(), cell.times(&row.attempt)), ("written", 1), "{column:?}: {row:#?}");
+        }
+        assert!(cell.world.sandbox.request_log().iter().all(|r| r.status != 422), "{column:?}");
+    }
+}
+
 /// The vendor's pages say that its inbox is searched with an e-mail status only; whether each message has one they do not say. So what is found
 /// is settled, and what is not found is a person's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

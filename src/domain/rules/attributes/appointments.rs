@@ -127,6 +127,34 @@ pub(super) const ROWS: &[Attribute] = &[
         |c, w| of_last(c, w, "participant", |a| texts(&a.locations)),
     ),
     row(
+        "last_visit.days_ago",
+        Type::Integer,
+        APPOINTMENT,
+        "Days since the last finished visit began: the midnights that have passed at the site.",
+        "a finished visit has no time",
+        "last_visit.days_ago >= 180",
+        |c, w| {
+            let visit = match settled(c.visits(w).last, w, NO_LAST) {
+                Ok(visit) => visit,
+                Err(finding) => return finding,
+            };
+            match time(&visit.facts).and_then(|t| t.day(c.site.zone)) {
+                Some(day) => Finding::known(Value::DaysSince(day), visit, "start"),
+                None => Finding::unknown(Why::Doubtful("the time of the visit lies outside of the calendar")).at(visit, "start"),
+            }
+        },
+    )
+    .in_unit("days"),
+    row(
+        "last_visit.virtual",
+        Type::Bool,
+        APPOINTMENT,
+        "The last finished visit was by video or telephone: by R5's `virtualService` (as an extension), or a code for it.",
+        "a finished visit has no time, or nothing marks it so: R4 has no element for it",
+        "last_visit.virtual",
+        |c, w| settled(c.visits(w).last, w, NO_LAST).map_or_else(|none| none, by_video),
+    ),
+    row(
         "first_visit.start",
         Type::Time,
         APPOINTMENT,
@@ -272,16 +300,20 @@ fn events<'a>(context: &Context<'a>, kind: Option<&Kind>, each: &mut dyn FnMut(E
     }
 }
 
-fn codes(codes: &[crate::model::facts::Coding]) -> Option<Value<'_>> {
+pub(super) fn codes(codes: &[crate::model::facts::Coding]) -> Option<Value<'_>> {
     (!codes.is_empty()).then_some(Value::Set(Set { items: Items::Codes(codes), open: false }))
 }
 
-fn texts(texts: &[String]) -> Option<Value<'_>> {
+pub(super) fn texts(texts: &[String]) -> Option<Value<'_>> {
     (!texts.is_empty()).then_some(Value::Set(Set { items: Items::Texts(texts), open: false }))
 }
 
 /// A field of the appointment, absent where it has none.
-fn field<'a>(appointment: &'a Appointment, name: &'static str, read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>) -> Finding<'a> {
+pub(super) fn field<'a>(
+    appointment: &'a Appointment,
+    name: &'static str,
+    read: impl Fn(&'a AppointmentFacts) -> Option<Value<'a>>,
+) -> Finding<'a> {
     match read(&appointment.facts) {
         Some(value) => Finding::known(value, appointment, name),
         None => Finding::absent("the visit does not say").at(appointment, name),
@@ -302,10 +334,12 @@ fn next<'a>(
 fn confirmed<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     let pick = context.visits(watch).next;
     watch.join(pick.until);
-    let Some(appointment) = pick.found else {
-        return Finding::absent(NO_NEXT);
-    };
-    if matches!(appointment.facts.status.as_str(), "arrived" | "checked-in") {
+    pick.found.map_or_else(|| Finding::absent(NO_NEXT), acceptance)
+}
+
+/// Whether the patient accepted an appointment, or came.
+pub(super) fn acceptance(appointment: &Appointment) -> Finding<'_> {
+    if matches!(appointment.facts.status.as_str(), "arrived" | "checked-in" | "fulfilled") {
         return Finding::known(Value::Bool(true), appointment, "status");
     }
     match &appointment.facts.patient_status {
@@ -315,7 +349,7 @@ fn confirmed<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
 }
 
 /// The picked appointment, unless one without time may be the wanted one.
-fn settled<'a>(pick: Pick<'a>, watch: &mut Watch, none: &'static str) -> Result<&'a Appointment, Finding<'a>> {
+pub(super) fn settled<'a>(pick: Pick<'a>, watch: &mut Watch, none: &'static str) -> Result<&'a Appointment, Finding<'a>> {
     watch.join(pick.until);
     match (pick.undated, pick.found) {
         (Some(undated), _) => Err(Finding::unknown(Why::Missing("Appointment.start")).at(undated, "start")),
@@ -403,9 +437,11 @@ const VIRTUAL: [(&str, &str); 5] = [
 fn is_virtual<'a>(context: &Context<'a>, watch: &mut Watch) -> Finding<'a> {
     let pick = context.visits(watch).next;
     watch.join(pick.until);
-    let Some(appointment) = pick.found else {
-        return Finding::absent(NO_NEXT);
-    };
+    pick.found.map_or_else(|| Finding::absent(NO_NEXT), by_video)
+}
+
+/// Whether an appointment is without a meeting in person.
+pub(super) fn by_video(appointment: &Appointment) -> Finding<'_> {
     let f = &appointment.facts;
     let coded =
         |(system, code): &(&str, &str)| f.services.iter().chain(&f.kinds).any(|c| c.code == *code && c.system.as_deref() == Some(*system));

@@ -1,14 +1,6 @@
 //! The journey stage, by a table over three questions: was the person here, is a visit booked, is a care plan in force?
 //!
-//! | visits so far | visit to come | care plan in force | stage |
-//! |---|---|---|---|
-//! | any | within 7 days | any | visit-preparation |
-//! | none | later | any | intake |
-//! | none | none, but one was asked for, missed or cancelled | any | scheduling |
-//! | none | none | any | awareness |
-//! | some | later or none | yes | treatment |
-//! | last one ended less than 14 days ago | later or none | no | follow-up |
-//! | longer ago | later or none | no | retention |
+#![doc = include_str!("JOURNEY.md")]
 
 use crate::model::ids::ResourceType;
 use crate::rules::catalogue::{Attribute, Derivation};

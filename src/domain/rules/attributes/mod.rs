@@ -10,6 +10,7 @@ mod contact;
 mod elements;
 mod encounters;
 mod journey;
+mod last_appointment;
 mod person;
 
 mod standing;
@@ -40,6 +41,7 @@ use visits::Visits;
 pub(super) const ALL: &[&[Attribute]] = &[
     person::ROWS,
     appointments::ROWS,
+    last_appointment::ROWS,
     care_plans::ROWS,
     conditions::ROWS,
     encounters::ROWS,

@@ -152,6 +152,17 @@ fn latest<'a>(best: Option<&'a Appointment>, candidate: &'a Appointment) -> Opti
     best.filter(|b| key(b) >= key(candidate)).or(Some(candidate))
 }
 
+/// The appointment whose time came last, whatever became of it.
+pub(super) fn last_begun<'a>(person: &'a PersonFacts, watch: &Watch) -> Pick<'a> {
+    let (mut pick, mut asked) = (Pick::default(), watch.fresh());
+    let counts = |a: &&Appointment| !matches!(meaning(&a.facts), Meaning::Requested | Meaning::Void);
+    for appointment in person.appointments.iter().filter(counts) {
+        pick.consider(appointment, &mut asked);
+    }
+    pick.until = asked.until();
+    pick
+}
+
 /// The booked visit that comes next: the one that the attributes `next_appointment.*` speak of.
 #[must_use]
 pub fn next_visit(person: &PersonFacts, now: Timestamp) -> Option<&Appointment> {

@@ -55,6 +55,54 @@ fn counts_over_a_period_and_over_the_record() {
 }
 
 #[test]
+fn the_last_appointment_is_the_last_whatever_became_of_it() {
+    let visited =
+        anyone().visit("fulfilled", "2026-11-01T15:00:00Z", "").visit("booked", "2026-11-24T15:00:00Z", "").accepted("needs-action");
+    for (status, confirmed) in [("noshow", Unknown), ("cancelled", Unknown), ("booked", Unknown), ("fulfilled", True), ("arrived", True)] {
+        let who = visited.clone().visit(status, "2026-11-20T15:00:00Z", "");
+        let is = format!("last_appointment.status = \"{status}\" and last_appointment.start = 2026-11-20");
+        all(&who, &[(is.as_str(), True), ("last_appointment.confirmed", confirmed), ("last_appointment.virtual", Unknown)]);
+    }
+    let declined = visited.clone().visit("noshow", "2026-11-20T15:00:00Z", "").accepted("declined");
+    all(&declined, &[("last_appointment.confirmed", False), ("last_visit.virtual", Unknown), ("exists last_appointment.service", False)]);
+    // What was asked for without a time, or entered in error, is none; what was missed at a time that is not told may be the last.
+    let others = visited.clone().visit("waitlist", "2026-11-22T15:00:00Z", "").visit("entered-in-error", "2026-11-22T15:00:00Z", "");
+    all(&others, &[("last_appointment.status = \"fulfilled\"", True)]);
+    all(&visited.visit("noshow", "", ""), &[("exists last_appointment.start", Unknown), ("last_appointment.status = \"noshow\"", Unknown)]);
+    all(
+        &anyone(),
+        &[("exists last_appointment.start", False), ("last_visit.days_ago >= 0", False), ("not last_appointment.virtual", True)],
+    );
+    all(&anyone().without(ResourceType::Appointment), &[("exists last_appointment.start", Unknown), ("last_visit.days_ago < 9", Unknown)]);
+}
+
+#[test]
+fn days_since_a_visit_are_midnights_at_the_site() {
+    // Half past eleven at night in New York, where the clocks were put back on the first of the month.
+    let who = anyone().visit("fulfilled", "2026-11-01T03:30:00Z", "");
+    let ask = |rule: &str, now: &str| ask(rule, &who, &site(), now);
+    for (now, days) in [("2026-11-01T03:59:59Z", 0), ("2026-11-01T04:00:00Z", 1), ("2026-11-02T04:59:59Z", 1), ("2026-11-02T05:00:00Z", 2)]
+    {
+        for (rule, truth) in [
+            (format!("last_visit.days_ago = {days}"), True),
+            (format!("last_visit.days_ago != {days}"), False),
+            (format!("last_visit.days_ago > {days}"), False),
+            (format!("last_visit.days_ago >= {days} and last_visit.days_ago <= {days}"), True),
+            (format!("last_visit.days_ago < {}", days + 1), True),
+            (format!("last_visit.days_ago in (77, {days})"), True),
+            ("last_visit.days_ago >= 9223372036854775807".to_owned(), False),
+        ] {
+            assert_eq!(ask(&rule, now).truth, truth, "{rule} at {now}");
+        }
+    }
+    // It is looked at when the number is reached, and not every night before.
+    assert_eq!(ask("last_visit.days_ago >= 30", "2026-11-02T12:00:00Z").valid_until, Some(at("2026-11-30T05:00:00Z")));
+    assert_eq!(ask("last_visit.days_ago >= 30", "2026-12-02T12:00:00Z").valid_until, None);
+    let said = why("last_visit.days_ago >= 5", &anyone().visit("fulfilled", "2026-11-18T15:00:00Z", ""));
+    assert!(said[0].sentence.expose().contains("last_visit.days_ago is 5 days"), "{said:?}");
+}
+
+#[test]
 fn what_is_absent_is_false_and_what_is_unknown_stays_unknown() {
     all(
         &anyone(),

@@ -80,7 +80,7 @@ fn mistakes_outside_of_the_rule() {
         assert!(text.iter().any(|m| m.contains(wanted)), "{wanted}: {text:?}");
     }
     let broken = Definition::parse("id = 'x'\ntitle = \n").unwrap_err();
-    assert!(broken[0].to_string().contains("line 2 is not TOML"), "{broken:?}");
+    assert!(broken[0].to_string().contains("line 2, column 9: this is not TOML"), "{broken:?}");
 }
 
 #[test]
@@ -191,6 +191,50 @@ fn json_mistakes_are_told_with_their_paths() {
     ] {
         assert!(text.iter().any(|m| m.contains(wanted)), "{wanted}: {text:?}");
     }
+}
+
+#[test]
+fn a_definition_may_hold_the_tree_in_place_of_the_text() {
+    let toml = |rule: &str| format!("id = 'x'\ntitle = 't'\nstage = 'retention'\ndescription = 'd'\nrule = {rule}\n");
+    let json = |rule: &str| format!(r#"{{"id":"x","title":"t","stage":"retention","description":"d","rule":{rule}}}"#);
+    let by_text = Definition::parse(&toml("'age >= 65 and not active'")).unwrap();
+    let tree = by_text.rule.to_json().to_string();
+    for same in [
+        Definition::parse_json(&json(&tree)).unwrap(),
+        Definition::parse_json(&json("\"age >= 65 and not active\"")).unwrap(),
+        Definition::parse(&toml("{ all = [{ attribute = 'age', is = '>=', value = 65 }, { not = { attribute = 'active' } }] }")).unwrap(),
+    ] {
+        assert_eq!((same.canonical_text(), &same.rule_text), (by_text.canonical_text(), &by_text.rule_text));
+    }
+    let told = |found: Result<Definition, Vec<crate::rules::Mistake>>| {
+        found.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let several = told(Definition::parse_json(
+        &json(r#"{"any":[{"attribute":"agee","is":">","value":3},{"atribute":"age"}]}"#).replace("title", "titel"),
+    ));
+    for wanted in ["did you mean `title`", "`title` is missing", "$.any[1]", "did you mean `attribute`"] {
+        assert!(several.contains(wanted), "{wanted}: {several}");
+    }
+    // A type error points at the column of the text that the tree is written as.
+    let typed = told(Definition::parse_json(&json(r#"{"all":[{"attribute":"active"},{"attribute":"agee","is":">","value":3}]}"#)));
+    assert!(typed.contains("rule, line 1, column 12: there is no attribute `agee`; did you mean `age`?"), "{typed}");
+    let deep = |n: usize| json(&format!("{}{{\"attribute\":\"active\"}}{}", "{\"not\":".repeat(n), "}".repeat(n)));
+    assert!(Definition::parse_json(&deep(60)).is_ok());
+    assert!(told(Definition::parse_json(&deep(70))).contains("nested deeper than 64"));
+    for n in [126, 1_000, 100_000] {
+        assert!(told(Definition::parse_json(&deep(n))).contains("recursion limit"), "{n}");
+    }
+    assert!(
+        told(Definition::parse_json("{\n  \"id\": nil")).contains("line 2, column"),
+        "{}",
+        told(Definition::parse_json("{\n  \"id\": nil"))
+    );
+    for odd in ["", "[]", "null", "{\"id\": null}", &json("null"), &json("3"), &json("[]"), &json("{}")] {
+        assert!(Definition::parse_json(odd).is_err(), "{odd}");
+    }
+    assert!(
+        told(Definition::parse(&toml("{ attribute = 'last_visit.start', is = '>', value = { date = 2026-11-23 } }"))).contains("$.value")
+    );
 }
 
 #[test]

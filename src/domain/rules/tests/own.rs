@@ -91,13 +91,13 @@ fn all_mistakes_of_a_file_are_told_at_once() {
         "`A` is not an id",
         "did you mean `Patient`",
         "`type` is one of yes-no",
-        "`path`, column 3",
+        "line 4, column 11: `path`: the name of an element",
     ] {
         assert!(all.contains(wanted), "{wanted}: {all}");
     }
     assert!(told("id = 'x'\nmeaning = 'm'\nresource = 'Practitioner'\npath = 'a'\ntype = 'text'").contains("`resource` is one of Patient"));
     assert!(told("id = 'x'\nmeaning = 'm'\nresource = 'Patient'\npath = 'a'\ntype = 'whole-number'").contains("has a `unit`"));
-    assert!(told("id = ").contains("line 1 is not TOML"));
+    assert!(told("id = ").contains("line 1, column 6: this is not TOML"));
     let one = attribute("Patient", "a", "text", "");
     assert!(OwnAttributes::of([one.clone(), one]).is_err());
 }
@@ -178,4 +178,26 @@ fn what_was_not_read_yet_is_not_known() {
     asks(&own, &person, &[("own.x", Unknown), ("not own.x", Unknown), ("exists own.x", Unknown)]);
     assert_eq!(OwnFacts::from_bytes(&person.own[0].facts.to_bytes()), Some(person.own[0].facts.clone()));
     assert_eq!(OwnFacts::from_bytes(b"{"), None);
+}
+
+#[test]
+fn all_mistakes_of_a_file_are_told_at_once_with_their_places() {
+    let file = "id = 'Phq9'\nmeanin = 'x'\nresource = 'Observations'\npath = \"Observation.name.first()\"\ntype = 'number'\ndate = 'a..b'\nunit = 3\n";
+    let told: Vec<String> = OwnAttribute::parse(file).unwrap_err().iter().map(ToString::to_string).collect();
+    let wanted = [
+        "`meaning` is missing",
+        "line 1, column 6: `Phq9` is not an id: 1 to 64 lower-case letters, digits and `-`, beginning with a letter",
+        "line 2, column 1: there is no member `meanin`; did you mean `meaning`?",
+        "line 3, column 12: `resource` is one of Patient, ",
+        "line 4, column 26: `path`: there is no function `first`, only extension('url') and where(path = 'text')",
+        "line 5, column 8: `type` is one of yes-no, whole-number, text, codes, time",
+        "line 6, column 11: `date`: the name of an element is missing here",
+        "line 7, column 8: `unit` must be a text in quotes, and not empty",
+    ];
+    assert_eq!(told.len(), wanted.len(), "{told:#?}");
+    for (told, wanted) in told.iter().zip(wanted) {
+        assert!(told.starts_with(wanted), "{told}\nwanted: {wanted}");
+    }
+    let broken = OwnAttribute::parse("id = \nmeaning = 'x\n").unwrap_err();
+    assert!(broken.len() == 2 && broken.iter().all(|m| m.in_file.is_some()), "{broken:?}");
 }

@@ -1,0 +1,2 @@
+DROP TABLE pending_facts;
+DROP TABLE derivation;
