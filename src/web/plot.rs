@@ -106,7 +106,8 @@ struct Bar {
     total: String,
     /// Colour, where it begins, how long it is.
     parts: Vec<(&'static str, i64, i64)>,
-    values: Vec<String>,
+    /// Each part's name and number.
+    values: Vec<(&'static str, String)>,
 }
 
 impl Bars {
@@ -121,7 +122,12 @@ impl Bars {
                 drawn.push((colour(n), from, (to - from).max(2)));
                 before += v;
             }
-            Bar { name: name.clone(), total: grouped(before), parts: drawn, values: values.iter().map(|v| grouped(*v)).collect() }
+            Bar {
+                name: name.clone(),
+                total: grouped(before),
+                parts: drawn,
+                values: parts.iter().copied().zip(values.iter().map(|v| grouped(*v))).collect(),
+            }
         };
         Self {
             title: title.into(),

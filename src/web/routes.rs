@@ -7,11 +7,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
-use actix_web::http::Method;
-use actix_web::{Either, FromRequest, Handler, Responder, Route, guard, middleware, web};
+use actix_web::http::{Method, header};
+use actix_web::{Either, FromRequest, Handler, HttpRequest, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
 use super::boards::{acts, attempts, audit, connections, lookup, outreach, quarantine, segments, work, writeback};
+use super::notice::Notice;
 use super::{access, api, fhir, health, jwks, launch, metrics, notifications, page, patient, problem, script, signin};
 
 /// Who may call a route.
@@ -215,7 +216,16 @@ pub fn configure(config: &mut web::ServiceConfig, public_only: bool) {
             config.route(path, web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(Limited(signin::elsewhere)));
         }
     }
-    config.default_service(web::to(|| std::future::ready(problem::Problem::not_found())));
+    config.default_service(web::to(|request: HttpRequest| std::future::ready(nothing(&request))));
+}
+
+/// What is at no path: a page for people, a problem document for programs.
+fn nothing(request: &HttpRequest) -> Result<Notice, problem::Problem> {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|v| v.to_str().ok());
+    if accepts.is_some_and(|a| a.contains("text/html")) {
+        return Ok(Notice::not_there("There is nothing at this address. A link may be old, or was not copied whole."));
+    }
+    Err(problem::Problem::not_found())
 }
 
 /// A row's route, behind who may call it.

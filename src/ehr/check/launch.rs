@@ -44,7 +44,8 @@ pub async fn try_launch(report: &mut Report, profile: &Profile, parts: &Parts, o
             ),
         );
     }
-    addresses(report, launch, own);
+    let is_here = profile.base_url.as_ref().and_then(Origin::of).is_some_and(|o| o.is_loopback());
+    addresses(report, launch, own, is_here);
 }
 
 fn finding(says: impl Into<String>, remedy: impl Into<String>) -> Finding {
@@ -164,12 +165,13 @@ fn usable(set: &[u8]) -> usize {
     set.get("keys").and_then(Value::as_array).map_or(0, |keys| keys.iter().filter(fits).count())
 }
 
-/// What the vendor must know of this gateway: compared there with what is sent, character by character.
-fn addresses(report: &mut Report, launch: &AppLaunch, own: Option<&Url>) {
+/// What the vendor must know of this gateway: compared there with what is sent, character by character. `is_here`: the EHR is on this machine.
+fn addresses(report: &mut Report, launch: &AppLaunch, own: Option<&Url>, is_here: bool) {
     const STEP: &str = "launch addresses";
     let Some(own) = own else {
         let says = "this gateway does not know its own address: no launch can come back to it but one on this machine";
-        return report.add(STEP, Verdict::Problem, finding(says, "set external_url in [web], then register what this step tells"));
+        let verdict = if is_here { Verdict::Warning } else { Verdict::Problem };
+        return report.add(STEP, verdict, finding(says, "set external_url in [web], then register what this step tells"));
     };
     let base = own.as_str().trim_end_matches('/');
     let signs = matches!(&launch.auth, Auth::UserGrant(grant) if grant.key);

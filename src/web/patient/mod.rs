@@ -247,8 +247,12 @@ pub(super) async fn contact(served: Data<Served>, opened: Opened, form: Signed<K
     let Keyed { key, fields } = form.into_inner();
     let went = by_hand::Went::parse(&fields.went).ok_or_else(Notice::bad_form)?;
     let said = by_hand::Said::parse(&fields.said, &fields.barrier).ok_or_else(Notice::bad_form)?;
-    let note: String = fields.note.trim().chars().take(NOTE).collect();
-    let contact = Contacted { went, said, note: Some(note).filter(|n| !n.is_empty()).map(Phi::new) };
+    let note = fields.note.trim();
+    // The form takes no more; what would be cut off is refused whole.
+    if note.chars().count() > NOTE {
+        return Err(Notice::bad_form());
+    }
+    let contact = Contacted { went, said, note: Some(note.to_owned()).filter(|n| !n.is_empty()).map(Phi::new) };
     act(&served, &opened, Right::RecordContact, key, Act::Contact(contact), "recorded").await
 }
 

@@ -292,7 +292,9 @@ async fn a_launch_is_walked_as_far_as_a_machine_can() {
     fhir_engage::ehr::check::try_launch(&mut none, &world.profile, &world.parts, None).await;
     assert!(none.steps.is_empty());
     let nowhere = launch_of(&base, public(), None).await;
-    only_problem(&nowhere, "launch addresses", "does not know its own address");
+    // On one machine it works all the same.
+    assert_eq!(said(&nowhere).last(), Some(&("launch addresses", Verdict::Warning)), "{nowhere:#?}");
+    assert!(nowhere.is_ok() && nowhere.steps[5].says.contains("does not know its own address"), "{nowhere:#?}");
     only_problem(&launch_of(&base, public(), Some("http://engage.example.org")).await, "launch addresses", "to be registered");
 }
 

@@ -100,4 +100,28 @@ on_both! {
         let told = world.lines("SELECT what AS line FROM audit WHERE what = 'explain-segments'");
         assert_eq!(told.len(), 3, "that somebody looked");
     }
+
+    async fn of_how_many_it_is_not_known_is_kept_day_by_day(db) {
+        let world = World::new(db).await;
+        let days = || {
+            world.lines(
+                "SELECT CAST(d.unknown AS TEXT) AS line FROM membership_day d JOIN definition f ON f.number = d.segment
+                 WHERE f.id = 'diabetes' AND d.unknown IS NOT NULL ORDER BY d.day",
+            )
+        };
+        assert_eq!(days(), ["2"], "no condition was read of anybody");
+        world.clock.advance(chrono::TimeDelta::days(2));
+        let now = domain::Clock::now(world.clock.as_ref());
+        world.ehr.load(crate::patient::world::patient("cyd", "", now).iter().map(ToString::to_string)).unwrap();
+        world.cycle().await;
+        assert_eq!(days(), ["2", "3"]);
+        let staff = crate::support::Staff::new(&world.app.sessions(), "lee", &[Operator]).await;
+        let page = world.server.send("GET", "/segments/diabetes", &[("Cookie", &staff.cookie)]).await.body;
+        let chart = page.split("Of whom it is not known").nth(1).unwrap();
+        let rows: Vec<&str> = chart.split("<tr role=\"row\"><th role=\"rowheader\"").skip(1).take(3).collect();
+        // Three days, the latest first: what did not change on a day is as it was.
+        for (row, (day, n)) in rows.iter().zip([("14 Jan", "3"), ("13 Jan", "2"), ("12 Jan", "2")]) {
+            assert!(row.contains(day) && row.contains(&format!(">{n}</td>")), "{day} {n}: {row}");
+        }
+    }
 }
