@@ -20,7 +20,7 @@ const provider = new Provider(issuer, {
     { client_id: 'post', client_secret: 'a secret & more', token_endpoint_auth_method: 'client_secret_post',
       grant_types: ['client_credentials'], redirect_uris: [], response_types: [], scope: system.join(' ') },
     { client_id: 'desk', token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'], application_type: 'native',
-      redirect_uris: [process.env.REDIRECT], response_types: ['code'], scope: ['openid', 'offline_access', ...user].join(' ') },
+      redirect_uris: [process.env.REDIRECT], response_types: ['code'], scope: ['openid', 'fhirUser', 'offline_access', ...user].join(' ') },
     { client_id: 'app', client_secret: 'a secret & more', token_endpoint_auth_method: 'client_secret_basic',
       grant_types: ['authorization_code', 'refresh_token'], application_type: 'native', redirect_uris: [process.env.REDIRECT],
       response_types: ['code'], scope: ['openid', 'fhirUser', 'launch/patient', 'offline_access', ...user].join(' ') },
