@@ -264,6 +264,7 @@ impl Pull<'_> {
                     // The window goes on, not the run: what was committed in order need not be read again.
                     restarts += 1;
                     window.left = seen.and_then(|s| s.left()).or(window.left);
+                    begun_before |= window.left.is_some();
                     tracing::debug!(ehr = %self.ehr, kind = %self.kind, restarts, "the pages of a search expired; it is begun anew");
                     continue;
                 }
@@ -272,6 +273,7 @@ impl Pull<'_> {
                 {
                     window.ask = window.ask.less();
                     window.left = window.left.filter(|_| window.ask != Ask::All);
+                    begun_before &= window.left.is_some();
                     continue;
                 }
                 Ok(Some(left)) => {
@@ -292,7 +294,8 @@ impl Pull<'_> {
                 self.compare_whole(start, (Whose::All, start.at), &shown, tally).await?;
                 tally.compared = true;
             }
-            if window.left.take().is_none() {
+            window.left = None;
+            if !std::mem::take(&mut begun_before) {
                 // A run that misses something must not move the mark past it; one without a cursor has none.
                 return Ok(mark.filter(|_| strategy == Strategy::Cursor && !tally.partial));
             }
