@@ -256,6 +256,8 @@ impl Pull<'_> {
         let ask = if strategy == Strategy::Cursor { Ask::Sorted } else { Ask::All };
         let (mut mark, mut restarts) = (start.mark, 0);
         let mut window = Window { ask, from: window::begin(mark), left: start.left.filter(|_| ask == Ask::Sorted) };
+        // Whether what is read was begun before: what came since then is read after it.
+        let mut begun_before = window.left.is_some();
         let mut shown = Shown::default();
         loop {
             let (mut seen, pages_before) = (None::<Seen>, tally.counts.pages);
