@@ -162,7 +162,8 @@ fn signed_out() -> Notice {
 
 /// A page that does nothing and says only where somebody stands, which may be shown where an EHR showed a patient before: in its frame.
 async fn framed(request: &HttpRequest, served: &Served, notice: Notice) -> Notice {
-    request.extensions_mut().insert(FramedBy(served.given.launches.all_frames().await));
+    let frames = served.given.launches.all_frames().await;
+    request.extensions_mut().insert(FramedBy(frames));
     notice
 }
 

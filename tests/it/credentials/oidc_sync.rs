@@ -197,7 +197,7 @@ on_both! {
         // Every token ends, and each is renewed: the machine's by an assertion, the person's by a refresh token that rotates.
         world.forget_tokens().await;
         world.clock.advance(TimeDelta::seconds(5));
-        ehr.edit("Appointment", &ehr.resources("Appointment")[0]["id"].as_str().unwrap().to_owned(), |a| a["comment"] = json!("moved")).unwrap();
+        ehr.edit("Appointment", ehr.resources("Appointment")[0]["id"].as_str().unwrap(), |a| a["comment"] = json!("moved")).unwrap();
         let third = sync().await;
         assert!(third.iter().all(|r| r.ended == Ended::Done) && third[1].stored == 1, "{third:?}");
         assert_eq!(gate.read().values().copied().collect::<Vec<_>>(), [2, 3, 3]);

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 pub enum Paging {
     /// `[base]?_getpages=...`, as HAPI has it.
     #[default]
-    OnBase,
+    Base,
     /// `[base]/Patient?_cursor=...`, as Medplum has it.
-    OnType,
+    Type,
     /// `[base]/_page/...`.
-    OnPath,
+    Path,
 }
 
 /// How a `next` link is written.
@@ -488,23 +488,23 @@ fn page(name: &str, from: usize, filled: bool, own: Option<String>, state: &mut 
             format!("{name}.{to}.{blank}.{}", state.made)
         };
         let below = match state.paging {
-            Paging::OnBase => format!("?_getpages={token}&_bundletype=searchset"),
-            Paging::OnType => format!("/{kind}?_cursor={token}"),
-            Paging::OnPath => format!("/_page/{token}"),
+            Paging::Base => format!("?_getpages={token}&_bundletype=searchset"),
+            Paging::Type => format!("/{kind}?_cursor={token}"),
+            Paging::Path => format!("/_page/{token}"),
         };
         let url = match (state.written, state.paging) {
             (Written::Whole, _) => format!("{here}/fhir{below}"),
             (Written::FromRoot, _) => format!("/fhir{below}"),
             // From `/fhir/Patient`, and from `/fhir/_page/x`.
-            (Written::Relative, Paging::OnType) => format!("?_cursor={token}"),
-            (Written::Relative, Paging::OnPath) => {
+            (Written::Relative, Paging::Type) => format!("?_cursor={token}"),
+            (Written::Relative, Paging::Path) => {
                 if from == 0 && !filled {
                     format!("_page/{token}")
                 } else {
                     token
                 }
             }
-            (Written::Relative, Paging::OnBase) => format!("../fhir?_getpages={token}"),
+            (Written::Relative, Paging::Base) => format!("../fhir?_getpages={token}"),
         };
         let away = state.plays(|t| t == NextElsewhere).is_some();
         let url = if away { format!("http://127.0.0.1:9/fhir{below}") } else { url };

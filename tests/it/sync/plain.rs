@@ -118,7 +118,10 @@ enum Comes {
 }
 use Comes::{Fails, Partial, Right};
 
-async fn each(db: &Database, base: &str, cases: &[(&str, &[(Trick, u32)], Comes)]) {
+/// What a server does, how often each, and what comes of it.
+type Case<'a> = (&'a str, &'a [(Trick, u32)], Comes);
+
+async fn each(db: &Database, base: &str, cases: &[Case<'_>]) {
     for (what, tricks, comes) in cases {
         let site = Site::new(db, &[], base).await;
         site.server.does(tricks);
@@ -152,7 +155,7 @@ async fn each(db: &Database, base: &str, cases: &[(&str, &[(Trick, u32)], Comes)
 
 on_both! {
     async fn links_of_every_kind_are_followed_to_the_end(db) {
-        for paging in [Paging::OnBase, Paging::OnType, Paging::OnPath] {
+        for paging in [Paging::Base, Paging::Type, Paging::Path] {
             for written in [Written::Whole, Written::FromRoot, Written::Relative] {
                 let many: &[_] = if written == Written::Whole { &[("/fhir", 5), ("/fhir/", 1), ("/fhir", 1000)] } else { &[("/fhir", 5)] };
                 for (base, page) in many.iter().copied() {
@@ -238,7 +241,7 @@ on_both! {
         for status in [301, 302, 303, 307, 308] {
             for written in [Written::Whole, Written::FromRoot] {
                 let what = format!("{status} {written:?}");
-                for paging in [Paging::OnBase, Paging::OnType, Paging::OnPath] {
+                for paging in [Paging::Base, Paging::Type, Paging::Path] {
                     let site = Site::new(&db, &[], "/old").await;
                     site.server.pages(paging, written, 5);
                     site.server.does(&[(SentOn(status, written), ALWAYS)]);
