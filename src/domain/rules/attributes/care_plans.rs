@@ -48,7 +48,7 @@ pub(super) const ROWS: &[Attribute] = &[
         CARE_PLAN,
         "Category codes of the care plans in force.",
         "not found, and it is open whether a further plan is in force",
-        "care_plan.category = \"http://snomed.info/sct|734163000\"",
+        "care_plan.category = \"http://hl7.org/fhir/us/core/CodeSystem/careplan-category|assess-plan\"",
         category,
     ),
     row(
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[Attribute] = &[
         CARE_PLAN_AND_CONDITION,
         "Codes of the conditions that the care plans in force address.",
         "not found, and a condition that is addressed is not there or not coded, or it is open whether a further plan is in force",
-        "care_plan.conditions = \"http://snomed.info/sct|44054006\"",
+        "care_plan.conditions = \"http://hl7.org/fhir/sid/icd-10-cm|E11.9\"",
         conditions,
     ),
     row(

@@ -28,7 +28,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "When the last completed procedure was done; of one that took a while, when it ended.",
         BY_CODE,
         "a completed procedure has no date",
-        "procedure.last of \"http://snomed.info/sct|73761001\" older than 10 years",
+        "procedure.last of \"http://www.cms.gov/Medicare/Coding/ICD10|0DJD8ZZ\" older than 10 years",
         |c, kind, w| Latest::survey(procedures(c, kind), "Procedure.performed[x]", c.site.zone, w).time("performed", NO_PROCEDURE),
     ),
     counted_of(
@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "Completed procedures, by when they were done.",
         BY_CODE,
         "known only roughly where one has no date, or only a year",
-        "procedures.done of \"http://snomed.info/sct|73761001\" in last 10 years = 0",
+        "procedures.done of \"http://www.cms.gov/Medicare/Coding/ICD10|0DJD8ZZ\" in last 10 years = 0",
         |c, kind, each| count(procedures(c, kind), "Procedure.performed[x]", "performed", c.site.zone, each),
     ),
     row_of(

@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "A condition is present: active, recurring or relapsed, and neither refuted nor entered in error.",
         BY_CODE,
         "only conditions without clinical status, or not confirmed",
-        "condition.present of \"http://snomed.info/sct|73211009\"",
+        "condition.present of \"http://hl7.org/fhir/sid/icd-10-cm|E11.9\"",
         |c, kind, w| present(c, kind, w).any("clinicalStatus"),
     ),
     row_of(
@@ -43,7 +43,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "Codes of the conditions that are present.",
         BY_CODE,
         "not found, and it is open whether a further condition is present",
-        "condition.codes = \"http://snomed.info/sct|38341003\"",
+        "condition.codes = \"http://hl7.org/fhir/sid/icd-10-cm|I10\"",
         |c, kind, w| present(c, kind, w).codes("code", "no present condition is coded", |f| &f.codes),
     ),
     row_of(
@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "The latest onset of the conditions that are present; where an onset is not told, when the condition was recorded.",
         BY_CODE,
         "a present condition has neither an onset nor a recorded date",
-        "condition.onset of \"http://snomed.info/sct|73211009\" within last 1 month",
+        "condition.onset of \"http://hl7.org/fhir/sid/icd-10-cm|E11.9\" within last 1 month",
         onset,
     ),
     counted_of(
@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Attribute] = &[
         "Conditions, present or past, by their onset; where that is not told, by when they were recorded.",
         BY_CODE,
         "known only roughly where one has no date, is not confirmed, or is dated to the month or year",
-        "exists conditions.begun of \"http://snomed.info/sct|73211009\" in last 1 month",
+        "exists conditions.begun of \"http://hl7.org/fhir/sid/icd-10-cm|E11.9\" in last 1 month",
         |c, kind, each| {
             let entries = c.person.supporting.conditions.iter().map(|r| entry(r, of_kind(real(&r.facts), kind, r.facts.codes.iter())));
             count(entries, WHEN, "onset", c.site.zone, each);

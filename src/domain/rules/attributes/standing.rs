@@ -106,7 +106,7 @@ pub(super) const ROWS: &[Attribute] = &[
         CARE_TEAM,
         "Role codes of the members of the active care teams.",
         "not found, and it is open whether a further care team is active",
-        "care_team.roles = \"http://snomed.info/sct|768820003\"",
+        "care_team.roles = \"http://terminology.hl7.org/CodeSystem/v3-ParticipationFunction|PCP\"",
         roles,
     ),
     row_of(
