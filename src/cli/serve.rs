@@ -323,6 +323,8 @@ pub(super) fn flag(stop: &Stop) -> Arc<AtomicBool> {
 
 /// EHRs that are read at the same time.
 const EHRS_AT_ONCE: usize = 8;
+/// How soon what a run has committed is seen by the next stage, while the run goes on.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Reads what is due, one EHR beside the other, and looks for more while any of them goes on: one that takes all night must not hold up the
 /// others. Whenever an EHR is through, `next` is nudged.
@@ -347,7 +349,8 @@ async fn sync_due(app: &App, stop: &Stop, next: &Nudge, look: Duration) -> TaskR
                 all.failures.extend(done.failures);
                 next.give();
             }
-            () = tokio::time::sleep(look) => {}
+            // What was committed so far need not wait for the rest that is still read.
+            () = tokio::time::sleep(look.min(SOON)) => next.give(),
         }
     }
     if ran && let Ok(registered) = app.ehrs().await {
