@@ -2,7 +2,7 @@
 
 use domain::Timestamp;
 use domain::model::Phi;
-use domain::rules::{Reason, Site};
+use domain::rules::{Reason, Site, Truth};
 use serde::Serialize;
 
 use super::definitions::Definitions;
@@ -18,6 +18,9 @@ pub struct Explained {
     pub title: String,
     /// `in`, `out` or `held`, as evaluated now.
     pub now: &'static str,
+    /// Whether the rule's answer is not known: then `now` is what the definition has unknown count as.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     /// What is stored, where that differs: the stage has not come to it yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<&'static str>,
@@ -81,6 +84,7 @@ pub fn explain(
             segment: definition.id.clone(),
             title: definition.title.clone(),
             now: answer,
+            unknown: explained.answer.truth == Truth::Unknown,
             stored: (kept != answer).then_some(kept),
             since: membership.map(|m| m.since.to_string()),
             valid_until: explained.answer.valid_until.map(|t| t.to_string()),

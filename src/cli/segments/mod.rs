@@ -439,7 +439,8 @@ fn tell(found: &Explanation) {
     for s in &found.segments {
         print::line("");
         let since = s.since.as_deref().map(|t| format!(", since {}", to_the_second(t))).unwrap_or_default();
-        print::line(&format!("{}: {}{since}", s.segment, s.now.to_uppercase()));
+        let unknown = if s.unknown { format!(" (not known, which counts as {} here)", s.now) } else { String::new() };
+        print::line(&format!("{}: {}{unknown}{since}", s.segment, s.now.to_uppercase()));
         print::line(&indented("  rule: ", &s.rule));
         for reason in &s.reasons {
             let mark = if reason.decides { "*" } else { " " };

@@ -191,7 +191,12 @@ on_both! {
         assert_eq!((&report["stored"], &report["quarantined"]), (&json!(4), &json!(0)), "{report}");
         assert_eq!(site.members("age-65-and-over"), ["files/d"]);
         for (id, _, says) in &births[..3] {
-            let told = site.json(&["segments", "explain", "--patient", &format!("files/{id}"), "--segment", "age-65-and-over"]);
+            let record = format!("files/{id}");
+            let asked = ["segments", "explain", "--patient", &record, "--segment", "age-65-and-over"];
+            let told = site.json(&asked);
+            assert_eq!((&told["segments"][0]["now"], &told["segments"][0]["unknown"]), (&json!("out"), &json!(true)), "{told}");
+            let words = site.run(&asked).ok().stdout;
+            assert!(words.contains("age-65-and-over: OUT (not known, which counts as out here)"), "{words}");
             let reasons = told["segments"][0]["reasons"].as_array().unwrap();
             let age = reasons.iter().find(|r| r["test"] == "age >= 65").unwrap();
             assert_eq!((&age["truth"], &age["decides"]), (&json!("unknown"), &json!(true)));
