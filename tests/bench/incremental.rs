@@ -240,6 +240,7 @@ mod pages {
 
     #[cfg(not(feature = "postgres"))]
     fn by_postgres(_: &str) -> u64 {
-        unimplemented!("--postgres needs --features postgres")
+        eprintln!("--postgres needs --features postgres");
+        std::process::exit(2)
     }
 }

@@ -112,7 +112,8 @@ fn postgres(server: &str, name: &str) -> Location {
 
 #[cfg(not(feature = "postgres"))]
 fn postgres(_: &str, _: &str) -> Location {
-    unimplemented!("--postgres needs --features postgres")
+    eprintln!("--postgres needs --features postgres");
+    std::process::exit(2)
 }
 
 /// Imports the files of a folder.
