@@ -7,5 +7,7 @@ mod language;
 mod own;
 mod people;
 mod shipped;
+mod shipped_supporting;
 mod supporting;
 mod validity;
+mod value_sets;
