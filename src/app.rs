@@ -246,7 +246,9 @@ fn channels(config: &Config) -> Result<Vec<Channel>, OpenError> {
 fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenError> {
     use crate::config::Tls;
     use crate::net::smtp::{Login, Mailer, MailerConfig, Protection};
-    let password = smtp.password.as_ref().map(|p| p.resolve().map_err(|e| OpenError::Mail(e.to_string()))).transpose()?;
+    let read =
+        |place: Option<&crate::credentials::SecretRef>| place.map(|p| p.resolve().map_err(|e| OpenError::Mail(e.to_string()))).transpose();
+    let (password, ca) = (read(smtp.password.as_ref())?, read(smtp.ca.as_ref())?);
     let login =
         smtp.user.as_ref().zip(password).map(|(user, password)| Login { user: user.clone(), password: password.expose().to_owned() });
     Mailer::new(MailerConfig {
@@ -257,7 +259,7 @@ fn mailer(smtp: &crate::config::Smtp) -> Result<crate::net::smtp::Mailer, OpenEr
             Tls::Implicit => Protection::Tls,
             Tls::None => Protection::None,
         },
-        extra_roots_pem: Vec::new(),
+        extra_roots_pem: ca.map(|pem| pem.expose().as_bytes().to_vec()).unwrap_or_default(),
         login,
         from: smtp.from.clone(),
         reply_to: smtp.reply_to.clone(),

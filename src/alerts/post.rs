@@ -112,7 +112,12 @@ impl Post {
                 };
                 match mailer.send(&mail).await {
                     SendOutcome::Accepted { .. } => Ok("accepted".to_owned()),
-                    SendOutcome::RefusedForGood { code } | SendOutcome::TryLater { code } | SendOutcome::Unclear { code } => Err(code),
+                    SendOutcome::RefusedForGood { code } | SendOutcome::TryLater { code } | SendOutcome::Unclear { code } => {
+                        Err(match SendOutcome::advice(&code) {
+                            Some(advice) => format!("{code}: {advice}"),
+                            None => code,
+                        })
+                    }
                 }
             }
             (None, _, Some(webhook)) if delivery.target == "webhook" => webhook.send(&id, &self.notice(delivery, alert), now).await,

@@ -19,9 +19,9 @@ pub enum PagesError {
     /// The bearer of the API cannot be read.
     #[error("web.bearer cannot be read: {0}")]
     Bearer(String),
-    /// The secret of the site's provider cannot be read.
-    #[error("staff.oidc.client_secret cannot be read: {0}")]
-    Provider(String),
+    /// What belongs to the site's provider cannot be read: its key, and why.
+    #[error("staff.oidc.{0} cannot be read: {1}")]
+    Provider(&'static str, String),
     /// Another recorder of metrics is in force.
     #[error("metrics cannot be recorded: {0}")]
     Metrics(String),

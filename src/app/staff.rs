@@ -7,7 +7,7 @@ use domain::model::{Casting, EhrId};
 use super::App;
 use super::pages::PagesError;
 use super::stages::StageError;
-use crate::credentials::{MasterKey, Vault};
+use crate::credentials::{MasterKey, SecretRef, Vault};
 use crate::ehr::{Entropy, Parts, Profile};
 use crate::smart::launch::{Answering, Ehrs};
 use crate::smart::provider::Account;
@@ -48,9 +48,15 @@ impl App {
     /// [`PagesError::Provider`] where its secret cannot be read.
     pub fn provider(self: &Arc<Self>) -> Result<Option<Provider>, PagesError> {
         let Some(oidc) = &self.config.staff.oidc else { return Ok(None) };
-        let secret = oidc.client_secret.as_ref().map(|s| s.resolve().map_err(|e| PagesError::Provider(e.to_string()))).transpose()?;
-        let account =
-            Account { issuer: oidc.issuer.clone(), client_id: oidc.client_id.clone(), secret, scopes: oidc.scopes.clone(), extra_ca: None };
+        let read =
+            |name, place: Option<&SecretRef>| place.map(|p| p.resolve().map_err(|e| PagesError::Provider(name, e.to_string()))).transpose();
+        let account = Account {
+            issuer: oidc.issuer.clone(),
+            client_id: oidc.client_id.clone(),
+            secret: read("client_secret", oidc.client_secret.as_ref())?,
+            scopes: oidc.scopes.clone(),
+            extra_ca: read("ca", oidc.ca.as_ref())?.map(|pem| pem.expose().as_bytes().to_vec()),
+        };
         let ehrs: Arc<dyn Ehrs> = Arc::new(Registry(Arc::clone(self)));
         let (clock, entropy) = (Arc::clone(&self.clock), self.entropy());
         Ok(Some(Provider::new(account, self.store.clone(), clock, entropy, ehrs, self.casting())))

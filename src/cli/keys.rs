@@ -18,7 +18,7 @@ pub(super) enum Keys {
 
 A new key is in the public set at once. Where an EHR has the keys by value, register the new set there before `keys rotate`.")]
     Generate {
-        /// RS384 or ES384
+        /// RS384, ES384, RS256 or ES256
         #[arg(long, value_name = "ALG", default_value = "RS384", value_parser = algorithm)]
         alg: Algorithm,
     },
@@ -68,7 +68,7 @@ more, and an EHR that has not fetched the new one refuses this gateway until it 
 
 The set may be hosted elsewhere: publish it anew after `keys generate` and `keys rotate`, and let it be kept for five minutes at most.")]
     Jwks {
-        /// RS384 or ES384 [default: all keys, and RS384 where there is none]
+        /// RS384, ES384, RS256 or ES256 [default: all keys, and RS384 where there is none]
         #[arg(long, value_name = "ALG", value_parser = algorithm)]
         alg: Option<Algorithm>,
         /// Only the keys that this EHR has to know
@@ -81,7 +81,7 @@ The set may be hosted elsewhere: publish it anew after `keys generate` and `keys
 }
 
 fn algorithm(name: &str) -> Result<Algorithm, String> {
-    Algorithm::parse(name).ok_or_else(|| format!("{name} is not an algorithm here; use RS384 or ES384"))
+    Algorithm::parse(name).ok_or_else(|| format!("{name} is not an algorithm here; use RS384, ES384, RS256 or ES256"))
 }
 
 impl Keys {

@@ -23,6 +23,8 @@ pub struct Smtp {
     pub port: u16,
     /// The protection.
     pub tls: Tls,
+    /// Certificate authorities to trust beside the machine's own, PEM.
+    pub ca: Option<SecretRef>,
     /// Who signs in.
     pub user: Option<String>,
     /// With what.
@@ -52,7 +54,7 @@ impl Smtp {
             Tls::None => 25,
         };
         let port = s.number("port", 1, 65_535).and_then(|p| u16::try_from(p).ok()).unwrap_or(usual);
-        let (user, password) = (s.text("user"), s.secret("password"));
+        let (user, password, ca) = (s.text("user"), s.secret("password"), s.secret("ca"));
         let from = s.parsed("from", "a sender such as \"Front desk <desk@example.org>\"", mailbox);
         let reply_to = s.parsed("reply_to", "an address such as \"desk@example.org\"", mailbox);
         if !s.is_present() {
@@ -69,7 +71,7 @@ impl Smtp {
         if tls == Tls::None && host.as_deref().is_some_and(|h| !is_here(h)) {
             s.wrong("tls", "\"none\" is only for a server on this machine: messages and passwords could be read on the way");
         }
-        Some(Self { host: host?, port, tls, user, password, from: from?, reply_to })
+        Some(Self { host: host?, port, tls, ca, user, password, from: from?, reply_to })
     }
 }
 

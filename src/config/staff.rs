@@ -35,6 +35,8 @@ pub struct Oidc {
     pub client_secret: Option<SecretRef>,
     /// The scopes to ask for.
     pub scopes: Vec<String>,
+    /// Certificate authorities to trust beside the machine's own, PEM.
+    pub ca: Option<SecretRef>,
 }
 
 /// How much a launched page shows of a patient's other records.
@@ -65,7 +67,7 @@ impl Oidc {
             Url::parse(t).ok().filter(|u| is_guarded(u) && u.query().is_none() && u.fragment().is_none())
         });
         let client_id = s.text("client_id");
-        let client_secret = s.secret("client_secret");
+        let (client_secret, ca) = (s.secret("client_secret"), s.secret("ca"));
         let word = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic());
         let scopes =
             s.list("scopes", "scopes such as \"openid\"", word).unwrap_or_else(|| ["openid", "profile"].map(str::to_owned).to_vec());
@@ -79,6 +81,6 @@ impl Oidc {
                 s.wrong("scopes", "\"openid\" must be among them: without it the provider does not say who somebody is");
             }
         }
-        Some(Self { issuer: issuer?, client_id: client_id?, client_secret, scopes })
+        Some(Self { issuer: issuer?, client_id: client_id?, client_secret, scopes, ca })
     }
 }

@@ -1,7 +1,8 @@
 //! Signing keys: made here, sealed at rest, public as a JWK whose `kid` is its RFC 7638 thumbprint (so a new key always has a new
 //! `kid`, which servers that cache key sets for ever depend on; standards.md B.3).
 //!
-//! RS384 is taken by every EHR seen, ES384 by most: RS384 is the default.
+//! RS384 is taken by every EHR seen, ES384 by most: RS384 is the default. Authorization servers that were not made for EHRs may take RS256 and
+//! ES256 only.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{self, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair};
+use ring::signature::{
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair, RsaKeyPair,
+};
 use rsa::pkcs8::EncodePrivateKey;
 use serde_json::{Value, json};
 
@@ -35,6 +38,7 @@ pub struct KeyRecord {
 /// A key opened for signing.
 pub struct SigningKey {
     kid: String,
+    algorithm: Algorithm,
     pair: Pair,
 }
 
@@ -62,23 +66,22 @@ pub enum KeyError {
     Damaged(String),
 }
 
-/// Makes a new key and seals it. Takes up to a second or two for RS384: call it off the async threads.
+/// Makes a new key and seals it. Takes up to a second or two for RSA: call it off the async threads.
 ///
 /// # Errors
 /// [`KeyError`].
 pub fn generate(algorithm: Algorithm, master: &MasterKey) -> Result<KeyRecord, KeyError> {
     let pkcs8 = match algorithm {
-        Algorithm::Rs384 => {
+        Algorithm::Rs384 | Algorithm::Rs256 => {
             let key = rsa::RsaPrivateKey::new(&mut SystemRng(SystemRandom::new()), RSA_BITS).map_err(|_| KeyError::Generate)?;
             key.to_pkcs8_der().map_err(|_| KeyError::Generate)?.as_bytes().to_vec()
         }
-        Algorithm::Es384 => EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new())
-            .map_err(|_| KeyError::Generate)?
-            .as_ref()
-            .to_vec(),
+        Algorithm::Es384 | Algorithm::Es256 => {
+            EcdsaKeyPair::generate_pkcs8(curve(algorithm).signing, &SystemRandom::new()).map_err(|_| KeyError::Generate)?.as_ref().to_vec()
+        }
     };
     let pair = Pair::read(algorithm, &pkcs8).ok_or(KeyError::Generate)?;
-    let required = pair.required_members().ok_or(KeyError::Generate)?;
+    let required = pair.required_members(algorithm).ok_or(KeyError::Generate)?;
     let kid = thumbprint(&required);
     let sealed = master.seal(&kid, &pkcs8).map_err(|source| KeyError::Sealed { kid: kid.clone(), source })?;
     Ok(KeyRecord { public_jwk: public_jwk(required, &kid, algorithm), kid, algorithm, sealed })
@@ -92,16 +95,13 @@ impl KeyRecord {
     pub fn open(&self, master: &MasterKey) -> Result<SigningKey, KeyError> {
         let pkcs8 = master.open(&self.kid, &self.sealed).map_err(|source| KeyError::Sealed { kid: self.kid.clone(), source })?;
         let pair = Pair::read(self.algorithm, &pkcs8).ok_or_else(|| KeyError::Damaged(self.kid.clone()))?;
-        Ok(SigningKey { kid: self.kid.clone(), pair })
+        Ok(SigningKey { kid: self.kid.clone(), algorithm: self.algorithm, pair })
     }
 }
 
 impl Signer for SigningKey {
     fn algorithm(&self) -> Algorithm {
-        match self.pair {
-            Pair::Rsa(_) => Algorithm::Rs384,
-            Pair::Ec(_) => Algorithm::Es384,
-        }
+        self.algorithm
     }
 
     fn key_id(&self) -> &str {
@@ -113,7 +113,8 @@ impl Signer for SigningKey {
         match &self.pair {
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA384, &random, message, &mut signature).map_err(|_| SigningFailed)?;
+                let padding = if self.algorithm == Algorithm::Rs256 { &signature::RSA_PKCS1_SHA256 } else { &signature::RSA_PKCS1_SHA384 };
+                pair.sign(padding, &random, message, &mut signature).map_err(|_| SigningFailed)?;
                 Ok(signature)
             }
             Pair::Ec(pair) => pair.sign(&random, message).map(|s| s.as_ref().to_vec()).map_err(|_| SigningFailed),
@@ -130,15 +131,15 @@ impl std::fmt::Debug for SigningKey {
 impl Pair {
     fn read(algorithm: Algorithm, pkcs8: &[u8]) -> Option<Self> {
         match algorithm {
-            Algorithm::Rs384 => RsaKeyPair::from_pkcs8(pkcs8).ok().map(Box::new).map(Self::Rsa),
-            Algorithm::Es384 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, pkcs8, &SystemRandom::new()).ok().map(Box::new).map(Self::Ec)
+            Algorithm::Rs384 | Algorithm::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).ok().map(Box::new).map(Self::Rsa),
+            Algorithm::Es384 | Algorithm::Es256 => {
+                EcdsaKeyPair::from_pkcs8(curve(algorithm).signing, pkcs8, &SystemRandom::new()).ok().map(Box::new).map(Self::Ec)
             }
         }
     }
 
     /// The members that make the key what it is, and nothing else (RFC 7638, 3.2).
-    fn required_members(&self) -> Option<Members> {
+    fn required_members(&self, algorithm: Algorithm) -> Option<Members> {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes).into();
         Some(match self {
             Self::Rsa(pair) => {
@@ -146,11 +147,28 @@ impl Pair {
                 Members::from([("kty", "RSA".into()), ("n", text(&public.n)), ("e", text(&public.e))])
             }
             Self::Ec(pair) => {
-                // SEC 1, 2.3.3: 4, then x and y of 48 bytes each.
-                let (x, y) = pair.public_key().as_ref().strip_prefix(&[4])?.split_at_checked(48)?;
-                Members::from([("kty", "EC".into()), ("crv", "P-384".into()), ("x", text(x)), ("y", text(y))])
+                // SEC 1, 2.3.3: 4, then x and y of as many bytes each.
+                let curve = curve(algorithm);
+                let (x, y) = pair.public_key().as_ref().strip_prefix(&[4])?.split_at_checked(curve.bytes)?;
+                Members::from([("kty", "EC".into()), ("crv", curve.name.into()), ("x", text(x)), ("y", text(y))])
             }
         })
+    }
+}
+
+/// A curve: its name in a JWK (RFC 7518, 6.2.1.1), and the bytes of a coordinate.
+struct Curve {
+    name: &'static str,
+    bytes: usize,
+    signing: &'static EcdsaSigningAlgorithm,
+}
+
+const fn curve(algorithm: Algorithm) -> Curve {
+    match algorithm {
+        Algorithm::Es256 => Curve { name: "P-256", bytes: 32, signing: &ECDSA_P256_SHA256_FIXED_SIGNING },
+        Algorithm::Es384 | Algorithm::Rs256 | Algorithm::Rs384 => {
+            Curve { name: "P-384", bytes: 48, signing: &ECDSA_P384_SHA384_FIXED_SIGNING }
+        }
     }
 }
 
@@ -210,18 +228,30 @@ mod tests {
     #[test]
     fn a_signature_verifies_with_the_published_key() {
         let master = master();
-        let rs = generate(Algorithm::Rs384, &master).unwrap();
-        let signature = rs.open(&master).unwrap().sign(b"message").unwrap();
-        let public = signature::RsaPublicKeyComponents { n: member(&rs, "n"), e: member(&rs, "e") };
-        public.verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"message", &signature).unwrap();
-        assert!(public.verify(&signature::RSA_PKCS1_2048_8192_SHA384, b"other", &signature).is_err());
-
-        let es = generate(Algorithm::Es384, &master).unwrap();
-        let signature = es.open(&master).unwrap().sign(b"message").unwrap();
-        assert_eq!(signature.len(), 96, "JWS wants r and s side by side (RFC 7518, 3.4), not DER");
-        let point = [&[4][..], &member(&es, "x"), &member(&es, "y")].concat();
-        signature::UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point).verify(b"message", &signature).unwrap();
-        assert_ne!(rs.kid, es.kid);
+        let jwk = |record: &KeyRecord| serde_json::from_str::<Value>(&record.public_jwk).unwrap();
+        for (algorithm, checked) in
+            [(Algorithm::Rs384, &signature::RSA_PKCS1_2048_8192_SHA384), (Algorithm::Rs256, &signature::RSA_PKCS1_2048_8192_SHA256)]
+        {
+            let record = generate(algorithm, &master).unwrap();
+            let key = record.open(&master).unwrap();
+            let signature = key.sign(b"message").unwrap();
+            let public = signature::RsaPublicKeyComponents { n: member(&record, "n"), e: member(&record, "e") };
+            public.verify(checked, b"message", &signature).unwrap();
+            assert!(public.verify(checked, b"other", &signature).is_err());
+            assert_eq!((key.algorithm(), jwk(&record)["alg"].as_str()), (algorithm, Some(algorithm.as_str())));
+        }
+        for (algorithm, checked, curve, bytes) in [
+            (Algorithm::Es384, &signature::ECDSA_P384_SHA384_FIXED, "P-384", 96),
+            (Algorithm::Es256, &signature::ECDSA_P256_SHA256_FIXED, "P-256", 64),
+        ] {
+            let record = generate(algorithm, &master).unwrap();
+            let key = record.open(&master).unwrap();
+            let signature = key.sign(b"message").unwrap();
+            assert_eq!(signature.len(), bytes, "JWS wants r and s side by side (RFC 7518, 3.4), not DER");
+            let point = [&[4][..], &member(&record, "x"), &member(&record, "y")].concat();
+            signature::UnparsedPublicKey::new(checked, point).verify(b"message", &signature).unwrap();
+            assert_eq!((key.algorithm(), jwk(&record)["crv"].as_str()), (algorithm, Some(curve)));
+        }
     }
 
     #[test]

@@ -232,10 +232,11 @@ fn walk_clock(report: &mut Report, approach: &Approach) {
 
 /// Whether there is a token, and for what.
 async fn walk_token(report: &mut Report, client: &Client) -> bool {
+    let by_key = client.tokens().algorithm().is_some();
     let access = match client.tokens().access(&client.reads).await {
         Ok(access) => access,
         Err(error) => {
-            report.add("token", Verdict::Problem, diagnosis::token(&error, client.notable_skew()));
+            report.add("token", Verdict::Problem, diagnosis::token(&error, client.notable_skew(), by_key));
             return false;
         }
     };
@@ -254,7 +255,7 @@ async fn walk_token(report: &mut Report, client: &Client) -> bool {
             let verdict = if writes_only { Verdict::Warning } else { Verdict::Problem };
             report.add("scopes", verdict, diagnosis::scopes(&missing));
         }
-        Err(error) => report.add("scopes", Verdict::Problem, diagnosis::token(&error, client.notable_skew())),
+        Err(error) => report.add("scopes", Verdict::Problem, diagnosis::token(&error, client.notable_skew(), by_key)),
     }
     true
 }

@@ -248,6 +248,13 @@ impl Approach {
         Discovery::from_smart_configuration(&response.body, &self.base)
     }
 
+    /// The OpenID configuration that stands under the base, or `None` where there is none.
+    pub(super) async fn openid_configuration(&self) -> Option<Discovery> {
+        let request = Request::get(under(&self.base, ".well-known/openid-configuration")?).header(ACCEPT, "application/json");
+        let response = self.wire.open(&request).await.ok()?.success().ok()?;
+        Discovery::from_smart_configuration(&response.body, &self.base)
+    }
+
     /// What the EHR says of itself. Asked without a token first, as the standard has it; with one where the EHR insists.
     pub async fn statement(&self) -> Result<(Capability, Discovery), ConnectError> {
         let nowhere = || ConnectError::NotFhir(NotACapability::NotAStatement);

@@ -60,10 +60,17 @@ impl Authority {
         let auth = profile.auth_named(LAUNCH).ok_or(AuthorizeError::NotByAPerson)?;
         let Auth::UserGrant(grant) = auth else { return Err(AuthorizeError::NotByAPerson) };
         let approach = Approach::new(profile, parts)?;
+        let asks = known.is_none();
         let mut discovery = match known {
             Some(known) => known,
             None => approach.smart_configuration().await.unwrap_or_default(),
         };
+        // SMART names the issuer since version 2 (conformance); before, the FHIR server's own OpenID configuration did.
+        if asks && discovery.issuer.is_none() && discovery.keys_url.is_none() {
+            if let Some(Discovery { issuer: Some(issuer), keys_url, .. }) = approach.openid_configuration().await {
+                (discovery.issuer, discovery.keys_url) = (Some(issuer), keys_url);
+            }
+        }
         if discovery.authorize_url.is_none() && grant.authorize_url.is_none() {
             discovery = discovery.or(approach.statement().await?.1);
         }

@@ -275,9 +275,33 @@ impl Mailer {
     }
 }
 
+impl SendOutcome {
+    /// What a code means to whoever looks after the connection, where more is to be said than the code says; servers' own codes say enough.
+    #[must_use]
+    pub fn advice(code: &str) -> Option<&'static str> {
+        Some(match code {
+            "connect" | "connect timeout" => {
+                "no connection: check host, port, tls (implicit is most often on 465, starttls on 587) and the firewall; where tls is implicit, also whether \
+                 the server's certificate is trusted (smtp.ca names further authorities) and of the name smtp.host"
+            }
+            "tls" | "tls timeout" => {
+                "no TLS: the server offers none, or its certificate is not trusted (smtp.ca names further authorities) or is of another name than smtp.host"
+            }
+            login if login.starts_with("login 5") => "the server does not take this user with this password",
+            "login" => "the server offers no way to sign in that is taken here (PLAIN and LOGIN are)",
+            mail if mail.starts_with("mail 5") => "the server does not take this sender: check smtp.from, and whether it wants a user",
+            _ => return None,
+        })
+    }
+}
+
 fn tls_parameters(config: &MailerConfig) -> Result<TlsParameters, MailerConfigError> {
     let mut builder = TlsParameters::builder(config.host.clone());
     if !config.extra_roots_pem.is_empty() {
+        // The library takes a file without one for none at all.
+        if super::Certificate::all_from_pem(&config.extra_roots_pem).is_empty() {
+            return Err(MailerConfigError::Roots);
+        }
         builder = builder.add_root_certificate(Certificate::from_pem(&config.extra_roots_pem).map_err(|_| MailerConfigError::Roots)?);
     }
     builder.build_rustls().map_err(|_| MailerConfigError::Roots)

@@ -166,6 +166,12 @@ impl Ehr {
             return Err(bad("_type cannot be understood"));
         }
         let named: Vec<&str> = types.iter().flat_map(|t| t.split(',')).filter(|t| !t.is_empty()).collect();
+        if named
+            .iter()
+            .any(|name| self.fault(call, |k| matches!(k, FaultKind::ExportWithout { resource_type } if resource_type == name)).is_some())
+        {
+            return Err(bad("a type is not available"));
+        }
         let mut known = Vec::new();
         for name in named.iter().copied().chain(if named.is_empty() { TYPES } else { &[] }.iter().copied()) {
             match known_type(name).filter(|name| self.manner.served(name).is_some()) {

@@ -284,6 +284,11 @@ pub enum FaultKind {
     ExportOneAtATime,
     /// 413 at kick-off where more than one type is asked for.
     ExportTooLarge,
+    /// 400 at kick-off where this type is among those asked for.
+    ExportWithout {
+        /// The type.
+        resource_type: String,
+    },
     /// 400 at kick-off where several types are not written so.
     ExportLists {
         /// True: joined by commas. False: repeated.

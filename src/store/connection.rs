@@ -115,6 +115,20 @@ impl Conn {
         }
     }
 
+    /// The first connection of a process. Behind a pooler that hands each transaction another connection, statements that were prepared on one
+    /// are run on another: at best they are not there, and at worst another client's of the same name is. That is looked for before anything is asked.
+    ///
+    /// # Errors
+    /// Where the database cannot be opened, or is reached through such a pooler.
+    pub(super) fn open_first(location: &Location) -> Result<Self, StoreError> {
+        let conn = Self::open(location, Purpose::Write)?;
+        #[cfg(feature = "postgres")]
+        if let Self::Postgres(mut c) = conn {
+            return if is_shared(&mut c, location)? { Err(StoreError::shared()) } else { Ok(Self::Postgres(c)) };
+        }
+        Ok(conn)
+    }
+
     /// Runs the migrations that are missing; returns their names.
     pub(super) fn migrate(&mut self) -> Result<Vec<String>, StoreError> {
         fn run<DB: diesel::backend::Backend>(c: &mut impl MigrationHarness<DB>, known: EmbeddedMigrations) -> Result<Vec<String>, Boxed> {
@@ -129,7 +143,7 @@ impl Conn {
             #[cfg(feature = "postgres")]
             Self::Postgres(c) => one_at_a_time(c, |c| run(c, POSTGRES)),
         }
-        .map_err(|e| StoreError::Migration(e.to_string()))
+        .map_err(|e| StoreError::of_migration(&e.to_string()))
     }
 
     /// The migrations that are missing, by name, and whether the database has some that this program does not know.
@@ -149,7 +163,7 @@ impl Conn {
             #[cfg(feature = "postgres")]
             Self::Postgres(c) => one_at_a_time(c, |c| look(c, POSTGRES)),
         }
-        .map_err(|e| StoreError::Migration(e.to_string()))
+        .map_err(|e| StoreError::of_migration(&e.to_string()))
     }
 
     /// Whether any migration was ever run.
@@ -223,6 +237,54 @@ struct Count {
 }
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a second connection is waited for: a pooler that has none to give lets it wait.
+#[cfg(feature = "postgres")]
+const SECOND: Duration = Duration::from_secs(3);
+
+/// Whether transactions of this connection run in whichever session of the server is free. A connection that is one session's alone has its own while
+/// a second one is inside of a transaction, and after that; and the second one never has it.
+#[cfg(feature = "postgres")]
+fn is_shared(c: &mut PgConnection, location: &Location) -> Result<bool, StoreError> {
+    use std::sync::mpsc;
+    let (own, location) = (session_of(c)?, location.clone());
+    let ((tell, told), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+    let second = std::thread::spawn(move || {
+        let Ok(Conn::Postgres(mut c)) = Conn::open(&location, Purpose::Read) else { return };
+        let asked = c.batch_execute("BEGIN").map_err(StoreError::from).and_then(|()| number(&mut c));
+        // Whoever asked may have gone on without an answer.
+        let _ = tell.send(asked);
+        let _ = released.recv();
+        let ended = c.batch_execute("COMMIT").map_err(StoreError::from);
+        let _ = tell.send(ended.map(|()| 0));
+        // Until it was looked at: a session that ends with its connection would be nobody's to take.
+        let _ = released.recv();
+    });
+    let other = told.recv_timeout(SECOND);
+    let mut shared = matches!(other, Ok(Ok(other)) if other == own) || session_of(c)? != own;
+    if other.is_ok() {
+        let _ = release.send(());
+        shared |= told.recv_timeout(SECOND).is_ok() && session_of(c)? != own;
+        drop(release);
+        let _ = second.join();
+    }
+    Ok(shared)
+}
+
+/// The server's number of the session that a transaction runs in.
+#[cfg(feature = "postgres")]
+fn session_of(c: &mut PgConnection) -> Result<i64, StoreError> {
+    c.batch_execute("BEGIN")?;
+    let number = number(c);
+    c.batch_execute("COMMIT")?;
+    number
+}
+
+#[cfg(feature = "postgres")]
+fn number(c: &mut PgConnection) -> Result<i64, StoreError> {
+    use diesel::RunQueryDsl as _;
+    Ok(diesel::sql_query("SELECT CAST(pg_backend_pid() AS BIGINT) AS n").get_result::<Count>(c)?.n)
+}
 
 /// Holds off other nodes' migrations; also a look makes the table of migrations, and `CREATE TABLE IF NOT EXISTS` is no lock.
 #[cfg(feature = "postgres")]

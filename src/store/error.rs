@@ -32,6 +32,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A pooler between the database and us hands each transaction another connection.
+    pub(super) fn shared() -> Self {
+        Self::Unusable(
+            "the database is reached through a pooler that gives each transaction another connection (pgbouncer: pool_mode = transaction), \
+             which loses prepared statements and session locks: set pool_mode = session for this database, or leave the pooler out"
+                .to_owned(),
+        )
+    }
+
+    /// What a migration ended with.
+    pub(super) fn of_migration(text: &str) -> Self {
+        if is_of_another_session(text) { Self::shared() } else { Self::Migration(text.to_owned()) }
+    }
+
     /// Whether the same transaction may go through when it is run again.
     pub(super) const fn is_transient(&self) -> bool {
         matches!(self, Self::Busy)
@@ -50,6 +64,9 @@ impl From<Diesel> for StoreError {
                 if text.contains("deadlock detected") || text.contains("database is locked") || text.contains("database table is locked") {
                     return Self::Busy;
                 }
+                if is_of_another_session(text) {
+                    return Self::shared();
+                }
                 match kind {
                     DatabaseErrorKind::UniqueViolation
                     | DatabaseErrorKind::ForeignKeyViolation
@@ -66,5 +83,24 @@ impl From<Diesel> for StoreError {
             Diesel::DeserializationError(_) => Self::Damaged("a column has an unexpected type"),
             other => Self::Refused(other.to_string()),
         }
+    }
+}
+
+/// Whether a statement that this connection prepared is not there, or one that it did not prepare is: it is not always the same session.
+fn is_of_another_session(text: &str) -> bool {
+    text.starts_with("prepared statement") && (text.ends_with("already exists") || text.ends_with("does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StoreError;
+
+    #[test]
+    fn a_statement_of_another_session_is_told_as_what_it_is() {
+        for text in ["prepared statement \"__diesel_stmt_1\" already exists", "prepared statement \"__diesel_stmt_3\" does not exist"] {
+            let told = StoreError::of_migration(text).to_string();
+            assert!(told.contains("pool_mode = session"), "{told}");
+        }
+        assert!(matches!(StoreError::of_migration("relation \"x\" already exists"), StoreError::Migration(_)));
     }
 }

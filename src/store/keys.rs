@@ -12,7 +12,7 @@ use super::schema::signing_key;
 pub struct SigningKey {
     /// Key id, as in the JWKS.
     pub kid: String,
-    /// `RS384` or `ES384`.
+    /// `RS384`, `ES384`, `RS256` or `ES256`.
     pub alg: String,
     /// `next`, `current`, `retiring`, `retired`.
     pub state: String,

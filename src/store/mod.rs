@@ -114,7 +114,7 @@ impl Store {
     /// # Errors
     /// Where it cannot be opened, or was made by a newer version.
     pub fn open(location: Location) -> Result<Self, StoreError> {
-        let mut conn = Conn::open(&location, connection::Purpose::Write)?;
+        let mut conn = Conn::open_first(&location)?;
         if conn.pending_migrations()?.1 {
             return Err(StoreError::TooNew);
         }
@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_without_migrating(location: Location) -> Result<Self, StoreError> {
-        let mut conn = Conn::open(&location, connection::Purpose::Write)?;
+        let mut conn = Conn::open_first(&location)?;
         match conn.pending_migrations()? {
             (_, true) => Err(StoreError::TooNew),
             (missing, _) if !missing.is_empty() => Err(StoreError::NotMigrated),
@@ -140,7 +140,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn migrate(location: &Location) -> Result<Vec<String>, StoreError> {
-        let mut conn = Conn::open(location, connection::Purpose::Write)?;
+        let mut conn = Conn::open_first(location)?;
         if conn.pending_migrations()?.1 {
             return Err(StoreError::TooNew);
         }
@@ -166,7 +166,7 @@ impl Store {
         if matches!(location, Location::Sqlite(path) if !path.exists()) {
             return Ok(Schema::Absent);
         }
-        let mut conn = Conn::open(location, connection::Purpose::Read)?;
+        let mut conn = Conn::open_first(location)?;
         // To ask for what is missing makes the table of migrations.
         if !conn.has_migrations()? {
             return Ok(Schema::Absent);

@@ -14,6 +14,7 @@ use actix_web::{Error, HttpMessage as _, web};
 
 use super::Served;
 use super::notifications;
+use super::prefix;
 use super::problem::Problem;
 use super::style;
 
@@ -39,14 +40,21 @@ const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The middleware.
-pub async fn pass(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+pub async fn pass(mut request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
     let began = Instant::now();
     let method = method_name(request.method());
+    let prefix = prefix::of(&request);
+    if let Some(prefix) = &prefix {
+        prefix::take_off(&mut request, prefix);
+    }
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let id = request.app_data::<web::Data<Served>>().map_or_else(String::new, |served| {
         format!("{:08x}-{}", served.given.process & 0xffff_ffff, served.requests.fetch_add(1, Ordering::Relaxed))
     });
     let mut response = answer(request, next).await?;
+    if let Some(prefix) = &prefix {
+        response = prefix::put_on(response, prefix).await?;
+    }
     let framed_by = response.request().extensions().get::<FramedBy>().map(|f| f.0.clone()).unwrap_or_default();
     dress(response.headers_mut(), &id, &framed_by);
     let (status, took) = (response.status().as_u16(), began.elapsed());

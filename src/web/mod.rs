@@ -27,6 +27,7 @@ pub mod opening;
 mod page;
 pub mod patient;
 mod plot;
+mod prefix;
 pub mod problem;
 pub mod routes;
 mod script;

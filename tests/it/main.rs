@@ -16,6 +16,7 @@ mod events;
 mod journeys;
 mod kill;
 mod mail;
+mod mail_tls;
 mod medplum;
 mod merges;
 mod patient;

@@ -56,7 +56,7 @@ pub(in crate::cli) struct Add {
     /// The client id that the EHR issued (SMART Backend Services)
     #[arg(long, value_name = "CLIENT", conflicts_with_all = ["files", "token"])]
     client_id: Option<String>,
-    /// What to sign with: RS384 or ES384
+    /// What to sign with: RS384, ES384, RS256 or ES256
     #[arg(long, value_name = "ALG", default_value = "RS384")]
     key_alg: String,
     /// The token endpoint, where the EHR does not tell it or tells a wrong one
@@ -162,7 +162,7 @@ impl Add {
     pub(super) async fn run(self, app: &App, common: &Common) -> Result<Ended, Failure> {
         let id = ehr_id(&self.id)?;
         let algorithm = Algorithm::parse(&self.key_alg)
-            .ok_or_else(|| Failure::usage(format!("{} is not an algorithm here; use RS384 or ES384", self.key_alg)))?;
+            .ok_or_else(|| Failure::usage(format!("{} is not an algorithm here; use RS384, ES384, RS256 or ES256", self.key_alg)))?;
         let auth = match (self.client_id, self.token) {
             (Some(client_id), _) => {
                 let key = if self.access.signs() { Some(app.ensure_key(algorithm).await?) } else { None };

@@ -78,7 +78,8 @@ fn tell_deep(probed: &Probed, tried: &Tried) {
             print::line(&format!("warning  trial: written by {by}; no search here can find it again, so a lost answer waits for a person"))
         }
         (true, Some(false), _) => print::line(&format!(
-            "PROBLEM  trial: written by {by} and NOT found again: leave `finders` out that do not work, or ask the EHR's operator"
+            "PROBLEM  trial: written by {by} and NOT found again at once: try it again, for some EHRs' searches show late what is new (write-backs wait for that); \
+             else leave `finders` out that do not work, or ask the EHR's operator"
         )),
         (false, _, why) => print::line(&format!("PROBLEM  trial: not written: {}", why.unwrap_or("no reason was told"))),
     }

@@ -19,7 +19,8 @@ pub use keeper::{Keeper, Keyring};
 pub use scope::{Dialect, Granted, Level, Need, Ops, Purpose};
 pub use tokens::{Access, Tokens};
 
-/// The signature algorithms that SMART asks of every client (client-confidential-asymmetric, "Authenticating to the token endpoint").
+/// The signature algorithms: the two that SMART asks of every client (client-confidential-asymmetric, "Authenticating to the token endpoint"), and the
+/// two that authorization servers for any purpose take, some of them nothing else (RFC 7518, 3.1, "Recommended").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-384. Taken by every EHR seen.
@@ -28,22 +29,33 @@ pub enum Algorithm {
     /// ECDSA on P-384 with SHA-384.
     #[serde(rename = "ES384")]
     Es384,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+    /// ECDSA on P-256 with SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Rs384, Self::Es384, Self::Rs256, Self::Es256];
+
     /// The name in a JWT header (RFC 7518, 3.1).
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rs384 => "RS384",
             Self::Es384 => "ES384",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
         }
     }
 
     /// The algorithm of that name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Rs384, Self::Es384].into_iter().find(|a| a.as_str() == name)
+        Self::ALL.into_iter().find(|a| a.as_str() == name)
     }
 }
 

@@ -41,17 +41,6 @@ pub enum Lists {
     Comma,
 }
 
-impl Lists {
-    /// The other way.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Repeated => Self::Comma,
-            Self::Comma => Self::Repeated,
-        }
-    }
-}
-
 /// How an export is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

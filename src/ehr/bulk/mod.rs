@@ -41,30 +41,15 @@ impl Client {
     /// # Errors
     /// [`EhrError`] where there was no answer, no token, or one that failed in a way that may pass.
     pub async fn kick_off(&self, export: &Export) -> Result<KickedOff, EhrError> {
-        let told = self.ask_as_taken(export).await?;
-        if export.types.len() > 1 && matches!(told, KickedOff::Refused { status: 400 | 422, .. }) {
-            // Perhaps it is the way in which several types are written.
-            let other = Export { lists: export.lists.other(), ..export.clone() };
-            let again = self.ask_as_taken(&other).await?;
-            return Ok(if matches!(again, KickedOff::Refused { .. }) { told } else { again });
-        }
-        Ok(told)
-    }
-
-    async fn ask_as_taken(&self, export: &Export) -> Result<KickedOff, EhrError> {
         let endpoint = under(&self.base, &export.path()).ok_or(EhrError::BadRequest)?;
-        let asked = match export.kick_off {
-            KickOff::Get => {
-                let told = self.ask_for(export, &endpoint, KickOff::Get).await?;
-                match told {
-                    // The ballot of version 4 knows POST only.
-                    KickedOff::Refused { status: 405, .. } => self.ask_for(export, &endpoint, KickOff::Post).await?,
-                    told => told,
-                }
+        let told = self.ask_for(export, &endpoint, export.kick_off).await?;
+        match told {
+            // The ballot of version 4 knows POST only.
+            KickedOff::Refused { status: 405, .. } if export.kick_off == KickOff::Get => {
+                self.ask_for(export, &endpoint, KickOff::Post).await
             }
-            KickOff::Post => self.ask_for(export, &endpoint, KickOff::Post).await?,
-        };
-        Ok(asked)
+            told => Ok(told),
+        }
     }
 
     async fn ask_for(&self, export: &Export, endpoint: &Url, by: KickOff) -> Result<KickedOff, EhrError> {

@@ -35,7 +35,7 @@ pub(super) fn connect(error: &ConnectError) -> Finding {
         ConnectError::ExtraCa(_, source) => finding(format!("{error}: {source}"), "correct extra_ca"),
         ConnectError::TokenElsewhere(_) => finding(error.to_string(), "set auth.token_url, if the EHR's operator confirms that address"),
         ConnectError::Token(TokenError::NoTokenEndpoint) => no_token_endpoint(),
-        ConnectError::Token(source) => token(source, None),
+        ConnectError::Token(source) => token(source, None, true),
         ConnectError::Credential => finding(error.to_string(), "correct auth, or create a signing key"),
         ConnectError::FilesOnly => finding(error.to_string(), "nothing"),
     }
@@ -56,7 +56,7 @@ pub(super) fn algorithm(ours: &str, theirs: &[String]) -> Finding {
     let theirs: Vec<&str> = theirs.iter().map(String::as_str).take(8).collect();
     finding(
         format!("the key signs with {ours}, and the EHR says that it takes {}", theirs.join(", ")),
-        "register a key of an algorithm that the EHR takes; RS384 is taken by most",
+        "register this EHR again with one of these (`ehr add --key-alg`), and its key with the EHR (`keys jwks`); RS384 is taken by most",
     )
 }
 
@@ -69,9 +69,17 @@ pub(super) fn clock(ahead: TimeDelta) -> Finding {
     )
 }
 
-/// What a refused or failed token request means.
-pub(super) fn token(error: &TokenError, skew: Option<TimeDelta>) -> Finding {
+/// What a refused or failed token request means, of a client that signs (`by_key`) or shows a secret.
+pub(super) fn token(error: &TokenError, skew: Option<TimeDelta>, by_key: bool) -> Finding {
     match error {
+        TokenError::Refused { code, description } if !by_key && matches!(code.as_str(), "invalid_client" | "invalid_grant") => {
+            let said = description.as_ref().map(|d| format!(" (the EHR says: {d})")).unwrap_or_default();
+            finding(
+                format!("the EHR does not accept this client id with this secret{said}"),
+                "compare both with the client's registration; a secret with other characters than letters, digits, '-', '.' and '_' is taken in \
+                 the form only by some servers (`ehr add --client-auth post`)",
+            )
+        }
         TokenError::Refused { code, description } => refused(code, description.as_deref(), skew),
         TokenError::Unreachable(failure) => unreachable(failure, "the token endpoint"),
         TokenError::Unusable { status } => finding(
@@ -116,6 +124,10 @@ fn refused(code: &str, description: Option<&str>, skew: Option<TimeDelta>) -> Fi
         {
             finding(format!("the EHR does not know this client id{said}"), "correct auth.client_id, or register the client with the EHR")
         }
+        "invalid_client" | "invalid_grant" | "invalid_request" if has(&["algorithm"]) => finding(
+            format!("the EHR does not take the algorithm that this gateway signs with{said}"),
+            "register this EHR again with another one (`ehr add --key-alg`), and its key with the EHR (`keys jwks`)",
+        ),
         "invalid_client" | "invalid_grant" if has(&["aud"]) => finding(
             format!("the EHR refuses the audience of our signature{said}"),
             "set auth.token_url to the exact token URL that the EHR's operator tells",
@@ -153,7 +165,7 @@ pub(super) fn certificate(certificate: &Certificate, days: i64) -> Finding {
 
 /// A credential beside the EHR's own that gives no token.
 pub(super) fn apart(name: &str, error: &TokenError, skew: Option<TimeDelta>) -> Finding {
-    let found = token(error, skew);
+    let found = token(error, skew, true);
     finding(format!("credential {name}: {}", found.says), found.remedy)
 }
 
@@ -196,7 +208,7 @@ pub(super) fn search(resource_type: ResourceType, error: &EhrError) -> Finding {
 pub(super) fn ehr(error: &EhrError) -> Finding {
     match error {
         EhrError::Unreachable(failure) => unreachable(failure, "the EHR"),
-        EhrError::Token(error) | EhrError::TokenApart(_, error) => token(error, None),
+        EhrError::Token(error) | EhrError::TokenApart(_, error) => token(error, None, true),
         EhrError::NotGranted(_) => finding(error.to_string(), "have the scope added, or switch the type off for this connection"),
         EhrError::Refused { status: 401, .. } => finding(
             "the EHR asks for authorisation (HTTP status 401)",
@@ -258,6 +270,7 @@ mod tests {
             ("invalid_client", "client_assertion verification failed: Signature has expired", 0, "clocks"),
             ("invalid_client", "exp must be no more than 5 minutes in the future", 0, "clocks"),
             ("invalid_client", "Audience doesn't match", 0, "audience"),
+            ("invalid_client", "Algorithm of 'RS384' is not recommended", 0, "algorithm that this gateway signs with"),
             ("invalid_client", "", 0, "unknown to it, or the key"),
             ("invalid_client", "Unknown client_id 'x'", 600, "10 minutes behind"),
             ("invalid_client", "", -600, "10 minutes ahead of"),
@@ -266,9 +279,20 @@ mod tests {
             ("weird", "", 0, "weird"),
         ] {
             let skew = Some(TimeDelta::seconds(skew)).filter(|s| !s.is_zero());
-            let found = token(&refusal(code, description), skew);
+            let found = token(&refusal(code, description), skew, true);
             assert!(found.says.contains(says), "{code} {description}: {found:?}");
             assert!(!found.remedy.is_empty());
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_refused_is_no_word_on_a_key() {
+        for description in ["", "The client cannot authenticate with methods: ['private_key_jwt', 'client_secret_basic']", "bad signature"]
+        {
+            let found = token(&refusal("invalid_client", description), None, false);
+            assert!(found.says.contains("with this secret") && !found.remedy.contains("key"), "{found:?}");
+            assert!(found.remedy.contains("--client-auth post"), "{found:?}");
+        }
+        assert!(token(&refusal("invalid_scope", ""), None, false).says.contains("none of the scopes"));
     }
 }

@@ -106,12 +106,14 @@ impl Round<'_> {
         }
         while !types.is_empty() {
             match self.kick_off(&types).await {
-                // Fewer types at a time may go.
+                // Fewer types at a time may go: one by one, so that what is refused for one of them is no other's.
                 Ok(false) if types.len() > 1 => self.to_ask.extend(types.split_off(1)),
                 Ok(false) => {
                     self.fall_back(&types, "the EHR refuses the export: it is too large (HTTP status 413)");
                     types = std::mem::take(&mut self.to_ask);
                 }
+                // Nothing came of these: the others are asked for by themselves.
+                Ok(true) if matches!(self.stage, Stage::Idle) => types = std::mem::take(&mut self.to_ask),
                 Ok(true) => return Ok(()),
                 Err(halt) => {
                     self.to_ask.extend(types);
@@ -135,7 +137,9 @@ impl Round<'_> {
         Ok(types)
     }
 
-    /// Asks for an export of these types; `false` where that is too much at once.
+    /// Asks for an export of these types; `false` where that is too much at once, or refused where fewer may go: some servers refuse the
+    /// whole for one type that they do not have, and some read lists that are written otherwise. To write the list otherwise is no way out: a
+    /// server may take the first or the last of repeated values for the whole, and what it leaves out then would count as empty.
     async fn kick_off(&mut self, types: &[ResourceType]) -> Result<bool, Halt> {
         let Some(export) = self.export else { return Ok(true) };
         let (client, started) = (self.task.source.client, self.task.clock.now());
@@ -169,6 +173,7 @@ impl Round<'_> {
                 });
                 self.stage = job.await?.map_or(Stage::Idle, |job| Stage::Waiting(Box::new(job)));
             }
+            KickedOff::Refused { status: 400 | 422, .. } if types.len() > 1 => return Ok(false),
             KickedOff::Refused { status, outcome } => {
                 self.fall_back(types, &format!("the EHR refuses the export (HTTP status {status}, {outcome})"));
             }

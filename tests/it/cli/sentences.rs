@@ -15,7 +15,11 @@ fn each_mistake_has_its_sentence_and_its_exit_code() {
         (&["ehr", "add", "Bad Name", "--url", "http://127.0.0.1/"], 2, "lower-case letters"),
         (&["ehr", "add", "a", "--url", "foo"], 2, "https://ehr.example.org/fhir"),
         (&["ehr", "add", "a", "--url", "http://ehr.example.org/fhir"], 2, "https"),
-        (&["ehr", "add", "a", "--url", "https://ehr.example.org/", "--client-id", "c", "--key-alg", "HS256"], 2, "RS384 or ES384"),
+        (
+            &["ehr", "add", "a", "--url", "https://ehr.example.org/", "--client-id", "c", "--key-alg", "HS256"],
+            2,
+            "RS384, ES384, RS256 or ES256",
+        ),
         (&["sync", "run", "--ehr", "dead"], 1, "connection was refused; check host, port and firewall"),
         (&["sync", "run", "--type", "Basic"], 2, "Appointment"),
         (&["sync", "run", "--type", "Observation"], 2, "--types Observation"),

@@ -20,8 +20,9 @@ use crate::web::fixture::Server;
 
 const SECRET: &str = "a secret & more";
 
-/// A chart with one patient, who is shown to whoever brings a token; the tokens that came.
-fn chart(authority: String) -> (String, Arc<Mutex<Vec<String>>>) {
+/// A chart with one patient, who is shown to whoever brings a token; the tokens that came. An `old` one speaks SMART before version 2: it names its issuer in
+/// its OpenID configuration only.
+fn chart(authority: String, old: bool) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/fhir", listener.local_addr().unwrap());
     let tokens: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -35,14 +36,20 @@ fn chart(authority: String) -> (String, Arc<Mutex<Vec<String>>>) {
             let token =
                 asked.lines().find_map(|l| l.to_ascii_lowercase().starts_with("authorization: bearer ").then(|| l[22..].to_owned()));
             let (status, body) = match (asked.split(' ').nth(1).unwrap_or_default(), token) {
-                ("/fhir/.well-known/smart-configuration", _) => (
-                    "200 OK",
-                    json!({
+                ("/fhir/.well-known/smart-configuration", _) => {
+                    let mut told = json!({
                         "issuer": authority, "jwks_uri": format!("{authority}/jwks"), "authorization_endpoint": format!("{authority}/auth"),
                         "token_endpoint": format!("{authority}/token"), "revocation_endpoint": format!("{authority}/token/revocation"),
                         "code_challenge_methods_supported": ["S256"], "capabilities": ["launch-standalone", "permission-v2", "sso-openid-connect"],
-                    }),
-                ),
+                    });
+                    if old {
+                        told.as_object_mut().unwrap().retain(|name, _| !["issuer", "jwks_uri"].contains(&name.as_str()));
+                    }
+                    ("200 OK", told)
+                }
+                ("/fhir/.well-known/openid-configuration", _) if old => {
+                    ("200 OK", json!({ "issuer": authority, "jwks_uri": format!("{authority}/jwks") }))
+                }
                 ("/fhir/Patient/ann", Some(token)) => {
                     came.lock().unwrap().push(token);
                     ("200 OK", json!({ "resourceType": "Patient", "id": "ann" }))
@@ -73,9 +80,18 @@ fn revoked(authority: &Authority) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launch_by_a_certified_authorization_server_lands_is_renewed_and_is_given_back() {
+    lands(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_that_only_the_openid_configuration_names_is_the_issuer() {
+    lands(true).await;
+}
+
+async fn lands(old: bool) {
     let db = Database::fresh(Backend::Sqlite).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (base, tokens) = chart(format!("http://127.0.0.1:{port}"));
+    let (base, tokens) = chart(format!("http://127.0.0.1:{port}"), old);
     let data = TempDir::new();
     std::fs::write(data.join("secret"), SECRET).unwrap();
     let mut config = Config::load(None, data.path()).unwrap();

@@ -12,6 +12,7 @@ mod merging;
 mod opening;
 mod pending;
 mod people;
+mod pooler;
 mod quarantine;
 mod reading;
 mod resources;

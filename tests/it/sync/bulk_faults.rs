@@ -151,6 +151,22 @@ on_both! {
         north.assert_same(&store, Patient);
     }
 
+    async fn a_type_that_the_server_has_not_is_no_other_types_refusal(db) {
+        // As SMART's reference server for exports answers (github.com/smart-on-fhir/bulk-data-server, ExportManager.ts).
+        let store = db.store();
+        let north = exported(&store).await;
+        north.world.ehr.plant(forever(FaultKind::ExportWithout { resource_type: "Appointment".to_owned() }));
+        let reports = north.sync(&store, &ResourceType::CORE).await;
+        let ways: Vec<(ResourceType, &str)> = reports.iter().map(|r| (r.kind, r.strategy)).collect();
+        assert!(ways.contains(&(ResourceType::Patient, "bulk")) && ways.contains(&(ResourceType::CarePlan, "bulk")), "{ways:?}");
+        assert!(ways.iter().any(|(kind, way)| *kind == ResourceType::Appointment && *way != "bulk"), "{ways:?}");
+        for r in &reports {
+            assert_eq!((&r.ended, r.partial), (&Ended::Done, false), "{r:?}");
+        }
+        ResourceType::CORE.iter().for_each(|kind| north.assert_same(&store, *kind));
+        assert_eq!(north.world.ehr.open_exports(), 0);
+    }
+
     async fn too_large_a_group_is_exported_type_by_type(db) {
         let store = db.store();
         let north = exported(&store).await;

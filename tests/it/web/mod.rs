@@ -9,6 +9,7 @@ pub mod fixture;
 mod group;
 mod no_desk;
 mod page;
+mod prefix;
 mod privacy;
 mod probes;
 mod public;
