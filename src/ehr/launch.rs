@@ -66,10 +66,12 @@ impl Authority {
             None => approach.smart_configuration().await.unwrap_or_default(),
         };
         // SMART names the issuer since version 2 (conformance); before, the FHIR server's own OpenID configuration did.
-        if asks && discovery.issuer.is_none() && discovery.keys_url.is_none() {
-            if let Some(Discovery { issuer: Some(issuer), keys_url, .. }) = approach.openid_configuration().await {
-                (discovery.issuer, discovery.keys_url) = (Some(issuer), keys_url);
-            }
+        if asks
+            && discovery.issuer.is_none()
+            && discovery.keys_url.is_none()
+            && let Some(Discovery { issuer: Some(issuer), keys_url, .. }) = approach.openid_configuration().await
+        {
+            (discovery.issuer, discovery.keys_url) = (Some(issuer), keys_url);
         }
         if discovery.authorize_url.is_none() && grant.authorize_url.is_none() {
             discovery = discovery.or(approach.statement().await?.1);

@@ -81,8 +81,18 @@ fn serve(mut client: TcpStream, server: SocketAddr, mode: Mode, idle: &Mutex<Vec
         };
         session.write_all(&message)?;
         // A query and a Sync are answered up to ReadyForQuery, which tells whether a transaction is open.
-        let open = if matches!(kind, b'Q' | b'S') { relay(&mut session, |bytes| client.write_all(bytes))? != b'I' } else { true };
-        if open { held = Some(session) } else { idle.lock().unwrap().push(session) }
+        if !matches!(kind, b'Q' | b'S') {
+            held = Some(session);
+            continue;
+        }
+        let ready = relay(&mut session, |bytes| client.write_all(bytes))?;
+        // The session is free before the client knows that its transaction has ended.
+        if ready[5] == b'I' {
+            idle.lock().unwrap().push(session)
+        } else {
+            held = Some(session)
+        }
+        client.write_all(&ready)?;
     }
 }
 
@@ -91,21 +101,22 @@ fn open(server: SocketAddr, startup: &[u8]) -> std::io::Result<(TcpStream, Vec<u
     let mut session = TcpStream::connect(server)?;
     session.write_all(startup)?;
     let mut said = Vec::new();
-    relay(&mut session, |bytes| {
+    let ready = relay(&mut session, |bytes| {
         said.extend_from_slice(bytes);
         Ok(())
     })?;
+    said.extend(ready);
     Ok((session, said))
 }
 
-/// Hands messages on up to ReadyForQuery; its status.
-fn relay(session: &mut TcpStream, mut to: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<u8> {
+/// Hands messages on up to ReadyForQuery, which is left to the caller.
+fn relay(session: &mut TcpStream, mut to: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<Vec<u8>> {
     loop {
         let message = message(session)?;
-        to(&message)?;
         if message[0] == b'Z' {
-            return Ok(message[5]);
+            return Ok(message);
         }
+        to(&message)?;
     }
 }
 
