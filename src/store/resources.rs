@@ -456,10 +456,21 @@ pub fn after(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, after: &str, lim
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
     use diesel::dsl::count_star;
-    Ok(on_backend!(conn, c => resource::table
-        .filter(resource::gone_at.is_null())
+    type Counts = Vec<(String, String, i64)>;
+    // All of them, less those that are gone: both from an index alone.
+    let mut all: Counts = on_backend!(conn, c => resource::table
         .group_by((resource::ehr, resource::rtype))
         .select((resource::ehr, resource::rtype, count_star()))
         .order((resource::ehr, resource::rtype))
-        .load(c))?)
+        .load(c))?;
+    let gone: Counts = on_backend!(conn, c => resource::table
+        .filter(resource::gone_at.is_not_null())
+        .group_by((resource::ehr, resource::rtype))
+        .select((resource::ehr, resource::rtype, count_star()))
+        .load(c))?;
+    for (ehr, rtype, n) in &mut all {
+        *n -= gone.iter().find(|(e, r, _)| e == ehr && r == rtype).map_or(0, |(_, _, gone)| *gone);
+    }
+    all.retain(|(_, _, n)| *n > 0);
+    Ok(all)
 }
