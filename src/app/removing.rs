@@ -95,6 +95,9 @@ impl App {
         };
         let (mut deleted, mut left) = (0, Vec::new());
         for job in jobs {
+            if job.is_unknown() {
+                tracing::warn!(ehr = %id, "{}", job.what_is_unknown());
+            }
             let url = Url::parse(&job.status_url).ok().filter(|url| connection.client.may_ask(url));
             // One that was at another address of this EHR nobody can be asked about.
             if let Some(url) = &url {

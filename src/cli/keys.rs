@@ -185,8 +185,8 @@ fn told(u: &EhrKey) -> String {
     let said = u.told.as_deref().map(|t| format!(" ({t})")).unwrap_or_default();
     match (u.state.as_str(), u.refusals) {
         ("next", 0) => format!("{name}: tried after {}", print::instant(u.try_after)),
-        ("next", n) => format!("{name}: refused {n} times{said}, tried again after {}", print::instant(u.try_after)),
-        ("refused", n) => format!("{name}: refused {n} times{said}, given up"),
+        ("next", n) => format!("{name}: refused {}{said}, tried again after {}", times(n), print::instant(u.try_after)),
+        ("refused", n) => format!("{name}: refused {}{said}, given up", times(n)),
         (state, _) => format!("{name}: {state} since {}", print::instant(u.since)),
     }
 }
@@ -205,4 +205,8 @@ async fn jwks(app: &App, alg: Option<Algorithm>, ehr: Option<&str>) -> Result<()
     let of = keys.iter().filter(|k| alg.is_none_or(|a| k.alg == a.as_str())).map(|k| k.public_jwk.as_str());
     print::line(&crate::credentials::jwks::render(of));
     Ok(())
+}
+
+fn times(n: i64) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
 }

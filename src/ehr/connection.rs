@@ -121,7 +121,10 @@ pub enum ConnectError {
     #[error("{0}")]
     NotFhir(NotACapability),
     /// The token endpoint is on a host that nobody registered.
-    #[error("the EHR's token endpoint is at {0}, which is not registered for this connection; if that is right, set auth.token_url to it")]
+    #[error(
+        "the EHR's token endpoint is at {0}, which is not registered for this connection; if that is right, name it with \
+         `ehr add --token-url URL`"
+    )]
     TokenElsewhere(String),
     /// No token endpoint is known.
     #[error("there is nowhere to get a token")]

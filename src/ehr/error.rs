@@ -31,6 +31,17 @@ pub enum EhrError {
         /// Codes of the OperationOutcome, where there was one.
         outcome: Outcome,
     },
+    /// The EHR sends a search on in a way that would lose what is asked, or carry it to another server.
+    #[error(
+        "the EHR sends a search on to {to} (HTTP status {status}), which was not followed: what is asked would be lost or go elsewhere; if the \
+         FHIR server moved, register its new base URL (`ehr add --moved`)"
+    )]
+    SearchSentOn {
+        /// HTTP status.
+        status: u16,
+        /// The origin that it is sent on to.
+        to: String,
+    },
     /// The EHR asks for more patience than a run has.
     #[error("the EHR is busy (HTTP status {status}){}", .retry_after.map(|d| format!(" and asks to come back in {} s", d.as_secs())).unwrap_or_default())]
     Busy {
@@ -99,6 +110,7 @@ impl EhrError {
             Self::Refused { status, .. } => *status >= 500,
             Self::NotGranted(_)
             | Self::NotFhir { .. }
+            | Self::SearchSentOn { .. }
             | Self::PagesCircle
             | Self::PagesBarren(_)
             | Self::NextLinkElsewhere

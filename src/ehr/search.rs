@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use domain::Timestamp;
 use domain::fhir::{Bundle, Outcome, Reject, RejectCode, SearchAnswer, SearchMode, patient_id, split_bundle};
-use http::header::{ACCEPT, DATE, HeaderName};
+use http::header::{ACCEPT, DATE, HeaderName, LOCATION};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
@@ -246,9 +246,13 @@ impl<'c> Pages<'c> {
         loop {
             tried += 1;
             let ended = self.client.wire.send(Intent::Read, request, self.client.needs(&kind), &kind).await?;
+            let sent_on = ended.result.as_ref().ok().and_then(sent_on);
             let response = match ended.success() {
                 // Page links are short-lived at most servers.
                 Err(EhrError::Refused { status: 400 | 404 | 410, .. }) if !first => return Err(EhrError::PageExpired),
+                Err(EhrError::Refused { status: status @ 300..=399, .. }) => {
+                    return Err(EhrError::SearchSentOn { status, to: sent_on.unwrap_or_else(|| "nowhere".to_owned()) });
+                }
                 other => other?,
             };
             self.moved = moved(&self.client.base, request.url(), &response.url).or(self.moved.take());
@@ -269,7 +273,7 @@ impl<'c> Pages<'c> {
         if habits.search_by_post {
             let url = super::discovery::under(&url, "_search").ok_or(EhrError::BadRequest)?;
             let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(params.iter().map(|(n, v)| (n, v))).finish();
-            return Ok(Request::post(url, "application/x-www-form-urlencoded", body.into_bytes()));
+            return Ok(Request::post(url, "application/x-www-form-urlencoded", body.into_bytes()).only_asking());
         }
         if !params.is_empty() {
             url.query_pairs_mut().extend_pairs(params.iter().map(|(n, v)| (n, v)));
@@ -343,6 +347,12 @@ fn patients(resource: &Value) -> Vec<&str> {
     let direct = ["subject", "patient"].into_iter().filter_map(|name| resource.get(name));
     let actors = resource.get("participant").and_then(Value::as_array).into_iter().flatten().filter_map(|p| p.get("actor"));
     direct.chain(actors).filter_map(|v| patient_id(v.get("reference")?.as_str()?)).collect()
+}
+
+/// The origin that a redirect leads to. Not the path: it may name a patient.
+fn sent_on(response: &Response) -> Option<String> {
+    let to = response.url.join(response.header(LOCATION.as_str())?).ok()?;
+    Some(Origin::of(&to)?.to_string())
 }
 
 /// A vendor's own code for an answer from which something is missing (standards.md E.5).

@@ -86,6 +86,7 @@ pub struct Request {
     body: Option<Vec<u8>>,
     bearer: Option<(Secret, Origin)>,
     redirects: bool,
+    asks: bool,
 }
 
 impl Request {
@@ -98,7 +99,7 @@ impl Request {
     /// A `GET`.
     #[must_use]
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, bearer: None, redirects: true }
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, bearer: None, redirects: true, asks: true }
     }
 
     /// A `POST` of a body with its media type.
@@ -120,7 +121,7 @@ impl Request {
     }
 
     fn carrying(method: Method, url: Url, content_type: &str, body: Vec<u8>) -> Self {
-        let request = Self { method, url, headers: HeaderMap::new(), body: Some(body), bearer: None, redirects: true };
+        let request = Self { method, url, headers: HeaderMap::new(), body: Some(body), bearer: None, redirects: true, asks: false };
         request.header(CONTENT_TYPE, content_type)
     }
 
@@ -131,10 +132,18 @@ impl Request {
         self
     }
 
+    /// Says of a `POST` that it only asks, as a search does: within its own origin it may be sent on with its body (307, 308; RFC 9110, 15.4.8
+    /// and 15.4.9). By the other redirects the body, and with it the question, would be lost.
+    #[must_use]
+    pub fn only_asking(mut self) -> Self {
+        self.asks = true;
+        self
+    }
+
     /// A `DELETE`.
     #[must_use]
     pub fn delete(url: Url) -> Self {
-        Self { method: Method::DELETE, ..Self::get(url) }
+        Self { method: Method::DELETE, asks: false, ..Self::get(url) }
     }
 
     /// Adds a header; a value that HTTP cannot carry is left out.
@@ -332,14 +341,17 @@ fn install_crypto_provider() {
     });
 }
 
-/// Where a read is sent on to. A redirect of a write is handed back as it is: repeating a body elsewhere is the caller's decision.
+/// Where a read is sent on to. A redirect of a write is handed back as it is: repeating a body elsewhere is the caller's decision. So is one of a
+/// question with a body that would lose it, or carry it to another origin.
 pub(super) fn redirected(request: &Request, response: &reqwest::Response) -> Option<Url> {
-    let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    if !moved || request.method != Method::GET || !request.redirects {
+    let status = response.status().as_u16();
+    if !matches!(status, 301 | 302 | 303 | 307 | 308) || !request.asks || !request.redirects {
         return None;
     }
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    response.url().join(location).ok()
+    let next = response.url().join(location).ok()?;
+    let keeps_body = matches!(status, 307 | 308) && Origin::of(&next) == Origin::of(&request.url);
+    (request.body.is_none() || keeps_body).then_some(next)
 }
 
 async fn read_body(mut response: reqwest::Response, origin: &Origin, limit: usize) -> Result<Response, Failure> {

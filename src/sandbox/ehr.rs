@@ -327,13 +327,16 @@ impl Ehr {
                 let headers = vec![("Content-Type", crate::answer::FHIR_JSON.to_owned())];
                 Some(Answer { status: 200, headers, body: Body::Flood(bytes) }.into())
             }
-            _ => {
-                let page = "<!DOCTYPE html><html><body><h1>Sign in</h1></body></html>".to_owned();
-                let headers = vec![("Content-Type", "text/html; charset=utf-8".to_owned())];
-                Some(Answer { status: 200, headers, body: Body::Text(page) }.into())
-            }
+            _ => Some(markup().into()),
         }
     }
+}
+
+/// What [`FaultKind::NotJson`] answers.
+pub(crate) fn markup() -> Answer {
+    let page = "<!DOCTYPE html><html><body><h1>Sign in</h1></body></html>".to_owned();
+    let headers = vec![("Content-Type", "text/html; charset=utf-8".to_owned())];
+    Answer { status: 200, headers, body: Body::Text(page) }
 }
 
 // A name with a dollar sign stands where an id does.

@@ -12,7 +12,7 @@ use url::form_urlencoded;
 
 use crate::answer::{Answer, Body, Reply, outcome};
 use crate::call::Call;
-use crate::ehr::{Ehr, unauthorized};
+use crate::ehr::{Ehr, markup, unauthorized};
 use crate::faults::FaultKind;
 use crate::flavour::{ExportLevel, Exporting, Served};
 use crate::instant::{format_instant, parse_range};
@@ -263,6 +263,9 @@ impl Ehr {
         if call.method != "GET" {
             return Answer::error(405, "not-supported", "not by this method").with("Allow", "GET, DELETE");
         }
+        if self.fault(call, |k| *k == FaultKind::NotJson).is_some() {
+            return markup();
+        }
         if let Some(FaultKind::ExportForgotten { status }) = self.fault(call, |k| matches!(k, FaultKind::ExportForgotten { .. })) {
             self.exports.jobs().all.retain(|job| job.id != id);
             return Answer::error(status, "not-found", "there is no such export");
@@ -377,6 +380,9 @@ impl Ehr {
             if let Some(refusal) = self.may_export(call, &[], now) {
                 return refusal;
             }
+        }
+        if self.fault(call, |k| *k == FaultKind::NotJson).is_some() {
+            return markup();
         }
         let mut jobs = self.exports.jobs();
         let Some(job) = jobs.all.iter_mut().find(|job| Some(job.id) == id) else {

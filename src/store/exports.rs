@@ -24,7 +24,7 @@ pub struct Job {
     pub request: String,
     /// The `_since` that it was asked with; all there is where absent.
     pub since: Option<i64>,
-    /// Where to ask for it.
+    /// Where to ask for it. Empty from before it is asked for until the EHR's answer is stored: see [`Job::is_unknown`].
     pub status_url: String,
     /// `waiting` while the EHR prepares it, `reading` while its files are read, `over` until the EHR has deleted it.
     pub state: String,
@@ -56,22 +56,44 @@ impl Job {
     pub fn types(&self) -> Vec<ResourceType> {
         self.types.split(' ').filter_map(ResourceType::parse).collect()
     }
+
+    /// Whether it was asked for, and what the EHR answered is not known: whoever asked is still at it, or was killed or cut off before the answer
+    /// was stored. Then it may run at the EHR, and nobody here can ask for it or have it deleted.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.status_url.is_empty()
+    }
+
+    /// The same for the operator.
+    #[must_use]
+    pub fn what_is_unknown(&self) -> String {
+        let at = Timestamp::from_micros(self.started_at - self.started_at.rem_euclid(1_000_000));
+        format!(
+            "an export that was asked for at {at} may run at the EHR: its answer did not come through, so it cannot be read or deleted \
+             from here; where the EHR prepares one export at a time and refuses the next, ask its operator to delete that one"
+        )
+    }
 }
 
-/// What is known of an export when the EHR has accepted it.
+/// What is known of an export before it is asked for.
 #[derive(Clone, Debug)]
-pub struct Accepted {
+pub struct Wanted {
     /// The types that it was asked for.
     pub types: Vec<ResourceType>,
     /// What else it was asked for.
     pub request: String,
     /// The `_since` that it was asked with.
     pub since: Option<Timestamp>,
+    /// When it is asked for, by our clock.
+    pub started: Timestamp,
+}
+
+/// What the EHR's answer to it tells.
+#[derive(Clone, Debug)]
+pub struct Accepted {
     /// Where to ask for it.
     pub status_url: String,
-    /// When it was asked for, by our clock.
-    pub started: Timestamp,
-    /// The same by the EHR's clock.
+    /// When it was asked for, by the EHR's clock.
     pub server_started: Option<Timestamp>,
     /// The EHR is not to be asked before that instant.
     pub poll_at: Option<Timestamp>,
@@ -81,25 +103,49 @@ fn join(types: &[ResourceType]) -> String {
     types.iter().map(|t| t.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// Notes an export that the EHR has accepted; its number.
+/// Notes an export that is to be asked for, before it is; its number. Until [`accepted`] or [`forget`] it is one of which nothing is known.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn begin(conn: &mut Conn, ehr: &EhrId, job: &Accepted) -> Result<i64, StoreError> {
+pub fn intend(conn: &mut Conn, ehr: &EhrId, job: &Wanted) -> Result<i64, StoreError> {
     let row = (
         export_job::ehr.eq(ehr.as_str()),
         export_job::types.eq(join(&job.types)),
         export_job::request.eq(&job.request),
         export_job::since.eq(job.since.map(Timestamp::micros)),
-        export_job::status_url.eq(&job.status_url),
+        export_job::status_url.eq(""),
         export_job::state.eq("waiting"),
         export_job::started_at.eq(job.started.micros()),
-        export_job::server_started_at.eq(job.server_started.map(Timestamp::micros)),
-        export_job::poll_at.eq(job.poll_at.map(Timestamp::micros)),
         (export_job::failures.eq(0_i64), export_job::file.eq(0_i64), export_job::line.eq(0_i64), export_job::counted.eq(0_i64)),
         export_job::partial.eq(""),
     );
     Ok(on_backend!(conn, c => diesel::insert_into(export_job::table).values(row).returning(export_job::id).get_result(c))?)
+}
+
+/// Notes that the EHR has accepted an export that was intended, and where to ask for it. Returns it as it is then.
+///
+/// # Errors
+/// The engine's refusal; an export that is not there.
+pub fn accepted(conn: &mut Conn, id: i64, answer: &Accepted) -> Result<Job, StoreError> {
+    let row = export_job::table.find(id);
+    on_backend!(conn, c => diesel::update(row)
+        .set((
+            export_job::status_url.eq(&answer.status_url),
+            export_job::server_started_at.eq(answer.server_started.map(Timestamp::micros)),
+            export_job::poll_at.eq(answer.poll_at.map(Timestamp::micros)),
+        ))
+        .execute(c))?;
+    Ok(on_backend!(conn, c => row.first(c))?)
+}
+
+/// Forgets the exports of an EHR of which nothing is known.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn forget_unknown(conn: &mut Conn, ehr: &EhrId) -> Result<(), StoreError> {
+    let unknown = export_job::table.filter(export_job::ehr.eq(ehr.as_str())).filter(export_job::status_url.eq(""));
+    on_backend!(conn, c => diesel::delete(unknown).execute(c))?;
+    Ok(())
 }
 
 /// The exports of an EHR, the oldest first.

@@ -76,7 +76,10 @@ pub(super) fn keep(conn: &mut Conn, facts: &[(i64, &[u8])]) -> Result<(), StoreE
             Column::Text(labels.iter().map(|l| l.1.born.as_str()).collect()),
             Column::Text(labels.iter().map(|l| l.1.shown.as_str()).collect()),
         ],
-        conflict: "ON CONFLICT (record) DO UPDATE SET family = excluded.family, given = excluded.given, born = excluded.born, shown = excluded.shown",
+        // Most changes of a patient change no name: what is as it was is not written, nor looked for in the index of names.
+        conflict: "ON CONFLICT (record) DO UPDATE SET family = excluded.family, given = excluded.given, born = excluded.born, shown = excluded.shown
+                   WHERE (patient_label.family, patient_label.given, patient_label.born, patient_label.shown)
+                         <> (excluded.family, excluded.given, excluded.born, excluded.shown)",
     }
     .execute(conn)?;
     Ok(())

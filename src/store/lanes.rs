@@ -19,6 +19,9 @@ pub enum Lane {
 const SHARED_FOR_MILLIS: i64 = 2_000;
 /// An interactive write that takes longer than this asks for more rest of the bulk batches.
 const LONG: Duration = Duration::from_millis(15);
+/// What a second in which no interactive write took long takes off the rest, in times the length of a batch. Each try at less makes the pages of
+/// some tenth of a second wait, so tries have to be further apart than that by far.
+const LESS_PER_SECOND: f64 = 2.0;
 /// Bulk batches rest at most so many times as long as they write, so that an import goes on whatever happens.
 const MOST_REST: f64 = 12.0;
 /// And at most so long at a time.
@@ -46,15 +49,18 @@ struct Rest {
     times: f64,
     /// Not before this.
     until: Option<Instant>,
+    /// Up to when it was made less.
+    less_at: Option<Instant>,
     /// A batch was written since the last time that more rest was asked for: what was felt before was asked for already.
     is_tried: bool,
 }
 
 impl Rest {
     /// An interactive write took so long. Much more at once, and less little by little, as senders of a network do that share a line.
-    fn felt(&mut self, took: Duration) {
+    fn felt(&mut self, took: Duration, now: Instant) {
+        let since = self.less_at.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         if took <= LONG {
-            self.times = (self.times - 0.02).max(0.0);
+            self.times = (self.times - LESS_PER_SECOND * since.as_secs_f64()).max(0.0);
         } else if std::mem::take(&mut self.is_tried) {
             self.times = (self.times * 1.5 + 0.5).min(MOST_REST);
         }
@@ -165,7 +171,7 @@ impl Drop for LaneGuard<'_> {
         turn.writing = None;
         let now = Instant::now();
         match self.lane {
-            Lane::Interactive => turn.rest.felt(now - self.asked),
+            Lane::Interactive => turn.rest.felt(now - self.asked, now),
             Lane::Bulk => turn.rest.after(now - self.came, now),
         }
         drop(turn);
@@ -215,26 +221,30 @@ mod tests {
         let mut rest = Rest::default();
         rest.after(batch, begun);
         assert_eq!(rest.left(begun), None, "nobody waited long");
-        rest.felt(long);
+        rest.felt(long, begun);
         rest.after(batch, begun);
         assert_eq!(rest.left(begun), Some(batch / 2));
         assert_eq!(rest.left(begun + batch), None, "it is over");
-        rest.felt(long);
+        rest.felt(long, begun);
         let once = rest.times;
-        rest.felt(long);
+        rest.felt(long, begun);
         assert!((rest.times - once).abs() < f64::EPSILON, "what was felt of one batch is told once");
         for _ in 0..100 {
             rest.after(batch, begun);
-            rest.felt(long);
+            rest.felt(long, begun);
         }
         assert!((rest.times - MOST_REST).abs() < f64::EPSILON);
         rest.after(Duration::from_secs(10), begun);
         assert_eq!(rest.left(begun), Some(LONGEST_REST));
+        // However many they are: what counts is the time in which none took long.
         for _ in 0..1_000 {
-            rest.felt(short);
+            rest.felt(short, begun);
         }
-        rest.after(batch, begun);
-        assert_eq!(rest.left(begun), None);
+        assert!((rest.times - MOST_REST).abs() < f64::EPSILON);
+        let later = begun + Duration::from_secs_f64(MOST_REST / LESS_PER_SECOND);
+        rest.felt(short, later);
+        rest.after(batch, later);
+        assert_eq!(rest.left(later), None);
     }
 
     #[test]

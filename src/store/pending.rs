@@ -60,6 +60,11 @@ pub fn mark_everyone(conn: &mut Conn, now: Timestamp) -> Result<(), StoreError> 
     mark_selected(conn, "SELECT pk FROM person ORDER BY pk", now)
 }
 
+/// Up to so many persons whose time has come are sorted by number here.
+const FEW: i64 = 2_000;
+/// Numbers in one statement.
+const AT_ONCE: usize = 500;
+
 /// Marks everyone with a record at one EHR for the segment stage: a type of it is known for the first time.
 ///
 /// # Errors
@@ -100,23 +105,48 @@ pub fn take(conn: &mut Conn, now: Timestamp, after: i64, limit: i64) -> Result<V
     // The marked ones of a full chunk end before the table does: a due person beyond them belongs to a later chunk.
     let full = i64::try_from(all.len()).is_ok_and(|n| n >= limit);
     let end = all.last_key_value().map(|(last, _)| *last).filter(|_| full).unwrap_or(i64::MAX);
-    let due: Vec<i64> = on_backend!(conn, c => {
-        let q = assignment::table
-            .filter(assignment::wake_at.le(now.micros()))
-            .filter(assignment::person.gt(after))
-            .filter(assignment::person.le(end))
-            .select(assignment::person)
-            .order(assignment::person)
-            .limit(limit)
-            .into_boxed();
-        leave_out!(q, assignment::person, half).load(c)?
-    });
+    let due = due(conn, now, (after, end), limit, &half)?;
     for person in due {
         // Whose time has come is looked at as a whole, whatever changed beside it.
         all.entry(person).or_insert((0, -1)).1 = -1;
     }
     let taken = all.into_iter().take(usize::try_from(limit).unwrap_or(0));
     Ok(taken.map(|(person, (generation, reads))| Pending { person, generation, reads }).collect())
+}
+
+/// Persons whose time has come, with numbers above `after` and up to `end`, in the order of their numbers.
+fn due(conn: &mut Conn, now: Timestamp, (after, end): (i64, i64), limit: i64, half: &BTreeSet<String>) -> Result<Vec<i64>, StoreError> {
+    // Few are due as a rule. They are found by their time: along the numbers, the engine would walk through everyone to find that few.
+    let few: Vec<i64> = on_backend!(conn, c => assignment::table
+        .filter(assignment::wake_at.le(now.micros()))
+        .order(assignment::wake_at)
+        .select(assignment::person)
+        .limit(FEW + 1)
+        .load(c))?;
+    let is_few = i64::try_from(few.len()).is_ok_and(|n| n <= FEW);
+    let mut theirs: Vec<i64> = few.into_iter().filter(|person| *person > after && *person <= end).collect();
+    theirs.sort_unstable();
+    if is_few && half.is_empty() {
+        theirs.truncate(usize::try_from(limit).unwrap_or(0));
+        return Ok(theirs);
+    }
+    let rows =
+        assignment::table.filter(assignment::wake_at.le(now.micros())).select(assignment::person).order(assignment::person).limit(limit);
+    let mut found = Vec::new();
+    if is_few {
+        for some in theirs.chunks(AT_ONCE) {
+            found.extend(on_backend!(conn, c => {
+                let q = rows.clone().filter(assignment::person.eq_any(some.to_vec())).into_boxed();
+                leave_out!(q, assignment::person, half).load::<i64>(c)
+            })?);
+        }
+        found.truncate(usize::try_from(limit).unwrap_or(0));
+        return Ok(found);
+    }
+    Ok(on_backend!(conn, c => {
+        let q = rows.filter(assignment::person.gt(after)).filter(assignment::person.le(end)).into_boxed();
+        leave_out!(q, assignment::person, half).load(c)?
+    }))
 }
 
 /// Deletes the marks that were read; one that grew since stays.

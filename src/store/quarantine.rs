@@ -97,12 +97,51 @@ pub fn put(conn: &mut Conn, codec: &Codec, ehr: &EhrId, aside: &Aside, now: Time
     Ok(())
 }
 
-/// Marks the rows of a resource as released: a good version of it came.
+/// The code of what is stored but for a date or time that cannot be read.
+pub const UNREAD: &str = "unread-time";
+/// So many of them are kept of a type of an EHR, as examples: one that writes all its dates so would be kept twice.
+const MOST_UNREAD: i64 = 100;
+
+/// Tells of resources that are stored without a date or time of theirs that cannot be read.
 ///
 /// # Errors
 /// The engine's refusal.
-pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], now: Timestamp) -> Result<usize, StoreError> {
-    if ids.is_empty() {
+pub fn put_unread<'a>(
+    conn: &mut Conn,
+    codec: &Codec,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    asides: impl IntoIterator<Item = &'a Aside>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut asides = asides.into_iter().peekable();
+    if asides.peek().is_none() {
+        return Ok(());
+    }
+    let known: i64 = on_backend!(conn, c => quarantine::table
+        .filter(quarantine::ehr.eq(ehr.as_str()))
+        .filter(quarantine::rtype.eq(rtype.as_str()))
+        .filter(quarantine::code.eq(UNREAD))
+        .filter(quarantine::released_at.is_null())
+        .count()
+        .get_result(c))?;
+    let room = usize::try_from(MOST_UNREAD - known).unwrap_or(0);
+    asides.take(room).try_for_each(|aside| put(conn, codec, ehr, aside, now))
+}
+
+/// Marks the rows of resources as released: a good version of each came. Of one that came as it is stored, what is told of the stored one stays.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn release(
+    conn: &mut Conn,
+    ehr: &EhrId,
+    rtype: ResourceType,
+    changed: &[&str],
+    unchanged: &[&str],
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    if changed.is_empty() && unchanged.is_empty() {
         return Ok(0);
     }
     // Mostly nothing waits, and then a look is cheaper than a search for each of the ids.
@@ -113,14 +152,20 @@ pub fn release(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, ids: &[&str], 
     if on_backend!(conn, c => waiting.select(quarantine::id).first::<i64>(c).optional())?.is_none() {
         return Ok(0);
     }
-    let good: Vec<Row> = bulk::select_texts(
-        conn,
-        "SELECT id FROM (SELECT id, ehr, rtype, fhir_id FROM quarantine WHERE released_at IS NULL) AS waiting",
-        &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
-        "fhir_id",
-        ids,
-    )?;
-    let good: Vec<i64> = good.into_iter().map(|row| row.id).collect();
+    let mut good: Vec<i64> = Vec::new();
+    for (ids, spared) in [(changed, String::new()), (unchanged, format!("AND code <> '{UNREAD}'"))] {
+        if ids.is_empty() {
+            continue;
+        }
+        let rows: Vec<Row> = bulk::select_texts(
+            conn,
+            &format!("SELECT id FROM (SELECT id, ehr, rtype, fhir_id FROM quarantine WHERE released_at IS NULL {spared}) AS waiting"),
+            &[("ehr", ehr.as_str()), ("rtype", rtype.as_str())],
+            "fhir_id",
+            ids,
+        )?;
+        good.extend(rows.into_iter().map(|row| row.id));
+    }
     bulk::execute_numbers(conn, &format!("UPDATE quarantine SET released_at = {}", now.micros()), "id", &good)
 }
 

@@ -99,6 +99,9 @@ pub enum Precedence {
     Asked(Timestamp),
     /// Files may come in any order: an older version does not replace a newer one.
     Newest,
+    /// The same of the files of an export that was asked for at this instant. What was stored since then was read while the EHR prepared it: where
+    /// `meta.lastUpdated` does not tell the two apart, it stays and is [`Written::undecided`].
+    Exported(Timestamp),
 }
 
 /// How far the clocks of two nodes may be apart. Where `meta.lastUpdated` already speaks for what is stored, it is believed for so much longer.
@@ -164,9 +167,10 @@ pub fn commit(
         match known.get(&row.fhir_id) {
             Some(k) if k.is_as(&row.body_hash, row.revision) => written.unchanged.push(k.pk),
             Some(k) => match precedence {
-                Precedence::Newest if older(row, k) => written.older += 1,
+                Precedence::Newest | Precedence::Exported(_) if older(row, k) => written.older += 1,
+                Precedence::Exported(at) if !newer(row, k) && since(k, at) => written.undecided.push(row.fhir_id.clone()),
                 Precedence::Asked(at) if overlaps(row, k, at) => written.undecided.push(row.fhir_id.clone()),
-                Precedence::Newest | Precedence::Asked(_) => {
+                Precedence::Newest | Precedence::Asked(_) | Precedence::Exported(_) => {
                     written.replaced.push(k.received_at);
                     rows.push(row);
                 }
@@ -249,13 +253,21 @@ fn older(row: &Incoming, known: &Known) -> bool {
     matches!((row.last_updated, known.last_updated), (Some(new), Some(old)) if new < old)
 }
 
+fn newer(row: &Incoming, known: &Known) -> bool {
+    matches!((row.last_updated, known.last_updated), (Some(new), Some(old)) if new > old)
+}
+
+/// Whether what is there was stored, or found gone, since an instant.
+fn since(known: &Known, at: Timestamp) -> bool {
+    known.gone_at.map_or(known.received_at, |gone| gone.max(known.received_at)) > at.micros()
+}
+
 /// Whether another reading has stored what is there while this one was on its way, and this one is not plainly the newer.
 fn overlaps(row: &Incoming, known: &Known, asked: Timestamp) -> bool {
-    let stored = known.gone_at.map_or(known.received_at, |gone| gone.max(known.received_at));
     match (row.last_updated, known.last_updated) {
         (Some(new), Some(old)) if new > old && known.gone_at.is_none() => false,
-        (Some(new), Some(old)) if new < old => stored > asked.plus(-CLOCKS_APART).micros(),
-        _ => stored > asked.micros(),
+        (Some(new), Some(old)) if new < old => since(known, asked.plus(-CLOCKS_APART)),
+        _ => since(known, asked),
     }
 }
 
@@ -456,10 +468,21 @@ pub fn after(conn: &mut Conn, ehr: &EhrId, rtype: ResourceType, after: &str, lim
 /// The engine's refusal.
 pub fn counts(conn: &mut Conn) -> Result<Vec<(String, String, i64)>, StoreError> {
     use diesel::dsl::count_star;
-    Ok(on_backend!(conn, c => resource::table
-        .filter(resource::gone_at.is_null())
+    type Counts = Vec<(String, String, i64)>;
+    // All of them, less those that are gone: both from an index alone.
+    let mut all: Counts = on_backend!(conn, c => resource::table
         .group_by((resource::ehr, resource::rtype))
         .select((resource::ehr, resource::rtype, count_star()))
         .order((resource::ehr, resource::rtype))
-        .load(c))?)
+        .load(c))?;
+    let gone: Counts = on_backend!(conn, c => resource::table
+        .filter(resource::gone_at.is_not_null())
+        .group_by((resource::ehr, resource::rtype))
+        .select((resource::ehr, resource::rtype, count_star()))
+        .load(c))?;
+    for (ehr, rtype, n) in &mut all {
+        *n -= gone.iter().find(|(e, r, _)| e == ehr && r == rtype).map_or(0, |(_, _, gone)| *gone);
+    }
+    all.retain(|(_, _, n)| *n > 0);
+    Ok(all)
 }

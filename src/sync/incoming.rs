@@ -19,10 +19,22 @@ pub(super) enum NotReady {
     Store(StoreError),
 }
 
-/// Projects and compresses a resource. `body_hash` is [`content_hash`] of `bytes`.
-pub(super) fn incoming(codec: &Codec, kind: ResourceType, bytes: &[u8], body_hash: [u8; 16]) -> Result<Incoming, NotReady> {
+/// What is told of a resource that is stored without a date or time of its own, since that cannot be read.
+pub(super) fn unread(projected: &fhir::Projected) -> Option<String> {
+    let fields = projected.unread.join(", ");
+    (!fields.is_empty()).then(|| format!("{fields}: no date or time that can be read; the rest is stored"))
+}
+
+/// Projects and compresses a resource. `body_hash` is [`content_hash`] of `bytes`. With what is told of it although it is stored.
+pub(super) fn incoming(
+    codec: &Codec,
+    kind: ResourceType,
+    bytes: &[u8],
+    body_hash: [u8; 16],
+) -> Result<(Incoming, Option<String>), NotReady> {
     let (projected, facts) = facts(kind, bytes).map_err(NotReady::Rejected)?;
-    pack(codec, kind, bytes, body_hash, projected, facts).map_err(NotReady::Store)
+    let unread = unread(&projected);
+    Ok((pack(codec, kind, bytes, body_hash, projected, facts).map_err(NotReady::Store)?, unread))
 }
 
 /// Projects a stored body again; it is not compressed anew.

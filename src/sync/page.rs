@@ -16,7 +16,7 @@ use crate::store::sync_state::{self, Counts};
 use crate::store::{Conn, Lane, Store, StoreError, refresh};
 
 /// Who asks for a read more: two readings that overlapped.
-pub(super) const OVERLAP: &str = "overlap";
+pub(in crate::sync) const OVERLAP: &str = "overlap";
 
 /// What a page belongs to.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ struct Sorted {
     rows: Vec<Incoming>,
     unchanged: Vec<String>,
     bad: Vec<Aside>,
+    /// Stored but for a date or time.
+    unread: Vec<Aside>,
     superseded: usize,
 }
 
@@ -104,8 +106,10 @@ fn put(
 ) -> Result<Counts, StoreError> {
     let written = resources::commit(conn, ehr, kind, &sorted.rows, Precedence::Asked(asked), now)?;
     written.undecided.iter().try_for_each(|id| refresh::ask(conn, ehr, kind, id, OVERLAP, now))?;
-    let good: Vec<&str> = sorted.rows.iter().map(|r| r.fhir_id.as_str()).chain(sorted.unchanged.iter().map(String::as_str)).collect();
-    quarantine::release(conn, ehr, kind, &good, now)?;
+    let [changed, unchanged]: [Vec<&str>; 2] =
+        [sorted.rows.iter().map(|r| r.fhir_id.as_str()).collect(), sorted.unchanged.iter().map(String::as_str).collect()];
+    quarantine::release(conn, ehr, kind, &changed, &unchanged, now)?;
+    quarantine::put_unread(conn, store.codec(), ehr, kind, &sorted.unread, now)?;
     for aside in &sorted.bad {
         quarantine::put(conn, store.codec(), ehr, aside, now)?;
     }
@@ -136,8 +140,11 @@ fn sort(store: &Store, (ehr, kind): (&EhrId, ResourceType), entries: &[Entry], p
             continue;
         }
         match incoming::incoming(store.codec(), kind, &entry.bytes, hash) {
-            Ok(row) => sorted.add(row, &mut places),
-            Err(NotReady::Rejected(reject)) => sorted.bad.push(aside(kind, entry, &reject, page)),
+            Ok((row, unread)) => {
+                sorted.unread.extend(unread.map(|reason| aside(kind, entry, (quarantine::UNREAD, reason), page)));
+                sorted.add(row, &mut places);
+            }
+            Err(NotReady::Rejected(reject)) => sorted.bad.push(aside(kind, entry, rejected(&reject), page)),
             Err(NotReady::Store(error)) => return Err(error),
         }
     }
@@ -159,13 +166,17 @@ impl Sorted {
     }
 }
 
-fn aside(kind: ResourceType, entry: &Entry, reject: &Reject, page: i64) -> Aside {
+fn rejected(reject: &Reject) -> (&'static str, String) {
+    (reject.code.as_str(), reject.to_string())
+}
+
+fn aside(kind: ResourceType, entry: &Entry, (code, reason): (&'static str, String), page: i64) -> Aside {
     Aside {
         rtype: Some(kind.as_str().to_owned()),
         fhir_id: entry.id.as_deref().and_then(FhirId::parse).map(|id| id.as_str().to_owned()),
         origin: if page == 0 { format!("read {kind}") } else { format!("search {kind}, page {page}") },
-        code: reject.code.as_str(),
-        reason: reject.to_string(),
+        code,
+        reason,
         body: entry.bytes.clone(),
     }
 }

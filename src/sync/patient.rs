@@ -30,6 +30,8 @@ struct Part {
     kind: ResourceType,
     rows: Vec<Incoming>,
     bad: Vec<Aside>,
+    /// Stored but for a date or time.
+    unread: Vec<Aside>,
     /// All of it was read.
     whole: bool,
 }
@@ -70,7 +72,8 @@ pub async fn refresh(
             let written = resources::commit(conn, &ehr, part.kind, &part.rows, Precedence::Asked(asked), now)?;
             written.undecided.iter().try_for_each(|id| refresh::ask(conn, &ehr, part.kind, id, OVERLAP, now))?;
             let good: Vec<&str> = part.rows.iter().map(|r| r.fhir_id.as_str()).collect();
-            quarantine::release(conn, &ehr, part.kind, &good, now)?;
+            quarantine::release(conn, &ehr, part.kind, &good, &[], now)?;
+            quarantine::put_unread(conn, codec.codec(), &ehr, part.kind, &part.unread, now)?;
             for aside in &part.bad {
                 quarantine::put(conn, codec.codec(), &ehr, aside, now)?;
             }
@@ -167,24 +170,27 @@ fn way(source: Source<'_>, capability: &Capability, kind: ResourceType, now: Tim
 fn sort(store: &Store, kind: ResourceType, answer: Answer) -> Result<Part, StoreError> {
     let whole = answer.short.is_none() && !answer.gone;
     let mut rows: BTreeMap<String, Incoming> = BTreeMap::new();
-    let mut bad = Vec::new();
+    let (mut bad, mut unread) = (Vec::new(), Vec::new());
     for entry in &answer.entries {
         match incoming::incoming(store.codec(), kind, &entry.bytes, content_hash(&entry.bytes)) {
-            Ok(row) => drop(rows.insert(row.fhir_id.clone(), row)),
-            Err(NotReady::Rejected(reject)) => bad.push(aside(kind, entry, &reject)),
+            Ok((row, told)) => {
+                unread.extend(told.map(|reason| aside(kind, entry, quarantine::UNREAD, reason)));
+                rows.insert(row.fhir_id.clone(), row);
+            }
+            Err(NotReady::Rejected(reject)) => bad.push(aside(kind, entry, reject.code.as_str(), reject.to_string())),
             Err(NotReady::Store(error)) => return Err(error),
         }
     }
-    Ok(Part { kind, rows: rows.into_values().collect(), bad, whole })
+    Ok(Part { kind, rows: rows.into_values().collect(), bad, unread, whole })
 }
 
-fn aside(kind: ResourceType, entry: &Entry, reject: &domain::fhir::Reject) -> Aside {
+fn aside(kind: ResourceType, entry: &Entry, code: &'static str, reason: String) -> Aside {
     Aside {
         rtype: Some(kind.as_str().to_owned()),
         fhir_id: entry.id.as_deref().and_then(domain::model::FhirId::parse).map(|id| id.as_str().to_owned()),
         origin: format!("read again, {kind}"),
-        code: reject.code.as_str(),
-        reason: reject.to_string(),
+        code,
+        reason,
         body: entry.bytes.clone(),
     }
 }

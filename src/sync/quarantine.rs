@@ -127,14 +127,15 @@ fn replay_chunk(
 /// A row's resource, or what is still wrong with it.
 fn ready(store: &Store, number: i64) -> Result<Result<(ResourceType, Incoming), String>, StoreError> {
     let found = store.read_blocking(|conn| quarantine::get(conn, store.codec(), number))?;
-    let (_, bytes) = found.ok_or(StoreError::Damaged("a row of the quarantine is gone"))?;
+    let (row, bytes) = found.ok_or(StoreError::Damaged("a row of the quarantine is gone"))?;
     let kind = match fhir::peek(&bytes) {
         Ok(found) => ResourceType::parse(&found.resource_type),
         Err(reject) => return Ok(Err(reject.to_string())),
     };
     let Some(kind) = kind else { return Ok(Err("resourceType is none that is synced".to_owned())) };
     match incoming::incoming(store.codec(), kind, &bytes, content_hash(&bytes)) {
-        Ok(incoming) => Ok(Ok((kind, incoming))),
+        Ok((_, Some(unread))) if row.code == quarantine::UNREAD => Ok(Err(unread)),
+        Ok((incoming, _)) => Ok(Ok((kind, incoming))),
         Err(NotReady::Rejected(reject)) => Ok(Err(reject.to_string())),
         Err(NotReady::Store(error)) => Err(error),
     }

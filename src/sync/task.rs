@@ -138,9 +138,27 @@ impl TypeReport {
             (Ended::Off, _) => "switched off".to_owned(),
             (Ended::NoWay(why) | Ended::Waiting(why), _) => why.clone(),
             (Ended::Paused(why), _) => format!("paused: {why}"),
-            _ if self.holes > 0 => format!("done; it could not be read of {} patients", self.holes),
-            _ => "done".to_owned(),
+            _ => {
+                let lacks = self.lacks();
+                if lacks.is_empty() { "done".to_owned() } else { format!("done, but {}", lacks.join("; ")) }
+            }
         }
+    }
+
+    /// What a run that came to its end lacks, in words.
+    fn lacks(&self) -> Vec<String> {
+        let many = |n: i64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let mut all = Vec::new();
+        if self.partial {
+            all.push("what the EHR gave is not complete (`sync status` says why)".to_owned());
+        }
+        if self.holes > 0 {
+            all.push(format!("it could not be read of {} (`sync holes`)", many(self.holes, "patient")));
+        }
+        if self.quarantined > 0 {
+            all.push(format!("{} put aside (`sync quarantine list`)", many(self.quarantined, "resource")));
+        }
+        all
     }
 
     /// Whether another worker is at it: no failure, since the work goes on there.
@@ -151,8 +169,10 @@ impl TypeReport {
 
     /// Whether the operator has to do something, or a later run has to make up for this one.
     #[must_use]
-    pub const fn is_problem(&self) -> bool {
-        matches!(self.ended, Ended::Refused(_) | Ended::Failed(_)) || self.quarantined > 0 || self.partial || self.holes > 0
+    pub fn is_problem(&self) -> bool {
+        // Without patients there is nothing that the rest could be of.
+        let no_patients = self.kind == ResourceType::Patient && matches!(self.ended, Ended::NoWay(_));
+        self.failure().is_some() || no_patients || self.quarantined > 0 || self.partial || self.holes > 0
     }
 }
 

@@ -1,5 +1,5 @@
-//! Counts that are kept for a while: counting reads whole tables, and nobody should wait for it. What is a little old is shown at once while
-//! it is counted anew behind it.
+//! Counts that are kept for a while: counting reads whole indexes, and nobody should wait for it. What is a little old is shown at once while
+//! it is counted anew behind it, and they are counted now and then while nobody looks, so that whoever comes first does not wait either.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,19 +8,46 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::store::{Conn, Store, StoreError};
+use crate::worker::Stop;
 
-/// What is older than this is not shown: whoever comes then waits.
-const OLDEST: Duration = Duration::from_secs(60);
-/// Counting takes at most this part of the time.
+/// While nobody looks, they are counted this often.
+const UNSEEN: Duration = Duration::from_secs(60);
+/// Counting takes at most this part of the time while somebody looks,
 const ONE_OF: u32 = 10;
+/// and this part while nobody does.
+const ONE_OF_UNSEEN: u32 = 50;
+/// After an act whoever comes next waits for counts that take less than this, to see what was done.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// What was counted last.
+#[derive(Debug)]
+struct Last<T> {
+    at: Instant,
+    took: Duration,
+    /// Something was done since, which changed it.
+    outdated: bool,
+    found: Arc<T>,
+}
+
+impl<T> Clone for Last<T> {
+    fn clone(&self) -> Self {
+        Self { found: Arc::clone(&self.found), ..*self }
+    }
+}
+
+impl<T> Last<T> {
+    /// How often it is counted while nobody looks.
+    fn unseen(&self) -> Duration {
+        UNSEEN.max(self.took * ONE_OF_UNSEEN)
+    }
+}
 
 /// Counts of one kind.
 pub(super) struct Kept<T> {
     store: Store,
     read: fn(&mut Conn) -> Result<T, StoreError>,
     keep: Duration,
-    /// When it was counted, for how long it is fresh, and what came of it.
-    last: std::sync::Mutex<Option<(Instant, Duration, Arc<T>)>>,
+    last: std::sync::Mutex<Option<Last<T>>>,
     /// Callers that must wait share one reading.
     waiting: Mutex<()>,
     counting: AtomicBool,
@@ -32,24 +59,43 @@ impl<T: Send + Sync + 'static> Kept<T> {
         Arc::new(Self { store, read, keep, last: std::sync::Mutex::default(), waiting: Mutex::new(()), counting: AtomicBool::new(false) })
     }
 
-    fn last(&self) -> Option<(Instant, Duration, Arc<T>)> {
-        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Last<T>>> {
+        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn count(&self) -> Result<Arc<T>, StoreError> {
         let (began, read) = (Instant::now(), self.read);
         let fresh = Arc::new(self.store.read(read).await?);
-        let keep = self.keep.max(began.elapsed() * ONE_OF);
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Instant::now(), keep, Arc::clone(&fresh)));
+        *self.last() = Some(Last { at: Instant::now(), took: began.elapsed(), outdated: false, found: Arc::clone(&fresh) });
         Ok(fresh)
     }
 
-    /// What was counted is no longer so: whoever comes next counts anew.
+    /// What was counted is no longer so: it is counted anew as soon as somebody asks.
     pub(super) fn forget(&self) {
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        let mut last = self.last();
+        match last.as_mut() {
+            Some(counted) if counted.took >= QUICK => counted.outdated = true,
+            _ => *last = None,
+        }
     }
 
-    /// The counts, at most a minute old.
+    /// Counts now and then while nobody looks, until `stop`.
+    pub(super) async fn keep_warm(self: Arc<Self>, stop: Stop) {
+        while !self.keep.is_zero() && !stop.is_requested() {
+            let next = self.last().as_ref().map(|last| last.unseen().saturating_sub(last.at.elapsed()));
+            match next {
+                Some(wait) if !wait.is_zero() => pause(wait, &stop).await,
+                _ => {
+                    if let Err(error) = self.count().await {
+                        tracing::warn!(%error, "counts could not be read; they are read again in a minute");
+                        pause(UNSEEN, &stop).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The counts, a minute old at most; older only where counting takes more than a second.
     pub(super) async fn get(self: &Arc<Self>) -> Result<Arc<T>, StoreError> {
         if self.keep.is_zero() {
             return self.count().await;
@@ -65,11 +111,11 @@ impl<T: Send + Sync + 'static> Kept<T> {
     }
 
     fn usable(self: &Arc<Self>) -> Option<Arc<T>> {
-        let (at, keep, found) = self.last()?;
-        if at.elapsed() < keep {
-            return Some(found);
+        let last = self.last().clone()?;
+        if !last.outdated && last.at.elapsed() < self.keep.max(last.took * ONE_OF) {
+            return Some(last.found);
         }
-        if at.elapsed() > OLDEST.max(keep * 2) {
+        if last.at.elapsed() > last.unseen() * 2 {
             return None;
         }
         if !self.counting.swap(true, Ordering::Relaxed) {
@@ -81,6 +127,46 @@ impl<T: Send + Sync + 'static> Kept<T> {
                 this.counting.store(false, Ordering::Relaxed);
             });
         }
-        Some(found)
+        Some(last.found)
+    }
+}
+
+async fn pause(time: Duration, stop: &Stop) {
+    drop(tokio::time::timeout(time, stop.requested()).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+    use crate::store::Location;
+
+    static COUNTED: AtomicU32 = AtomicU32::new(0);
+
+    fn slow(_: &mut Conn) -> Result<u32, StoreError> {
+        std::thread::sleep(QUICK);
+        Ok(COUNTED.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    #[actix_web::test]
+    async fn what_counts_slowly_is_counted_before_anybody_comes_and_behind_whoever_did_something() {
+        let path = std::env::temp_dir().join(format!("fhir-engage-kept-{}.db", std::process::id()));
+        let kept = Kept::new(Store::open(Location::Sqlite(path.clone())).unwrap(), Duration::from_secs(3600), slow);
+        let stop = Stop::new();
+        let warm = actix_web::rt::spawn(Arc::clone(&kept).keep_warm(stop.clone()));
+        while kept.last().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*kept.get().await.unwrap(), 1, "nobody waits for a count of their own");
+        kept.forget();
+        assert_eq!(*kept.get().await.unwrap(), 1, "what was counted before is shown at once");
+        while *kept.get().await.unwrap() == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*kept.get().await.unwrap(), 2, "and was counted anew behind it, once");
+        stop.request();
+        warm.await.unwrap();
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -262,6 +262,8 @@ pub fn serve_apart(state: WebState, bind: SocketAddr, public: Option<SocketAddr>
     let address = listener.1;
     let public = apart.as_ref().map(|(_, address)| *address);
     let served = web::Data::new(Served::new(state));
+    tokio::spawn(Arc::clone(&served.counts).keep_warm(stop.clone()));
+    tokio::spawn(Arc::clone(&served.attempts).keep_warm(stop.clone()));
     let all = run(served.clone(), listener.0, false, stop.clone())?;
     let few = apart.map(|(listener, _)| run(served, listener, true, stop)).transpose()?;
     let running = tokio::spawn(async move {

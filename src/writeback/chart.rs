@@ -286,9 +286,11 @@ fn failed(error: &EhrError) -> SearchFailed {
         }
         EhrError::Refused { status, outcome } if *status < 500 => SearchFailed::Refused(format!("http-{status}: {outcome}")),
         // The same question gets the same answer.
-        EhrError::NotFhir { .. } | EhrError::PagesCircle | EhrError::PagesBarren(_) | EhrError::NextLinkElsewhere => {
-            SearchFailed::Refused(format!("not-r4: {error}"))
-        }
+        EhrError::NotFhir { .. }
+        | EhrError::SearchSentOn { .. }
+        | EhrError::PagesCircle
+        | EhrError::PagesBarren(_)
+        | EhrError::NextLinkElsewhere => SearchFailed::Refused(format!("not-r4: {error}")),
         EhrError::Refused { status, outcome } => SearchFailed::Later(format!("http-{status}: {outcome}")),
         _ => SearchFailed::Later(format!("no-answer: {error}")),
     }

@@ -3,14 +3,17 @@
 //! `cargo bench --bench incremental -- --patients 1000000` fills two databases and lets the same thousand changes into each, as a sync
 //! does and then as segments are evaluated, on a warm cache. On SQLite, or with `--postgres ADDRESS` on a PostgreSQL server. Shown are rows written, statements,
 //! time, and pages touched: how often the engine asked for a page, in its cache or not, by its own count. On SQLite also what went through
-//! the system: pages of the file read, and pages of the log written (the engine maps nothing into memory).
+//! the system: pages of the file read, and pages of the log written (the engine maps nothing into memory). `--statements 20` names those that
+//! ask for most pages.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail loudly")]
 
 #[expect(dead_code, reason = "not everything is needed here")]
 mod shared;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -32,13 +35,45 @@ const FILL: usize = 5_000;
 const PAGE_BYTES: u64 = 4_096;
 
 static STATEMENTS: AtomicU64 = AtomicU64::new(0);
+static BY_STATEMENT: LazyLock<Mutex<ByStatement>> = LazyLock::new(Mutex::default);
 
 struct Count;
 
 impl Instrumentation for Count {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if matches!(event, InstrumentationEvent::StartQuery { .. }) {
-            STATEMENTS.fetch_add(1, Ordering::Relaxed);
+        match event {
+            InstrumentationEvent::StartQuery { query, .. } => {
+                STATEMENTS.fetch_add(1, Ordering::Relaxed);
+                if word("--postgres").is_none() {
+                    BY_STATEMENT.lock().unwrap().begin(&query.to_string(), pages::asked_for());
+                }
+            }
+            InstrumentationEvent::FinishQuery { .. } if word("--postgres").is_none() => {
+                BY_STATEMENT.lock().unwrap().end(pages::asked_for())
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Pages that each statement asked for, by its text without values.
+#[derive(Default)]
+struct ByStatement {
+    pages: BTreeMap<String, (u64, u64)>,
+    running: Option<(String, u64)>,
+}
+
+impl ByStatement {
+    fn begin(&mut self, text: &str, so_far: u64) {
+        let text = text.split(" -- binds").next().unwrap_or_default();
+        self.running = Some((text.chars().take(140).collect(), so_far));
+    }
+
+    fn end(&mut self, so_far: u64) {
+        if let Some((text, before)) = self.running.take() {
+            let (times, pages) = self.pages.entry(text).or_default();
+            *times += 1;
+            *pages += so_far - before;
         }
     }
 }
@@ -93,6 +128,11 @@ fn cost_among(workplace: &Workplace, patients: u32) -> Cost {
     change(&store, &ehr, &segments, &people, 1, 1);
     let cost = change(&store, &ehr, &segments, &people, 2, 2);
     println!("{patients} patients, {} of them evaluated anew: {cost:?}", cost.persons);
+    let mut by_statement: Vec<_> = BY_STATEMENT.lock().unwrap().pages.clone().into_iter().collect();
+    by_statement.sort_unstable_by_key(|(_, (_, pages))| std::cmp::Reverse(*pages));
+    for (text, (times, pages)) in by_statement.iter().take(number("--statements", 0) as usize) {
+        println!("  {pages:>8} pages in {times:>5}: {text}");
+    }
     cost
 }
 
@@ -111,6 +151,7 @@ fn change(store: &Store, ehr: &EhrId, segments: &Segments, people: &sandbox::Pop
         })
         .collect();
     let now = AS_OF.plus(TimeDelta::days(day));
+    BY_STATEMENT.lock().unwrap().pages.clear();
     let (pages, statements, (read, written), began) =
         (pages::asked_for(), STATEMENTS.load(Ordering::Relaxed), through_the_system(), Instant::now());
     let stored = changed.chunks(PAGE).map(|page| commit(store, ehr, page, now)).sum();

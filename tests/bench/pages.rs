@@ -1,8 +1,8 @@
 //! How fast a patient's page is served while an import runs, the row of the audit chain committed before each.
 //!
 //! `cargo bench --bench pages -- --patients 1000000 --rate 200 --seconds 20` imports the synthetic population into SQLite, evaluates all
-//! segments, and then asks for pages of patients at random at that rate, first while nothing else goes on, then while the population of a
-//! second EHR is imported.
+//! segments, plans outreach, and then asks for pages of patients at random at that rate, first while nothing else goes on, then while the
+//! population of a second EHR is imported. After that each page of the dashboard, one after the other, `--times` times.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
@@ -24,22 +24,47 @@ use fhir_engage::store::{Lane, audit, ehrs};
 use fhir_engage::sync::import;
 use fhir_engage::web::serve;
 use fhir_engage::worker::Stop;
-use shared::{AS_OF, HOLDER, Workplace, number, population, write_population};
+use shared::{AS_OF, HOLDER, Workplace, number, population, word, write_population};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Patients that are looked at.
 const LOOKED_AT: u32 = 500;
+/// The pages of the dashboard, with the slowest kinds of its lists.
+const DASHBOARD: [&str; 19] = [
+    "/",
+    "/connections",
+    "/connections/first",
+    "/runs",
+    "/alerts",
+    "/quarantine",
+    "/segments",
+    "/segments/visit-soon",
+    "/segments/visit-soon/members",
+    "/outreach",
+    "/attempts",
+    "/attempts?state=sent",
+    "/work",
+    "/writeback",
+    "/writebacks",
+    "/patients",
+    "/audit",
+    "/connections/now",
+    "/segments/lapsed/members",
+];
 
 fn main() {
     let (patients, rate, seconds) = (number("--patients", 10_000), number("--rate", 200), number("--seconds", 10));
     let workplace = Workplace::new("pages");
-    let files = workplace.files();
-    write_population(&files, patients);
+    let folder = word("--data").map_or_else(|| workplace.folder.clone(), Into::into);
+    let files = folder.join("files");
+    if word("--data").is_none() {
+        write_population(&files, patients);
+    }
     let people = population(patients);
     let ids: Vec<String> = people.patients().step_by((patients / LOOKED_AT).max(1) as usize).map(|line| id_of(&line)).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(measure(&workplace.folder, &files, &ids, rate, seconds));
+    runtime.block_on(measure(&folder, &files, &ids, rate, seconds));
 }
 
 fn id_of(line: &str) -> String {
@@ -58,22 +83,12 @@ fn import_as(app: &App, ehr: &str, files: &Path) {
 async fn measure(folder: &Path, files: &Path, ids: &[String], rate: u32, seconds: u32) {
     let config = Config::load(None, folder).unwrap();
     let app = Arc::new(App::open_with(config, folder, Some(Arc::new(ManualClock::at(AS_OF)))).unwrap());
-    import_as(&app, "first", files);
-    let began = Instant::now();
-    let report = app.assign(&Arc::new(AtomicBool::new(false)), Arc::new(|_| ())).await.unwrap();
-    println!("{} persons evaluated in {:.1} s", report.persons, began.elapsed().as_secs_f64());
+    if word("--data").is_none() {
+        fill(&app, files).await;
+    }
     let stop = Stop::new();
     let (address, _) = serve(app.web_state(None).unwrap(), "127.0.0.1:0".parse().unwrap(), stop.clone()).unwrap();
-    let who = Identity {
-        issuer: "https://bench.example.org".to_owned(),
-        subject: "bench".to_owned(),
-        name: None,
-        fhir_user: None,
-        ehr: None,
-        roles: Roles::of(&[Role::CareManager]),
-        way: Way::Oidc,
-    };
-    let begun = app.sessions().begin(who, None).await.unwrap();
+    let begun = app.sessions().begin(who(&[Role::CareManager]), None).await.unwrap();
     let cookie = Arc::new(format!("engage={}", begun.cookie.expose()));
     let mut paths = Vec::new();
     for id in ids {
@@ -90,7 +105,7 @@ async fn measure(folder: &Path, files: &Path, ids: &[String], rate: u32, seconds
     let importing = {
         let (app, files, done) = (Arc::clone(&app), files.to_owned(), Arc::clone(&done));
         tokio::task::spawn_blocking(move || {
-            import_as(&app, "second", &files);
+            import_as(&app, &word("--beside").unwrap_or_else(|| "second".to_owned()), &files);
             done.store(true, Ordering::Relaxed);
         })
     };
@@ -98,6 +113,7 @@ async fn measure(folder: &Path, files: &Path, ids: &[String], rate: u32, seconds
     let whole = if done.load(Ordering::Relaxed) { " (which ended before)" } else { "" };
     tell(&format!("while an import runs{whole}"), &took);
     importing.await.unwrap();
+    dashboard(&app, address, number("--times", 100)).await;
     let began = Instant::now();
     let found = app.store.snapshot(|conn| audit::verify(conn, None)).await.unwrap();
     println!(
@@ -107,6 +123,56 @@ async fn measure(folder: &Path, files: &Path, ids: &[String], rate: u32, seconds
         if found.broken.is_none() { "whole" } else { "BROKEN" }
     );
     stop.request();
+}
+
+async fn fill(app: &Arc<App>, files: &Path) {
+    import_as(app, "first", files);
+    let began = Instant::now();
+    let report = app.assign(&Arc::new(AtomicBool::new(false)), Arc::new(|_| ())).await.unwrap();
+    println!("{} persons evaluated in {:.1} s", report.persons, began.elapsed().as_secs_f64());
+    let (began, enough) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+    let timer = {
+        let (enough, seconds) = (Arc::clone(&enough), number("--outreach", 60));
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+            enough.store(true, Ordering::Relaxed);
+        })
+    };
+    let report = app.reach_out(&enough, &|_| ()).await.unwrap();
+    timer.abort();
+    println!("outreach, {:.1} s of it: {report:?}", began.elapsed().as_secs_f64());
+}
+
+fn who(roles: &[Role]) -> Identity {
+    Identity {
+        issuer: "https://bench.example.org".to_owned(),
+        subject: "bench".to_owned(),
+        name: None,
+        fhir_user: None,
+        ehr: None,
+        roles: Roles::of(roles),
+        way: Way::Oidc,
+    }
+}
+
+/// Each page of the dashboard, one after the other: how long it took.
+async fn dashboard(app: &App, address: SocketAddr, times: u32) {
+    let begun = app.sessions().begin(who(&Role::ALL), None).await.unwrap();
+    let cookie = format!("engage={}", begun.cookie.expose());
+    let mut all = Vec::new();
+    for path in DASHBOARD {
+        let mut took = Vec::new();
+        for _ in 0..times {
+            let began = Instant::now();
+            get(address, path, &cookie).await;
+            took.push(began.elapsed());
+        }
+        all.extend_from_slice(&took);
+        took.sort_unstable();
+        tell(path, &took);
+    }
+    all.sort_unstable();
+    tell("dashboard", &all);
 }
 
 /// Asks for pages at a rate, whether or not those before have come; how long each took, in order of length.

@@ -63,8 +63,34 @@ fn read(file: &Path) -> Result<Read, Vec<Mistake>> {
     }
 }
 
-/// Checks files alone first, then together with what they may name.
+/// The definition files of a folder, in order.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut all = Vec::new();
+    for below in ["segments", "value-sets", "attributes"] {
+        let below = folder.join(below);
+        let unreadable = |e: std::io::Error| Failure::problem(format!("{} cannot be read: {}", below.display(), e.kind()));
+        let entries = match std::fs::read_dir(&below) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
+            let file = entry.map_err(unreadable)?.path();
+            if file.extension().is_some_and(|e| e == "toml" || e == "json") {
+                all.push(file);
+            }
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Checks files alone first, then together with what they may name. Without files named, those of the folder.
 pub(super) fn check(common: &Common, files: &[PathBuf], folder: &Path) -> Result<Ended, Failure> {
+    let of_folder = if files.is_empty() { files_of(folder)? } else { Vec::new() };
+    let files = if files.is_empty() { &of_folder } else { files };
+    if files.is_empty() {
+        print::note(&format!("{} holds no definition files; the shipped definitions can be applied", folder.display()));
+    }
     let mut told: Vec<(String, String)> = Vec::new();
     let (mut definitions, mut sets, mut own) = (Vec::new(), Vec::new(), Vec::new());
     for file in files {
@@ -91,7 +117,7 @@ pub(super) fn check(common: &Common, files: &[PathBuf], folder: &Path) -> Result
         print::json(&rows);
     } else {
         told.iter().for_each(|(file, mistake)| print::line(&if file.is_empty() { mistake.clone() } else { format!("{file}: {mistake}") }));
-        if told.is_empty() {
+        if told.is_empty() && !files.is_empty() {
             print::line(&format!("{} can be applied", print::plural(files.len(), "definition")));
         }
     }

@@ -62,11 +62,13 @@ pub(super) enum Segments {
     },
     /// Check definition files; tell all mistakes at once
     #[command(after_help = "Examples:
+  fhir-engage segments check                            all files of the data folder
   fhir-engage segments check data/segments/seniors.toml
   fhir-engage segments check --json data/segments/*.toml data/attributes/*.toml")]
     Check {
-        /// Files of segments, value sets or attributes; they may name the shipped ones and those of --definitions
-        #[arg(value_name = "FILE", required = true)]
+        /// Files of segments, value sets or attributes; they may name the shipped ones and those of --definitions [default: those of
+        /// --definitions]
+        #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]
         from: From,

@@ -29,7 +29,9 @@ pub(super) enum Sync {
   fhir-engage sync run --ehr main --on-server      let a running serve or work do it
 
 A type that the EHR refuses is skipped and named; the others go on. A run that was cut off goes on where it was.
-What is paused, or in closed hours of its schedule, is left alone and named.")]
+What is paused, or in closed hours of its schedule, is left alone and named.
+Exit code 1 where not all was read and stored, and RESULT says why: a type failed, what the EHR gave was not
+complete, resources were put aside, or patients could not be read. The rest is stored.")]
     Run(run::Run),
     /// Explain how each type of an EHR is read, what that misses, and what is lacking
     #[command(after_help = "Examples:

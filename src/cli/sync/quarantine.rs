@@ -104,9 +104,10 @@ async fn list(app: &App, common: &Common, only: Option<String>, limit: i64) -> R
     if rows.is_empty() {
         print::note("nothing is put aside");
     }
-    let mut table = print::Table::new(&["N", "EHR", "TYPE", "ORIGIN", "SEEN", "REASON"]);
+    let mut table = print::Table::new(&["N", "EHR", "TYPE", "ID", "ORIGIN", "SEEN", "REASON"]);
     for r in rows {
-        table.row([r.id.to_string(), r.ehr, r.rtype.unwrap_or_else(|| "-".to_owned()), r.origin, r.times_seen.to_string(), r.reason]);
+        let [rtype, id] = [r.rtype, r.resource_id].map(|told| told.unwrap_or_else(|| "-".to_owned()));
+        table.row([r.id.to_string(), r.ehr, rtype, id, r.origin, r.times_seen.to_string(), r.reason]);
     }
     table.print();
     Ok(Ended::Well)

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use domain::model::{EhrId, ResourceType};
+use indicatif::ProgressBar;
 
 use super::super::exit::{Ended, Failure};
 use super::super::{Common, ehr, print, progress, signals, who};
 use super::types;
 use crate::app::{App, StageProgress};
 use crate::store::turns;
+use crate::store::view::overview;
 
 /// Sync now
 #[derive(Debug, Args)]
@@ -33,7 +36,7 @@ pub(in crate::cli) struct Run {
 }
 
 /// How long a sync by hand waits for exports; who does not want to stops it, and the next one goes on.
-const EXPORT_WAIT: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
+const EXPORT_WAIT: Duration = Duration::from_secs(12 * 3600);
 
 impl Run {
     pub(super) async fn run(self, app: &Arc<App>, common: &Common) -> Result<Ended, Failure> {
@@ -97,13 +100,13 @@ impl Run {
                 continue;
             }
             let bar = progress::spinner("resources");
-            let done = app
-                .sync_with(&id, &types, self.accept_vanished, EXPORT_WAIT, &stop, &|p| {
-                    if let StageProgress::Synced(_, n) = p {
-                        bar.set_position(n)
-                    }
-                })
-                .await;
+            let shown = |p: StageProgress| {
+                if let StageProgress::Synced(_, n) = p {
+                    bar.set_position(n);
+                }
+            };
+            let run = app.sync_with(&id, &types, self.accept_vanished, EXPORT_WAIT, &stop, &shown);
+            let done = telling_of_exports(app, &id, &bar, run).await;
             bar.finish_and_clear();
             match done {
                 Ok(found) => reports.extend(found.into_iter().map(|r| (id.clone(), r))),
@@ -114,7 +117,7 @@ impl Run {
                 break;
             }
         }
-        let well = failures.is_empty() && reports.iter().all(|(_, r)| r.failure().is_none()) && !drops.iter().any(|(_, r)| r.is_problem());
+        let well = failures.is_empty() && !reports.iter().any(|(_, r)| r.is_problem()) && !drops.iter().any(|(_, r)| r.is_problem());
         if common.json {
             let rows: Vec<_> = reports.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "run": r })).collect();
             let drops: Vec<_> = drops.iter().map(|(id, r)| serde_json::json!({ "ehr": id, "drop": r })).collect();
@@ -135,6 +138,37 @@ impl Run {
             eprintln!("{failure}");
         }
         Ok(Ended::well_if(well))
+    }
+}
+
+/// Looks whether a run waits for an export.
+const LOOK: Duration = Duration::from_secs(3);
+/// Between two words on how far it is.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Waits for a run, and tells meanwhile that it waits for an export: that may take hours, and nothing else is to be seen then.
+async fn telling_of_exports<T>(app: &App, id: &EhrId, bar: &ProgressBar, run: impl Future<Output = T>) -> T {
+    let mut run = std::pin::pin!(run);
+    let (mut look, mut told) = (tokio::time::interval(LOOK), None::<(tokio::time::Instant, String)>);
+    look.tick().await;
+    loop {
+        tokio::select! {
+            done = &mut run => return done,
+            _ = look.tick() => {}
+        }
+        // What cannot be looked at now is looked at again.
+        let exports = app.store.read(overview::in_hand).await.unwrap_or_default();
+        let Some(job) = exports.into_iter().find(|job| job.ehr == id.as_str() && job.waits) else { continue };
+        if told.as_ref().is_some_and(|(at, says)| at.elapsed() < AGAIN || *says == job.says) {
+            continue;
+        }
+        let text = format!("{id} {}: {}; Ctrl-C leaves it to a later run", job.types.join(", "), job.says);
+        if bar.is_hidden() {
+            print::note(&text)
+        } else {
+            bar.println(text)
+        }
+        told = Some((tokio::time::Instant::now(), job.says));
     }
 }
 

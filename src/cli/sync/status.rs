@@ -14,7 +14,7 @@ use super::telling as events;
 use crate::app::{Agenda, App, Entry};
 use crate::store::leases::{self, Term};
 use crate::store::reading::PREFIX;
-use crate::store::view::overview::{self, TypeStatus};
+use crate::store::view::overview::{self, InHand, TypeStatus};
 use crate::store::view::progress::{self, Left};
 use crate::store::view::telling::{self, Telling};
 
@@ -39,6 +39,8 @@ struct Look {
     agenda: Agenda,
     /// What EHRs tell by themselves, by EHR and type.
     telling: BTreeMap<(String, String), Telling>,
+    /// Exports in hand, those of types that no run has begun to read included.
+    exports: Vec<InHand>,
 }
 
 impl Status {
@@ -79,9 +81,9 @@ async fn look(app: &App, only: Option<&str>) -> Result<(Look, Vec<String>), Fail
     let (now, term, owner) = (agenda.now, Term(app.config.worker.lease), app.owner.clone());
     let read = move |conn: &mut _| {
         let held = leases::held(conn, PREFIX, now, term, |o| owner.is_dead(o))?;
-        Ok((overview::read(conn)?.types, held, telling::read(conn)?))
+        Ok((overview::read(conn)?.types, held, telling::read(conn)?, overview::in_hand(conn)?))
     };
-    let (mut types, held, mut telling) = app.store.snapshot(read).await?;
+    let (mut types, held, mut telling, mut exports) = app.store.snapshot(read).await?;
     // The last failure of an EHR that was removed is nobody's task any more.
     types.retain(|t| names.contains(&t.ehr) && only.is_none_or(|id| id == t.ehr));
     for t in types.iter_mut().filter(|t| t.state == "running" && !held.contains(&format!("{PREFIX}{}/{}", t.ehr, t.rtype))) {
@@ -91,7 +93,8 @@ async fn look(app: &App, only: Option<&str>) -> Result<(Look, Vec<String>), Fail
     agenda.entries.retain(|e| only.is_none_or(|id| id == e.ehr.as_str()));
     agenda.unreadable.retain(|(id, _)| only.is_none_or(|only| only == id));
     telling.retain(|(ehr, _), _| names.contains(ehr) && only.is_none_or(|id| id == ehr));
-    Ok((Look { now, types, agenda, telling }, names))
+    exports.retain(|job| names.contains(&job.ehr) && only.is_none_or(|id| id == job.ehr));
+    Ok((Look { now, types, agenda, telling, exports }, names))
 }
 
 impl Look {
@@ -105,6 +108,11 @@ impl Look {
 
     fn told(&self, ehr: &str, rtype: &str) -> Option<&Telling> {
         self.telling.get(&(ehr.to_owned(), rtype.to_owned()))
+    }
+
+    /// The export that a type waits for which no run has begun to read.
+    fn awaited(&self, e: &Entry) -> Option<&InHand> {
+        self.exports.iter().rfind(|job| job.ehr == e.ehr.as_str() && job.types.iter().any(|t| t == e.kind.as_str()))
     }
 
     /// What is to be read and never was, not even in vain.
@@ -152,7 +160,8 @@ fn as_json(look: &Look) -> Vec<Value> {
     rows.extend(look.never().map(|e| {
         let mut row = super::schedule::row(e, look.now);
         if let Some(map) = row.as_object_mut() {
-            map.insert("state".to_owned(), "never".into());
+            map.insert("state".to_owned(), if look.awaited(e).is_some() { "waiting" } else { "never" }.into());
+            map.insert("export".to_owned(), look.awaited(e).map(|job| job.says.clone()).into());
             map.insert("events".to_owned(), events::events(look.told(e.ehr.as_str(), e.kind.as_str())));
         }
         row
@@ -198,15 +207,21 @@ fn as_table(look: &Look) {
         table.row(start.into_iter().chain(counts).chain(rest));
     }
     for e in look.never() {
-        let dashes = std::iter::repeat_n("-".to_owned(), 13);
+        let dashes = std::iter::repeat_n("-".to_owned(), 12);
         let next = super::schedule::next(e, look.now).0;
-        table.row([e.ehr.to_string(), e.kind.to_string(), "never".to_owned()].into_iter().chain(dashes).chain([next]));
+        let [state, since] = look
+            .awaited(e)
+            .map_or_else(|| ["never".to_owned(), "-".to_owned()], |job| ["waiting".to_owned(), print::instant(job.asked_at)]);
+        table.row([e.ehr.to_string(), e.kind.to_string(), state, since].into_iter().chain(dashes).chain([next]));
     }
     table.print();
+    for job in &look.exports {
+        print::line(&format!("{} {}: {}", job.ehr, job.types.join(", "), job.says));
+    }
     for t in &look.types {
         let of = format!("{} {}", t.ehr, t.rtype);
-        for says in [&t.note, &t.export].into_iter().flatten() {
-            print::line(&format!("{} {}: {says}", t.ehr, t.rtype));
+        if let Some(says) = &t.note {
+            print::line(&format!("{of}: {says}"));
         }
         if let Some(why) = &t.failure {
             let since = t.failing_since.filter(|_| t.failures > 1);
@@ -220,7 +235,8 @@ fn as_table(look: &Look) {
             print::line(&format!("{of}: paused until {}; see `fhir-engage ehr limits {}`", print::instant(until), t.ehr));
         }
         if t.partial {
-            print::line(&format!("{of}: the EHR said that its answer was not complete"));
+            let known = t.note.as_ref().map_or("what the EHR gave was not complete", |_| "so what the EHR gave was not complete");
+            print::line(&format!("{of}: {known}; the next run reads it again, and nothing counts as gone meanwhile"));
         }
         if t.holes > 0 {
             let many = print::plural(usize::try_from(t.holes).unwrap_or(usize::MAX), "patient");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::elements::{concepts, extension, instant, string, time};
+use super::elements::{Times, concepts, extension, string};
 use super::raw::{Raw, document};
 use super::reference::{patient_id, reference_type, urn_uuid};
 use super::{Head, Projected, Reject};
@@ -44,6 +44,7 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         extensions,
     ] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Appointment, resource_type, id, meta)?;
+    let times = Times::default();
     if let Some(raw) = start {
         raw.must_text("start", "an instant")?;
     }
@@ -51,9 +52,9 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     services.extend(concepts(service_category));
     let mut facts = AppointmentFacts {
         status: status.ok_or_else(|| Reject::missing("status"))?.must_text("status", "a code")?.into_owned(),
-        start: instant(start),
-        end: instant(end),
-        created: time(created),
+        start: times.instant("start", start),
+        end: times.instant("end", end),
+        created: times.time("created", created),
         services,
         kinds: concepts(kind),
         cancel_reasons: concepts(cancel_reason),
@@ -64,7 +65,7 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let booked_end = facts.end.or(facts.start);
     facts.ended_by = head.meta.last_updated.filter(|written| facts.status == "fulfilled" && booked_end.is_some_and(|end| end > *written));
     participants(participant, &mut facts)?;
-    Ok(head.with(Facts::Appointment(Box::new(facts))))
+    Ok(head.with(Facts::Appointment(Box::new(facts)), times))
 }
 
 struct Participant<'a> {

@@ -1,6 +1,6 @@
 //! Practitioner, PractitionerRole, Location and Organization to facts: who and where, for messages that name them.
 
-use super::elements::{concepts, object, references, string};
+use super::elements::{Times, concepts, object, references, string};
 use super::patient::best_name;
 use super::raw::{Raw, document, elements};
 use super::{Head, Projected, Reject};
@@ -13,7 +13,7 @@ const HEAD: [&str; 3] = ["resourceType", "id", "meta"];
 pub(super) fn practitioner(text: &str) -> Result<Projected, Reject> {
     let [head, [active, name, _]] = both(text, ["active", "name", "status"])?;
     let facts = DirectoryFacts { active: active.and_then(Raw::boolean), person: best_name(name), ..DirectoryFacts::default() };
-    Ok(read(ResourceType::Practitioner, head)?.with(Facts::Practitioner(Box::new(facts))))
+    Ok(read(ResourceType::Practitioner, head)?.with(Facts::Practitioner(Box::new(facts)), Times::default()))
 }
 
 pub(super) fn practitioner_role(text: &str) -> Result<Projected, Reject> {
@@ -28,7 +28,7 @@ pub(super) fn practitioner_role(text: &str) -> Result<Projected, Reject> {
         specialties: concepts(specialty),
         ..DirectoryFacts::default()
     };
-    Ok(read(ResourceType::PractitionerRole, head)?.with(Facts::PractitionerRole(Box::new(facts))))
+    Ok(read(ResourceType::PractitionerRole, head)?.with(Facts::PractitionerRole(Box::new(facts)), Times::default()))
 }
 
 pub(super) fn location(text: &str) -> Result<Projected, Reject> {
@@ -39,13 +39,13 @@ pub(super) fn location(text: &str) -> Result<Projected, Reject> {
         organization: reference(organization),
         ..DirectoryFacts::default()
     };
-    Ok(read(ResourceType::Location, head)?.with(Facts::Location(Box::new(facts))))
+    Ok(read(ResourceType::Location, head)?.with(Facts::Location(Box::new(facts)), Times::default()))
 }
 
 pub(super) fn organization(text: &str) -> Result<Projected, Reject> {
     let [head, [active, name, _]] = both(text, ["active", "name", "status"])?;
     let facts = DirectoryFacts { active: active.and_then(Raw::boolean), name: string(name), ..DirectoryFacts::default() };
-    Ok(read(ResourceType::Organization, head)?.with(Facts::Organization(Box::new(facts))))
+    Ok(read(ResourceType::Organization, head)?.with(Facts::Organization(Box::new(facts)), Times::default()))
 }
 
 /// How a person or place is called, as it stands in a message; `None` where it has no name of its own.

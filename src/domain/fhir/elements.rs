@@ -1,6 +1,7 @@
 //! R4 datatypes to facts, lenient: an element that cannot be read says nothing.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use super::raw::{Raw, elements};
 use super::reference::patient_id;
@@ -31,20 +32,63 @@ pub(super) fn string(raw: Option<Raw<'_>>) -> Option<String> {
     raw.and_then(Raw::owned)
 }
 
-/// A date, dateTime or instant that exists.
-pub(super) fn time(raw: Option<Raw<'_>>) -> Option<FhirTime> {
-    FhirTime::parse(&raw?.text()?)
-}
-
 /// An instant.
-pub(super) fn instant(raw: Option<Raw<'_>>) -> Option<Timestamp> {
+fn instant(raw: Option<Raw<'_>>) -> Option<Timestamp> {
     Timestamp::parse(&raw?.text()?)
 }
 
-/// A Period; an end that cannot be read is open.
-pub(super) fn period(raw: Option<Raw<'_>>) -> Period {
-    let [start, end] = object(raw, ["start", "end"]);
-    Period { start: time(start), end: time(end) }
+/// Reads times, and notes of which elements one was sent that cannot be read: the facts lack it, and whoever looks after the data is told.
+/// A date that does not exist, or a time without its offset, is none (R4 datatypes, `dateTime`).
+#[derive(Default)]
+pub(super) struct Times(RefCell<Vec<String>>);
+
+impl Times {
+    fn note(&self, at: &str) {
+        let mut unread = self.0.borrow_mut();
+        if !unread.iter().any(|noted| noted == at) {
+            unread.push(at.to_owned());
+        }
+    }
+
+    /// A date, dateTime or instant that exists.
+    pub(super) fn time(&self, at: &str, raw: Option<Raw<'_>>) -> Option<FhirTime> {
+        let read = FhirTime::parse(&raw?.text().unwrap_or_default());
+        if read.is_none() {
+            self.note(at);
+        }
+        read
+    }
+
+    /// An instant.
+    pub(super) fn instant(&self, at: &str, raw: Option<Raw<'_>>) -> Option<Timestamp> {
+        let read = instant(Some(raw?));
+        if read.is_none() {
+            self.note(at);
+        }
+        read
+    }
+
+    /// A Period; an end that cannot be read is open.
+    pub(super) fn period(&self, at: &str, raw: Option<Raw<'_>>) -> Period {
+        let Some(raw) = raw else { return Period::default() };
+        let Some([start, end]) = raw.members(["start", "end"]) else {
+            self.note(at);
+            return Period::default();
+        };
+        let part = |raw: Option<Raw<'_>>, name: &str| {
+            let read = FhirTime::parse(&raw?.text().unwrap_or_default());
+            if read.is_none() {
+                self.note(&format!("{at}.{name}"));
+            }
+            read
+        };
+        Period { start: part(start, "start"), end: part(end, "end") }
+    }
+
+    /// The elements whose times could not be read, by their paths.
+    pub(super) fn unread(self) -> Vec<String> {
+        self.0.into_inner()
+    }
 }
 
 /// The codes of a list of Codings.

@@ -1,6 +1,6 @@
 //! Immunization to facts.
 
-use super::elements::{code, concepts, patient_of, time};
+use super::elements::{Times, code, concepts, patient_of};
 use super::raw::document;
 use super::{Head, Projected, Reject};
 use crate::model::supporting::ImmunizationFacts;
@@ -11,11 +11,12 @@ const MEMBERS: [&str; 7] = ["resourceType", "id", "meta", "status", "vaccineCode
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let [resource_type, id, meta, status, vaccine, patient, at] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Immunization, resource_type, id, meta)?;
+    let times = Times::default();
     let facts = ImmunizationFacts {
         status: code(status, "status")?,
         codes: concepts(vaccine),
         patient: patient_of(patient, "patient")?,
-        at: time(at),
+        at: times.time("occurrenceDateTime", at),
     };
-    Ok(head.with(Facts::Immunization(Box::new(facts))))
+    Ok(head.with(Facts::Immunization(Box::new(facts)), times))
 }

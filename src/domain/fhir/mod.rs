@@ -1,8 +1,8 @@
 //! A resource's bytes to facts, and a search answer's bytes to resources.
 //!
 //! Lenient about all that an EHR may send and strict about what decides over people: what cannot be read is left out of the facts,
-//! unless it is a field that says who is meant, whether and when; then the resource is a [`Reject`]. The bytes themselves stay with the
-//! caller, who keeps them as received. Knows nothing of where bytes come from or where facts go.
+//! unless it is a field that says who is meant, whether and when; then the resource is a [`Reject`]. A date or time that was sent and cannot be
+//! read is left out and named ([`Projected::unread`]). The bytes themselves stay with the caller, who keeps them as received. Knows nothing of where bytes come from or where facts go.
 //!
 //! Whole values are never built: an object is read into the raw text of the members that are asked for (`raw.rs`), and only those are
 //! looked into. No message quotes a value: paths are made of field names and positions.
@@ -108,7 +108,7 @@ pub use reference::{patient_id, reference_id, reference_type};
 pub use reject::{Reject, RejectCode};
 pub use shown::{caption, record_number};
 
-use elements::{Meta, meta};
+use elements::{Meta, Times, meta};
 use raw::{Raw, document, document_text};
 
 /// Revision of the facts of a type: raised with each change of what is derived of its bodies, so that stored ones are read anew. What that means
@@ -163,6 +163,8 @@ pub struct Projected {
     pub facts: Facts,
     /// Of a Patient, what may tell that another record is the same person's. No part of the facts: no rule reads it.
     pub identifiers: Vec<Identifier>,
+    /// Elements with a date or time that cannot be read, by their paths: the facts lack them, and the rest of them holds.
+    pub unread: Vec<String>,
 }
 
 /// Looks at any resource: which type it is, its id and version. Only the JSON's own form is checked.
@@ -235,8 +237,9 @@ impl<'a> Head<'a> {
         Ok(Self { id, meta: meta(meta_member) })
     }
 
-    fn with(self, facts: Facts) -> Projected {
+    fn with(self, facts: Facts, times: Times) -> Projected {
         Projected {
+            unread: times.unread(),
             id: self.id,
             version: self.meta.version.map(Cow::into_owned),
             last_updated: self.meta.last_updated,

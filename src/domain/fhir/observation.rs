@@ -1,6 +1,6 @@
 //! Observation to facts.
 
-use super::elements::{code, concepts, decimal, object, patient_of, period, string, time};
+use super::elements::{Times, code, concepts, decimal, object, patient_of, string};
 use super::raw::{Raw, document};
 use super::{Head, Projected, Reject};
 use crate::model::supporting::{ObservationFacts, Value};
@@ -28,17 +28,18 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let [resource_type, id, meta, status, category, what, subject, at, instant, at_period, interpretation, value @ ..] =
         document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Observation, resource_type, id, meta)?;
-    let at_period = period(at_period);
+    let times = Times::default();
+    let at_period = times.period("effectivePeriod", at_period);
     let facts = ObservationFacts {
         status: code(status, "status")?,
         categories: concepts(category),
         codes: concepts(what),
         patient: patient_of(subject, "subject")?,
-        at: time(at).or_else(|| time(instant)).or(at_period.end).or(at_period.start),
+        at: times.time("effectiveDateTime", at).or_else(|| times.time("effectiveInstant", instant)).or(at_period.end).or(at_period.start),
         value: value_of(value),
         interpretation: concepts(interpretation),
     };
-    Ok(head.with(Facts::Observation(Box::new(facts))))
+    Ok(head.with(Facts::Observation(Box::new(facts)), times))
 }
 
 fn value_of([quantity, integer, concept, flag]: [Option<Raw<'_>>; 4]) -> Option<Value> {

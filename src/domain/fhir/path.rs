@@ -63,6 +63,25 @@ impl Path {
         if reader.rest().is_empty() { Ok(path) } else { Err(reader.wrong("this cannot follow here; parts are joined by `.`")) }
     }
 
+    /// All that is wrong with a text, by its parts; nothing where it is a path.
+    #[must_use]
+    pub fn mistakes(text: &str) -> Vec<NotAPath> {
+        let Err(first) = Self::parse(text) else { return Vec::new() };
+        if text.len() > MAX_PATH {
+            return vec![first];
+        }
+        let wrong = |(from, to): (usize, usize)| {
+            let mut reader = Reader { text: text.get(..to)?, at: from, parts: 0 };
+            if let Err(why) = reader.part(&mut Vec::new()) {
+                return Some(why);
+            }
+            reader.skip_blanks();
+            (!reader.rest().is_empty()).then(|| reader.wrong("this cannot follow here; parts are joined by `.`"))
+        };
+        let all: Vec<NotAPath> = pieces(text).into_iter().filter_map(wrong).collect();
+        if all.is_empty() { vec![first] } else { all }
+    }
+
     /// What it leads to, in the order sent; `None` where that is more than is looked at.
     pub(super) fn follow<'a>(&self, from: Raw<'a>) -> Option<Vec<Raw<'a>>> {
         let mut found = vec![from];
@@ -116,6 +135,25 @@ fn member<'a>(raw: Raw<'a>, name: &str) -> Vec<Raw<'a>> {
 fn extensions<'a>(raw: Raw<'a>, url: &str) -> Vec<Raw<'a>> {
     let is = |extension: &Raw<'a>| extension.members(["url"]).and_then(|[u]| u?.text()).is_some_and(|u| u == url);
     member(raw, "extension").into_iter().filter(is).collect()
+}
+
+/// Where the parts of a text begin and end: at dots that stand in no parentheses and no quotes.
+fn pieces(text: &str) -> Vec<(usize, usize)> {
+    let (mut all, mut begin, mut depth, mut quoted) = (Vec::new(), 0, 0_u32, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            '.' if !quoted && depth == 0 => {
+                all.push((begin, at));
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    all.push((begin, text.len()));
+    all
 }
 
 struct Reader<'t> {
@@ -276,5 +314,17 @@ mod tests {
                 proptest::prop_assert_eq!(Path::parse(&path.to_string()), Ok(path));
             }
         }
+    }
+
+    #[test]
+    fn all_parts_that_are_wrong_are_told_at_once() {
+        let told = |text: &str| Path::mistakes(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(told("component.where(code.coding.code = 'b').valueInteger"), Vec::<String>::new());
+        let all = told("na me.given[x].last().where(a.b = 'c.d').9");
+        let columns: Vec<&str> = all.iter().map(|m| m.split(':').next().unwrap()).collect();
+        assert_eq!(columns, ["column 4", "column 13", "column 16", "column 42"], "{all:?}");
+        // What is wrong with the whole only.
+        assert_eq!(told(&["a"; 40].join(".")).len(), 1);
+        assert_eq!(told(""), ["column 1: the name of an element is missing here"]);
     }
 }

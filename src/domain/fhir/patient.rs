@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::elements::{coding, concepts, extension, object, period, references, string, time};
+use super::elements::{Times, coding, concepts, extension, object, references, string};
 use super::raw::{Raw, document, elements};
 use super::{Head, Projected, Reject};
 use crate::identity::identifier::Identifier;
@@ -54,26 +54,27 @@ pub(super) fn project(text: &str) -> Result<Projected, Reject> {
         identifier,
     ] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Patient, resource_type, id, meta)?;
+    let times = Times::default();
     if let Some(raw) = birth_date {
         raw.must_text("birthDate", "a date")?;
     }
     let facts = PatientFacts {
         active: active.map(|raw| must_boolean(raw, "active")).transpose()?,
         deceased: deceased(deceased_boolean, deceased_date_time, deceased_date_time_extension)?,
-        deceased_at: time(deceased_date_time),
-        birth_date: time(birth_date),
+        deceased_at: times.time("deceasedDateTime", deceased_date_time),
+        birth_date: times.time("birthDate", birth_date),
         gender: string(gender),
         name: best_name(name),
         languages: languages(communication),
-        telecom: elements(telecom).filter_map(contact_point).collect(),
-        addresses: elements(address).filter_map(address_facts).collect(),
+        telecom: elements(telecom).filter_map(|raw| contact_point(raw, &times)).collect(),
+        addresses: elements(address).filter_map(|raw| address_facts(raw, &times)).collect(),
         links: links(link)?,
         general_practitioner: references(general_practitioner),
         security: head.meta.security.clone(),
         interpreter_needed: interpreter_needed(extensions),
     };
     let identifiers = elements(identifier).filter_map(identifier_of).collect();
-    Ok(Projected { identifiers, ..head.with(Facts::Patient(Box::new(facts))) })
+    Ok(Projected { identifiers, ..head.with(Facts::Patient(Box::new(facts)), times) })
 }
 
 /// An identifier that has a system and a value and is neither `old` nor `temp` (R4 IdentifierUse).
@@ -146,18 +147,18 @@ fn languages(communication: Option<Raw<'_>>) -> Vec<SpokenLanguage> {
 }
 
 /// A contact point that has a system and a value and is not marked `old`.
-fn contact_point(raw: Raw<'_>) -> Option<ContactPoint> {
+fn contact_point(raw: Raw<'_>, times: &Times) -> Option<ContactPoint> {
     let [system, value, usage, rank, when] = raw.members(["system", "value", "use", "rank", "period"])?;
     let usage = string(usage);
     if usage.as_deref() == Some("old") {
         return None;
     }
     let rank = rank.and_then(Raw::text_or_number).and_then(|text| text.trim().parse().ok()).filter(|rank| *rank > 0);
-    Some(ContactPoint { system: string(system)?, value: string(value)?.into(), usage, rank, period: period(when) })
+    Some(ContactPoint { system: string(system)?, value: string(value)?.into(), usage, rank, period: times.period("telecom.period", when) })
 }
 
 /// An address that says something of use and is not marked `old`.
-fn address_facts(raw: Raw<'_>) -> Option<Address> {
+fn address_facts(raw: Raw<'_>, times: &Times) -> Option<Address> {
     let [usage, state, postal_code, country, when, extensions] =
         raw.members(["use", "state", "postalCode", "country", "period", "extension"])?;
     let address = Address {
@@ -166,7 +167,7 @@ fn address_facts(raw: Raw<'_>) -> Option<Address> {
         postal_code: string(postal_code).map(Phi::new),
         country: string(country),
         zone: time_zone(extensions),
-        period: period(when),
+        period: times.period("address.period", when),
     };
     let says_something = address.state.is_some() || address.postal_code.is_some() || address.country.is_some() || address.zone.is_some();
     (says_something && address.usage.as_deref() != Some("old")).then_some(address)

@@ -1,6 +1,6 @@
 //! Procedure to facts.
 
-use super::elements::{code, concepts, patient_of, period, time};
+use super::elements::{Times, code, concepts, patient_of};
 use super::raw::document;
 use super::{Head, Projected, Reject};
 use crate::model::facts::Period;
@@ -12,13 +12,14 @@ const MEMBERS: [&str; 9] = ["resourceType", "id", "meta", "status", "category", 
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let [resource_type, id, meta, status, category, what, subject, at, at_period] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::Procedure, resource_type, id, meta)?;
-    let at = time(at);
+    let times = Times::default();
+    let at = times.time("performedDateTime", at);
     let facts = ProcedureFacts {
         status: code(status, "status")?,
         categories: concepts(category),
         codes: concepts(what),
         patient: patient_of(subject, "subject")?,
-        performed: if at.is_some() { Period { start: at, end: at } } else { period(at_period) },
+        performed: if at.is_some() { Period { start: at, end: at } } else { times.period("performedPeriod", at_period) },
     };
-    Ok(head.with(Facts::Procedure(Box::new(facts))))
+    Ok(head.with(Facts::Procedure(Box::new(facts)), times))
 }

@@ -1,6 +1,6 @@
 //! QuestionnaireResponse to facts.
 
-use super::elements::{code, coding, patient_of, references, string, time};
+use super::elements::{Times, code, coding, patient_of, references, string};
 use super::raw::{Raw, document, elements};
 use super::reference::reference_type;
 use super::{Head, Projected, Reject};
@@ -12,15 +12,16 @@ const MEMBERS: [&str; 9] = ["resourceType", "id", "meta", "status", "questionnai
 pub(super) fn project(text: &str) -> Result<Projected, Reject> {
     let [resource_type, id, meta, status, questionnaire, subject, authored, source, item] = document(text, MEMBERS)?;
     let head = Head::read(ResourceType::QuestionnaireResponse, resource_type, id, meta)?;
+    let times = Times::default();
     let facts = QuestionnaireResponseFacts {
         status: code(status, "status")?,
         questionnaire: string(questionnaire),
         patient: patient_of(subject, "subject")?,
-        authored: time(authored),
+        authored: times.time("authored", authored),
         by_patient: references(source).first().and_then(|r| reference_type(r).map(|kind| kind == "Patient")),
         answers: answers(item),
     };
-    Ok(head.with(Facts::QuestionnaireResponse(Box::new(facts))))
+    Ok(head.with(Facts::QuestionnaireResponse(Box::new(facts)), times))
 }
 
 /// In the order of the form: items may stand within items, and within answers.

@@ -114,7 +114,12 @@ pub(super) fn whole(text: &str) -> Raw<'_> {
 
 /// The text of a document.
 pub(super) fn document_text(bytes: &[u8]) -> Result<&str, Reject> {
-    std::str::from_utf8(bytes).map_err(Reject::not_utf8)
+    let text = std::str::from_utf8(bytes).map_err(Reject::not_utf8)?;
+    match text.trim_ascii_start().as_bytes().first() {
+        None => Err(Reject::empty()),
+        Some(b'<') => Err(Reject::markup()),
+        Some(_) => Ok(text),
+    }
 }
 
 /// The members of a document that must be one object, with nothing after it.

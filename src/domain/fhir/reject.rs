@@ -83,6 +83,16 @@ impl Reject {
         Self { code: RejectCode::NotJson, field: None, detail: detail.into() }
     }
 
+    /// Nothing at all, where a whole answer was expected. It counts as cut off: a second try may bring it.
+    pub(super) fn empty() -> Self {
+        Self { code: RejectCode::Truncated, field: None, detail: "nothing came: it is empty".into() }
+    }
+
+    /// What a proxy, a sign-in or a maintenance page sends in the place of JSON.
+    pub(super) fn markup() -> Self {
+        Self { code: RejectCode::NotJson, field: None, detail: "not JSON but a page in HTML or XML".into() }
+    }
+
     /// Bytes that are no text.
     pub(super) fn not_utf8(error: std::str::Utf8Error) -> Self {
         let detail = format!("not JSON: not UTF-8 from byte {} on", error.valid_up_to() + 1);

@@ -54,12 +54,12 @@ fn rejected(kind: ResourceType, members: &Value) -> Reject {
 fn a_head_is_read() {
     let text = br#" {"meta":{"versionId":"3","lastUpdated":"2026-11-22T14:30:07.973Z","security":[{"code":"R"},{"display":"x"}]},
         "resourceType":"Patient","id":"92632408-6b72"} "#;
-    let Projected { id, version, last_updated, security, facts, identifiers } = project(ResourceType::Patient, text).unwrap();
+    let Projected { id, version, last_updated, security, facts, identifiers, unread } = project(ResourceType::Patient, text).unwrap();
     assert_eq!(id.as_str(), "92632408-6b72");
     assert_eq!(version.as_deref(), Some("3"));
     assert_eq!(last_updated, Timestamp::parse("2026-11-22T14:30:07.973Z"));
     assert_eq!(security, ["R"]);
-    assert!(matches!(facts, Facts::Patient(f) if f.security == ["R"]) && identifiers.is_empty());
+    assert!(matches!(facts, Facts::Patient(f) if f.security == ["R"]) && identifiers.is_empty() && unread.is_empty());
     let peeked = peek(text).unwrap();
     assert_eq!(
         (peeked.resource_type.as_ref(), peeked.id.as_deref(), peeked.version.as_deref()),
@@ -91,11 +91,12 @@ fn a_peek_takes_any_type_and_asks_for_no_id() {
 fn what_is_no_resource_says_why() {
     let deep = format!(r#"{{"resourceType":"Patient","id":"1","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     let huge = vec![b' '; MAX_RESOURCE_BYTES + 1];
-    let cases: [(&[u8], RejectCode, &str); 21] = [
-        (b"", RejectCode::Truncated, "cut off"),
+    let cases: [(&[u8], RejectCode, &str); 22] = [
+        (b"", RejectCode::Truncated, "nothing came: it is empty"),
         (br#"{"resourceType":"Patient","id":"1"#, RejectCode::Truncated, "cut off"),
         (br#"{"resourceType":"Patient","id":"1","name":[{"#, RejectCode::Truncated, "cut off"),
         (b"nonsense", RejectCode::NotJson, "line 1, column 2"),
+        (b" <html>Sign in</html>", RejectCode::NotJson, "not JSON but a page in HTML or XML"),
         (br#"{"resourceType":"Patient","id":"1"} {}"#, RejectCode::NotJson, "column 37"),
         (br#"{"resourceType":"Patient","id":"1",}"#, RejectCode::NotJson, "not JSON"),
         (b"{\"resourceType\":\"Patient\",\"id\":\"J\xfcrgen\"}", RejectCode::NotJson, "not UTF-8 from byte 34 on"),
@@ -417,4 +418,68 @@ fn outcomes_tell_codes_only() {
         assert_eq!(outcome(other), None);
     }
     assert_eq!(outcome(br#"{"resourceType":"OperationOutcome"}"#).unwrap().to_string(), "no issues told");
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_named_and_costs_nothing_else() {
+    let bad = json!({"start": "2026-13-45", "end": "soon"});
+    let cases = [
+        (
+            ResourceType::Patient,
+            json!({"birthDate": "31.12.1980", "deceasedDateTime": "2026-02-30", "gender": "female",
+            "telecom": [{"system": "phone", "value": "1", "period": bad}], "address": [{"state": "NY", "period": {"end": "?"}}]}),
+            "deceasedDateTime, birthDate, telecom.period.start, telecom.period.end, address.period.end",
+        ),
+        (ResourceType::Appointment, json!({"start": "tomorrow", "end": "2026-11-28T10:00:00", "created": "2026-11"}), "start, end"),
+        (
+            ResourceType::CarePlan,
+            json!({"period": bad, "created": 20261128, "activity": [{"detail": {"scheduledPeriod": "x"}},
+            {"detail": {"scheduledTiming": {"event": ["2026-1-1"]}}}, {"detail": {"scheduledTiming": {"repeat": {"boundsPeriod": bad}}}}]}),
+            "period.start, period.end, created, activity.detail.scheduledPeriod, activity.detail.scheduledTiming.event, \
+             activity.detail.scheduledTiming.repeat.boundsPeriod.start, activity.detail.scheduledTiming.repeat.boundsPeriod.end",
+        ),
+        (ResourceType::Encounter, json!({"period": bad}), "period.start, period.end"),
+        (
+            ResourceType::Condition,
+            json!({"onsetDateTime": "x", "abatementPeriod": bad, "recordedDate": ""}),
+            "onsetDateTime, abatementPeriod.start, abatementPeriod.end, recordedDate",
+        ),
+        (ResourceType::Coverage, json!({"period": bad}), "period.start, period.end"),
+        (
+            ResourceType::Consent,
+            json!({"dateTime": "x", "provision": {"period": bad}}),
+            "dateTime, provision.period.start, provision.period.end",
+        ),
+        (ResourceType::Goal, json!({"startDate": "x", "target": [{"dueDate": "y"}, {"dueDate": "z"}]}), "startDate, target.dueDate"),
+        (
+            ResourceType::CareTeam,
+            json!({"period": bad, "participant": [{"period": bad}]}),
+            "period.start, period.end, participant.period.start, participant.period.end",
+        ),
+        (ResourceType::RiskAssessment, json!({"occurrenceDateTime": "x"}), "occurrenceDateTime"),
+        (
+            ResourceType::Observation,
+            json!({"effectivePeriod": bad, "effectiveInstant": "x"}),
+            "effectivePeriod.start, effectivePeriod.end, effectiveInstant",
+        ),
+        (ResourceType::Procedure, json!({"performedPeriod": bad}), "performedPeriod.start, performedPeriod.end"),
+        (ResourceType::Immunization, json!({"occurrenceDateTime": "x"}), "occurrenceDateTime"),
+        (
+            ResourceType::MedicationRequest,
+            json!({"authoredOn": "x", "dispenseRequest": {"validityPeriod": bad}}),
+            "authoredOn, dispenseRequest.validityPeriod.start, dispenseRequest.validityPeriod.end",
+        ),
+        (ResourceType::QuestionnaireResponse, json!({"authored": "x"}), "authored"),
+    ];
+    for (kind, members, named) in cases {
+        let projected = project(kind, &resource(kind, &members)).unwrap();
+        assert_eq!(projected.unread.join(", "), named, "{kind}");
+        assert_eq!(
+            project(kind, &resource(kind, &json!({}))).unwrap().unread,
+            Vec::<String>::new(),
+            "{kind}: what is not sent is not unread"
+        );
+    }
+    let facts = patient(&json!({"birthDate": "1980", "gender": "female", "telecom": [{"system": "phone", "value": "1", "period": bad}]}));
+    assert_eq!((facts.birth_date, facts.gender.as_deref(), facts.telecom.len()), (Some(FhirTime::Year(1980)), Some("female"), 1));
 }

@@ -111,7 +111,8 @@ impl OwnAttribute {
                 Some(column) => file.within_value(key, column + before, format!("`{key}`: {}", why.what)),
                 None => file.at_value(key, format!("`{key}`: {}", why.what)),
             };
-            Path::parse(inner).map_err(|why| wrong.push(mistake(why))).ok()
+            wrong.extend(Path::mistakes(inner).into_iter().map(mistake));
+            Path::parse(inner).ok()
         };
         let (path, date) = (follow("path", path), follow("date", date));
         match (id, meaning, resource_type, path, kind) {

@@ -48,7 +48,7 @@ pub struct TokenGrant {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The EHR tells no token endpoint.
-    #[error("the EHR's discovery document names no token endpoint; set token_url for this connection")]
+    #[error("the EHR's discovery document names no token endpoint; name it with `ehr add --token-url URL`")]
     NoTokenEndpoint,
     /// No whole answer.
     #[error("the token endpoint gave no answer")]

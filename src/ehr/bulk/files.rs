@@ -16,9 +16,15 @@ use crate::net::{Download, Failure, FailureKind, Request};
 /// So much of an answer that is no file is looked at.
 const WORDS: usize = 64 * 1024;
 
-/// A file that comes.
-#[derive(Debug)]
-pub struct Opened(Download);
+/// A file that comes: its first piece, until that was taken, and the rest.
+pub struct Opened(Option<Vec<u8>>, Download);
+
+// What has come of it is patients' data.
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Opened").field(&self.1).finish_non_exhaustive()
+    }
+}
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +85,19 @@ impl Client {
                 false => (plain.clone(), None),
             };
             let permit = self.wire.turn().await.map_err(|paused| FileError::Later { why: paused.to_string(), retry_after: None })?;
-            let download = self.files.open(&request).await?;
+            let mut download = self.files.open(&request).await?;
             // What is said of one file says nothing of other requests.
             permit.ended(Outcome::Answered).await;
             let status = download.status().as_u16();
             match status {
-                200 => return Ok(Opened(download)),
+                200 => {
+                    let first = download.piece().await?;
+                    if first.as_deref().is_some_and(is_markup) {
+                        let why = "a page in HTML or XML came in its place, as of a proxy or of maintenance".to_owned();
+                        return Err(FileError::Later { why, retry_after: None });
+                    }
+                    return Ok(Opened(first, download));
+                }
                 // The token ended between two files.
                 401 if !renewed && token.is_some() => {
                     renewed = true;
@@ -112,6 +125,15 @@ impl Opened {
     /// # Errors
     /// [`FileError::Later`] where the connection broke.
     pub async fn piece(&mut self) -> Result<Option<Vec<u8>>, FileError> {
-        self.0.piece().await.map_err(|failure| FileError::Later { why: failure.to_string(), retry_after: None })
+        match self.0.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.1.piece().await.map_err(|failure| FileError::Later { why: failure.to_string(), retry_after: None }),
+        }
     }
+}
+
+/// Whether what begins so is no NDJSON, compressed or not, but a page: its lines would be put aside as broken ones, and the file count as read.
+fn is_markup(first: &[u8]) -> bool {
+    let text = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
+    text.trim_ascii_start().first() == Some(&b'<')
 }

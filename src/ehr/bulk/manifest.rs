@@ -46,7 +46,7 @@ pub enum Role {
 /// Why what came is no manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAManifest {
-    /// Not JSON, or not an object.
+    /// Not JSON, or not an object of that kind.
     #[error("the EHR says that the export is ready, and what came is no manifest")]
     NotJson,
     /// A file without an address.
@@ -61,7 +61,9 @@ impl Manifest {
     /// [`NotAManifest`].
     pub fn read(bytes: &[u8], from: &Url) -> Result<Self, NotAManifest> {
         let manifest: Value = serde_json::from_slice(bytes).map_err(|_| NotAManifest::NotJson)?;
-        if !manifest.is_object() {
+        // An empty list of files moves marks: what is none must not be taken for one. Some leave `output` out where nothing was found.
+        let is_one = manifest.get("output").is_some_and(Value::is_array) || manifest.get("transactionTime").is_some();
+        if !is_one || manifest.get("resourceType").is_some() {
             return Err(NotAManifest::NotJson);
         }
         let mut files = Vec::new();
@@ -139,6 +141,15 @@ mod tests {
 
     fn read(text: &str) -> Result<Manifest, NotAManifest> {
         Manifest::read(text.as_bytes(), &Url::parse("https://e.org/r4/status/7").unwrap())
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_not_taken_for_one_without_files() {
+        for text in ["", "<html>", "[]", "{}", r#"{"resourceType":"OperationOutcome","issue":[]}"#, r#"{"status":"in progress"}"#] {
+            assert_eq!(read(text).unwrap_err(), NotAManifest::NotJson, "{text}");
+        }
+        assert!(read(r#"{"transactionTime":"2026-11-23T10:00:00Z"}"#).unwrap().files.is_empty(), "nothing was found");
+        assert!(read(r#"{"output":[]}"#).unwrap().files.is_empty());
     }
 
     #[test]

@@ -33,7 +33,9 @@ pub(super) fn connect(error: &ConnectError) -> Finding {
         ConnectError::Setup(source) => finding(format!("{error}: {source}"), "correct the connection's TLS settings"),
         ConnectError::ClientCertificate(_, source) => finding(format!("{error}: {source}"), "correct client_certificate"),
         ConnectError::ExtraCa(_, source) => finding(format!("{error}: {source}"), "correct extra_ca"),
-        ConnectError::TokenElsewhere(_) => finding(error.to_string(), "set auth.token_url, if the EHR's operator confirms that address"),
+        ConnectError::TokenElsewhere(_) => {
+            finding(error.to_string(), "name it with `ehr add --token-url URL`, if the EHR's operator confirms that address")
+        }
         ConnectError::Token(TokenError::NoTokenEndpoint) => no_token_endpoint(),
         ConnectError::Token(source) => token(source, None, true),
         ConnectError::Credential => finding(error.to_string(), "correct auth, or create a signing key"),
@@ -49,7 +51,7 @@ pub(super) fn empty_statement() -> Finding {
 }
 
 pub(super) fn no_token_endpoint() -> Finding {
-    finding("the EHR names no token endpoint", "set auth.token_url to the one that the EHR's operator tells")
+    finding("the EHR names no token endpoint", "name the one that the EHR's operator tells with `ehr add --token-url URL`")
 }
 
 pub(super) fn algorithm(ours: &str, theirs: &[String]) -> Finding {
@@ -84,7 +86,7 @@ pub(super) fn token(error: &TokenError, skew: Option<TimeDelta>, by_key: bool) -
         TokenError::Unreachable(failure) => unreachable(failure, "the token endpoint"),
         TokenError::Unusable { status } => finding(
             format!("the token endpoint failed with HTTP status {status} and gave no token"),
-            "try again later; if it stays so, check auth.token_url and ask the EHR's operator (some servers answer so to a key they cannot use)",
+            "try again later; if it stays so, check `ehr add --token-url` and ask the EHR's operator (some servers answer so to a key they cannot use)",
         ),
         TokenError::NoTokenEndpoint => no_token_endpoint(),
         TokenError::NotBearer => finding(error.to_string(), "ask the EHR's operator to issue bearer tokens to this client"),
@@ -130,7 +132,7 @@ fn refused(code: &str, description: Option<&str>, skew: Option<TimeDelta>) -> Fi
         ),
         "invalid_client" | "invalid_grant" if has(&["aud"]) => finding(
             format!("the EHR refuses the audience of our signature{said}"),
-            "set auth.token_url to the exact token URL that the EHR's operator tells",
+            "name the exact token URL that the EHR's operator tells with `ehr add --token-url URL`",
         ),
         "invalid_client" | "invalid_grant" if has(&["signature", "verif", "key", "kid", "jwk"]) => finding(
             format!("the EHR does not accept this gateway's signing key{said}"),
@@ -212,7 +214,7 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
         EhrError::NotGranted(_) => finding(error.to_string(), "have the scope added, or switch the type off for this connection"),
         EhrError::Refused { status: 401, .. } => finding(
             "the EHR asks for authorisation (HTTP status 401)",
-            "set auth for this connection, or check that its token is still valid",
+            "register its client (`ehr add --client-id`, `--client-secret` or `--token`), or check that its token is still valid",
         ),
         EhrError::Refused { status: 403, .. } => {
             finding(format!("{error}: this client may not do this"), "have the scope added, or switch the type off for this connection")
@@ -224,7 +226,10 @@ pub(super) fn ehr(error: &EhrError) -> Finding {
         EhrError::Refused { .. } | EhrError::Busy { .. } | EhrError::Paused(_) => {
             finding(error.to_string(), "try again later; if it stays so, ask the EHR's operator")
         }
-        EhrError::NotFhir { .. } => finding(error.to_string(), "check base_url; a sign-in page or a proxy may answer in the EHR's place"),
+        EhrError::SearchSentOn { .. } => finding(error.to_string(), "register the base URL that the EHR's operator names"),
+        EhrError::NotFhir { .. } => {
+            finding(error.to_string(), "check the base URL (`ehr add --url`); a sign-in page or a proxy may answer in the EHR's place")
+        }
         EhrError::PageExpired | EhrError::PagesCircle | EhrError::PagesBarren(_) | EhrError::NextLinkElsewhere | EhrError::BadRequest => {
             finding(error.to_string(), "tell the EHR's operator: its paging does not follow FHIR")
         }

@@ -213,7 +213,7 @@ fn dropped(kind: ResourceType, names: &[String]) -> Finding {
 fn page_size(kind: ResourceType, n: usize) -> Finding {
     finding(
         format!("one {kind} a page was asked for and {n} came: the EHR does not keep to the page size"),
-        "nothing, unless pages are too large; then set another parameter with page_size_param",
+        "nothing has to be done, unless pages are so large that they come too late; then ask the EHR's operator",
     )
 }
 

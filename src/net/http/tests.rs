@@ -74,6 +74,39 @@ async fn a_write_is_not_redirected_and_a_loop_ends() {
 }
 
 #[tokio::test]
+async fn a_question_with_a_body_is_sent_on_whole_within_its_origin_or_not_at_all() {
+    let sent_on = |status: u16, to: &str| {
+        format!("HTTP/1.1 {status} Elsewhere\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
+    };
+    let (other, other_saw) = serve(|_| ok("there")).await;
+    let target = other.clone();
+    let (base, saw) = serve(move |path| match path {
+        "/307" => sent_on(307, "/found"),
+        "/308" => sent_on(308, "found"),
+        "/302" => sent_on(302, "/found"),
+        "/303" => sent_on(303, "/found"),
+        "/elsewhere" => sent_on(307, target.as_str()),
+        _ => ok("found"),
+    })
+    .await;
+    // Both may be talked to.
+    let http = client(&[&base, &other]);
+    let ask = |path: &str| Request::post(base.join(path).unwrap(), "application/x-www-form-urlencoded", b"name=Ada".to_vec());
+    for path in ["307", "308"] {
+        let answer = http.send(ask(path).only_asking()).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.body.as_slice()), (200, b"found".as_slice()), "{path}");
+        let asked = saw.lock().unwrap().pop().unwrap();
+        assert!(asked.starts_with("POST /found ") && asked.ends_with("name=Ada"), "{asked}");
+    }
+    saw.lock().unwrap().clear();
+    for (path, status) in [("302", 302), ("303", 303), ("elsewhere", 307)] {
+        assert_eq!(http.send(ask(path).only_asking()).await.unwrap().status, status, "{path}");
+    }
+    assert_eq!(http.send(ask("307")).await.unwrap().status, 307, "what may change something is never sent on");
+    assert_eq!((saw.lock().unwrap().len(), other_saw.lock().unwrap().len()), (4, 0));
+}
+
+#[tokio::test]
 async fn a_body_is_limited_whether_announced_or_not() {
     let (base, _) = serve(|path| match path {
         "/announced" => ok(&"x".repeat(2000)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
+use domain::Timestamp;
 use serde::Serialize;
 
 use super::super::connection::{Conn, on_backend};
@@ -186,7 +187,7 @@ fn types(conn: &mut Conn, totals: &[(String, String, i64)]) -> Result<Vec<TypeSt
             units_done: r.units_done,
             units_of: r.units_of,
             reconciled_at: states.iter().find(|s| is_this(&s.ehr, &s.rtype)).and_then(|s| s.reconciled_at),
-            export: exports.iter().find(|j| j.ehr == r.ehr && j.types.split(' ').any(|t| t == r.rtype)).map(in_words),
+            export: export_of(&exports, &r.ehr, &r.rtype),
             note: r.note,
             gone: r.gone,
             paused_until: r.paused_until,
@@ -251,10 +252,52 @@ fn open_alerts(conn: &mut Conn) -> Result<BTreeMap<String, i64>, StoreError> {
     Ok(kinds)
 }
 
+/// An export that is in hand at an EHR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InHand {
+    /// The EHR.
+    pub ehr: String,
+    /// The names of its types.
+    pub types: Vec<String>,
+    /// When it was asked for, microseconds.
+    pub asked_at: i64,
+    /// Whether the EHR still prepares it.
+    pub waits: bool,
+    /// How far it is, in words.
+    pub says: String,
+}
+
+/// The exports in hand, by EHR, those that no run of a type has begun to read included.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn in_hand(conn: &mut Conn) -> Result<Vec<InHand>, StoreError> {
+    let one = |job: &exports::Job| InHand {
+        ehr: job.ehr.clone(),
+        types: job.types.split(' ').map(str::to_owned).collect(),
+        asked_at: job.started_at,
+        waits: job.state == "waiting" && !job.is_unknown(),
+        says: in_words(job),
+    };
+    Ok(exports::list(conn)?.iter().map(one).collect())
+}
+
+/// The exports of a type, in words.
+fn export_of(exports: &[exports::Job], ehr: &str, rtype: &str) -> Option<String> {
+    let of_it = exports.iter().filter(|j| j.ehr == ehr && j.types.split(' ').any(|t| t == rtype));
+    let words: Vec<String> = of_it.map(in_words).collect();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
 fn in_words(job: &exports::Job) -> String {
     let said = job.progress.as_ref().map_or_else(String::new, |text| format!(" (`{text}`)"));
+    let at = |micros: i64| Timestamp::from_micros(micros - micros.rem_euclid(1_000_000));
     match job.state.as_str() {
-        "waiting" => format!("the EHR prepares an export{said}"),
+        _ if job.is_unknown() => job.what_is_unknown(),
+        "waiting" => {
+            let again = job.poll_at.map_or_else(String::new, |again| format!("; it is asked for again at {}", at(again)));
+            format!("the EHR prepares an export since {}{said}{again}", at(job.started_at))
+        }
         "reading" => format!("an export is read, or is to be read on: {} files are done", job.file),
         _ => "an export is over, and the EHR is still to be told to delete it".to_owned(),
     }

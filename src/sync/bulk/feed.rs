@@ -216,6 +216,8 @@ impl Reader<'_> {
         let at = i64::try_from(number).unwrap_or(i64::MAX);
         let mut place = if from.file == at { from } else { Place { file: at, line: 0, counted: 0 } };
         let label = format!("export, file {} ({})", number + 1, type_of(file)).into();
+        // A line that cannot be read at all counts for the type that the manifest names.
+        let kind = file.rtype.as_deref().and_then(ResourceType::parse).filter(|_| file.role == Role::Output);
         let mut tried = 0;
         'anew: loop {
             let before = place.line;
@@ -249,6 +251,7 @@ impl Reader<'_> {
                 place.counted += i64::try_from(batch.lines.len()).unwrap_or(0);
                 place.line = place.line.max(batch.place.line);
                 batch.place = place;
+                batch.kind = kind;
                 if !batch.lines.is_empty() && !take(batch) {
                     return Err(ReadEnd::Stopped);
                 }

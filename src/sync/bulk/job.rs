@@ -13,7 +13,7 @@ use crate::ehr::bulk::poll::{MOST_FAILURES, MOST_UNEXPLAINED, wait};
 use crate::ehr::bulk::{KickedOff, Polled};
 use crate::ehr::plan::covers;
 use crate::ehr::{EhrError, TypePlan};
-use crate::store::exports::{self, Accepted, Job};
+use crate::store::exports::{self, Accepted, Job, Wanted};
 use crate::store::leases::{self, Fence};
 use crate::store::{coverage, sync_state};
 use crate::sync::page::Context;
@@ -23,6 +23,8 @@ use crate::sync::window;
 
 /// A job that is not ready after so long is given up: some EHRs take weeks (standards.md C.6).
 const LONGEST: TimeDelta = TimeDelta::days(30);
+/// So long an export of which nothing is known may run at the EHR.
+const LONGEST_UNKNOWN: TimeDelta = TimeDelta::days(7);
 /// How often the EHR is told to delete a job before it is left to itself.
 const MOST_DELETES: i64 = 10;
 /// So many failures in a row end a run; the job stays, and the next run asks again.
@@ -31,6 +33,8 @@ const MOST_IN_A_RUN: u32 = 8;
 const MOST_ANEW: u32 = 1;
 /// So many of a Group's members may be read one by one beside an export of what changed; else all is exported anew.
 pub(super) const FEW: i64 = 200;
+/// So long is waited for the EHR without a word.
+const SILENT: Duration = Duration::from_secs(10);
 /// How often we look whether we are to stop.
 const GLANCE: Duration = Duration::from_millis(250);
 
@@ -73,7 +77,13 @@ impl Round<'_> {
             return Ok(());
         }
         let mut open = None;
+        let latest_lost = jobs.iter().rfind(|job| job.is_unknown()).map(|job| job.id);
         for job in jobs {
+            if job.is_unknown() {
+                // Whoever asked for it held the lease that is ours now. One is enough to tell of.
+                self.lost(&job, latest_lost == Some(job.id)).await?;
+                continue;
+            }
             let old = now.since(Timestamp::from_micros(job.started_at)) > LONGEST;
             if job.state == "over" || job.request != self.request() || old || open.is_some() {
                 self.finish(&job).await?;
@@ -146,8 +156,23 @@ impl Round<'_> {
         // Servers compare instants as text, cut them to the second, or give a change an earlier instant than that of its commit: what was
         // promised to be in the last export is asked for again for a while (Bulk Data Access, transactionTime).
         let since = self.since(types).await?.map(|mark| mark.plus(-window::OVERLAP));
-        let told = self.while_alive(client.kick_off(&export.of(types, since))).await??;
-        match told {
+        let (ehr, wanted) = (self.task.ehr.clone(), Wanted { types: types.to_vec(), request: self.request(), since, started });
+        // Before it is asked for: whoever is killed between the EHR's answer and the next commit leaves a trace of it.
+        let id = self.write("keep that an export is asked for", move |conn, _| exports::intend(conn, &ehr, &wanted)).await?;
+        let told = match self.while_alive(client.kick_off(&export.of(types, since))).await? {
+            Err(error) if may_have_begun(&error) => {
+                let ehr = self.task.ehr.clone();
+                if let Some(job) = self.task.store.read(move |conn| exports::of_ehr(conn, &ehr)).await?.iter().find(|job| job.id == id) {
+                    self.lost(job, true).await?;
+                }
+                return Err(error.into());
+            }
+            told => told,
+        };
+        if !matches!(&told, Ok(KickedOff::Accepted { status_url, .. }) if client.may_ask(status_url)) {
+            self.write("forget an export that was not begun", move |conn, _| exports::forget(conn, id)).await?;
+        }
+        match told? {
             KickedOff::Accepted { status_url, .. } if !client.may_ask(&status_url) => {
                 let elsewhere = status_url.origin().ascii_serialization();
                 self.fall_back(
@@ -157,21 +182,13 @@ impl Round<'_> {
             }
             KickedOff::Accepted { status_url, retry_after, server_date } => {
                 let first = wait(client.policy(), &Polled::Working { progress: None, retry_after }, 0);
-                let accepted = Accepted {
-                    types: types.to_vec(),
-                    request: self.request(),
-                    since,
+                let answer = Accepted {
                     status_url: status_url.into(),
-                    started,
                     server_started: server_date,
                     poll_at: Some(started.plus(TimeDelta::from_std(first).unwrap_or_default())),
                 };
-                let ehr = self.task.ehr.clone();
-                let job = self.write("keep an export", move |conn, _| {
-                    let id = exports::begin(conn, &ehr, &accepted)?;
-                    Ok(exports::of_ehr(conn, &ehr)?.into_iter().find(|job| job.id == id))
-                });
-                self.stage = job.await?.map_or(Stage::Idle, |job| Stage::Waiting(Box::new(job)));
+                let job = self.write("keep an export", move |conn, _| exports::accepted(conn, id, &answer)).await?;
+                self.stage = Stage::Waiting(Box::new(job));
             }
             KickedOff::Refused { status: 400 | 422, .. } if types.len() > 1 => return Ok(false),
             KickedOff::Refused { status, outcome } => {
@@ -185,6 +202,18 @@ impl Round<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// An export of which nothing is known: it is told, here and by `sync status`, until it is too old to run or a later one was read.
+    async fn lost(&mut self, job: &Job, is_latest: bool) -> Result<(), Halt> {
+        if !is_latest || self.task.clock.now().since(Timestamp::from_micros(job.started_at)) > LONGEST_UNKNOWN {
+            let id = job.id;
+            return Ok(self.write("forget an export", move |conn, _| exports::forget(conn, id)).await?);
+        }
+        let says = job.what_is_unknown();
+        self.notes.push(says.clone());
+        self.unknown = Some(says);
+        Ok(())
     }
 
     /// From where on these types are exported; `None` is all there is.
@@ -267,10 +296,15 @@ impl Round<'_> {
 
     async fn ask_again(&mut self, types: Vec<ResourceType>, wait: Duration) -> Result<(), Halt> {
         if wait > self.patience {
-            let why = "the EHR has another export in hand, or too many; the next run asks again".to_owned();
+            let maybe = self.unknown.as_ref().map_or_else(String::new, |says| format!("; {says}"));
+            let why = format!("the EHR has another export in hand, or too many; the next run asks again{maybe}");
             self.end_all(&types, &Ended::Failed(why));
             self.stage = Stage::Idle;
             return Ok(());
+        }
+        if wait > SILENT {
+            let seconds = wait.as_secs();
+            tracing::warn!(ehr = %self.task.ehr, seconds, "the EHR has another export in hand, or too many; it is asked again after that");
         }
         self.sleep(wait).await?;
         self.stage = Stage::Idle;
@@ -298,7 +332,11 @@ impl Round<'_> {
                         self.stage = Stage::Ready(Box::new(job.clone()), manifest);
                         Ok(())
                     }
-                    Ok(Err(why)) => self.give_up(job, &why.to_string()).await,
+                    // A page of a proxy, or of maintenance: days of work are not thrown away for one.
+                    Ok(Err(why)) => {
+                        let again = wait(self.task.source.client.policy(), &Polled::Working { progress: None, retry_after: None }, asked);
+                        self.failing(job, asked, &why.to_string(), false, again).await
+                    }
                     Err(error) if error.is_transient() => self.failing(job, asked, &chain(&error), true, pause).await,
                     Err(error) => Err(error.into()),
                 }
@@ -447,5 +485,14 @@ impl Round<'_> {
                 _ = sign_of_life.tick() => self.write("extend an export's lease", |_, _| Ok(())).await?,
             }
         }
+    }
+}
+
+/// Whether an export may have begun although asking for it failed: the answer was lost on its way, or a proxy's stands in its place.
+fn may_have_begun(error: &EhrError) -> bool {
+    match error {
+        EhrError::Unreachable(failure) => !failure.never_sent(),
+        EhrError::Refused { status, .. } => matches!(status, 502 | 504),
+        _ => false,
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct Round<'a> {
     /// The types that the EHR refuses to export, and why.
     fallen: BTreeMap<ResourceType, String>,
     notes: Vec<String>,
+    /// What is told of an export that may run at the EHR, since its answer did not come through.
+    unknown: Option<String>,
 }
 
 /// What is in hand.
@@ -75,7 +77,19 @@ impl<'a> Round<'a> {
         }
         let patience = task.export_wait;
         let (ended, fallen) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { task, export, to_ask, patience, fence: None, stage: Stage::Idle, anew: 0, ended, fallen, notes: Vec::new() })
+        Ok(Self {
+            task,
+            export,
+            to_ask,
+            patience,
+            fence: None,
+            stage: Stage::Idle,
+            anew: 0,
+            ended,
+            fallen,
+            notes: Vec::new(),
+            unknown: None,
+        })
     }
 
     fn is_planned(&self, kind: ResourceType) -> bool {

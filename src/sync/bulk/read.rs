@@ -64,7 +64,8 @@ struct Taken {
     counts: HashMap<ResourceType, Counts>,
     gone: HashMap<ResourceType, i64>,
     partial: BTreeSet<ResourceType>,
-    notes: Vec<String>,
+    /// With the types that each is of.
+    notes: Vec<(Vec<ResourceType>, String)>,
     problems: Vec<String>,
     end: Result<(), ReadEnd>,
 }
@@ -114,7 +115,6 @@ impl Round<'_> {
         let mark = self.mark(&job, &manifest, &mut notes);
         let runs = self.begin_runs(&job, kinds, fences).await?;
         let taken = self.take_in(&job, &manifest, files, kinds, fences, &runs).await?;
-        notes.extend(taken.notes.iter().cloned());
         let mut reports = Vec::new();
         let (mut forgotten, mut keep) = (false, false);
         let end = taken.end.as_ref().err().map(|end| match end {
@@ -136,6 +136,7 @@ impl Round<'_> {
             tally.gone = taken.gone.get(&kind).copied().unwrap_or_default();
             tally.partial = taken.partial.contains(&kind);
             notes.iter().for_each(|note| tally.note(note.clone()));
+            taken.notes.iter().filter(|(kinds, _)| kinds.contains(&kind)).for_each(|(_, note)| tally.note(note.clone()));
             let how = match &end {
                 Some((end, ended)) => {
                     self.end_run(kind, fence, run, end.clone(), false, &tally).await?;
@@ -164,6 +165,9 @@ impl Round<'_> {
             self.forgotten(&job).await?;
         } else if end.is_none() && !keep {
             self.finish(&job).await?;
+            // One that was lost before evidently is in nobody's way.
+            let ehr = self.task.ehr.clone();
+            self.write("forget exports that were lost", move |conn, _| exports::forget_unknown(conn, &ehr)).await?;
         }
         Ok(reports)
     }
@@ -374,9 +378,10 @@ impl Intake {
                 Err(end) => return Ok(Err(end)),
             }
         }
-        taken.notes.extend(trouble.remarks().map(|said| format!("the EHR remarks on its export ({said})")));
+        let remarks = trouble.remarks().map(|said| format!("the EHR remarks on its export ({said})"));
+        taken.notes.extend(remarks.map(|note| (self.kinds.clone(), note)));
         if let Some(said) = trouble.errors() {
-            taken.notes.push(format!("the EHR could not export everything ({said})"));
+            taken.notes.push((self.kinds.clone(), format!("the EHR could not export everything ({said})")));
             self.partial(&self.kinds, taken)?;
         }
         Ok(Ok(()))
@@ -385,7 +390,7 @@ impl Intake {
     /// Resources to the store, on several threads.
     fn outputs(&self, files: &[(usize, &File)], from: Place, taken: &mut Taken) -> Result<Result<(), ReadEnd>, StoreError> {
         let (in_flight, clocks, announce) = (InFlight::default(), Clocks::default(), Turns::new());
-        let export = Some(Export { job: self.job.id, resume: resume_of(&self.job) });
+        let export = Some(Export { job: self.job.id, resume: resume_of(&self.job), asked: Timestamp::from_micros(self.job.started_at) });
         let began = began(&self.store, &self.bridge.clock, &self.ehr, &self.kinds)?;
         let desk = Desk {
             store: &self.store,
@@ -479,7 +484,9 @@ impl Intake {
             }
         });
         if odd > 0 {
-            taken.notes.push(format!("{odd} lines of the export's deleted files are no Bundles and were passed over"));
+            taken
+                .notes
+                .push((self.kinds.clone(), format!("{odd} lines of the export's deleted files are no Bundles and were passed over")));
         }
         failed.map_or(Ok(read), Err)
     }
@@ -511,7 +518,7 @@ impl Intake {
     fn fell_short(&self, number: usize, file: &File, end: &FileEnd, taken: &mut Taken) -> Result<(), StoreError> {
         let Some(why) = &end.short else { return Ok(()) };
         let kind = type_of(file);
-        taken.notes.push(format!("file {} of the export ({kind}) is not complete: {why}", number + 1));
+        taken.notes.push((self.types_of(file), format!("file {} of the export ({kind}) is not complete: {why}", number + 1)));
         self.keep_short(file)?;
         taken.partial.extend(self.types_of(file));
         Ok(())

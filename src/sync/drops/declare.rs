@@ -294,10 +294,13 @@ impl Drop {
     /// Reads a declaration.
     ///
     /// # Errors
-    /// [`Mistakes`], with line and column where the text is no TOML of this shape.
+    /// [`Mistakes`], with the line of each that has one.
     pub fn from_toml(text: &str) -> Result<Self, Mistakes> {
         let drop: Self = toml::from_str(text).map_err(|e| Mistakes(vec![e.to_string().trim_end().to_owned()]))?;
-        drop.check().map(|()| drop)
+        match drop.check() {
+            Ok(()) => Ok(drop),
+            Err(Mistakes(all)) => Err(Mistakes(all.into_iter().map(|mistake| with_line(text, mistake)).collect())),
+        }
     }
 
     /// Reads a declaration that a profile keeps.
@@ -406,6 +409,34 @@ impl Drop {
         }
         if all.is_empty() { Ok(()) } else { Err(Mistakes(all)) }
     }
+}
+
+/// A mistake with the line of what it begins with: `folder: ...`, `csv.dates: ...`, `csv.field 8 (status): ...`. A section that is left out has
+/// none.
+fn with_line(text: &str, mistake: String) -> String {
+    let path = mistake.split([':', '(']).next().unwrap_or_default().trim();
+    match offset(text, path) {
+        Some(at) => format!("line {}: {mistake}", text.get(..at).unwrap_or_default().matches('\n').count() + 1),
+        None => mistake,
+    }
+}
+
+/// Where what a path names begins. The number behind a name is the place in a list, from 1.
+fn offset(text: &str, path: &str) -> Option<usize> {
+    let mut table = &toml::de::DeTable::parse(text).ok()?.into_inner();
+    let mut at = None;
+    for step in path.split('.') {
+        let (name, place) = step.split_once(' ').map_or((step, None), |(name, n)| (name, n.trim().parse::<usize>().ok()));
+        let Some((key, mut value)) = table.iter().find(|(key, _)| key.get_ref() == name) else { break };
+        at = Some(key.span().start);
+        if let (Some(list), Some(place)) = (value.get_ref().as_array(), place) {
+            value = list.get(place.checked_sub(1)?)?;
+            at = Some(value.span().start);
+        }
+        let Some(inner) = value.get_ref().as_table() else { break };
+        table = inner;
+    }
+    at
 }
 
 /// The ids that a full file is a complete answer of.

@@ -231,6 +231,14 @@ fn a_declaration_is_kept_as_it_was_and_its_mistakes_are_told_at_once() {
     ] {
         assert!(says.contains(part), "{part}\n{says}");
     }
+    // With the lines of the file.
+    let line = |of: &str| APPOINTMENTS.lines().position(|l| l.starts_with(of)).unwrap() + 1;
+    for (of, part) in [("folder", "folder: write"), ("delimiter", "csv.delimiter: one"), ("dates", "csv.dates: `%m/%Q`")] {
+        assert!(says.contains(&format!("line {}: {part}", line(of))), "{of}\n{says}");
+    }
+    let eighth = APPOINTMENTS.match_indices("[[csv.field]]").nth(7).unwrap().0;
+    let eighth = APPOINTMENTS[..eighth].matches('\n').count() + 1;
+    assert!(says.contains(&format!("line {eighth}: csv.field 8 (minutesDuration)")), "{says}");
     // A key that does not exist, with its place.
     let says = told(&|text| text.replace("content = \"full\"", "content = \"full\"\nfiels = 1"));
     assert!(says.contains("line 6") && says.contains("fiels"), "{says}");

@@ -15,7 +15,8 @@ use crate::store::leases::{self, Fence, Term};
 use crate::store::quarantine::{self, Aside};
 use crate::store::resources::{self, Incoming, Precedence, Written};
 use crate::store::sync_state::{self, Counts, End};
-use crate::store::{Conn, Lane, Store, StoreError};
+use crate::store::{Conn, Lane, Store, StoreError, refresh};
+use crate::sync::page::OVERLAP;
 
 /// The strategy's name in runs and states.
 pub(in crate::sync) const STRATEGY: &str = "file";
@@ -47,6 +48,8 @@ pub(in crate::sync) struct Export {
     pub job: i64,
     /// The types' resume point while it is read.
     pub resume: String,
+    /// When it was asked for, by our clock.
+    pub asked: Timestamp,
 }
 
 /// How far an export is stored once all is that waits now.
@@ -107,6 +110,7 @@ struct Chunk<'c> {
     unchanged: &'c [String],
     outdated: &'c [Aside],
     asides: &'c [Aside],
+    unread: &'c [Box<Aside>],
     counts: Counts,
     /// All that waited is stored with this.
     reached: Option<&'c Reached>,
@@ -151,12 +155,16 @@ impl Desk<'_> {
                 Some(run) => run,
                 None => sync_state::begin(conn, ehr, kind, STRATEGY, STRATEGY, began)?,
             };
-            let written = resources::commit(conn, ehr, kind, chunk.rows, Precedence::Newest, now)?;
+            let precedence = self.export.as_ref().map_or(Precedence::Newest, |export| Precedence::Exported(export.asked));
+            let written = resources::commit(conn, ehr, kind, chunk.rows, precedence, now)?;
+            written.undecided.iter().try_for_each(|id| refresh::ask(conn, ehr, kind, id, OVERLAP, now))?;
             for aside in chunk.outdated {
                 quarantine::put(conn, codec, ehr, aside, now)?;
             }
-            let good: Vec<&str> = chunk.rows.iter().map(|r| r.fhir_id.as_str()).chain(chunk.unchanged.iter().map(String::as_str)).collect();
-            quarantine::release(conn, ehr, kind, &good, now)?;
+            let [changed, unchanged]: [Vec<&str>; 2] =
+                [chunk.rows.iter().map(|r| r.fhir_id.as_str()).collect(), chunk.unchanged.iter().map(String::as_str).collect()];
+            quarantine::release(conn, ehr, kind, &changed, &unchanged, now)?;
+            quarantine::put_unread(conn, codec, ehr, kind, chunk.unread.iter().map(|aside| &**aside), now)?;
             for aside in chunk.asides {
                 quarantine::put(conn, codec, ehr, aside, now)?;
             }
@@ -176,10 +184,10 @@ fn told(written: &Written, began: Timestamp) -> Counts {
     let again = written.replaced.iter().filter(|at| **at >= began.micros()).count();
     Counts {
         pages: 1,
-        found: count(written.stored.len() + written.unchanged.len() + written.older),
+        found: count(written.stored.len() + written.unchanged.len() + written.older + written.undecided.len()),
         stored: count(written.stored.len()) - count(again),
         unchanged: count(written.unchanged.len()),
-        superseded: count(written.older + again),
+        superseded: count(written.older + written.undecided.len() + again),
         quarantined: 0,
     }
 }
@@ -404,7 +412,12 @@ impl<'a> Committer<'a> {
         let Some(waiting) = self.waiting.get_mut(at).filter(|w| !w.is_empty()) else { return Ok(()) };
         let kind = waiting.kind;
         let taken = std::mem::replace(waiting, Waiting { run: waiting.run, ..Waiting::new(kind) });
-        let (ids, rows): (Vec<IdHash>, Vec<Incoming>) = taken.rows.into_iter().map(|row| (row.id, row.incoming)).unzip();
+        let (mut ids, mut rows, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+        for row in taken.rows {
+            ids.push(row.id);
+            rows.push(row.incoming);
+            unread.extend(row.unread);
+        }
         let (mut run, mut first, mut done) = (taken.run, true, 0);
         while first || done < rows.len() {
             let until = (done + self.desk.store.bulk_rows().max(1)).min(rows.len());
@@ -416,6 +429,7 @@ impl<'a> Committer<'a> {
                 unchanged: if last { &taken.unchanged } else { &[] },
                 outdated: if first { &taken.outdated } else { &[] },
                 asides: if last { &taken.asides } else { &[] },
+                unread: if last { &unread } else { &[] },
                 counts: if first { taken.counts } else { Counts::default() },
                 reached: reached.filter(|_| last),
             })?;

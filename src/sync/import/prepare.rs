@@ -11,7 +11,7 @@ use super::source::{Batch, Fault, Line};
 use super::turns::{IdHash, InFlight, Turns, id_hash};
 use crate::store::codec::content_hash;
 use crate::store::exports::{HASH, Place};
-use crate::store::quarantine::Aside;
+use crate::store::quarantine::{self, Aside};
 use crate::store::resources::{self, Incoming, Known};
 use crate::store::{Store, StoreError};
 use crate::sync::{incoming, resource_types};
@@ -21,6 +21,8 @@ pub(in crate::sync) struct Row {
     pub kind: ResourceType,
     pub id: IdHash,
     pub incoming: Incoming,
+    /// What is told of it although it is stored.
+    pub unread: Option<Box<Aside>>,
 }
 
 /// What cannot be taken.
@@ -130,14 +132,22 @@ impl Bench<'_> {
             }
         }
         self.clocks.add(Stage::Parse, parsed + projecting.elapsed());
-        Some(self.pack(projected, out))
+        Some(self.pack(batch, projected, out))
     }
 
-    fn pack(&self, projected: Vec<(Candidate<'_>, fhir::Projected, Vec<u8>)>, mut out: Prepared) -> Result<Prepared, StoreError> {
+    fn pack(
+        &self,
+        batch: &Batch,
+        projected: Vec<(Candidate<'_>, fhir::Projected, Vec<u8>)>,
+        mut out: Prepared,
+    ) -> Result<Prepared, StoreError> {
         let began = Instant::now();
         for (candidate, resource, facts) in projected {
-            let incoming = incoming::pack(self.store.codec(), candidate.kind, candidate.bytes, candidate.body_hash, resource, facts)?;
-            out.items.push((candidate.line, Item::Row(Row { kind: candidate.kind, id: candidate.id_hash, incoming })));
+            let Candidate { line, kind, id, id_hash, bytes, body_hash } = candidate;
+            let unread = incoming::unread(&resource)
+                .map(|reason| Box::new(bad(batch, line, Some(kind), Some(id), quarantine::UNREAD, reason, bytes).aside));
+            let incoming = incoming::pack(self.store.codec(), kind, bytes, body_hash, resource, facts)?;
+            out.items.push((line, Item::Row(Row { kind, id: id_hash, incoming, unread })));
         }
         out.items.sort_unstable_by_key(|(line, _)| *line);
         self.clocks.add(Stage::Compress, began.elapsed());
@@ -181,7 +191,7 @@ fn sort_out<'b>(batch: &'b Batch, types: &[ResourceType], out: &mut Prepared) ->
         let found = match fhir::peek(bytes) {
             Ok(found) => found,
             Err(reject) => {
-                out.bad(line.number, rejected(batch, line.number, None, None, bytes, &reject));
+                out.bad(line.number, rejected(batch, line.number, batch.kind, None, bytes, &reject));
                 continue;
             }
         };
@@ -231,7 +241,7 @@ fn unreadable(batch: &Batch, line: &Line, fault: &Fault, bytes: &[u8]) -> Bad {
             ("damaged", format!("the file is damaged after line {last}: it cannot be read on; fetch it again"))
         }
     };
-    let mut bad = bad(batch, line.number, None, None, code, reason, bytes);
+    let mut bad = bad(batch, line.number, batch.kind, None, code, reason, bytes);
     bad.cut_off = !matches!(fault, Fault::TooLong(_));
     bad
 }

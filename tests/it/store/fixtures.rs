@@ -8,6 +8,7 @@ use domain::model::{EhrId, ResourceType};
 use fhir_engage::store::attempts::{Attempt, Departure, Plan, Verdict};
 use fhir_engage::store::codec::content_hash;
 use fhir_engage::store::leases::{Fence, Term};
+use fhir_engage::store::memberships::Evaluated;
 use fhir_engage::store::resources::{Incoming, Precedence, Written};
 use fhir_engage::store::{Conn, Lane, Store, StoreError, attempts, enrolments, leases, pending, people, resources};
 
@@ -77,6 +78,20 @@ pub fn patient(store: &Store, id: &str) -> people::Record {
     let page = vec![incoming(store, ResourceType::Patient, id, id, "{}", &[id])];
     commit(store, ResourceType::Patient, page);
     read(store, |conn| people::record(conn, "north", id)).unwrap()
+}
+
+/// An evaluation that changed nothing.
+pub fn evaluated(person: i64, wake: Option<i64>, outreach: bool) -> Evaluated {
+    Evaluated {
+        person,
+        changes: Vec::new(),
+        refreshed: Vec::new(),
+        events: 0,
+        wake_at: wake.map(at),
+        outreach,
+        unknown: Default::default(),
+        staged: None,
+    }
 }
 
 /// The patients, by logical id, whose persons wait for the segment stage. They wait no longer afterwards.

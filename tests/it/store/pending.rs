@@ -4,7 +4,7 @@ use domain::model::ResourceType;
 use fhir_engage::store::memberships::{self, Evaluated};
 use fhir_engage::store::{Store, pending};
 
-use super::fixtures::{at, commit, incoming, patient, read, write};
+use super::fixtures::{at, commit, evaluated, incoming, patient, read, write};
 use crate::support::on_both;
 
 fn change(store: &Store, facts: &str) {
@@ -13,19 +13,6 @@ fn change(store: &Store, facts: &str) {
 
 fn take(store: &Store, seconds: i64) -> Vec<pending::Pending> {
     read(store, |conn| pending::take(conn, at(seconds), 0, 100))
-}
-
-fn evaluated(person: i64, wake: Option<i64>, outreach: bool) -> Evaluated {
-    Evaluated {
-        person,
-        changes: Vec::new(),
-        refreshed: Vec::new(),
-        events: 0,
-        wake_at: wake.map(at),
-        outreach,
-        unknown: Default::default(),
-        staged: None,
-    }
 }
 
 on_both! {
@@ -90,6 +77,33 @@ on_both! {
             }
             let expected: Vec<i64> = persons.iter().enumerate().filter(|(n, _)| n % 3 == 0 || n % 4 == 0).map(|(_, p)| *p).collect();
             assert_eq!(found, expected, "in chunks of {limit}");
+        }
+    }
+
+    fn many_who_are_due_at_once_are_taken_each_once_in_the_order_of_their_numbers(db) {
+        let store = db.store();
+        // More than are sorted by their number where they are found by their time.
+        let ids: Vec<String> = (0..2_300).map(|n| format!("p{n}")).collect();
+        for page in ids.chunks(500) {
+            commit(&store, ResourceType::Patient, page.iter().map(|id| incoming(&store, ResourceType::Patient, id, "b", "f", &[id])).collect());
+        }
+        let all = read(&store, |conn| pending::take(conn, at(0), 0, 10_000));
+        // The last numbers are due first.
+        let due: Vec<Evaluated> = all.iter().zip((10..20).cycle()).map(|(p, second)| evaluated(p.person, Some(20 - second), false)).collect();
+        write(&store, |conn| {
+            memberships::apply(conn, &due, at(0))?;
+            pending::done(conn, &all)
+        });
+        for (now, expected) in [(9, 2_070), (10, 2_300), (0, 0), (3, 690)] {
+            let (mut after, mut found) = (0, Vec::new());
+            loop {
+                let chunk = read(&store, |conn| pending::take(conn, at(now), after, 400));
+                let Some(last) = chunk.last() else { break };
+                after = last.person;
+                found.extend(chunk.iter().map(|p| p.person));
+            }
+            assert_eq!(found.len(), expected, "at {now}");
+            assert!(found.is_sorted_by(|a, b| a < b), "at {now}");
         }
     }
 

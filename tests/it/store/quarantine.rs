@@ -47,16 +47,32 @@ on_both! {
         put(&store, &aside(Some("p1"), "wrong-type", b"{1b}"), 1);
         put(&store, &aside(Some("p2"), "wrong-type", b"{2}"), 1);
         commit(&store, ResourceType::Patient, vec![incoming(&store, ResourceType::Patient, "p1", "good", "f", &["p1"])]);
-        let released = write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &["p1", "p3"], at(2)));
+        let released = write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &["p1", "p3"], &[], at(2)));
         assert_eq!((released, read(&store, quarantine::count)), (2, 1));
-        assert_eq!(write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Appointment, &["p2"], at(2))), 0);
-        assert_eq!(write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &[], at(2))), 0);
+        assert_eq!(write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Appointment, &[], &["p2"], at(2))), 0);
+        assert_eq!(write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &[], &[], at(2))), 0);
         put(&store, &aside(Some("p1"), "wrong-type", b"{1}"), 3);
         assert_eq!(read(&store, quarantine::count), 2);
         assert!(read(&store, |conn| resources::get(conn, &ehr(), ResourceType::Patient, "p1")).is_some(), "the good version stays");
         let waiting = read(&store, |conn| quarantine::list(conn, None, 10)).remove(0);
         write(&store, |conn| quarantine::released(conn, waiting.id, at(4)));
         assert_eq!(read(&store, quarantine::count), 1);
+    }
+
+    fn what_is_told_of_a_stored_one_stays_until_it_changes_and_is_no_flood(db) {
+        let store = db.store();
+        let told = |n: usize| aside(Some(&format!("p{n}")), quarantine::UNREAD, n.to_string().as_bytes());
+        let all: Vec<Aside> = (0..250).map(told).collect();
+        write(&store, |conn| quarantine::put_unread(conn, store.codec(), &ehr(), ResourceType::Patient, &all[..60], at(1)));
+        write(&store, |conn| quarantine::put_unread(conn, store.codec(), &ehr(), ResourceType::Patient, &all[60..], at(1)));
+        assert_eq!(read(&store, quarantine::count), 100, "some are enough to tell");
+        put(&store, &aside(Some("p1"), "wrong-type", b"{1}"), 1);
+        let release = |changed: &[&str], unchanged: &[&str]| {
+            write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, changed, unchanged, at(2)))
+        };
+        assert_eq!(release(&[], &["p1", "p2"]), 1, "the stored one came again: only the broken one is outdated");
+        assert_eq!(release(&["p2"], &["p1"]), 1);
+        assert_eq!(read(&store, quarantine::count), 99);
     }
 
     fn a_release_finds_its_rows_among_many(db) {
@@ -67,7 +83,7 @@ on_both! {
             }
             Ok(())
         });
-        let released = write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &["p3", "p10049"], at(2)));
+        let released = write(&store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &["p3", "p10049"], &[], at(2)));
         assert_eq!(released, 2);
     }
 

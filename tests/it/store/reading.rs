@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use domain::model::{EhrId, ResourceType};
+use fhir_engage::store::memberships::{self, Evaluated};
 use fhir_engage::store::sync_state::{self, Counts, End};
 use fhir_engage::store::{Store, attempts, ehrs, leases, pending, people, reading, resources};
 
-use super::fixtures::{TERM, at, ehr, fence, incoming, patient, planned, read, write};
+use super::fixtures::{TERM, at, ehr, evaluated, fence, incoming, patient, planned, read, write};
 use crate::support::on_both;
 
 const HOUR: i64 = 3600;
@@ -69,6 +70,19 @@ on_both! {
         // Another lease of that beginning is none of a reading.
         fence(&store, "syncing");
         assert_eq!(half(&store, 1), Vec::<String>::new());
+    }
+
+    fn whose_time_has_come_is_left_out_meanwhile_too(db) {
+        let store = db.store();
+        let [north, south] = two(&store).map(|r| r.person);
+        let all = read(&store, |conn| pending::take(conn, at(0), 0, 100));
+        let due: Vec<Evaluated> = all.iter().map(|p| evaluated(p.person, Some(1), false)).collect();
+        write(&store, |conn| memberships::apply(conn, &due, at(0)).and_then(|()| pending::done(conn, &all)));
+        let lease = fence(&store, "sync/north");
+        assert_eq!(visible(&store, 1)[0], [south].into());
+        write(&store, |conn| leases::release(conn, &lease));
+        assert_eq!(visible(&store, 1)[0], [north, south].into());
+        assert_eq!(visible(&store, 0)[0], [].into());
     }
 
     fn who_is_in_two_ehrs_waits_for_both(db) {

@@ -119,6 +119,31 @@ on_both! {
         assert_eq!(body(&store, ResourceType::Appointment, "a1"), "at 1");
     }
 
+    fn an_export_gives_way_to_what_was_read_while_it_was_prepared(db) {
+        let store = db.store();
+        let put = |body: &str, updated: Option<i64>, precedence, now: i64| {
+            let mut all = appointment(&store, body, body, &["p1"]);
+            all[0].last_updated = updated.map(|s| at(s).micros());
+            let written = write(&store, |conn| resources::commit(conn, &ehr(), ResourceType::Appointment, &all, precedence, at(now)));
+            (written.stored.len(), written.undecided.len(), written.older)
+        };
+        let body = |store: &Store| body(store, ResourceType::Appointment, "a1");
+        // Asked for at 100, ready at 200; in between it was read singly.
+        let export = Precedence::Exported(at(100));
+        assert_eq!(put("before", None, Precedence::Asked(at(50)), 50), (1, 0, 0));
+        assert_eq!(put("exported", None, export, 200), (1, 0, 0), "what was stored before is older");
+        assert_eq!(put("read singly", None, Precedence::Asked(at(300)), 300), (1, 0, 0));
+        let export = Precedence::Exported(at(250));
+        assert_eq!((put("exported late", None, export, 400), body(&store)), ((0, 1, 0), "read singly".to_owned()));
+        assert_eq!((put("exported late", Some(240), export, 400), body(&store)), ((0, 1, 0), "read singly".to_owned()));
+        // Where both say when they were changed that decides.
+        assert_eq!(put("dated", Some(300), Precedence::Asked(at(410)), 410), (1, 0, 0));
+        assert_eq!((put("older", Some(290), export, 420), body(&store)), ((0, 0, 1), "dated".to_owned()));
+        assert_eq!((put("newer", Some(310), export, 420), body(&store)), ((1, 0, 0), "newer".to_owned()));
+        write(&store, |conn| gone::mark(conn, &ehr(), ResourceType::Appointment, &["a1"], "test", at(430)));
+        assert_eq!(put("seen before it was gone", None, export, 440), (0, 1, 0));
+    }
+
     fn what_was_stored_while_an_answer_was_on_its_way_stays_unless_the_answer_is_plainly_newer(db) {
         let store = db.store();
         let put = |body: &str, updated: Option<i64>, (asked, now): (i64, i64)| {

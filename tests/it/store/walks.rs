@@ -70,7 +70,7 @@ fn a_release_looks_for_the_ids_of_its_page_only() {
         body: b"{1}".to_vec(),
     };
     write(&store, |conn| quarantine::put(conn, store.codec(), &ehr(), &waiting, at(1)));
-    let plan = plans(&db, &store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &["p1", "p2"], at(2)));
+    let plan = plans(&db, &store, |conn| quarantine::release(conn, &ehr(), ResourceType::Patient, &["p1"], &["p2"], at(2)));
     walks_in_order(&plan);
     assert!(plan.iter().any(|step| step.contains("quarantine_waiting (ehr=? AND rtype=? AND fhir_id=?)")), "{plan:#?}");
 }

@@ -145,7 +145,7 @@ on_both! {
         let north = exported(&store).await;
         north.world.ehr.plant(Fault::new(FaultKind::ExportBadLine));
         let report = north.sync_one(&store, Patient).await;
-        assert_eq!((&report.ended, report.found), (&Ended::Done, 30), "{report:?}");
+        assert_eq!((&report.ended, report.found, report.quarantined), (&Ended::Done, 31, 1), "{report:?}");
         let rows = store.read_blocking(|conn| quarantine::list(conn, Some("north"), 9)).unwrap();
         assert!(rows.len() == 1 && rows[0].origin == "export, file 1 (Patient):2", "{rows:?}");
         north.assert_same(&store, Patient);

@@ -7,6 +7,7 @@ mod faults;
 mod import;
 mod import_bad;
 mod merging;
+mod mishaps;
 mod plain;
 mod process;
 mod pull;

@@ -254,6 +254,22 @@ on_both! {
         }
     }
 
+    async fn a_search_by_post_is_sent_on_whole_or_said_to_be_lost(db) {
+        for status in [301, 302, 303, 307, 308] {
+            let mut site = Site::new(&db, &[], "/old").await;
+            site.world.profile.search_by_post = true;
+            site.server.does(&[(SentOn(status, Written::Whole), ALWAYS)]);
+            let report = site.sync(Patient).await;
+            let why = report.failure().unwrap_or_else(|| panic!("{status}: {report:?}"));
+            // That server takes no searches by POST at the new place either.
+            let repeated = site.server.asked().iter().any(|line| line == "POST /fhir/Patient/_search");
+            assert_eq!(repeated, status > 303, "{status}: {why}");
+            let says = if repeated { "HTTP status 404" } else { "sends a search on to http://127.0.0.1:" };
+            assert!(why.contains(says), "{status}: {why}");
+            assert!(site.server.asked().iter().all(|line| !line.starts_with("GET /fhir/Patient")), "no question is asked without its words");
+        }
+    }
+
     async fn times_with_an_offset_are_the_same_times(db) {
         let site = Site::new(&db, &[(Offset, ALWAYS)], "/fhir").await;
         assert_eq!(site.sync(Patient).await.stored, 23);

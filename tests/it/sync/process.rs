@@ -65,8 +65,9 @@ on_both! {
         assert_eq!(json(&gateway, &["sync", "plan", "north"])["plan"]["types"][1]["reconciled"], "each-run");
         let fault = FaultKind::OfPatient { patient: "pat-000011".to_owned(), status: 403, code: Some("4130".to_owned()) };
         ehr.plant(Fault::new(fault).on("GET", "/fhir/CarePlan"));
-        let run = gateway.run(&["sync", "run"]);
-        assert!(run.contains("done; it could not be read of 1 patients"), "{run}");
+        let ran = gateway.start(&["sync", "run"]).wait();
+        assert_eq!(ran.code, Some(1), "not all was read: {}", ran.stdout);
+        assert!(ran.stdout.contains("done, but it could not be read of 1 patient (`sync holes`)"), "{}", ran.stdout);
         let status = gateway.run(&["sync", "status"]);
         assert!(status.contains("300 of 300 patients") && status.contains("north CarePlan: not known of 1 patient"), "{status}");
         let told = json(&gateway, &["sync", "status"]);
