@@ -53,7 +53,7 @@ more, and an EHR that has not fetched the new one refuses this gateway until it 
   fhir-engage keys retire KID --force      also where an EHR uses it")]
     Retire {
         /// The key's id
-        #[arg(value_name = "KID")]
+        #[arg(value_name = "KID", allow_hyphen_values = true)]
         kid: String,
         /// Although an EHR uses it: it refuses this gateway from then on
         #[arg(long)]

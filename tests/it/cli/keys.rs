@@ -40,6 +40,9 @@ on_both! {
         assert_eq!(states(&gateway), ["ES384 current"]);
         for (args, code) in [
             (&["keys", "retire", "no-such"][..], 1),
+            // One in 64 kids begins so.
+            (&["keys", "retire", "-no-such"], 1),
+            (&["keys", "retire", "-no-such", "--force"], 1),
             (&["keys", "rotate", "--ehr", "no-such"], 2),
             (&["keys", "generate", "--alg", "HS256"], 2),
             (&["keys", "jwks", "--ehr", "no-such"], 2),
