@@ -5,6 +5,7 @@
 mod agenda;
 mod alerts;
 mod authorize;
+mod chain;
 pub(crate) mod charts;
 mod connections;
 mod desk;
@@ -36,6 +37,7 @@ use domain::rules::Site;
 pub use agenda::{Agenda, Entry};
 pub use alerts::AlertsError;
 pub use authorize::GrantError;
+pub use chain::Night;
 pub(crate) use connections::told;
 pub use connections::{ConnectionError, Registered};
 pub use entropy::Random;

@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 
 use super::exit::{Ended, Failure};
 use super::{Common, print};
-use crate::app::{App, StageError, TurnReport};
+use crate::app::{App, Night, StageError, TurnReport};
 use crate::web;
 use crate::worker::{Health, Nudge, Stop, Task, TaskReport, Worker};
 
@@ -76,6 +76,10 @@ impl Work {
         super::signals::stop_at(&stop);
         let desk = app.alert_desk().map_err(|e| Failure::problem(e.to_string()))?;
         let mut report = app.cycle(&stop, Arc::new(|_| ())).await;
+        match app.verify_chain(&stop).await {
+            Ok(_) | Err(StageError::Busy(_)) => {}
+            Err(error) => report.failures.push(format!("audit: {error}")),
+        }
         match app.look_for_alerts(&desk, true).await {
             Ok(told) => report.failures.extend(told.failures),
             // Where another node looks, that one tells.
@@ -297,7 +301,21 @@ fn tasks(app: &Arc<App>) -> Vec<Task> {
             }
         }
     });
-    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task, sessions_task]
+    let a = Arc::clone(app);
+    let audit_task = Task::new("audit", Duration::from_secs(600), Nudge::new(), move |stop| {
+        let app = Arc::clone(&a);
+        async move {
+            match app.verify_chain(&flag(&stop)).await {
+                Ok(Night { told: None, next }) => TaskReport::idle(Some(next)),
+                Ok(Night { told: Some(s), next }) => {
+                    let found = s.broken.map_or_else(|| "whole".to_owned(), |broken| format!("broken: {broken}"));
+                    TaskReport::worked(format!("{} rows verified, {found}", s.rows), Some(next))
+                }
+                Err(error) => failed(&error),
+            }
+        }
+    });
+    vec![events_task, drops_task, sync_task, segments_task, outreach_task, write_back_task, refresh_task, sessions_task, audit_task]
 }
 
 fn failed(error: &StageError) -> TaskReport {

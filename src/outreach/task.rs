@@ -12,7 +12,7 @@ use super::program::{Library, Program};
 use super::send::{self, Sender, Sent, SiteVoice};
 use crate::store::leases::{self, Fence, Term};
 use crate::store::programs;
-use crate::store::{Conn, Store, StoreError, memberships, pending};
+use crate::store::{Conn, Store, StoreError, attempts, memberships, pending};
 
 /// The lease under which outreach plans and sends.
 pub const LEASE: &str = "outreach";
@@ -21,6 +21,8 @@ pub const LEASE: &str = "outreach";
 const PLAN: i64 = 200;
 /// Attempts judged in one transaction.
 const SEND: i64 = 100;
+/// Held attempts looked at in one transaction, when outreach goes on.
+const WAKE: i64 = 500;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -134,6 +136,8 @@ pub async fn run(stage: &Stage<'_>, stop: &AtomicBool, progress: &(dyn Fn(u64) +
         stop,
     };
     report.settled += sender.settle_silent().await?;
+    // What a stop held is due before anything is planned or sent. One that is cut off here goes on with the next run.
+    while !stop.load(Ordering::Relaxed) && wake_chunk(stage)? {}
     let mut looked_at = 0;
     while !stop.load(Ordering::Relaxed) {
         let planned = plan_chunk(stage, &mut report).await?;
@@ -159,6 +163,16 @@ fn add(report: &mut Report, sent: Sent) {
     report.failed += sent.failed;
     report.unclear += sent.unclear;
     report.voided += sent.overtaken;
+}
+
+fn wake_chunk(stage: &Stage<'_>) -> Result<bool, StoreError> {
+    let now = stage.clock.now();
+    in_place(|| {
+        stage.store.write_blocking(crate::store::Lane::Bulk, "wake what a stop held", |conn| {
+            leases::extend(conn, stage.fence, now, stage.term)?;
+            attempts::wake_some(conn, WAKE, now)
+        })
+    })
 }
 
 async fn plan_chunk(stage: &Stage<'_>, report: &mut Report) -> Result<usize, StoreError> {

@@ -12,7 +12,7 @@ mod words;
 pub use acts::{Actor, Done, Signed};
 pub use look::{Eyes, look};
 pub use page::Page;
-pub use words::told_times;
+pub use words::{asked, told_times};
 
 pub use crate::outreach::by_hand;
 pub use crate::outreach::gate::{Outcome, ReasonCode};

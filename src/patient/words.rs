@@ -12,7 +12,8 @@ use crate::outreach::ledger::KeptReason;
 use crate::store::writebacks::Writeback;
 
 /// What a message asks for.
-pub(super) fn asked(action: &str) -> &'static str {
+#[must_use]
+pub fn asked(action: &str) -> &'static str {
     match action {
         "confirm" => "Confirm a visit",
         "complete-form" => "Fill in a form",

@@ -27,11 +27,13 @@ pub mod kind {
     pub const PARKED: &str = "parked";
     /// Of many patients a type has become unknown lately.
     pub const HOLES: &str = "holes";
+    /// The audit chain is not what was written.
+    pub const AUDIT: &str = "audit";
 }
 
 /// All kinds, in the order in which they are told.
-pub const KINDS: [&str; 8] =
-    [kind::FAILING, kind::LATE, kind::DRIFTED, kind::EXPIRING, kind::DISK, kind::QUARANTINE, kind::PARKED, kind::HOLES];
+pub const KINDS: [&str; 9] =
+    [kind::AUDIT, kind::FAILING, kind::LATE, kind::DRIFTED, kind::EXPIRING, kind::DISK, kind::QUARANTINE, kind::PARKED, kind::HOLES];
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]

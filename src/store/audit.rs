@@ -354,42 +354,88 @@ pub struct Verified {
 /// Rows of one read.
 const CHUNK: i64 = 5_000;
 
-/// Walks along the whole chain. `noted` is a place with the beginning of its hash, as an earlier walk told it. To be called in a snapshot.
-///
-/// # Errors
-/// The engine's refusal.
-pub fn verify(conn: &mut Conn, noted: Option<(i64, &str)>) -> Result<Verified, StoreError> {
-    let head: Option<(i64, Vec<u8>)> =
-        on_backend!(conn, c => audit_head::table.find(HEAD).select((audit_head::number, audit_head::hash)).first(c).optional())?;
-    let (mut number, mut hash) = (0, BEGINNING.to_vec());
-    let mut seen = noted.is_none_or(|(at, noted)| at == 0 && hex(&BEGINNING).starts_with(noted));
-    loop {
-        let rows = audit::table.filter(audit::number.gt(number)).order(audit::number).limit(CHUNK);
+/// A walk along the chain, step by step: between two steps others may append.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    number: i64,
+    hash: Vec<u8>,
+    /// A place with the beginning of its hash that must be on the way, and whether it was.
+    noted: Option<(i64, String)>,
+    seen: bool,
+}
+
+impl Walk {
+    /// From the first row.
+    #[must_use]
+    pub fn begin(noted: Option<(i64, &str)>) -> Self {
+        let seen = noted.is_none_or(|(at, noted)| at == 0 && hex(&BEGINNING).starts_with(noted));
+        Self { number: 0, hash: BEGINNING.to_vec(), noted: noted.map(|(at, hash)| (at, hash.to_owned())), seen }
+    }
+
+    /// Behind a row that was walked to before, with the hash that it had.
+    #[must_use]
+    pub const fn from(number: i64, hash: Vec<u8>) -> Self {
+        Self { number, hash, noted: None, seen: true }
+    }
+
+    /// The row that it came to, and its hash.
+    #[must_use]
+    pub fn place(&self) -> (i64, &[u8]) {
+        (self.number, &self.hash)
+    }
+
+    fn ended(&self, broken: Option<Broken>) -> Verified {
+        Verified { rows: self.number, last: hex(&self.hash), broken }
+    }
+
+    /// Goes on along at most so many rows; what was found, once it is at the end or something is wrong. To be called in a snapshot.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub fn step(&mut self, conn: &mut Conn, most: i64) -> Result<Option<Verified>, StoreError> {
+        let rows = audit::table.filter(audit::number.gt(self.number)).order(audit::number).limit(most);
         let rows: Vec<Row> = on_backend!(conn, c => rows.select(Row::as_select()).load(c))?;
-        if rows.is_empty() {
-            break;
-        }
+        let is_full = i64::try_from(rows.len()).is_ok_and(|n| n >= most);
         for row in rows {
-            let expected = hash_of(&row, &hash);
+            let expected = hash_of(&row, &self.hash);
             let broken = match () {
-                () if row.number != number + 1 => Some(Broken::Missing(number + 1)),
+                () if row.number != self.number + 1 => Some(Broken::Missing(self.number + 1)),
                 () if row.hash != expected => Some(Broken::Changed(row.number)),
                 () => None,
             };
             if broken.is_some() {
-                return Ok(Verified { rows: number, last: hex(&hash), broken });
+                return Ok(Some(self.ended(broken)));
             }
-            (number, hash) = (row.number, row.hash);
-            seen |= noted.is_some_and(|(at, noted)| at == number && hex(&hash).starts_with(noted));
+            (self.number, self.hash) = (row.number, row.hash);
+            self.seen |= self.noted.as_ref().is_some_and(|(at, noted)| *at == self.number && hex(&self.hash).starts_with(noted.as_str()));
+        }
+        if is_full {
+            return Ok(None);
+        }
+        let head: Option<(i64, Vec<u8>)> =
+            on_backend!(conn, c => audit_head::table.find(HEAD).select((audit_head::number, audit_head::hash)).first(c).optional())?;
+        let head = head.unwrap_or_default();
+        let broken = match &self.noted {
+            _ if (head.0, &head.1) != (self.number, &self.hash) => Some(Broken::End { rows: self.number, head: head.0 }),
+            Some((at, _)) if !self.seen => Some(Broken::NotThere(*at)),
+            _ => None,
+        };
+        Ok(Some(self.ended(broken)))
+    }
+}
+
+/// Walks along the whole chain. `noted` is a place with the beginning of its hash, as an earlier walk told it. To be called in a snapshot;
+/// [`super::chain`] walks without one.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn verify(conn: &mut Conn, noted: Option<(i64, &str)>) -> Result<Verified, StoreError> {
+    let mut walk = Walk::begin(noted);
+    loop {
+        if let Some(found) = walk.step(conn, CHUNK)? {
+            return Ok(found);
         }
     }
-    let head = head.unwrap_or_default();
-    let broken = match noted {
-        _ if head != (number, hash.clone()) => Some(Broken::End { rows: number, head: head.0 }),
-        Some((at, _)) if !seen => Some(Broken::NotThere(at)),
-        _ => None,
-    };
-    Ok(Verified { rows: number, last: hex(&hash), broken })
 }
 
 #[cfg(test)]

@@ -21,8 +21,12 @@ pub enum Setting {
     LabelledUpTo,
     /// Present where somebody of the staff has signed in by a link.
     SignedIn,
-    /// What the last walk along the audit chain from the pages told, as JSON.
+    /// What the last walk along the audit chain told, as JSON.
     AuditVerified,
+    /// How far the walk of this night along the audit chain came, as JSON.
+    AuditWalk,
+    /// Present where outreach goes on and what was held meanwhile is being woken: how far that came, as JSON.
+    Waking,
 }
 
 impl Setting {
@@ -35,6 +39,8 @@ impl Setting {
             Self::LabelledUpTo => "labelled-up-to",
             Self::SignedIn => "signed-in",
             Self::AuditVerified => "audit-verified",
+            Self::AuditWalk => "audit-walk",
+            Self::Waking => "waking",
         }
     }
 }
@@ -45,6 +51,20 @@ impl Setting {
 /// The engine's refusal.
 pub fn get(conn: &mut Conn, setting: Setting) -> Result<Option<String>, StoreError> {
     Ok(on_backend!(conn, c => installation::table.find(setting.name()).select(installation::value).first(c).optional())?)
+}
+
+/// As [`get`], until the end of the transaction: whoever else writes it waits for that.
+///
+/// # Errors
+/// The engine's refusal.
+pub fn hold(conn: &mut Conn, setting: Setting) -> Result<Option<String>, StoreError> {
+    let row = installation::table.find(setting.name()).select(installation::value);
+    Ok(match conn {
+        // Whoever writes is alone.
+        Conn::Sqlite(c) => row.first(c).optional()?,
+        #[cfg(feature = "postgres")]
+        Conn::Postgres(c) => row.for_update().first(c).optional()?,
+    })
 }
 
 /// Takes a setting away.

@@ -12,6 +12,7 @@ pub mod answers;
 pub mod attempts;
 pub mod audit;
 mod bulk;
+pub mod chain;
 mod checkpoint;
 pub mod codec;
 mod connection;

@@ -87,7 +87,7 @@ pub fn begin(conn: &mut Conn, (scope, name): (Scope, &str), why: &str, by: &str,
     Ok(on_backend!(conn, c => diesel::insert_into(outreach_stop::table).values(row).on_conflict_do_nothing().execute(c))? == 1)
 }
 
-/// Ends a stop, and has what was held meanwhile judged anew; `false` where none was in force.
+/// Ends a stop, and asks for what was held meanwhile to be judged anew, which the outreach stage does; `false` where none was in force.
 ///
 /// # Errors
 /// The engine's refusal.
@@ -99,7 +99,7 @@ pub fn end(conn: &mut Conn, (scope, name): (Scope, &str), by: &str, now: Timesta
     let over = (outreach_stop::ended_at.eq(now.micros()), outreach_stop::ended_by.eq(by));
     let ended = on_backend!(conn, c => diesel::update(row).set(over).execute(c))? == 1;
     if ended {
-        attempts::wake_stopped(conn, now)?;
+        attempts::ask_to_wake(conn)?;
     }
     Ok(ended)
 }

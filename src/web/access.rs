@@ -70,9 +70,9 @@ async fn viewer(request: &ServiceRequest) -> Result<Option<Viewer>, Problem> {
     Ok(served.given.sessions.find(&cookie).await?.map(Viewer::of))
 }
 
-/// Whether a browser asks for a page to show it in a frame.
+/// Whether a browser asks for a page, or sends a form, to show what comes of it in a frame.
 fn is_framed(request: &ServiceRequest) -> bool {
-    in_frame(request.headers()) && *request.method() == Method::GET
+    in_frame(request.headers()) && [Method::GET, Method::POST].contains(request.method())
 }
 
 /// Whether what a browser asks for is to stand in a frame.
@@ -89,15 +89,18 @@ async fn over(request: ServiceRequest) -> ServiceResponse<BoxBody> {
     request.error_response(Notice::over())
 }
 
-/// Somebody who is not signed in: a browser that asks for a page is sent to where one signs in, and comes back from there; all else is 401.
+/// Somebody who is not signed in: a browser that asks for a page is sent to where one signs in, and comes back from there; all else is 401, for a form that
+/// a person sent with what to do.
 fn unknown(request: ServiceRequest) -> ServiceResponse<BoxBody> {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
     let asks = *request.method() == Method::GET || *request.method() == Method::HEAD;
     // Other requests of a page's are told by what they are for; programs send nothing of the kind and ask for no HTML.
     let page =
         header("sec-fetch-mode").map_or_else(|| header("accept").is_some_and(|a| a.contains("text/html")), |mode| mode == "navigate");
-    if !(asks && page) {
-        return request.error_response(Problem::signed_out());
+    match (asks, page) {
+        (true, true) => {}
+        (false, true) => return request.error_response(Notice::too_late()),
+        _ => return request.error_response(Problem::signed_out()),
     }
     // The path alone: what a query says may be about a patient.
     let back: String = url::form_urlencoded::byte_serialize(request.path().as_bytes()).collect();

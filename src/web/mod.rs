@@ -24,7 +24,6 @@ mod metrics;
 pub mod notice;
 pub mod notifications;
 pub mod opening;
-mod page;
 pub mod patient;
 mod plot;
 mod prefix;

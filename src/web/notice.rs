@@ -65,10 +65,18 @@ impl Notice {
         Self::new(StatusCode::BAD_REQUEST, "Nothing was done", "The form is not complete. Go back and send it again.")
     }
 
+    /// 401 for a form of somebody whose session is over.
+    #[must_use]
+    pub fn too_late() -> Self {
+        let says = "Nothing was done: you are not signed in, or no longer. Sign in, open the page again, and send the form from there. From inside the EHR, \
+                    start the app again.";
+        Self::new(StatusCode::UNAUTHORIZED, "Nothing was done", says).with_next("/signin", "Sign in")
+    }
+
     /// 401 in a frame of an EHR's.
     #[must_use]
     pub fn over() -> Self {
-        let says = "You are not signed in here, or no longer. Start the app again from inside the EHR. Where this comes up at once, the browser keeps this \
+        let says = "You are not signed in here, or no longer, and nothing was done. Start the app again from inside the EHR. Where this comes up at once, the browser keeps this \
                     site's cookies out of frames: sign in in a tab of its own.";
         Self::new(StatusCode::UNAUTHORIZED, "Start the app again", says).with_tab("/signin", "Sign in in a tab of its own")
     }

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 
 use askama::Template;
 
+use chrono::DateTime;
+
+use super::list::{Cell, Column, Filter, Labels, Row};
 use super::words::grouped;
 
 /// Units across and down a drawing.
@@ -27,7 +30,33 @@ pub(super) struct Series {
     pub(super) values: Vec<i64>,
 }
 
-/// How numbers went, from place to place.
+/// A chart, behind which its numbers stand as a list: folded, until something is asked of it.
+pub(super) trait Drawn {
+    /// The numbers.
+    fn numbers(&self) -> (Labels, Vec<Column>, Vec<Row>);
+    /// Takes the list, rendered, and whether it is shown at once.
+    fn set_table(&mut self, table: String, is_open: bool);
+}
+
+/// A day of UTC, by its number since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Day(pub(super) i64);
+
+impl Day {
+    fn written(self, how: &str) -> String {
+        DateTime::from_timestamp(self.0.saturating_mul(86_400), 0).map(|t| t.format(how).to_string()).unwrap_or_default()
+    }
+
+    fn shown(self) -> String {
+        self.written("%-d %b")
+    }
+
+    fn cell(self) -> Cell {
+        Cell::Day(self.written("%-d %b %Y"), self.written("%Y-%m-%d"), self.0)
+    }
+}
+
+/// How numbers went, from day to day.
 #[derive(Template)]
 #[template(path = "lines.html", config = "src/web/askama.toml")]
 pub(super) struct Lines {
@@ -37,16 +66,19 @@ pub(super) struct Lines {
     top: String,
     bottom: String,
     ends: Option<(String, String)>,
-    rows: Vec<(String, Vec<String>)>,
+    table: String,
+    is_open: bool,
+    labels: Labels,
+    rows: Vec<Row>,
 }
 
 impl Lines {
-    /// `places` are the names of the points, such as days; each series has as many values.
-    pub(super) fn new(title: impl Into<String>, places: &[String], series: &[Series]) -> Self {
+    /// Each series has as many values as there are days. `labels` are those of the list behind it.
+    pub(super) fn new(title: impl Into<String>, labels: Labels, days: &[Day], series: &[Series]) -> Self {
         let all = || series.iter().flat_map(|s| s.values.iter().copied());
         let (low, high) = (all().min().unwrap_or(0).min(0), nice(all().max().unwrap_or(0)));
         let x = |n: usize| {
-            if places.len() < 2 { 0 } else { i64::try_from(n).unwrap_or(0) * WIDTH / (i64::try_from(places.len()).unwrap_or(2) - 1) }
+            if days.len() < 2 { 0 } else { i64::try_from(n).unwrap_or(0) * WIDTH / (i64::try_from(days.len()).unwrap_or(2) - 1) }
         };
         // A tenth of a unit is as fine as anybody sees.
         let y = |v: i64| (high - v) * HEIGHT * 10 / (high - low).max(1);
@@ -61,21 +93,35 @@ impl Lines {
             }
             d
         };
+        let row = |(n, day): (usize, &Day)| {
+            let numbers = series.iter().map(|s| Cell::Number(s.values.get(n).copied().unwrap_or(0)));
+            Row::from(std::iter::once(day.cell()).chain(numbers).collect::<Vec<_>>())
+        };
         Self {
             title: title.into(),
             key: series.iter().enumerate().map(|(n, s)| (colour(n), s.name)).collect(),
             paths: series.iter().enumerate().map(|(n, s)| (colour(n), path(s))).collect(),
             top: grouped(high),
             bottom: grouped(low),
-            ends: places.first().cloned().zip(places.last().cloned()),
+            ends: days.first().zip(days.last()).map(|(first, last)| (first.shown(), last.shown())),
+            table: String::new(),
+            is_open: false,
+            labels,
             // The latest first, as in every other list.
-            rows: places
-                .iter()
-                .enumerate()
-                .rev()
-                .map(|(n, place)| (place.clone(), series.iter().map(|s| grouped(s.values.get(n).copied().unwrap_or(0))).collect()))
-                .collect(),
+            rows: days.iter().enumerate().rev().map(row).collect(),
         }
+    }
+}
+
+impl Drawn for Lines {
+    fn numbers(&self) -> (Labels, Vec<Column>, Vec<Row>) {
+        let day = Column::text("day", "Day").sorts().filter(Filter::Part);
+        let numbers = self.key.iter().map(|&(_, name)| Column::number(name, name).sorts());
+        (self.labels, std::iter::once(day).chain(numbers).collect(), self.rows.clone())
+    }
+
+    fn set_table(&mut self, table: String, is_open: bool) {
+        (self.table, self.is_open) = (table, is_open);
     }
 }
 
@@ -99,6 +145,9 @@ pub(super) struct Bars {
     title: String,
     key: Vec<(&'static str, &'static str)>,
     rows: Vec<Bar>,
+    table: String,
+    is_open: bool,
+    labels: Labels,
 }
 
 struct Bar {
@@ -106,13 +155,13 @@ struct Bar {
     total: String,
     /// Colour, where it begins, how long it is.
     parts: Vec<(&'static str, i64, i64)>,
-    /// Each part's name and number.
-    values: Vec<(&'static str, String)>,
+    /// Each part's number.
+    values: Vec<i64>,
 }
 
 impl Bars {
-    /// Each row has a number for each of `parts`.
-    pub(super) fn new(title: impl Into<String>, parts: &[&'static str], rows: &[(String, Vec<i64>)]) -> Self {
+    /// Each row has a number for each of `parts`. `labels` are those of the list behind it.
+    pub(super) fn new(title: impl Into<String>, labels: Labels, parts: &[&'static str], rows: &[(String, Vec<i64>)]) -> Self {
         let most = rows.iter().map(|(_, values)| values.iter().sum::<i64>()).max().unwrap_or(0).max(1);
         let bar = |(name, values): &(String, Vec<i64>)| {
             let (mut before, mut drawn) = (0, Vec::new());
@@ -122,18 +171,32 @@ impl Bars {
                 drawn.push((colour(n), from, (to - from).max(2)));
                 before += v;
             }
-            Bar {
-                name: name.clone(),
-                total: grouped(before),
-                parts: drawn,
-                values: parts.iter().copied().zip(values.iter().map(|v| grouped(*v))).collect(),
-            }
+            Bar { name: name.clone(), total: grouped(before), parts: drawn, values: values.clone() }
         };
         Self {
             title: title.into(),
             key: parts.iter().enumerate().map(|(n, name)| (colour(n), *name)).collect(),
             rows: rows.iter().map(bar).collect(),
+            table: String::new(),
+            is_open: false,
+            labels,
         }
+    }
+}
+
+impl Drawn for Bars {
+    fn numbers(&self) -> (Labels, Vec<Column>, Vec<Row>) {
+        let name = Column::text("name", "Name").sorts().filter(Filter::Part);
+        let parts = self.key.iter().map(|&(_, name)| Column::number(name, name).sorts());
+        let row = |bar: &Bar| {
+            let numbers = bar.values.iter().map(|n| Cell::Number(*n));
+            Row::from(std::iter::once(Cell::text(bar.name.clone())).chain(numbers).collect::<Vec<_>>())
+        };
+        (self.labels, std::iter::once(name).chain(parts).collect(), self.rows.iter().map(row).collect())
+    }
+
+    fn set_table(&mut self, table: String, is_open: bool) {
+        (self.table, self.is_open) = (table, is_open);
     }
 }
 
@@ -148,23 +211,38 @@ mod tests {
         }
     }
 
+    const LABELS: Labels = Labels { caption: "Numbers", empty: "None yet.", file: "numbers" };
+
     #[test]
-    fn lines_keep_within_their_room_and_the_table_has_every_number() {
-        let places: Vec<String> = (1..=3).map(|d| format!("{d} Nov")).collect();
-        let html = Lines::new("Members", &places, &[Series { name: "in", values: vec![0, 50, 100] }]).render().unwrap();
+    fn lines_keep_within_their_room_and_the_list_has_every_number() {
+        let days: Vec<Day> = (20_000..20_003).map(Day).collect();
+        let lines = Lines::new("Members", LABELS, &days, &[Series { name: "in", values: vec![0, 50, 100] }]);
+        let html = lines.render().unwrap();
         assert!(html.contains("M0 100.0L500 50.0L1000 0.0"), "{html}");
-        assert_eq!(html.matches("<tr").count(), 4, "{html}");
+        assert!(html.contains("4 Oct") && html.contains("6 Oct") && !html.contains("<details open"), "{html}");
         assert!(!html.contains("style=") && html.contains("<title") && html.contains("role=\"img\""), "{html}");
-        let one = Lines::new("x", &places[..1], &[Series { name: "in", values: vec![5] }]).render().unwrap();
+        let (_, columns, rows) = lines.numbers();
+        assert_eq!(columns.iter().map(|c| c.name).collect::<Vec<_>>(), ["Day", "in"]);
+        let cells: Vec<_> = rows.into_iter().map(|r| r.cells).collect();
+        let day = |shown: &str, iso: &str, n, of| vec![Cell::Day(shown.into(), iso.into(), n), Cell::Number(of)];
+        assert_eq!(cells[0], day("6 Oct 2024", "2024-10-06", 20_002, 100), "the latest first");
+        assert_eq!(cells[2], day("4 Oct 2024", "2024-10-04", 20_000, 0));
+        let one = Lines::new("x", LABELS, &days[..1], &[Series { name: "in", values: vec![5] }]).render().unwrap();
         assert!(one.contains("M0 0.0H1000"), "{one}");
-        assert!(Lines::new("x", &[], &[]).render().is_ok());
+        assert!(Lines::new("x", LABELS, &[], &[]).render().is_ok());
     }
 
     #[test]
     fn bars_are_as_long_as_their_numbers_and_names_are_escaped() {
         let rows = [("<b>".to_owned(), vec![1, 3]), ("none".to_owned(), vec![0, 0])];
-        let html = Bars::new("Sends", &["sent", "held"], &rows).render().unwrap();
+        let mut bars = Bars::new("Sends", LABELS, &["sent", "held"], &rows);
+        let html = bars.render().unwrap();
         assert!(html.contains("x=\"0\" width=\"250\"") && html.contains("x=\"250\" width=\"750\""), "{html}");
         assert!(!html.contains("<b>") && !html.contains("style="), "{html}");
+        let (_, _, numbers) = bars.numbers();
+        assert_eq!(numbers[0].cells, [Cell::text("<b>"), Cell::Number(1), Cell::Number(3)]);
+        bars.set_table("<p>all</p>".to_owned(), true);
+        let html = bars.render().unwrap();
+        assert!(html.contains("<details open") && html.contains("<p>all</p>"), "{html}");
     }
 }

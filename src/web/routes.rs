@@ -11,9 +11,9 @@ use actix_web::http::{Method, header};
 use actix_web::{Either, FromRequest, Handler, HttpRequest, Responder, Route, guard, middleware, web};
 use domain::model::Right;
 
-use super::boards::{acts, attempts, audit, connections, lookup, outreach, quarantine, segments, work, writeback};
+use super::boards::{acts, attempts, audit, connections, lookup, outreach, overview, quarantine, segments, work, writeback};
 use super::notice::Notice;
-use super::{access, api, fhir, health, jwks, launch, metrics, notifications, page, patient, problem, script, signin};
+use super::{access, api, fhir, health, jwks, launch, metrics, notifications, patient, problem, script, signin};
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ use Access::{Bearer, Open, SignedIn, Staff};
 
 #[rustfmt::skip]
 static ROUTES: &[Row] = &[
-    get("/",                      Staff(Right::SeeOverview), || to(page::overview)),
+    get("/",                      Staff(Right::SeeOverview), || to(overview::page)),
     get("/signin",                Open,   || to(signin::ways)),
     get("/signin/once/{token}",   Open,   || to(signin::link)),
     post("/signin/once",          Open,   || to(signin::once)),
@@ -103,8 +103,9 @@ static ROUTES: &[Row] = &[
     post("/patients",             Staff(Right::FindPatient),       || to(lookup::find)),
     post("/patients/open",        Staff(Right::FindPatient),       || to(lookup::open)),
     get("/audit",                 Staff(Right::SeeAudit),          || to(audit::page)),
-    post("/audit",                Staff(Right::SeeAudit),          || to(audit::of_patient)),
+    post("/audit",                Staff(Right::SeeAudit),          || to(audit::ask)),
     post("/audit/verify",         Staff(Right::SeeAudit),          || to(audit::verify)),
+    get("/audit/{handle}",        Staff(Right::SeeAudit),          || to(audit::of_patient)),
     get("/healthz",               Open,   || to(health::alive)),
     get("/readyz",                Open,   || to(health::ready)),
     get("/metrics",               Open,   || to(metrics::show)),

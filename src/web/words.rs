@@ -79,6 +79,44 @@ pub(super) fn grouped(n: i64) -> String {
     if n < 0 { format!("\u{2212}{text}") } else { text }
 }
 
+/// A language as people call it, by its tag (BCP 47); a tag that is not among the frequent ones stays as it is.
+pub(super) fn language(tag: &str) -> &str {
+    const NAMES: [(&str, &str); 30] = [
+        ("am", "Amharic"),
+        ("ar", "Arabic"),
+        ("bn", "Bengali"),
+        ("de", "German"),
+        ("el", "Greek"),
+        ("en", "English"),
+        ("es", "Spanish"),
+        ("fa", "Persian"),
+        ("fr", "French"),
+        ("gu", "Gujarati"),
+        ("he", "Hebrew"),
+        ("hi", "Hindi"),
+        ("ht", "Haitian Creole"),
+        ("hy", "Armenian"),
+        ("it", "Italian"),
+        ("ja", "Japanese"),
+        ("km", "Khmer"),
+        ("ko", "Korean"),
+        ("ne", "Nepali"),
+        ("pa", "Punjabi"),
+        ("pl", "Polish"),
+        ("pt", "Portuguese"),
+        ("ru", "Russian"),
+        ("so", "Somali"),
+        ("sw", "Swahili"),
+        ("tl", "Tagalog"),
+        ("uk", "Ukrainian"),
+        ("ur", "Urdu"),
+        ("vi", "Vietnamese"),
+        ("zh", "Chinese"),
+    ];
+    let primary = tag.split(['-', '_']).next().unwrap_or(tag);
+    NAMES.iter().find(|(code, _)| code.eq_ignore_ascii_case(primary)).map_or(tag, |(_, name)| name)
+}
+
 /// `1 alert is`, `2 alerts are`.
 pub(super) fn counted(n: i64, one: &str, many: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(n)) }
@@ -107,6 +145,9 @@ mod tests {
         ];
         for (seconds, text) in spans {
             assert_eq!(ago(TimeDelta::seconds(seconds)), text);
+        }
+        for (tag, name) in [("fr", "French"), ("es-MX", "Spanish"), ("ZH_hant", "Chinese"), ("tlh", "tlh"), ("", "")] {
+            assert_eq!(language(tag), name);
         }
         let t = Timestamp::parse("2026-11-23T15:05:00Z").unwrap();
         assert_eq!(when(t, t, Tz::America__New_York).shown, "23 Nov 2026, 10:05");

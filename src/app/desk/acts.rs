@@ -293,7 +293,7 @@ impl App {
         let entry = self.note_of(viewer, "stop-outreach", format!("{} {name}", scope.as_str()).trim().to_owned(), Some(why.clone()));
         let now = self.clock.now();
         match self.noted("stop outreach", entry, move |conn| stops::begin(conn, (scope, &name), &why, &by, now)).await? {
-            true => Ok("Stopped. What comes due meanwhile is refused, and says why.".to_owned()),
+            true => Ok("Stopped. What comes due meanwhile waits, and is judged anew when it goes on.".to_owned()),
             false => no("It is stopped already."),
         }
     }
@@ -302,7 +302,10 @@ impl App {
         let entry = self.note_of(viewer, "start-outreach", format!("{} {name}", scope.as_str()).trim().to_owned(), None);
         let now = self.clock.now();
         match self.noted("start outreach", entry, move |conn| stops::end(conn, (scope, &name), &by, now)).await? {
-            true => Ok("It goes on. What was refused meanwhile stays refused.".to_owned()),
+            true => {
+                self.nudges.outreach.give();
+                Ok("It goes on. What waited meanwhile is judged anew; what is too late by now is refused and says so.".to_owned())
+            }
             false => no("It is not stopped."),
         }
     }

@@ -22,8 +22,8 @@ use super::schema::{attempt, person, verdict};
 pub use by_person::{made_by_person, stop};
 pub use ending::{End, Outcome, bounced, finish, owe_unreachable};
 use holding::STOPPED;
-pub use holding::hold;
-pub(super) use holding::wake_stopped;
+pub(super) use holding::ask_to_wake;
+pub use holding::{hold, wake_some};
 
 /// States of an attempt that has not left the building.
 const WAITING: [&str; 2] = ["planned", "held"];

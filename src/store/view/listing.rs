@@ -2,6 +2,11 @@
 //!
 //! What a list is stands here as a constant; what is asked of it only ever names its columns, and values are bound. So an order or a filter
 //! that no index carries cannot be asked for.
+//!
+//! An order by a column with few values, such as a state, needs no index of its own: the list is cut into [`Arm`]s, one for each value, each of
+//! which an index holds in order; they follow each other, or are merged where the order is another one.
+
+use std::collections::BTreeMap;
 
 use diesel::QueryableByName;
 use diesel::sql_types::Text;
@@ -31,8 +36,22 @@ pub struct Listing {
     pub filters: &'static [Col],
     /// What it can be ordered by, a number that is always there; the first holds where nobody asks.
     pub orders: &'static [Col],
-    /// What tells rows of the same order apart, a text: unique.
+    /// What tells rows of the same order apart, a text: unique, where the list has arms by itself.
     pub tie: &'static str,
+}
+
+/// A part of a list that an index holds in order: a value for each of some of the list's filters, `None` where there is none.
+pub type Arm = Vec<(&'static str, Option<String>)>;
+
+/// Where a page ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The value of the arms, where the list is ordered by it.
+    pub group: Option<String>,
+    /// The order of its last row.
+    pub order: i64,
+    /// What tells that row apart.
+    pub tie: String,
 }
 
 /// What is asked of a list.
@@ -40,12 +59,14 @@ pub struct Listing {
 pub struct Wanted {
     /// Values by the filter's key.
     pub filters: Vec<(String, String)>,
-    /// By which order.
+    /// By which order, or by which value of the arms: then by the first order, the greatest first.
     pub by: Option<String>,
     /// The smallest first.
     pub up: bool,
-    /// The last row of the page before: its order and what tells it apart.
-    pub after: Option<(i64, String)>,
+    /// The parts that the list is read in; none for a list that one index holds.
+    pub arms: Vec<Arm>,
+    /// The last row of the page before.
+    pub after: Option<Place>,
     /// At most so many rows.
     pub limit: usize,
 }
@@ -56,7 +77,7 @@ pub struct Page {
     /// Rows, a value for each column.
     pub rows: Vec<Vec<Value>>,
     /// Where the next page begins, where there is one.
-    pub next: Option<(i64, String)>,
+    pub next: Option<Place>,
 }
 
 #[derive(QueryableByName)]
@@ -65,53 +86,141 @@ struct Row {
     line: String,
 }
 
+/// Arms of one statement: SQLite takes 500 at most.
+const TOGETHER: usize = 100;
+
+/// A row that was read: its values, its order, and what tells it apart.
+type Read = (Vec<Value>, i64, String);
+
 /// Reads a page.
 ///
 /// # Errors
 /// The engine's refusal. What the list does not have is left out: pages refuse it before.
 pub fn page(conn: &mut Conn, listing: &Listing, wanted: &Wanted) -> Result<Page, StoreError> {
-    let by = wanted.by.as_deref().and_then(|by| listing.orders.iter().find(|o| o.key == by)).or_else(|| listing.orders.first());
-    let by = by.map_or("0", |o| o.sql);
-    let (way, beyond) = if wanted.up { ("", ">") } else { (" DESC", "<") };
-    let (mut conditions, mut values) = (String::new(), Vec::new());
-    for filter in listing.filters {
-        if let Some((_, value)) = wanted.filters.iter().find(|(key, _)| key == filter.key) {
-            conditions.push_str(&format!(" AND {} = ?", filter.sql));
-            values.push(Bound::Text(value));
+    let asked = wanted.by.as_deref();
+    let order = asked.and_then(|by| listing.orders.iter().find(|o| o.key == by));
+    let is_grouped = order.is_none() && asked.is_some_and(|by| wanted.arms.iter().flatten().any(|(key, _)| *key == by));
+    let by = order.or_else(|| listing.orders.first()).map_or("0", |o| o.sql);
+    let mut groups: BTreeMap<Option<&str>, Vec<&Arm>> = BTreeMap::new();
+    for arm in &wanted.arms {
+        let value = arm.iter().find(|(key, _)| is_grouped && Some(*key) == asked).and_then(|(_, value)| value.as_deref());
+        groups.entry(value).or_default().push(arm);
+    }
+    if groups.is_empty() {
+        groups.insert(None, Vec::new());
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    if !wanted.up {
+        groups.reverse();
+    }
+    let enough = wanted.limit.saturating_add(1);
+    let (mut found, mut after): (Vec<(Option<&str>, Read)>, _) = (Vec::new(), wanted.after.as_ref());
+    if let Some(place) = after.filter(|_| is_grouped) {
+        let begins = groups.iter().position(|(value, _)| *value == place.group.as_deref()).unwrap_or(groups.len());
+        groups.drain(..begins);
+    }
+    for (value, arms) in groups {
+        let part = Part { by, up: wanted.up && !is_grouped, after: after.take(), limit: enough - found.len() };
+        found.extend(part.read(conn, listing, &wanted.filters, &arms)?.into_iter().map(|row| (value, row)));
+        if found.len() >= enough {
+            break;
         }
     }
-    if let Some((order, tie)) = &wanted.after {
-        conditions.push_str(&format!(" AND ({by}, {}) {beyond} (?, ?)", listing.tie));
-        values.extend([Bound::Int(*order), Bound::Text(tie)]);
-    }
-    let columns: Vec<&str> = listing.columns.iter().map(|c| c.sql).chain([by, listing.tie]).collect();
-    let columns = columns.join(", ");
-    let line = match conn {
-        Conn::Sqlite(_) => format!("json_array({columns})"),
-        #[cfg(feature = "postgres")]
-        Conn::Postgres(_) => format!("json_build_array({columns})::text"),
-    };
-    let text = format!(
-        "SELECT {line} AS line FROM {}{conditions} ORDER BY {by}{way}, {}{way} LIMIT {}",
-        listing.from,
-        listing.tie,
-        wanted.limit.saturating_add(1)
-    );
-    let rows: Vec<Row> = bulk::select_bound(conn, &text, &values)?;
-    let damaged = || StoreError::Damaged("a row of a list");
+    let has_more = found.len() > wanted.limit;
     let mut page = Page::default();
-    let has_more = rows.len() > wanted.limit;
-    for row in rows.into_iter().take(wanted.limit) {
-        let mut cells: Vec<Value> = serde_json::from_str(&row.line).map_err(|_| damaged())?;
-        let tie = cells.pop().and_then(|v| v.as_str().map(str::to_owned)).ok_or_else(damaged)?;
-        let order = cells.pop().and_then(|v| v.as_i64()).ok_or_else(damaged)?;
-        page.next = has_more.then_some((order, tie));
+    for (group, (cells, order, tie)) in found.into_iter().take(wanted.limit) {
+        page.next = has_more.then(|| Place { group: group.map(str::to_owned), order, tie });
         page.rows.push(cells);
     }
     Ok(page)
 }
 
-/// Attempts by state, and by program where one is asked for.
+/// Rows that are in order together.
+struct Part<'a> {
+    by: &'static str,
+    up: bool,
+    after: Option<&'a Place>,
+    limit: usize,
+}
+
+impl Part<'_> {
+    fn read(&self, conn: &mut Conn, listing: &Listing, filters: &[(String, String)], arms: &[&Arm]) -> Result<Vec<Read>, StoreError> {
+        let none = Arm::new();
+        let all: Vec<&Arm> = if arms.is_empty() { vec![&none] } else { arms.to_vec() };
+        let mut found = Vec::new();
+        for arms in all.chunks(TOGETHER) {
+            found.extend(self.read_arms(conn, listing, filters, arms)?);
+        }
+        if all.len() > TOGETHER {
+            found.sort_by(|(_, a, x), (_, b, y)| (a, x).cmp(&(b, y)));
+            if !self.up {
+                found.reverse();
+            }
+            found.truncate(self.limit);
+        }
+        Ok(found)
+    }
+
+    fn read_arms(&self, conn: &mut Conn, listing: &Listing, filters: &[(String, String)], arms: &[&Arm]) -> Result<Vec<Read>, StoreError> {
+        let (by, tie) = (self.by, listing.tie);
+        let (way, beyond) = if self.up { ("", ">") } else { (" DESC", "<") };
+        let (mut parts, mut values): (Vec<String>, Vec<Bound<'_>>) = (Vec::new(), Vec::new());
+        for arm in arms {
+            let mut conditions = String::new();
+            for filter in listing.filters {
+                let wanted = filters.iter().find(|(key, _)| key == filter.key).map(|(_, value)| Some(value));
+                match arm.iter().find(|(key, _)| *key == filter.key).map(|(_, value)| value.as_ref()).or(wanted) {
+                    None => {}
+                    Some(None) => conditions.push_str(&format!(" AND {} IS NULL", filter.sql)),
+                    Some(Some(value)) => {
+                        conditions.push_str(&format!(" AND {} = ?", filter.sql));
+                        values.push(Bound::Text(value));
+                    }
+                }
+            }
+            if let Some(place) = self.after {
+                conditions.push_str(&format!(" AND ({by}, {tie}) {beyond} (?, ?)"));
+                values.extend([Bound::Int(place.order), Bound::Text(&place.tie)]);
+            }
+            parts.push(conditions);
+        }
+        let columns: Vec<&str> = listing.columns.iter().map(|c| c.sql).chain([by, tie]).collect();
+        let columns = columns.join(", ");
+        let line = match conn {
+            Conn::Sqlite(_) => format!("json_array({columns})"),
+            #[cfg(feature = "postgres")]
+            Conn::Postgres(_) => format!("json_build_array({columns})::text"),
+        };
+        let (from, limit) = (listing.from, self.limit);
+        let text = match parts.as_slice() {
+            [one] => format!("SELECT {line} AS line FROM {from}{one} ORDER BY {by}{way}, {tie}{way} LIMIT {limit}"),
+            several => {
+                // First the places alone, which an index has, and then the rows of those that are shown.
+                let arm = |(n, conditions): (usize, &String)| {
+                    format!(
+                        "SELECT o, t FROM (SELECT {by} AS o, {tie} AS t FROM {from}{conditions} ORDER BY {by}{way}, {tie}{way} LIMIT {limit}) p{n}"
+                    )
+                };
+                let arms: Vec<String> = several.iter().enumerate().map(arm).collect();
+                format!(
+                    "SELECT {line} AS line FROM (SELECT o, t FROM ({}) u ORDER BY o{way}, t{way} LIMIT {limit}) k, {from} AND {tie} = k.t ORDER BY k.o{way}, k.t{way}",
+                    arms.join(" UNION ALL ")
+                )
+            }
+        };
+        let rows: Vec<Row> = bulk::select_bound(conn, &text, &values)?;
+        rows.into_iter().map(|row| read_row(&row.line).ok_or(StoreError::Damaged("a row of a list"))).collect()
+    }
+}
+
+fn read_row(line: &str) -> Option<Read> {
+    let mut cells: Vec<Value> = serde_json::from_str(line).ok()?;
+    let tie = cells.pop()?.as_str()?.to_owned();
+    let order = cells.pop()?.as_i64()?;
+    Some((cells, order, tie))
+}
+
+/// Attempts. Its arms are by state, and by program, channel and outcome where these are asked for: `attempt_by_program` holds all of them.
 pub const ATTEMPTS: Listing = Listing {
     from: "attempt a WHERE 1 = 1",
     columns: &[
@@ -135,7 +244,7 @@ pub const ATTEMPTS: Listing = Listing {
     tie: "a.id",
 };
 
-/// Write-backs by state.
+/// Write-backs. Its arms are by state, and by EHR where that is asked for.
 pub const WRITE_BACKS: Listing = Listing {
     from: "writeback w WHERE 1 = 1",
     columns: &[
@@ -208,7 +317,12 @@ pub const AUDIT: Listing = Listing {
         Col { key: "about", sql: "a.about" },
         Col { key: "why", sql: "a.why" },
     ],
-    filters: &[Col { key: "who", sql: "a.who" }, Col { key: "what", sql: "a.what" }, Col { key: "ehr", sql: "a.ehr" }],
+    filters: &[
+        Col { key: "who", sql: "a.who" },
+        Col { key: "what", sql: "a.what" },
+        Col { key: "ehr", sql: "a.ehr" },
+        Col { key: "patient", sql: "a.patient" },
+    ],
     orders: &[Col { key: "n", sql: "a.number" }],
     tie: "a.what",
 };

@@ -1,20 +1,24 @@
 //! Attempts, one by one, by state; and all verdicts on one. Whom they are about is not told here: the patient's page does.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::{Card, Piece, Scene, list_page};
+use super::{Card, Piece, Scene, Source, list_page};
+use crate::patient::told_times;
 use crate::store::attempts::{self, VerdictRow};
-use crate::store::view::listing::ATTEMPTS;
+use crate::store::view::listing::{ATTEMPTS, Arm};
+use crate::store::view::outreach::Counts;
 use crate::web::Served;
-use crate::web::list::{Cell, Column, Filter, Labels, Row};
+use crate::web::list::{ANY, Asked, Cell, Column, Filter, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::viewer::Viewer;
 use crate::web::words::Mood;
 
 const PLACE: &str = "/outreach";
 
-/// States, with what they mean.
-const STATES: [(&str, &str); 7] = [
+/// States, with what they mean; what waits first, since that is what people look for.
+const STATES: [(&str, &str); 8] = [
     ("held", "held"),
     ("refused", "refused"),
     ("planned", "planned"),
@@ -22,7 +26,9 @@ const STATES: [(&str, &str); 7] = [
     ("sent", "sent, no receipt yet"),
     ("finished", "finished"),
     ("void", "given up: their reason went away"),
+    (ANY, "any"),
 ];
+const OUTCOMES: [&str; 4] = ["delivered", "answered", "failed", "unknown"];
 
 pub(super) fn mood(state: &str, outcome: &str) -> Mood {
     match (state, outcome) {
@@ -33,34 +39,73 @@ pub(super) fn mood(state: &str, outcome: &str) -> Mood {
     }
 }
 
+/// The parts that the list is read in, so that an index holds each in order: by state; and where something is asked of program, channel or outcome
+/// by all of them, as far as there is anything.
+fn arms(counts: &Counts, asked: &Asked) -> Vec<Arm> {
+    let asks = |key: &str| asked.filter(key).is_some() || asked.order.is_some_and(|(by, _)| by == key);
+    let by_point = asks("channel") || asks("outcome");
+    let by_program = by_point || asks("program");
+    let mut arms: BTreeSet<Arm> = BTreeSet::new();
+    for alike in &counts.alike {
+        let mut arm: Arm = vec![("state", Some(alike.state.clone()))];
+        if by_program {
+            arm.push(("program", Some(alike.program.clone())));
+        }
+        if by_point {
+            arm.extend([("channel", alike.channel.clone()), ("outcome", alike.outcome.clone())]);
+        }
+        let is_wanted = |(key, value): &(&str, Option<String>)| asked.filter(key).is_none_or(|w| w == ANY || value.as_deref() == Some(w));
+        if arm.iter().all(is_wanted) {
+            arms.insert(arm);
+        }
+    }
+    if arms.is_empty() {
+        // There is none: no attempt is of no program, and an index says so at once.
+        arms.insert(vec![("program", None)]);
+    }
+    arms.into_iter().collect()
+}
+
 /// The list.
 pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
     let scene = Scene::of(&served, &viewer, &request).await?;
     let desk = &served.given.desk;
+    let counts = served.attempts().await?;
+    let named = |all: &mut Vec<String>| {
+        all.sort_unstable();
+        all.dedup();
+    };
     let mut programs: Vec<String> =
-        served.attempts().await?.alike.iter().map(|a| a.program.clone()).chain(desk.programs().into_iter().map(|p| p.id)).collect();
-    programs.sort_unstable();
-    programs.dedup();
+        counts.alike.iter().map(|a| a.program.clone()).chain(desk.programs().into_iter().map(|p| p.id)).collect();
+    named(&mut programs);
+    let mut channels: Vec<String> =
+        counts.alike.iter().filter_map(|a| a.channel.clone()).chain(desk.channels().into_iter().map(str::to_owned)).collect();
+    named(&mut channels);
     let states = STATES.iter().map(|(value, name)| ((*value).to_owned(), (*name).to_owned())).collect();
     let columns = vec![
         Column::text("id", "Attempt"),
-        Column::text("program", "Program").one_of(programs),
+        Column::text("program", "Program").sorts().one_of(programs),
         Column::text("step", "Step"),
-        Column::text("channel", "Channel").one_of(desk.channels()),
-        Column::text("state", "State").filter(Filter::Always(states)),
-        Column::text("outcome", "Outcome").one_of(["delivered", "answered", "failed", "unknown"]),
+        Column::text("channel", "Channel").sorts().one_of(channels),
+        Column::text("state", "State").sorts().filter(Filter::Always(states)),
+        Column::text("outcome", "Outcome").sorts().one_of(OUTCOMES),
         Column::text("due", "Due").sorts(),
         Column::text("sent", "Sent"),
         Column::text("why", "Why").long(),
     ];
     let asked = scene.asked(&columns)?;
-    let labels =
-        Labels { caption: "Attempts of one state, the latest due first", empty: "No attempt is in this state now.", file: "attempts" };
-    let list = scene
-        .listed(&ATTEMPTS, &[], labels, columns, asked, |v| {
+    let labels = Labels { caption: "Attempts, the latest due first", empty: "No attempt is in this state now.", file: "attempts" };
+    let source = Source::of(&ATTEMPTS).in_arms(arms(&counts, &asked));
+    let page = scene.page(source, &asked).await?;
+    let held: Vec<String> = page.values().filter(|v| v.text("state") == "held").map(|v| v.text("id").to_owned()).collect();
+    let waits = why_held(&scene, held).await?;
+    let rows = page
+        .values()
+        .map(|v| {
             let (id, state, outcome) = (v.text("id").to_owned(), v.text("state"), v.text("outcome"));
-            let why: Vec<String> =
-                v.text("failure").trim_start_matches("channel: ").split(", ").filter(|c| !c.is_empty()).map(|c| desk.meaning(c)).collect();
+            let failure = v.text("failure").trim_start_matches("channel: ");
+            let why: Vec<String> = failure.split(", ").filter(|c| !c.is_empty()).map(|c| desk.meaning(c)).collect();
+            let why = waits.get(&id).cloned().unwrap_or_else(|| why.join("; "));
             Row::from(vec![
                 Cell::Link(format!("/attempts/{id}"), id),
                 Cell::text(v.text("program")),
@@ -70,11 +115,29 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
                 Cell::text(outcome),
                 scene.at(v.number("due")),
                 scene.at_or_nothing(v.instant("sent")),
-                Cell::text(if why.is_empty() && state == "held" { "see the attempt".to_owned() } else { why.join("; ") }),
+                Cell::text(why),
             ])
         })
-        .await?;
-    list_page(scene.board(PLACE, "Attempts"), "One by one", &list)
+        .collect();
+    let list = scene.paged(labels, columns, asked, rows, page.next);
+    list_page(
+        scene
+            .board(PLACE, "Attempts")
+            .lead("Each message that was planned, with what became of it and why.")
+            .link(PLACE, "Outreach in counts"),
+        "One by one",
+        &list,
+    )
+}
+
+/// Why each of these attempts is held, in words: by its last verdict.
+async fn why_held(scene: &Scene<'_>, held: Vec<String>) -> Result<BTreeMap<String, String>, Notice> {
+    if held.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let read = move |conn: &mut _| attempts::verdicts_on(conn, &held.iter().map(String::as_str).collect::<Vec<_>>());
+    let verdicts = scene.served.given.store.read(read).await?;
+    Ok(verdicts.iter().map(|v| (v.attempt.clone(), reasons(scene, v).join("; "))).collect())
 }
 
 /// A reason as it is kept.
@@ -89,7 +152,8 @@ fn reasons(scene: &Scene<'_>, v: &VerdictRow) -> Vec<String> {
     kept.into_iter()
         .map(|r| {
             let meaning = scene.served.given.desk.meaning(&r.code);
-            if r.detail.is_empty() || r.detail == meaning { meaning } else { format!("{meaning}: {}", r.detail) }
+            let detail = told_times(&r.detail, scene.served.given.zone);
+            if detail.is_empty() || detail == meaning { meaning } else { format!("{meaning}: {detail}") }
         })
         .collect()
 }
@@ -133,6 +197,9 @@ pub async fn one(
     if let Some(failure) = &a.failure {
         card = card.words(format!("What became of it: {failure}"));
     }
-    let board = scene.board(PLACE, "An attempt").lead("Whom it is about is told on the patient's page only.");
+    let board = scene
+        .board(PLACE, "An attempt")
+        .lead("Whom it is about is told on the patient's page only.")
+        .link(format!("/attempts?state={}", a.state), "All in this state");
     board.card(Card::wide("What it is").with(Piece::Code("attempt", a.id.clone())).with(Piece::Facts(facts))).card(card).answer()
 }

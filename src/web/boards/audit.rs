@@ -4,24 +4,22 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
-use domain::model::Phi;
+use domain::model::{Phi, Right, Role, Roles};
 use serde::Deserialize;
 
-use super::{Board, Card, Piece, Scene};
-use crate::store::StoreError;
-use crate::store::audit::{self, Entry, Row as Kept, Wanted};
-use crate::store::installation::{self, Setting};
+use super::{Board, Card, Piece, Scene, Source, Values};
+use crate::smart::NewOpening;
+use crate::store::audit::{self, Entry};
+use crate::store::chain;
 use crate::store::view::listing::AUDIT;
 use crate::web::Served;
 use crate::web::form::Signed;
-use crate::web::list::{Asked, Cell, Column, Filter, Labels, List, Row, held};
+use crate::web::list::{Cell, Column, Filter, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::viewer::Viewer;
 use crate::web::words::{Mood, counted};
 
 const PLACE: &str = "/audit";
-/// Rows of one patient that are shown; whoever needs more asks the command line.
-const MOST: i64 = 500;
 
 const LABELS: Labels = Labels {
     caption: "Who saw or did what, the latest first",
@@ -46,7 +44,7 @@ fn columns(kinds: Vec<String>, ehrs: Vec<String>) -> Vec<Column> {
     vec![
         Column::text("n", "Row").sorts(),
         Column::text("at", "When"),
-        Column::text("who", "Who").code().filter(Filter::Part),
+        Column::text("who", "Who").code().filter(Filter::Whole),
         Column::text("roles", "As"),
         Column::text("what", "What").one_of(kinds),
         Column::text("ehr", "EHR").one_of(ehrs),
@@ -54,6 +52,22 @@ fn columns(kinds: Vec<String>, ehrs: Vec<String>) -> Vec<Column> {
         Column::text("about", "About").code(),
         Column::text("why", "Why").code(),
     ]
+}
+
+/// The cells of a row; without the patient where all rows are of one.
+fn row(scene: &Scene<'_>, v: &Values<'_>, is_of_one: bool) -> Row {
+    let mut cells = vec![
+        Cell::text(v.number("n").to_string()),
+        scene.at(v.number("at")),
+        Cell::text(v.text("who")),
+        Cell::text(v.text("roles").replace(',', ", ")),
+        Cell::text(v.text("what")),
+    ];
+    if !is_of_one {
+        cells.extend([Cell::text(v.text("ehr")), Cell::text(v.text("patient"))]);
+    }
+    cells.extend([Cell::text(v.text("about")), Cell::text(v.text("why"))]);
+    Row::from(cells)
 }
 
 #[derive(Template)]
@@ -71,128 +85,115 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let asked = scene.asked(&columns)?;
     let what = if asked.csv { "export-audit" } else { "view-audit" };
     served.given.store.audited(entry(&scene, what, None)).await?;
-    let list = scene
-        .listed(&AUDIT, &[], LABELS, columns, asked, |v| {
-            Row::from(vec![
-                Cell::text(v.number("n").to_string()),
-                scene.at(v.number("at")),
-                Cell::text(v.text("who")),
-                Cell::text(v.text("roles").replace(',', ", ")),
-                Cell::text(v.text("what")),
-                Cell::text(v.text("ehr")),
-                Cell::text(v.text("patient")),
-                Cell::text(v.text("about")),
-                Cell::text(v.text("why")),
-            ])
-        })
-        .await?;
+    let list = scene.listed(Source::of(&AUDIT), LABELS, columns, asked, |v| row(&scene, v, false)).await?;
     let board = state(scene.board(PLACE, "Audit"), &scene).await?;
     let form = Card::wide("Of one patient").made(&Fields { token: viewer.csrf.clone(), ehrs })?;
     board.card(form).card(Card::wide("Who saw or did what").list(&list)?).answer()
 }
 
-/// What of a walk along the chain is kept.
-#[derive(Deserialize, serde::Serialize)]
-struct Verified {
-    at: i64,
-    rows: i64,
-    last: String,
-    broken: Option<String>,
-}
-
 /// How the chain stands, as the last walk along it told.
 async fn state(board: Board, scene: &Scene<'_>) -> Result<Board, Notice> {
-    let read = |conn: &mut _| Ok((installation::get(conn, Setting::AuditVerified)?, audit::rows(conn)?));
+    let read = |conn: &mut _| Ok((chain::kept(conn)?, audit::rows(conn)?));
     let (kept, rows) = scene.served.given.store.read(read).await?;
-    let last: Option<Verified> = kept.and_then(|text| serde_json::from_str(&text).ok());
     let button = vec![crate::web::list::Button::new("/audit/verify", "Verify the chain now", "")];
     let card = Card::wide("Whether it is whole").with(Piece::Acts(scene.viewer.csrf.clone(), button));
     let board = board.figure("Rows", rows);
-    let Some(last) = last else {
-        let card = card.words("It was not verified here yet. Each row's hash is of the row and of the hash before it.");
+    let Some(last) = kept else {
+        let card = card.words(
+            "It was not verified here yet; that is done by itself once a night. Each row's hash is of the row and of the hash before it.",
+        );
         return Ok(board.mood(Mood::Busy).lead("Whether the chain is whole was not looked at yet.").card(card));
     };
-    let when = scene.when(last.at);
-    let told = format!("{}, {}", when.shown, when.ago);
+    let told = |at: i64| format!("{}, {}", scene.when(at).shown, scene.when(at).ago);
     Ok(match last.broken {
         Some(broken) => {
             let lead = "Somebody changed, cut off or put in rows: tell who is responsible for privacy, and keep the database as it is.";
-            let words = format!("Broken, as of {told}: {broken}. It is whole up to row {}.", last.rows);
-            board.mood(Mood::Bad).lead(lead).card(card.words(words))
+            let words = format!("Broken, as of {}: {broken}. It is whole up to row {}.", told(last.at), last.rows);
+            let before = last.whole_at.map(|at| format!("It was last found whole on {}.", told(at)));
+            let card = card.words(words).quiet(before.unwrap_or_else(|| "It was never found whole.".to_owned()));
+            board.mood(Mood::Bad).lead(lead).card(card)
         }
+        None if last.rows == 0 => board.lead(format!("It had no row yet when it was last verified, on {}.", told(last.at))).card(card),
         None => {
             let behind = rows - last.rows;
             let since = if behind > 0 { format!(" {} since.", counted(behind, "row was added", "rows were added")) } else { String::new() };
             let noted = "Whoever can write the whole database can also write a whole new chain. Note this at a place that they cannot write; \
                          `fhir-engage audit verify --noted` then tells whether it still is in the chain:";
             let card = card
-                .words(format!("Whole up to row {}, as of {told}.{since}", last.rows))
+                .words(format!(
+                    "Last found whole on {}, up to row {}.{since} It is verified by itself once a night.",
+                    told(last.at),
+                    last.rows
+                ))
                 .quiet(noted)
                 .with(Piece::Code("noted", format!("{}:{}", last.rows, last.last)));
-            board.mood(Mood::Good).card(card)
+            board.mood(Mood::Good).lead(format!("Whole as of {}.", scene.when(last.at).ago)).card(card)
         }
     })
 }
 
-/// The rows of one patient.
+/// The patient whose rows are asked for.
 #[derive(Debug, Deserialize)]
 pub struct Of {
     ehr: String,
     id: Phi<String>,
 }
 
-/// Who saw or did what of one patient.
-pub async fn of_patient(served: web::Data<Served>, viewer: web::ReqData<Viewer>, form: Signed<Of>) -> Result<HttpResponse, Notice> {
+/// Opens the rows of one patient under a handle of this session, so that no address names the patient, and leads there.
+pub async fn ask(served: web::Data<Served>, viewer: web::ReqData<Viewer>, form: Signed<Of>) -> Result<HttpResponse, Notice> {
     let scene = Scene::new(&served, &viewer).await?;
     let Of { ehr, id } = form.into_inner();
-    let (ehr, id) = (ehr.replace('\0', ""), id.expose().trim().trim_start_matches("Patient/").replace('\0', ""));
+    let id = id.expose().trim().trim_start_matches("Patient/").to_owned();
     let ehrs = super::connections::ehrs(&served).await?;
-    let board = scene.board(PLACE, "Audit of one patient").link(PLACE, "All of the audit");
-    let again = Card::wide("Of one patient").made(&Fields { token: viewer.csrf.clone(), ehrs })?;
+    if !ehrs.contains(&ehr) || id.contains('\0') {
+        return Err(Notice::bad_form());
+    }
     if id.is_empty() || id.len() > 100 {
+        let again = Card::wide("Of one patient").made(&Fields { token: viewer.csrf.clone(), ehrs })?;
+        let board = scene.board(PLACE, "Audit of one patient").link(PLACE, "All of the audit");
         return board.note(Mood::Bad, "Fill in the patient's id at the EHR.".to_owned()).card(again).answer();
     }
-    let patient = (ehr.clone(), Phi::new(id.clone()));
-    served.given.store.audited(entry(&scene, "view-audit", Some(patient))).await?;
-    let wanted = Wanted { patient: Some((ehr, id)), ..Wanted::default() };
-    let rows = served.given.store.read(move |conn| audit::list(conn, &wanted, MOST)).await?;
-    let lead = match rows.len() {
-        n if i64::try_from(n).unwrap_or(MOST) >= MOST => {
-            format!("The latest {MOST} rows; `fhir-engage audit list --patient` has the rest.")
-        }
-        n => format!("{}.", counted(i64::try_from(n).unwrap_or(0), "row", "rows")),
-    };
-    let list = of_one(&scene, rows)?;
-    board.lead(lead).card(Card::wide("Who saw or did what").list(&list)?).card(again).answer()
+    // It opens no more than that: the patient's page asks for another role.
+    let handle = served.given.sessions.open(&viewer.session, NewOpening::found(ehr, Phi::new(id), Roles::of(&[Role::Auditor]))).await?;
+    Ok(HttpResponse::build(StatusCode::SEE_OTHER).insert_header((header::LOCATION, format!("{PLACE}/{handle}"))).finish())
 }
 
-fn of_one(scene: &Scene<'_>, rows: Vec<Kept>) -> Result<List, Notice> {
-    let columns = vec![
-        Column::text("n", "Row"),
-        Column::text("at", "When"),
-        Column::text("who", "Who").code(),
-        Column::text("roles", "As"),
-        Column::text("what", "What"),
-        Column::text("about", "About").long(),
-        Column::text("why", "Why").long(),
-    ];
-    let rows = rows
+/// Who saw or did what of the patient that is open under a handle.
+pub async fn of_patient(
+    served: web::Data<Served>,
+    viewer: web::ReqData<Viewer>,
+    handle: web::Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Notice> {
+    let opening = served.given.sessions.opening(&handle, &viewer.session).await?;
+    let Some(opening) = opening.filter(|o| o.may(Right::SeeAudit) && !o.what.launched) else {
+        return Err(Notice::not_open().with_next(PLACE, "To the audit"));
+    };
+    let (ehr, id) = (opening.what.ehr, opening.what.patient);
+    let scene = Scene::of(&served, &viewer, &request).await?;
+    let columns: Vec<Column> = columns(served.given.store.read(audit::kinds).await?, Vec::new())
         .into_iter()
-        .map(|r| {
-            Row::from(vec![
-                Cell::text(r.number.to_string()),
-                scene.at(r.at),
-                Cell::text(r.who),
-                Cell::text(r.roles.replace(',', ", ")),
-                Cell::text(r.what),
-                Cell::text(r.about.unwrap_or_default()),
-                Cell::text(r.why.unwrap_or_default()),
-            ])
-        })
+        .filter(|c| !matches!(c.key, "ehr" | "patient"))
         .collect();
-    let labels =
-        Labels { caption: "Who saw or did what of this patient, the latest first", empty: "Nobody saw this patient here.", ..LABELS };
-    held(labels, columns, Asked::default(), rows, &scene.viewer.csrf)
+    let asked = scene.asked(&columns)?;
+    let what = if asked.csv { "export-audit" } else { "view-audit" };
+    served.given.store.audited(entry(&scene, what, Some((ehr.clone(), id.clone())))).await?;
+    let source = Source::of(&AUDIT).only("ehr", &ehr).only("patient", id.expose());
+    let labels = Labels {
+        caption: "Who saw or did what of this patient, the latest first",
+        empty: "Nobody saw this patient here.",
+        file: "audit-of-a-patient",
+    };
+    let list = scene.listed(source, labels, columns, asked, |v| row(&scene, v, true)).await?;
+    let ehrs = super::connections::ehrs(&served).await?;
+    let again = Card::wide("Of another patient").made(&Fields { token: viewer.csrf.clone(), ehrs })?;
+    scene
+        .board(PLACE, "Audit of one patient")
+        .lead(format!("Patient {} of {ehr}. That you looked is among the rows.", id.expose()))
+        .link(PLACE, "All of the audit")
+        .card(Card::wide("Who saw or did what").list(&list)?)
+        .card(again)
+        .answer()
 }
 
 /// Walks along the chain, which takes a while where it is long: what came of it stands on the page then.
@@ -202,13 +203,7 @@ pub async fn verify(
     _: Signed<super::acts::Plain>,
 ) -> Result<HttpResponse, Notice> {
     let (store, clock) = (served.given.store.clone(), std::sync::Arc::clone(&served.given.clock));
-    let walk = async move {
-        let found = store.snapshot(|conn| audit::verify(conn, None)).await?;
-        let at = clock.now().micros();
-        let kept = Verified { at, rows: found.rows, last: found.last, broken: found.broken.map(|b| b.to_string()) };
-        let text = serde_json::to_string(&kept).map_err(|_| StoreError::Damaged("what a walk along the audit chain told"))?;
-        store.write("keep how the audit chain stands", move |conn| installation::set(conn, Setting::AuditVerified, &text)).await
-    };
+    let walk = async move { chain::verify(&store, clock.as_ref()).await.map(|_| ()) };
     let mut walk = actix_web::rt::spawn(walk);
     // Most chains are walked along while somebody waits.
     let (mood, words) = match tokio::time::timeout(WAITS, &mut walk).await {

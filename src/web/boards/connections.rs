@@ -5,7 +5,7 @@ use askama::Template as _;
 use domain::Timestamp;
 use domain::model::Right;
 
-use super::{Card, Piece, Scene, html, list_page};
+use super::{Card, Piece, Scene, Source, html, list_page};
 use crate::store::alerts;
 use crate::store::view::listing::{ALERTS, RUNS};
 use crate::store::view::overview::TypeStatus;
@@ -293,7 +293,7 @@ pub async fn runs(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let labels =
         Labels { caption: "Sync runs, the latest first", empty: "Here each sync run will stand, with what it read.", file: "runs" };
     let list: List = scene
-        .listed(&RUNS, &[], labels, columns, asked, |v| {
+        .listed(Source::of(&RUNS), labels, columns, asked, |v| {
             let mood = match v.text("state") {
                 "done" => Mood::Good,
                 "failed" => Mood::Bad,
@@ -343,7 +343,7 @@ pub async fn alerts(served: web::Data<Served>, viewer: web::ReqData<Viewer>, req
     };
     let may = viewer.may(Right::RunSync);
     let list = scene
-        .listed(&ALERTS, &[], labels, columns, asked, |v| {
+        .listed(Source::of(&ALERTS), labels, columns, asked, |v| {
             let (n, open, by) = (v.number("n"), v.instant("closed").is_none(), v.text("by"));
             let (mood, state) = match (open, by.is_empty()) {
                 (false, _) => (Mood::Good, "over"),

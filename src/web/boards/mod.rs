@@ -7,6 +7,7 @@ pub(super) mod audit;
 pub(super) mod connections;
 pub(super) mod lookup;
 pub(super) mod outreach;
+pub(super) mod overview;
 pub(super) mod quarantine;
 pub(super) mod segments;
 pub(super) mod work;
@@ -18,12 +19,13 @@ use domain::Timestamp;
 use serde_json::Value;
 
 use super::Served;
-use super::list::{Asked, Button, Cell, Column, Labels, List, Row, beside, paged};
+use super::list::{ANY, Asked, Button, Cell, Column, Labels, List, Row, beside, paged};
 use super::notice::Notice;
+use super::plot::Drawn;
 use super::viewer::{Nav, Viewer};
 use super::words::{Mood, When, when};
 use crate::store::installation::{self, Setting};
-use crate::store::view::listing::{self, Listing, Wanted};
+use crate::store::view::listing::{self, Arm, Listing, Place, Wanted};
 
 /// A page of the dashboard.
 #[derive(Template)]
@@ -103,7 +105,16 @@ impl Card {
         self.made(list)
     }
 
-    /// A chart, or another part of ours.
+    /// A chart, with the list of its numbers behind it.
+    pub(super) fn drawn(self, scene: &Scene<'_>, mut chart: impl Drawn + Template) -> Result<Self, Notice> {
+        let (labels, columns, rows) = chart.numbers();
+        let list = scene.beside(labels, columns, rows)?;
+        chart.set_table(list.render()?, list.is_asked());
+        let csv = self.csv.or_else(|| list.as_csv());
+        Self { csv, ..self }.made(&chart)
+    }
+
+    /// A part of ours.
     pub(super) fn made(self, template: &impl Template) -> Result<Self, Notice> {
         Ok(self.with(Piece::Made(template.render()?)))
     }
@@ -115,6 +126,7 @@ pub(super) struct Scene<'a> {
     pub(super) viewer: &'a Viewer,
     pub(super) now: Timestamp,
     live: bool,
+    path: String,
     query: String,
     /// What the last act has to say.
     note: Option<(Mood, String)>,
@@ -124,22 +136,36 @@ impl<'a> Scene<'a> {
     pub(super) async fn new(served: &'a Served, viewer: &'a Viewer) -> Result<Self, Notice> {
         let live = served.given.store.read(|conn| installation::get(conn, Setting::Live)).await?;
         let note = served.take_note(viewer).await?;
-        Ok(Self { served, viewer, now: served.given.clock.now(), live: live.as_deref() == Some("true"), query: String::new(), note })
+        Ok(Self {
+            served,
+            viewer,
+            now: served.given.clock.now(),
+            live: live.as_deref() == Some("true"),
+            path: String::new(),
+            query: String::new(),
+            note,
+        })
     }
 
     /// As [`Scene::new`], of a page whose lists are asked for things by its address.
     pub(super) async fn of(served: &'a Served, viewer: &'a Viewer, request: &HttpRequest) -> Result<Self, Notice> {
-        Ok(Self { query: request.query_string().to_owned(), ..Self::new(served, viewer).await? })
+        let (path, query) = (request.path().to_owned(), request.query_string().to_owned());
+        Ok(Self { path, query, ..Self::new(served, viewer).await? })
     }
 
     /// What is asked of the page's main list.
     pub(super) fn asked(&self, columns: &[Column]) -> Result<Asked, Notice> {
-        Asked::read(columns, &self.query)
+        Asked::read(columns, &self.query).map_err(|refused| self.anew(refused))
+    }
+
+    /// A list that is asked for what it does not have leads to itself.
+    fn anew(&self, refused: Notice) -> Notice {
+        refused.with_next(self.path.clone(), "To the list anew")
     }
 
     /// A list beside the page's main one.
     pub(super) fn beside(&self, labels: Labels, columns: Vec<Column>, rows: Vec<Row>) -> Result<List, Notice> {
-        beside(&self.query, labels, columns, rows, &self.viewer.csrf)
+        beside(&self.query, labels, columns, rows, &self.viewer.csrf).map_err(|refused| self.anew(refused))
     }
 
     /// Whether messages leave.
@@ -181,32 +207,90 @@ impl<'a> Scene<'a> {
     /// A page of a list of the store; `row` makes the cells of one row.
     pub(super) async fn listed(
         &self,
-        listing: &'static Listing,
-        fixed: &[(&str, &str)],
+        source: Source,
         labels: Labels,
         columns: Vec<Column>,
         asked: Asked,
         row: impl Fn(&Values<'_>) -> Row,
     ) -> Result<List, Notice> {
-        let filters = asked.filters.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
-        let fixed = fixed.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let wanted = Wanted {
-            filters: fixed.chain(filters).collect(),
-            by: asked.order.map(|(by, _)| by.to_owned()),
-            up: asked.order.is_some_and(|(_, down)| !down),
-            after: asked.after.as_deref().map(place).transpose()?,
-            limit: asked.limit(),
-        };
-        let page = self.served.given.store.read(move |conn| listing::page(conn, listing, &wanted)).await?;
-        let rows = page.rows.iter().map(|values| row(&Values { listing, values })).collect();
-        let next = page.next.map(|(order, tie)| format!("{order}~{tie}"));
-        Ok(paged(labels, columns, asked, rows, next, &self.viewer.csrf))
+        let page = self.page(source, &asked).await?;
+        let rows = page.values().map(|v| row(&v)).collect();
+        Ok(self.paged(labels, columns, asked, rows, page.next))
+    }
+
+    /// Reads a page of a list of the store.
+    pub(super) async fn page(&self, source: Source, asked: &Asked) -> Result<Found, Notice> {
+        let (listing, wanted) = (source.listing, source.wanted(asked).map_err(|refused| self.anew(refused))?);
+        let listing::Page { rows, next } = self.served.given.store.read(move |conn| listing::page(conn, listing, &wanted)).await?;
+        Ok(Found { listing, rows, next })
+    }
+
+    /// The list of such a page.
+    pub(super) fn paged(&self, labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec<Row>, next: Option<Place>) -> List {
+        paged(labels, columns, asked, rows, next.map(place_text), &self.viewer.csrf)
     }
 }
 
-fn place(after: &str) -> Result<(i64, String), Notice> {
-    let (order, tie) = after.split_once('~').ok_or_else(Notice::bad_list)?;
-    Ok((order.parse().map_err(|_| Notice::bad_list())?, tie.to_owned()))
+/// Where the rows of a list come from.
+pub(super) struct Source {
+    listing: &'static Listing,
+    fixed: Vec<(String, String)>,
+    arms: Vec<Arm>,
+}
+
+impl Source {
+    /// All of a list, which one index holds in its order.
+    pub(super) const fn of(listing: &'static Listing) -> Self {
+        Self { listing, fixed: Vec::new(), arms: Vec::new() }
+    }
+
+    /// Only rows that have this value.
+    pub(super) fn only(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.fixed.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Read in these parts.
+    pub(super) fn in_arms(self, arms: Vec<Arm>) -> Self {
+        Self { arms, ..self }
+    }
+
+    fn wanted(self, asked: &Asked) -> Result<Wanted, Notice> {
+        let filters = asked.filters.iter().filter(|(_, v)| v != ANY).map(|(k, v)| ((*k).to_owned(), v.clone()));
+        Ok(Wanted {
+            filters: self.fixed.into_iter().chain(filters).collect(),
+            by: asked.order.map(|(by, _)| by.to_owned()),
+            up: asked.order.is_some_and(|(_, down)| !down),
+            arms: self.arms,
+            after: asked.after.as_deref().map(place).transpose()?,
+            limit: asked.limit(),
+        })
+    }
+}
+
+/// In an address: the order, what tells the row apart, and the value of the arms where there is one.
+fn place_text(place: Place) -> String {
+    let group = place.group.map(|g| format!("~~{g}")).unwrap_or_default();
+    format!("{}~{}{group}", place.order, place.tie)
+}
+
+fn place(after: &str) -> Result<Place, Notice> {
+    let (order, rest) = after.split_once('~').ok_or_else(Notice::bad_list)?;
+    let (tie, group) = rest.split_once("~~").map_or((rest, None), |(tie, group)| (tie, Some(group.to_owned())));
+    Ok(Place { group, order: order.parse().map_err(|_| Notice::bad_list())?, tie: tie.to_owned() })
+}
+
+/// A page of a list of the store.
+pub(super) struct Found {
+    listing: &'static Listing,
+    rows: Vec<Vec<Value>>,
+    pub(super) next: Option<Place>,
+}
+
+impl Found {
+    pub(super) fn values(&self) -> impl Iterator<Item = Values<'_>> {
+        self.rows.iter().map(|values| Values { listing: self.listing, values })
+    }
 }
 
 /// A row of a list of the store, by the columns' names.

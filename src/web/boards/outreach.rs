@@ -61,7 +61,12 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let mut board = scene
         .board(PLACE, title)
         .mood(mood)
-        .lead("Attempts to reach a person, by program and channel, and what became of them.")
+        .lead(if scene.is_live() {
+            "Attempts to reach a person, by program and channel, and what became of them."
+        } else {
+            "Attempts to reach a person, by program and channel. What is recorded only counts as reached; no message left."
+        })
+        .link("/attempts?state=any", "One by one")
         .link("/attempts?state=held", "What is held")
         .link("/attempts?state=refused", "What was refused")
         .figure("Reached", total(0))
@@ -69,6 +74,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         .figure("Refused", total(3))
         .figure("Failed", total(4));
     let none = || "not chosen yet".to_owned();
+    let labels = |caption: &'static str, file: &'static str| Labels { caption, empty: "There is none yet.", file };
     let programs: Vec<(String, Vec<i64>)> = by(&counts, |a| a.program.clone()).into_iter().collect();
     let channels: Vec<(String, Vec<i64>)> = by(&counts, |a| a.channel.clone().unwrap_or_else(none)).into_iter().collect();
     if programs.is_empty() {
@@ -77,8 +83,14 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         );
     } else {
         board = board
-            .card(Card::new("By program").made(&Bars::new("Attempts by program", &PARTS, &programs))?)
-            .card(Card::new("By channel").made(&Bars::new("Attempts by channel", &PARTS, &channels))?);
+            .card(
+                Card::new("By program")
+                    .drawn(&scene, Bars::new("Attempts by program", labels("Programs", "by-program"), &PARTS, &programs))?,
+            )
+            .card(
+                Card::new("By channel")
+                    .drawn(&scene, Bars::new("Attempts by channel", labels("Channels", "by-channel"), &PARTS, &channels))?,
+            );
     }
     board = board.card(refusals(&scene, &counts)?).card(switches(&scene, &stops)?);
     board.card(past(&scene).await?).answer()
@@ -161,12 +173,12 @@ fn switches(scene: &Scene<'_>, stops: &[Stop]) -> Result<Card, Notice> {
 async fn past(scene: &Scene<'_>) -> Result<Card, Notice> {
     let stops = scene.served.given.store.read(|conn| stops::latest(conn, 50)).await?;
     let columns = vec![
-        Column::text("what", "What"),
+        Column::text("what", "What").sorts().filter(Filter::Part),
         Column::text("why", "Why").long(),
-        Column::text("by", "By").sorts(),
+        Column::text("who", "Stopped by").sorts(),
         Column::text("at", "Stopped").sorts(),
-        Column::text("ended", "Went on"),
-        Column::text("ended-by", "By"),
+        Column::text("ended", "Went on").sorts(),
+        Column::text("ended-by", "Let go on by").sorts(),
     ];
     let rows = stops
         .into_iter()

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use domain::model::Right;
 
 use super::connections::ehrs;
-use super::{Card, Piece, Scene, list_page};
+use super::{Card, Piece, Scene, Source, list_page};
 use crate::store::view::listing::QUARANTINE;
 use crate::web::Served;
 use crate::web::list::{Button, Cell, Column, Labels, Row};
@@ -37,7 +37,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     };
     let may = viewer.may(Right::ReplayQuarantine);
     let list = scene
-        .listed(&QUARANTINE, &[], labels, columns, asked, |v| {
+        .listed(Source::of(&QUARANTINE), labels, columns, asked, |v| {
             let (n, ehr) = (v.number("n").to_string(), v.text("ehr").to_owned());
             let cells = vec![
                 Cell::text(n.clone()),

@@ -14,9 +14,9 @@ use crate::store::memberships::State;
 use crate::store::view::members;
 use crate::web::Served;
 use crate::web::desk::{Planned, Planning, Segment};
-use crate::web::list::{Button, Cell, Column, Filter, Labels, Row, held, paged};
+use crate::web::list::{Button, Cell, Column, Filter, Labels, MOST, Row, held, paged};
 use crate::web::notice::Notice;
-use crate::web::plot::{Lines, Series};
+use crate::web::plot::{self, Lines, Series};
 use crate::web::viewer::Viewer;
 use crate::web::words::{Mood, counted, grouped};
 
@@ -144,36 +144,41 @@ pub async fn one(
             .link(format!("{PLACE}/{}/members", segment.id), "Members by name")
             .link(format!("{PLACE}/{}/members?state=held", segment.id), "Of whom it is not known");
     }
-    let places: Vec<String> = (from..=today).map(|day| day_name(&scene, day)).collect();
+    let days: Vec<plot::Day> = (from..=today).map(plot::Day).collect();
     let members = [Series { name: "members", values: history.members.clone() }, Series { name: "held out", values: history.held.clone() }];
     let moves = [Series { name: "entered", values: history.entered.clone() }, Series { name: "left", values: history.exited.clone() }];
-    board = board
-        .card(Card::new("Members over time").made(&Lines::new(
-            format!("Members, and those held out because it is not known, {DAYS} days"),
-            &places,
-            &members,
-        ))?)
-        .card(Card::new("Who entered and left").made(&Lines::new(
-            format!("Entered and left on each day (of UTC), {DAYS} days"),
-            &places,
-            &moves,
-        ))?);
+    let over = |caption: &'static str, file: &'static str| Labels { caption, empty: "No day is like that.", file };
+    let chart = Lines::new(
+        format!("Members, and those held out because it is not known, {DAYS} days"),
+        over("Members by day, the latest first", "members-by-day"),
+        &days,
+        &members,
+    );
+    board = board.card(Card::new("Members over time").drawn(&scene, chart)?);
+    let chart = Lines::new(
+        format!("Entered and left on each day (of UTC), {DAYS} days"),
+        over("Who entered and left by day, the latest first", "moves-by-day"),
+        &days,
+        &moves,
+    );
+    board = board.card(Card::new("Who entered and left").drawn(&scene, chart)?);
     let (since, doubted) = not_known(&doubts, &versions, from, today, unknown);
-    let doubted_places: Vec<String> = (since..=today).map(|day| day_name(&scene, day)).collect();
-    board = board.card(Card::new("Of whom it is not known").made(&Lines::new(
+    let chart = Lines::new(
         format!("Persons of whom it was not known at the end of each day (of UTC), {}", counted(today - since + 1, "day", "days")),
-        &doubted_places,
+        over("Of how many it was not known by day, the latest first", "unknown-by-day"),
+        &(since..=today).map(plot::Day).collect::<Vec<_>>(),
         &[Series { name: "not known", values: doubted }],
-    ))?);
+    );
+    board = board.card(Card::new("Of whom it is not known").drawn(&scene, chart)?);
     let unknown = format!("Where it is not known, a person counts as {}.", segment.unknown);
     board = board.card(Card::new("Rule").with(Piece::Code("rule", segment.rule.clone())).quiet(unknown));
     let columns = vec![
-        Column::text("version", "Version"),
-        Column::text("state", "State").sorts(),
+        Column::number("version", "Version").sorts(),
+        Column::text("state", "State").sorts().one_of(["in force", "coming into force", "past", "given up"]),
         Column::text("from", "From").sorts(),
-        Column::text("until", "Until"),
+        Column::text("until", "Until").sorts(),
     ];
-    let labels = Labels { caption: "Versions, the latest first", empty: "", file: "versions" };
+    let labels = Labels { caption: "Versions, the latest first", empty: "No version is in force yet.", file: "versions" };
     let rows = versions
         .iter()
         .map(|v| {
@@ -185,7 +190,7 @@ pub async fn one(
                 _ => "past",
             };
             Row::from(vec![
-                Cell::text(v.version.to_string()),
+                Cell::Number(v.version),
                 Cell::Status(mood, state.to_owned()),
                 scene.at_or_nothing(v.current_from),
                 scene.at_or_nothing(v.current_until),
@@ -198,13 +203,6 @@ pub async fn one(
 async fn named(served: &Served, id: &str) -> Result<Segment, Notice> {
     let all = served.given.desk.segments().await?;
     all.into_iter().find(|s| s.id == id).ok_or_else(|| Notice::not_there("There is no segment of that name in force."))
-}
-
-fn day_name(scene: &Scene<'_>, day: i64) -> String {
-    // Noon of that day is that day in hardly any other zone than far ones; the days are UTC's, and say so.
-    let noon = domain::Timestamp::from_micros(day * DAY + DAY / 2);
-    let _ = scene;
-    noon.to_utc().format("%-d %b").to_string()
 }
 
 /// Of how many it was not known at the end of each day, by the version that was in force then; from the first day of which that was kept.
@@ -274,17 +272,28 @@ pub async fn members(
     let scene = Scene::of(&served, &viewer, &request).await?;
     let segment = named(&served, &id).await?;
     let states = vec![("in".to_owned(), "members".to_owned()), ("held".to_owned(), "of whom it is not known".to_owned())];
+    let counts = served.overview().await?;
+    let most = i64::try_from(MOST).unwrap_or(i64::MAX);
+    // As many as a file holds are ordered in memory; more are read in the order in which they became known, a page at a time. A name is looked for
+    // on no page by its address.
+    let sizes = [&counts.segments, &counts.held_in_segments].map(|all| all.get(&segment.id).copied().unwrap_or_default());
+    let is_short = sizes.iter().all(|n| *n < most);
+    let of = |column: Column| if is_short { column.sorts() } else { column };
+    let ehr = of(Column::text("ehr", "EHR"));
     let columns = vec![
-        Column::text("name", "Patient"),
-        Column::text("born", "Born"),
-        Column::text("ehr", "EHR"),
+        of(Column::text("name", "Patient")),
+        of(Column::text("born", "Born")),
+        if is_short { ehr.one_of(super::connections::ehrs(&served).await?) } else { ehr },
         Column::text("state", "Who").filter(Filter::Always(states)),
-        Column::text("since", "Since"),
+        of(Column::text("since", "Since")),
     ];
     let asked = scene.asked(&columns)?;
     let state = if asked.filter("state") == Some("held") { State::Held } else { State::In };
-    let after = asked.after.as_deref().map_or(Ok(i64::MIN), str::parse).map_err(|_| Notice::bad_list())?;
-    let limit = asked.limit();
+    let (after, limit) = if is_short {
+        (i64::MIN, MOST)
+    } else {
+        (asked.after.as_deref().map_or(Ok(i64::MIN), str::parse).map_err(|_| Notice::bad_list())?, asked.limit())
+    };
     let number = segment.number;
     // Who looks is noted before anything is shown.
     let entry = Entry {
@@ -320,10 +329,15 @@ pub async fn members(
         })
         .collect();
     let labels = Labels { caption: "Persons of this segment", empty: "Nobody is in it now. Who is will stand here.", file: "members" };
-    let list = paged(labels, columns, asked, rows, next.flatten(), &viewer.csrf);
+    let list = if is_short {
+        held(labels, columns, asked, rows, &viewer.csrf)?
+    } else {
+        paged(labels, columns, asked, rows, next.flatten(), &viewer.csrf)
+    };
+    let order = if is_short { "" } else { " So many are in the order in which they became known here." };
     let board = scene
         .board(PLACE, segment.title.clone())
-        .lead("Why somebody is in, or not, stands on the patient's page. That you looked is noted.")
+        .lead(format!("Why somebody is in, or not, stands on the patient's page. That you looked is noted.{order}"))
         .link(format!("{PLACE}/{}", segment.id), "The segment");
     super::list_page(board, "Persons", &list)
 }
@@ -338,12 +352,12 @@ pub async fn plan(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         .card(planned(&scene, &served.given.desk.planning())?);
     let rollouts = served.given.store.read(definitions::rollouts).await?;
     let columns = vec![
-        Column::text("n", "Roll-out"),
-        Column::text("cause", "Cause"),
+        Column::number("n", "Roll-out").sorts(),
+        Column::text("cause", "Cause").sorts().filter(Filter::Part),
         Column::text("state", "State").sorts(),
         Column::text("from", "In force from").sorts(),
-        Column::number("entries", "Entered"),
-        Column::number("exits", "Left"),
+        Column::number("entries", "Entered").sorts(),
+        Column::number("exits", "Left").sorts(),
     ];
     let can_go_back = rollouts.iter().filter(|r| r.flipped_at.is_some()).count() > 1 || rollouts.iter().any(|r| r.state == "staging");
     let rows = rollouts
@@ -355,7 +369,7 @@ pub async fn plan(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
                 _ => Mood::Busy,
             };
             Row::from(vec![
-                Cell::text(r.number.to_string()),
+                Cell::Number(r.number),
                 Cell::text(r.back_to.map_or_else(|| r.kind.clone(), |to| format!("{} to {to}", r.kind))),
                 Cell::Status(mood, r.state.clone()),
                 scene.at_or_nothing(r.flipped_at),
@@ -403,13 +417,13 @@ fn done(scene: &Scene<'_>, card: Card, plan: &Planned) -> Result<Card, Notice> {
         card = card.words(format!("{} left out: an EHR of theirs is being read.", counted(plan.left_out, "person was", "persons were")));
     }
     let columns = vec![
-        Column::text("id", "Segment").sorts(),
+        Column::text("id", "Segment").sorts().filter(Filter::Part),
         Column::text("change", "Change").sorts(),
         Column::number("now", "Members now").sorts(),
         Column::number("entering", "Would enter").sorts(),
         Column::number("leaving", "Would leave").sorts(),
-        Column::number("then", "Members then"),
-        Column::number("unknown", "Not known"),
+        Column::number("then", "Members then").sorts(),
+        Column::number("unknown", "Not known").sorts(),
     ];
     let rows = plan
         .segments

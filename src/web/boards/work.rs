@@ -6,6 +6,7 @@ use domain::identity::Doubt;
 use domain::model::{Phi, Right};
 
 use super::Scene;
+use crate::patient::asked;
 use crate::store::audit::Entry;
 use crate::store::view::persons::Reviewed;
 use crate::store::view::work::{self, Queue, ToCall, Waiting};
@@ -73,7 +74,7 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
     let columns = vec![
         Column::text("kind", "Kind").sorts().filter(Filter::OneOf(KINDS.iter().map(|k| ((*k).to_owned(), (*k).to_owned())).collect())),
         Column::text("since", "Since").sorts(),
-        Column::text("who", "Who or where"),
+        Column::text("who", "Who or where").sorts(),
         Column::text("what", "What").long(),
         Column::text("to-do", "What to do").long(),
     ];
@@ -126,6 +127,13 @@ fn named(names: Option<&std::collections::BTreeMap<i64, Phi<String>>>, record: i
     name.map_or_else(|| format!("a patient of {ehr}"), |name| format!("{name} ({ehr})"))
 }
 
+/// What stands in place of what to do with a patient, for those who do not see whom it is about.
+const FOR_OTHERS: &str = "This is for the front desk or a care manager: your role does not see whom it is about.";
+
+fn with_patients(scene: &Scene<'_>) -> bool {
+    scene.viewer.may(Right::SeePatient)
+}
+
 /// A way to the patient's page, for those who may open one.
 fn open(scene: &Scene<'_>, ehr: &str, id: &str, about: &str) -> Option<Button> {
     scene
@@ -152,11 +160,12 @@ fn answer(scene: &Scene<'_>, w: &Waiting, names: Option<&std::collections::BTree
     let words = words.map(|w| format!(": \u{201c}{}\u{201d}", w.expose())).unwrap_or_default();
     let barrier = w.barrier.as_ref().map(|b| format!(" In the way: {}.", b.replace('-', " "))).unwrap_or_default();
     let to_do = match w.meaning.as_str() {
+        _ if !with_patients(scene) => FOR_OTHERS,
         "cancel-visit" => "Cancel or move the visit in the EHR, then say that it is done.",
         _ => "Read it, do what it asks for, then say that it is done.",
     };
     let mut acts: Vec<Button> = open(scene, &w.ehr, &w.fhir_id, &who).into_iter().collect();
-    if scene.viewer.may(Right::SettleWork) {
+    if scene.viewer.may(Right::SettleWork) && with_patients(scene) {
         acts.push(Button::new("/work/answer", "Done", &who).with("attempt", &w.attempt).with("number", w.number.to_string()));
     }
     Item { kind: "answer", since: Some(w.received_at), who, what: format!("{meaning}{words}.{barrier}"), to_do: to_do.to_owned(), acts }
@@ -167,21 +176,35 @@ fn call(scene: &Scene<'_>, c: &ToCall, names: Option<&std::collections::BTreeMap
     let failure = c.failure.as_deref().unwrap_or_default().trim_start_matches("channel: ");
     let why: Vec<String> = failure.split(", ").map(|code| scene.served.given.desk.meaning(code)).collect();
     let mut acts: Vec<Button> = open(scene, &c.ehr, &c.fhir_id, &who).into_iter().collect();
-    if scene.viewer.may(Right::SettleWork) {
+    if scene.viewer.may(Right::SettleWork) && with_patients(scene) {
         acts.push(Button::new("/work/called", "Called", &who).with("attempt", &c.attempt));
     }
     Item {
         kind: "call",
         since: c.since,
         who,
-        what: format!("No message of {} could reach them: {}. It asks for: {}.", c.program, why.join("; "), c.action.replace('-', " ")),
-        to_do: format!(
-            "{} before {}. Enter what came of it on the patient's page.",
-            if failure.contains("no-contact-point") { "Look for a number in the chart and call" } else { "Call" },
-            scene.when(c.until).shown
+        what: format!(
+            "No message could reach them: {}. What it is about: {} ({}).",
+            why.join("; "),
+            asked(&c.action),
+            program(scene, &c.program)
         ),
+        to_do: if with_patients(scene) {
+            format!(
+                "{} before {}. Enter what came of it on the patient's page.",
+                if failure.contains("no-contact-point") { "Look for a number in the chart and call" } else { "Call" },
+                scene.when(c.until).shown
+            )
+        } else {
+            FOR_OTHERS.to_owned()
+        },
         acts,
     }
+}
+
+/// A program as people call it.
+fn program(scene: &Scene<'_>, id: &str) -> String {
+    scene.served.given.desk.programs().into_iter().find(|p| p.id == id).map_or_else(|| id.to_owned(), |p| p.title)
 }
 
 /// What the gateway could not settle by itself.
@@ -198,7 +221,7 @@ fn machine(scene: &Scene<'_>, queue: &Queue, items: &mut Vec<Item>) {
             kind: "send in doubt",
             since: Some(s.due_at),
             who: s.channel.clone().unwrap_or_default(),
-            what: format!("A message of {} may have gone out: {}.", s.program, s.failure.trim_start_matches("unclear: ")),
+            what: format!("A message may have gone out: {} ({}).", s.failure.trim_start_matches("unclear: "), program(scene, &s.program)),
             to_do: format!("Look for {} in the log of what carries the channel, then say whether it went out.", s.id),
             acts,
         });

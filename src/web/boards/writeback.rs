@@ -4,11 +4,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use domain::model::Right;
 
 use super::connections::ehrs;
-use super::{Card, Scene, list_page};
-use crate::store::view::listing::WRITE_BACKS;
+use super::{Card, Scene, Source, list_page};
+use crate::store::view::listing::{Arm, WRITE_BACKS};
 use crate::store::writebacks;
 use crate::web::Served;
-use crate::web::list::{Button, Cell, Column, Filter, Labels, Row};
+use crate::web::list::{ANY, Asked, Button, Cell, Column, Filter, Labels, Row};
 use crate::web::notice::Notice;
 use crate::web::plot::Bars;
 use crate::web::viewer::Viewer;
@@ -17,7 +17,7 @@ use crate::web::words::{Mood, counted};
 const PLACE: &str = "/writeback";
 
 /// States, with what they mean.
-const STATES: [(&str, &str); 7] = [
+const STATES: [(&str, &str); 8] = [
     ("refused", "refused"),
     ("unknown", "unknown: it is searched for"),
     ("owed", "owed"),
@@ -25,7 +25,21 @@ const STATES: [(&str, &str); 7] = [
     ("written", "written"),
     ("exported", "handed over as a file"),
     ("kept", "kept in the ledger"),
+    (ANY, "any"),
 ];
+
+/// The parts that the list is read in, so that an index holds each in order: by state, and by EHR where that is asked for.
+fn arms(ehrs: &[String], asked: &Asked) -> Vec<Arm> {
+    let states = STATES.iter().map(|(state, _)| *state).filter(|s| *s != ANY);
+    let by_ehr = asked.filter("ehr").is_some() || asked.order.is_some_and(|(by, _)| by == "ehr");
+    let ehrs: Vec<Option<&String>> = if by_ehr { ehrs.iter().map(Some).collect() } else { vec![None] };
+    let wanted = |key, value: &str| asked.filter(key).is_none_or(|w| w == ANY || w == value);
+    states
+        .filter(|state| wanted("state", state))
+        .flat_map(|state| ehrs.iter().filter(|e| e.is_none_or(|e| wanted("ehr", e))).map(move |ehr| (state, *ehr)))
+        .map(|(state, ehr)| std::iter::once(("state", Some(state.to_owned()))).chain(ehr.map(|e| ("ehr", Some(e.clone())))).collect())
+        .collect()
+}
 
 fn mood(state: &str) -> Mood {
     match state {
@@ -90,22 +104,25 @@ pub async fn page(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         empty: "Nothing was refused, and nothing waits. What does will stand here with what to do.",
         file: "causes",
     };
-    let states: Vec<(String, Vec<i64>)> = STATES.iter().map(|(state, _)| ((*state).to_owned(), vec![n(state)])).collect();
+    let by_state = Labels { caption: "States", empty: "There is none yet.", file: "by-state" };
+    let states: Vec<(String, Vec<i64>)> =
+        STATES.iter().filter(|(state, _)| *state != ANY).map(|(state, _)| ((*state).to_owned(), vec![n(state)])).collect();
     board
         .card(Card::wide("Causes").list(&scene.beside(labels, columns, rows)?)?)
-        .card(Card::wide("By state").made(&Bars::new("Write-backs by state", &["write-backs"], &states))?)
+        .card(Card::wide("By state").drawn(&scene, Bars::new("Write-backs by state", by_state, &["write-backs"], &states))?)
         .answer()
 }
 
 /// Write-backs one by one.
 pub async fn list(served: web::Data<Served>, viewer: web::ReqData<Viewer>, request: HttpRequest) -> Result<HttpResponse, Notice> {
     let scene = Scene::of(&served, &viewer, &request).await?;
+    let ehrs = ehrs(&served).await?;
     let states = STATES.iter().map(|(value, name)| ((*value).to_owned(), (*name).to_owned())).collect();
     let columns = vec![
         Column::text("id", "Write-back"),
-        Column::text("ehr", "EHR").one_of(ehrs(&served).await?),
+        Column::text("ehr", "EHR").sorts().one_of(ehrs.clone()),
         Column::text("kind", "Kind"),
-        Column::text("state", "State").filter(Filter::Always(states)),
+        Column::text("state", "State").sorts().filter(Filter::Always(states)),
         Column::text("carrier", "As"),
         Column::number("tries", "Tries"),
         Column::text("owed", "Owed since").sorts(),
@@ -114,14 +131,11 @@ pub async fn list(served: web::Data<Served>, viewer: web::ReqData<Viewer>, reque
         Column::text("failure", "Why").long(),
     ];
     let asked = scene.asked(&columns)?;
-    let labels = Labels {
-        caption: "Write-backs of one state, the latest owed first",
-        empty: "No write-back is in this state now.",
-        file: "write-backs",
-    };
+    let labels =
+        Labels { caption: "Write-backs, the latest owed first", empty: "No write-back is in this state now.", file: "write-backs" };
     let may = viewer.may(Right::ReplayWriteBack);
     let list = scene
-        .listed(&WRITE_BACKS, &[], labels, columns, asked, |v| {
+        .listed(Source::of(&WRITE_BACKS).in_arms(arms(&ehrs, &asked)), labels, columns, asked, |v| {
             let (id, state) = (v.text("id").to_owned(), v.text("state").to_owned());
             let cells = vec![
                 Cell::text(id.clone()),

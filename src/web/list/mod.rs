@@ -28,7 +28,12 @@ pub(super) enum Filter {
     Always(Vec<(String, String)>),
     /// A part of what it says.
     Part,
+    /// All of what it says.
+    Whole,
 }
+
+/// The value of [`Filter::Always`] that narrows nothing.
+pub(super) const ANY: &str = "any";
 
 /// A column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +100,8 @@ pub(super) enum Cell {
     Number(i64),
     /// An instant, and its microseconds.
     At(When, i64),
+    /// A day: as it is shown, as ISO 8601 has it, and its number.
+    Day(String, String, i64),
     /// A state, and how good it is.
     Status(Mood, String),
     /// Words that lead to a page.
@@ -114,12 +121,21 @@ impl Cell {
             Self::Text(words) | Self::Status(_, words) | Self::Link(_, words) => words.clone(),
             Self::Number(n) => n.to_string(),
             Self::At(when, _) => when.iso.clone(),
+            Self::Day(_, iso, _) => iso.clone(),
+        }
+    }
+
+    /// What is looked through where a part of it is asked for.
+    fn words(&self) -> String {
+        match self {
+            Self::At(When { shown, iso, .. }, _) | Self::Day(shown, iso, _) => format!("{shown} {iso}"),
+            other => other.plain(),
         }
     }
 
     fn rank(&self) -> (i64, String) {
         match self {
-            Self::Number(n) | Self::At(_, n) => (*n, String::new()),
+            Self::Number(n) | Self::At(_, n) | Self::Day(_, _, n) => (*n, String::new()),
             Self::Nothing => (i64::MIN, String::new()),
             other => (0, other.plain().to_lowercase()),
         }
@@ -180,6 +196,8 @@ impl From<Vec<Cell>> for Row {
 pub(super) struct Asked {
     /// Its name in the address, where it is not the page's main list.
     pub(super) list: Option<&'static str>,
+    /// Whether the address names it.
+    is_named: bool,
     /// Values by column.
     pub(super) filters: Vec<(&'static str, String)>,
     /// The column to order by, and whether the greatest comes first.
@@ -209,6 +227,7 @@ impl Asked {
     pub(super) fn of(list: Option<&'static str>, columns: &[Column], query: &str) -> Result<Self, Notice> {
         let (mut asked, mut by, mut down) = (Self { list, ..Self::default() }, None, false);
         let named = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "list").map(|(_, name)| name.into_owned());
+        asked.is_named = list.is_some() && named.as_deref() == list;
         let pairs = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key != "list" && named.as_deref() == list);
         for (key, value) in pairs {
             let (key, value) = (key.into_owned(), value.into_owned());
@@ -224,7 +243,7 @@ impl Asked {
                     let column = column(columns, &key).ok_or_else(Notice::bad_list)?;
                     let fits = match &column.filter {
                         Filter::None => false,
-                        Filter::Part => true,
+                        Filter::Part | Filter::Whole => true,
                         Filter::OneOf(values) | Filter::Always(values) => value.is_empty() || values.iter().any(|(v, _)| *v == value),
                     };
                     if !fits || asked.filter(column.key).is_some() {
@@ -273,7 +292,13 @@ impl Asked {
         if csv {
             pairs.push(("as", "csv"));
         }
-        format!("?{}", form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish())
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        // A list further down is where the browser goes again.
+        format!("?{query}{}", if csv { String::new() } else { self.fragment() })
+    }
+
+    fn fragment(&self) -> String {
+        self.list.map(|list| format!("#list-{list}")).unwrap_or_default()
     }
 }
 
@@ -294,7 +319,7 @@ struct Head {
 /// A filter as the page shows it.
 struct Field {
     key: &'static str,
-    name: &'static str,
+    name: String,
     value: String,
     /// Values with their names and whether each is chosen; none for words.
     options: Vec<(String, String, bool)>,
@@ -339,10 +364,18 @@ pub(super) fn held(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Vec
     for (key, wanted) in &asked.filters {
         let Some(at) = place(key) else { continue };
         let exact = !matches!(columns.get(at).map(|c| &c.filter), Some(Filter::Part));
+        // What always holds was asked of whoever gave the rows.
+        if matches!(columns.get(at).map(|c| &c.filter), Some(Filter::Always(_))) {
+            continue;
+        }
         let wanted = wanted.to_lowercase();
         rows.retain(|row| {
-            let has = row.cells.get(at).map(|c| c.plain().to_lowercase()).unwrap_or_default();
-            if exact { has == wanted } else { has.contains(&wanted) }
+            let cell = row.cells.get(at);
+            if exact {
+                cell.map(Cell::plain).unwrap_or_default().to_lowercase() == wanted
+            } else {
+                cell.map(Cell::words).unwrap_or_default().to_lowercase().contains(&wanted)
+            }
         });
     }
     if let Some((key, down)) = asked.order
@@ -393,14 +426,15 @@ pub(super) fn paged(labels: Labels, columns: Vec<Column>, asked: Asked, rows: Ve
             let named = |values: &[(String, String)]| values.iter().map(|(v, n)| (v.clone(), n.clone(), *v == value)).collect::<Vec<_>>();
             let options = match &c.filter {
                 Filter::None => return None,
-                Filter::Part => Vec::new(),
+                Filter::Part | Filter::Whole => Vec::new(),
                 Filter::Always(values) => named(values),
                 Filter::OneOf(values) => {
                     let any = (String::new(), "any".to_owned(), value.is_empty());
                     std::iter::once(any).chain(named(values)).collect()
                 }
             };
-            Some(Field { key: c.key, name: c.name, value, options })
+            let name = if c.filter == Filter::Whole { format!("{}, in full", c.name) } else { c.name.to_owned() };
+            Some(Field { key: c.key, name, value, options })
         })
         .collect();
     let is_always = |key: &str| columns.iter().any(|c| c.key == key && matches!(c.filter, Filter::Always(_)));
@@ -438,8 +472,24 @@ impl List {
         self.rows.iter().map(|row| (row, self.columns.iter().zip(&row.cells).collect()))
     }
 
+    /// Whether there is anything to narrow: not in a list that is empty as it is.
+    fn has_fields(&self) -> bool {
+        let is_empty = self.rows.is_empty() && !self.is_filtered && self.is_first;
+        let always = self.columns.iter().any(|c| matches!(c.filter, Filter::Always(_)));
+        !self.fields.is_empty() && (always || !is_empty)
+    }
+
+    /// Whether the address asks something of it by its name.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.asked.is_named
+    }
+
     const fn list(&self) -> Option<&'static str> {
         self.asked.list
+    }
+
+    fn fragment(&self) -> String {
+        self.asked.fragment()
     }
 
     const fn most() -> usize {

@@ -11,7 +11,7 @@ use crate::patient::{Outcome, ReasonCode, acts, told_times};
 use crate::web::Served;
 use crate::web::opening::Opened;
 use crate::web::viewer::Nav;
-use crate::web::words::{Mood, ago};
+use crate::web::words::{Mood, ago, language};
 
 /// An instant for people and for programs, with its day of the week: visits are told by it.
 pub(super) struct When {
@@ -236,7 +236,7 @@ impl Show {
             options: options(&page.programs, &page.channels),
             rows: page.choices.into_iter().map(|c| (c.about.into_inner(), c.allowed, c.source, at.when(c.at))).collect(),
             points: page.points.into_iter().map(|p| (point(&p.system, p.usage.as_deref()), p.value.into_inner(), p.out)).collect(),
-            languages: page.languages.join(", "),
+            languages: page.languages.iter().map(|tag| language(tag)).collect::<Vec<_>>().join(", "),
             consents: page.consents.into_iter().map(|c| (c.words, c.source.into_inner())).collect(),
         });
         Self {

@@ -54,6 +54,7 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
     browser.go(&world.address());
     sign_in(&browser, &world, &open);
     let page = address(&world, &open);
+    let attempt = world.db.lines("SELECT id AS line FROM attempt ORDER BY id").remove(0);
     let at = |path: &str| format!("{}{path}", world.address());
     let mut wrong = Vec::new();
     for (name, url) in [
@@ -61,6 +62,7 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
         ("patient-said", format!("{page}?did=recorded")),
         ("patient-new", address(&world, &stranger)),
         ("message", format!("{page}/message?template=visit-confirm&channel=recorded")),
+        ("patient-why", format!("{page}/segments")),
         ("overview", at("/")),
         ("connections", at("/connections")),
         ("connection", at("/connections/north")),
@@ -72,7 +74,8 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
         ("members", at("/segments/visit-unconfirmed/members")),
         ("plan", at("/segments/plan")),
         ("outreach", at("/outreach")),
-        ("attempts", at("/attempts")),
+        ("attempts", at("/attempts?state=any")),
+        ("attempt", at(&format!("/attempts/{attempt}"))),
         ("work", at("/work")),
         ("writeback", at("/writeback")),
         ("writebacks", at("/writebacks")),
@@ -82,6 +85,13 @@ async fn every_page_looks_right_in_both_themes_narrow_and_wide() {
     ] {
         wrong.extend(look(&browser, name, &url, &world.address()));
     }
+    // What is asked for by a form stands under a handle of its own.
+    browser.look(400, Theme::Light);
+    browser.go(&at("/audit"));
+    browser.keys(&browser.find("form[action='/audit'] input[name=id]"), "ann");
+    browser.click(&browser.find("form[action='/audit'] button"));
+    browser.until("the rows of one patient", "return location.pathname.startsWith('/audit/')");
+    wrong.extend(look(&browser, "audit-of-one", &browser.url(), &world.address()));
     // Signed out.
     browser.cdp("Network.clearBrowserCookies", json!({}));
     wrong.extend(look(&browser, "signin", &at("/signin"), &world.address()));

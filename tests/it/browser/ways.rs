@@ -90,7 +90,8 @@ async fn a_session_that_has_run_out_does_nothing_and_says_so() {
     world.clock.advance(chrono::TimeDelta::days(2));
     browser.click(&browser.find("form[action$='/contact'] button"));
     browser.until("an answer", "return !document.body.innerText.includes('Record a call')");
-    assert!(!browser.text().contains("Quill"), "{}", browser.text());
+    let told = browser.text();
+    assert!(!told.contains("Quill") && told.contains("Nothing was done") && told.contains("Sign in"), "{told}");
     assert!(world.lines("SELECT id AS line FROM attempt WHERE program = 'by-hand'").is_empty());
     browser.go(&address(&world, &open));
     assert!(browser.url().contains("/signin"), "{}", browser.url());

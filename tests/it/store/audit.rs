@@ -7,7 +7,7 @@ use fhir_engage::store::audit::{self, Broken, Entry, Wanted};
 use super::fixtures::{at, read, write};
 use crate::support::on_both;
 
-fn entry(n: i64, who: &str) -> Entry {
+pub(super) fn entry(n: i64, who: &str) -> Entry {
     Entry {
         at: at(n),
         who: who.to_owned(),

@@ -3,6 +3,7 @@
 mod attempts;
 mod audit;
 mod bodies;
+mod chain;
 mod debts;
 pub(crate) mod fixtures;
 mod gone;
@@ -17,5 +18,6 @@ mod quarantine;
 mod reading;
 mod resources;
 mod transactions;
+mod waking;
 mod walks;
 mod writebacks;

@@ -13,13 +13,13 @@ fn text(html: &str) -> String {
         out.push_str(&before.split_whitespace().collect::<Vec<_>>().join(" "));
         let (tag, after) = after.split_once('>').unwrap();
         let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap();
-        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div" | "li") {
+        if tag.starts_with('/') && matches!(name, "p" | "h1" | "h2" | "tr" | "caption" | "div" | "li" | "form" | "label" | "nav") {
             out.push('\n');
         } else if tag.starts_with('/') && matches!(name, "td" | "th" | "dt") {
             out.push_str(" | ");
         } else if matches!(tag, "header" | "footer") {
             out.push('\n');
-        } else if !tag.starts_with('/') && matches!(name, "time" | "span" | "code" | "a") {
+        } else if !tag.starts_with('/') && matches!(name, "time" | "span" | "code" | "a" | "option") {
             out.push(' ');
         }
         rest = after;

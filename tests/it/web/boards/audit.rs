@@ -51,10 +51,10 @@ on_both! {
         assert!(world.get(&[Auditor], "/").await.body.contains("href=\"/audit\""));
     }
 
-    async fn the_rows_of_one_patient_are_asked_for_by_a_form(db) {
+    async fn the_rows_of_one_patient_are_asked_for_by_a_form_and_no_address_names_them(db) {
         let world = World::filled(&db);
-        for n in 0..3 {
-            seen(&world, &format!("user-{n}"), "view-patient", Some("p1")).await;
+        for n in 0..60 {
+            seen(&world, &format!("user-{}", n % 3), if n % 2 == 0 { "view-patient" } else { "send-message" }, Some("p1")).await;
         }
         seen(&world, "user-9", "view-patient", Some("p2")).await;
         let staff = world.server.staff(&[Auditor]).await;
@@ -64,15 +64,46 @@ on_both! {
             let fields: Vec<(&str, &str)> = fields.iter().map(|(n, v)| (*n, v.as_str())).collect();
             world.server.post("/audit", &staff.cookie, &fields).await
         };
-        let page = post("p1").await;
-        assert_eq!(page.status, 200, "{}", page.body);
+        let get = async |path: &str| world.server.send("GET", path, &[("Cookie", &staff.cookie)]).await;
+        let led = post("Patient/p1").await;
+        assert_eq!(led.status, 303, "{}", led.body);
+        let place = led.headers["location"].clone();
+        assert!(place.starts_with("/audit/") && !place.contains("p1") && !place.contains("north"), "{place}");
+        let page = get(&place).await;
         assert!(page.body.contains("user-0") && page.body.contains("user-2") && !page.body.contains("user-9"), "{}", page.body);
-        assert!(page.body.contains("view-audit"), "that somebody looked is among them: {}", page.body);
-        assert!(post("p7").await.body.contains("1 row."), "only that it was looked for");
+        assert!(page.body.contains("Patient p1 of north") && page.body.contains("view-audit"), "that somebody looked is among them: {}", page.body);
+        // Filtered, ordered, in pages and as a file, as every other list.
+        let narrowed = get(&format!("{place}?what=send-message&who=user-1")).await.body;
+        assert_eq!(narrowed.matches("<td role=\"cell\" data-label=\"Who\" class=\"code\">user-1</td>").count(), 10, "{narrowed}");
+        assert_eq!(narrowed.matches("rowheader").count(), 10);
+        let first = get(&format!("{place}?by=n")).await.body;
+        assert!(first.contains(">1</th>") && !first.contains(">60</th>"), "the first one first");
+        let next = first.split("\" rel=\"next\"").next().unwrap().rsplit("href=\"").next().unwrap().replace("&#38;", "&");
+        assert!(get(&format!("{place}{next}")).await.body.contains(">60</th>"), "{next}");
+        let file = get(&format!("{place}?what=view-patient&as=csv")).await;
+        assert_eq!(file.headers["content-disposition"], "attachment; filename=\"audit-of-a-patient.csv\"");
+        assert_eq!(file.body.lines().count(), 31, "{}", file.body);
+        assert!(!file.body.contains("p1") && file.body.contains("user-0"), "a file may be passed on: {}", file.body);
+        assert_eq!(get(&format!("{place}?patient=p2")).await.status, 400);
+        assert_eq!(get(&format!("{place}?ehr=north")).await.status, 400);
+        // Two patients in two tabs.
+        let other_place = post("p2").await.headers["location"].clone();
+        assert!(get(&other_place).await.body.contains("user-9") && !get(&place).await.body.contains("user-9"));
+        // A handle is worth something to its session alone, and opens nothing else.
+        let other = world.server.staff(&[Auditor]).await;
+        assert_eq!(world.server.send("GET", &place, &[("Cookie", &other.cookie)]).await.status, 404);
+        assert_eq!(get("/audit/AAAAAAAAAAAAAAAAAAAAAA").await.status, 404);
+        let nobody = get(&post("p7").await.headers["location"]).await.body;
+        assert_eq!(nobody.matches("rowheader").count(), 1, "only that it was looked for: {nobody}");
         assert!(post(" ").await.body.contains("Fill in the patient"));
         assert_eq!(world.server.post("/audit", &staff.cookie, &[("ehr", "north"), ("id", "p1")]).await.status, 403, "without the token");
-        let other = world.server.staff(&[CareManager, Operator]).await;
-        assert_eq!(world.server.post("/audit", &other.cookie, &[("csrf", &other.csrf), ("ehr", "north"), ("id", "p1")]).await.status, 403);
+        let manager = world.server.staff(&[CareManager, Operator]).await;
+        assert_eq!(world.server.post("/audit", &manager.cookie, &[("csrf", &manager.csrf), ("ehr", "north"), ("id", "p1")]).await.status, 403);
+        assert_eq!(world.server.send("GET", &place, &[("Cookie", &manager.cookie)]).await.status, 403);
+        let both = world.server.staff(&[Auditor, CareManager]).await;
+        let led = world.server.post("/audit", &both.cookie, &[("csrf", &both.csrf), ("ehr", "north"), ("id", "p1")]).await;
+        let handle = led.headers["location"].trim_start_matches("/audit/").to_owned();
+        assert_eq!(world.server.send("GET", &format!("/l/{handle}"), &[("Cookie", &both.cookie)]).await.status, 403, "it is no patient's page");
     }
 
     async fn the_chain_is_verified_and_a_row_that_was_changed_is_told(db) {
@@ -85,13 +116,16 @@ on_both! {
             world.server.send("GET", "/audit", &[("Cookie", &staff.cookie)]).await.body
         };
         let whole = verify().await;
-        assert!(whole.contains("The chain was walked along") && whole.contains("Whole up to row 1"), "{whole}");
+        assert!(whole.contains("The chain was walked along") && whole.contains("up to row 1.") && whole.contains("Last found whole on"), "{whole}");
         assert!(whole.contains("data-copy=\"noted\""), "{whole}");
         let later = world.server.send("GET", "/audit", &[("Cookie", &staff.cookie)]).await.body;
         assert!(later.contains("2 rows were added since") && !later.contains("The chain was walked along"), "{later}");
         db.execute("UPDATE audit SET who = 'nobody' WHERE number = 1");
         let broken = verify().await;
         assert!(broken.contains("Broken, as of") && broken.contains("row 1 is not what was written"), "{broken}");
+        assert!(broken.contains("It was last found whole on"), "{broken}");
+        let alerts: Vec<String> = db.lines("SELECT kind || ' ' || says AS line FROM alert_condition");
+        assert!(alerts.len() == 1 && alerts[0].starts_with("audit the audit chain is broken: row 1"), "{alerts:?}");
     }
 
     async fn what_an_act_has_to_say_is_told_once_by_whichever_node_shows_the_next_page(db) {

@@ -8,7 +8,7 @@ use super::{EVIL, World};
 use crate::support::{Backend, Database, on_both};
 
 /// A path with something in its places that is there.
-fn filled(path: &str) -> String {
+pub(super) fn filled(path: &str) -> String {
     let id = if path.starts_with("/attempts") { "a1" } else { "lapsed" };
     path.replace("{ehr}", "north").replace("{id}", id)
 }

@@ -65,22 +65,39 @@ on_both! {
         write(store, |c| fhir_engage::store::ehrs::put(c, &crate::store::fixtures::ehr(), &profile.to_json(), at(0)));
         let who: Vec<(i64, State)> = (0..60).map(|n| (patient(store, &format!("q{n:02}"), "Given", &format!("Family{n:02}"), "1960-01-01").person, State::In)).collect();
         members(&world.app, "lapsed", &who);
-        let (mut path, mut seen) = ("/segments/lapsed/members".to_owned(), 0);
-        loop {
-            let page = world.get(&[Role::CareManager], &path).await;
-            assert_eq!(page.status, 200);
-            seen += page.body.matches("Given Family").count() - page.body.matches("aside\"> Given Family").count();
-            let Some(rest) = page.body.split("\" rel=\"next\"").next().filter(|b| b.len() < page.body.len()) else { break };
-            path = format!("/segments/lapsed/members{}", rest.rsplit("href=\"").next().unwrap().replace("&#38;", "&"));
-        }
-        assert_eq!(seen, 60);
+        let walk = async |first: &str| {
+            let (mut path, mut seen) = (format!("/segments/lapsed/members{first}"), Vec::new());
+            loop {
+                let page = world.get(&[Role::CareManager], &path).await;
+                assert_eq!(page.status, 200);
+                let names = page.body.split("rowheader\" scope=\"row\">").skip(1).map(|n| n.split('<').next().unwrap().to_owned());
+                seen.extend(names);
+                let Some(rest) = page.body.split("\" rel=\"next\"").next().filter(|b| b.len() < page.body.len()) else { return seen };
+                path = format!("/segments/lapsed/members{}", rest.rsplit("href=\"").next().unwrap().replace("&#38;", "&"));
+            }
+        };
+        let expected: Vec<String> = (0..60).map(|n| format!("Given Family{n:02}")).collect();
+        assert_eq!(walk("").await, expected);
+        let backwards: Vec<String> = expected.iter().rev().cloned().collect();
+        assert_eq!(walk("?by=name&down=1").await, backwards);
+        assert_eq!(walk("?by=since&ehr=north").await.len(), 60);
+        assert_eq!(world.get(&[Role::CareManager], "/segments/lapsed/members?name=Given").await.status, 400, "a name stands in no address");
         let file = world.get(&[Role::Engagement], "/segments/lapsed/members?as=csv").await;
         assert_eq!(file.body.lines().count(), 61);
         let rows = World::audited(&db);
-        assert_eq!(rows.iter().filter(|r| r.starts_with("view-members segment lapsed")).count(), 2, "{rows:?}");
+        assert_eq!(rows.iter().filter(|r| r.starts_with("view-members segment lapsed")).count(), 6, "{rows:?}");
         assert_eq!(rows.iter().filter(|r| r.starts_with("export-members segment lapsed")).count(), 1, "{rows:?}");
-        // The history that the charts are drawn from.
+        // More than a file holds: in the order in which they became known, each page along the index.
         let number = world.app.definitions.by_id("lapsed").unwrap().number;
+        db.execute(&format!(
+            "INSERT INTO membership (person, segment, version, state, since, entry, reasons)
+             WITH RECURSIVE n (i) AS (SELECT 1000000 UNION ALL SELECT i + 1 FROM n WHERE i < 1010000)
+             SELECT i, {number}, 1, 'in', 1, 1, (SELECT reasons FROM membership LIMIT 1) FROM n"
+        ));
+        assert_eq!(walk("").await, expected);
+        assert_eq!(world.get(&[Role::CareManager], "/segments/lapsed/members?by=name").await.status, 400);
+        db.execute("DELETE FROM membership WHERE person >= 1000000");
+        // The history that the charts are drawn from.
         let all = read(store, |c| days::since(c, &[number], 0));
         assert_eq!(all.iter().map(|d| (d.entered, d.exited)).collect::<Vec<_>>(), [(60, 0)]);
         let chart = world.get(&[Role::CareManager], "/segments/lapsed").await.body;
