@@ -432,7 +432,9 @@ impl Draft {
         let at = At { now: served.given.clock.now(), zone: served.given.zone };
         let goes = !refuses(&preview);
         let (mood, verdict, button) = match preview.outcome {
-            _ if preview.words.is_err() => (Mood::Bad, "It cannot be sent: its words cannot be made.".to_owned(), ""),
+            _ if preview.words.is_err() => {
+                (Mood::Bad, "It cannot be sent: something that it speaks of is not known, such as the time of a visit.".to_owned(), "")
+            }
             Outcome::Allow => (Mood::Good, "It may be sent now.".to_owned(), "Send it"),
             Outcome::HoldUntil(_) if preview.reasons.iter().any(|r| r.code == ReasonCode::Killed.as_str()) => {
                 let words = "It would wait until outreach goes on, which staff stopped, and be judged once more then.";
