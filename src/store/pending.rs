@@ -136,7 +136,7 @@ fn due(conn: &mut Conn, now: Timestamp, (after, end): (i64, i64), limit: i64, ha
     if is_few {
         for some in theirs.chunks(AT_ONCE) {
             found.extend(on_backend!(conn, c => {
-                let q = rows.clone().filter(assignment::person.eq_any(some.to_vec())).into_boxed();
+                let q = rows.filter(assignment::person.eq_any(some.to_vec())).into_boxed();
                 leave_out!(q, assignment::person, half).load::<i64>(c)
             })?);
         }
