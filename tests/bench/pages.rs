@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench pages -- --patients 1000000 --rate 200 --seconds 20` imports the synthetic population into SQLite, evaluates all
 //! segments, plans outreach, and then asks for pages of patients at random at that rate, first while nothing else goes on, then while the
-//! population of a second EHR is imported. After that each page of the dashboard, one after the other, `--times` times.
+//! population of a second EHR is imported; each page of the dashboard `--times` times, one after the other, while that goes on and after it.
+//! `--data FOLDER` takes the database that an earlier run filled, `--beside NAME` names the EHR that is imported then.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark may fail loudly")]
 
@@ -112,8 +113,12 @@ async fn measure(folder: &Path, files: &Path, ids: &[String], rate: u32, seconds
     let took = drive(address, &paths, &cookie, rate, seconds).await;
     let whole = if done.load(Ordering::Relaxed) { " (which ended before)" } else { "" };
     tell(&format!("while an import runs{whole}"), &took);
+    let times = number("--times", 100);
+    dashboard(&app, address, times).await;
+    println!("  {}", if done.load(Ordering::Relaxed) { "the import ended before the last of these" } else { "all while the import ran" });
     importing.await.unwrap();
-    dashboard(&app, address, number("--times", 100)).await;
+    println!("now that nothing else goes on:");
+    dashboard(&app, address, times).await;
     let began = Instant::now();
     let found = app.store.snapshot(|conn| audit::verify(conn, None)).await.unwrap();
     println!(
