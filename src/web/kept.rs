@@ -2,7 +2,7 @@
 //! it is counted anew behind it, and they are counted now and then while nobody looks, so that whoever comes first does not wait either.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -24,8 +24,8 @@ const QUICK: Duration = Duration::from_millis(100);
 struct Last<T> {
     at: Instant,
     took: Duration,
-    /// Something was done since, which changed it.
-    outdated: bool,
+    /// How many acts there had been when counting began: what was done since is not in it.
+    acts: u64,
     found: Arc<T>,
 }
 
@@ -51,12 +51,21 @@ pub(super) struct Kept<T> {
     /// Callers that must wait share one reading.
     waiting: Mutex<()>,
     counting: AtomicBool,
+    acts: AtomicU64,
 }
 
 impl<T: Send + Sync + 'static> Kept<T> {
     /// Counts that are fresh for `keep`; for longer, where counting takes long. With zero each caller counts.
     pub(super) fn new(store: Store, keep: Duration, read: fn(&mut Conn) -> Result<T, StoreError>) -> Arc<Self> {
-        Arc::new(Self { store, read, keep, last: std::sync::Mutex::default(), waiting: Mutex::new(()), counting: AtomicBool::new(false) })
+        Arc::new(Self {
+            store,
+            read,
+            keep,
+            last: std::sync::Mutex::default(),
+            waiting: Mutex::new(()),
+            counting: AtomicBool::new(false),
+            acts: AtomicU64::new(0),
+        })
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Option<Last<T>>> {
@@ -64,19 +73,15 @@ impl<T: Send + Sync + 'static> Kept<T> {
     }
 
     async fn count(&self) -> Result<Arc<T>, StoreError> {
-        let (began, read) = (Instant::now(), self.read);
+        let (began, acts, read) = (Instant::now(), self.acts.load(Ordering::SeqCst), self.read);
         let fresh = Arc::new(self.store.read(read).await?);
-        *self.last() = Some(Last { at: Instant::now(), took: began.elapsed(), outdated: false, found: Arc::clone(&fresh) });
+        *self.last() = Some(Last { at: Instant::now(), took: began.elapsed(), acts, found: Arc::clone(&fresh) });
         Ok(fresh)
     }
 
     /// What was counted is no longer so: it is counted anew as soon as somebody asks.
     pub(super) fn forget(&self) {
-        let mut last = self.last();
-        match last.as_mut() {
-            Some(counted) if counted.took >= QUICK => counted.outdated = true,
-            _ => *last = None,
-        }
+        self.acts.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Counts now and then while nobody looks, until `stop`.
@@ -112,10 +117,11 @@ impl<T: Send + Sync + 'static> Kept<T> {
 
     fn usable(self: &Arc<Self>) -> Option<Arc<T>> {
         let last = self.last().clone()?;
-        if !last.outdated && last.at.elapsed() < self.keep.max(last.took * ONE_OF) {
+        let is_outdated = last.acts != self.acts.load(Ordering::SeqCst);
+        if !is_outdated && last.at.elapsed() < self.keep.max(last.took * ONE_OF) {
             return Some(last.found);
         }
-        if last.at.elapsed() > last.unseen() * 2 {
+        if last.at.elapsed() > last.unseen() * 2 || is_outdated && last.took < QUICK {
             return None;
         }
         if !self.counting.swap(true, Ordering::Relaxed) {
@@ -142,9 +148,11 @@ mod tests {
     use super::*;
     use crate::store::Location;
 
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
     static COUNTED: AtomicU32 = AtomicU32::new(0);
 
     fn slow(_: &mut Conn) -> Result<u32, StoreError> {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(QUICK);
         Ok(COUNTED.fetch_add(1, Ordering::SeqCst) + 1)
     }
@@ -165,6 +173,16 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(*kept.get().await.unwrap(), 2, "and was counted anew behind it, once");
+        kept.forget();
+        assert_eq!(*kept.get().await.unwrap(), 2);
+        while BEGUN.load(Ordering::SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+        // What is done while it is being counted is in none of that count.
+        kept.forget();
+        while *kept.get().await.unwrap() < 4 {
+            tokio::task::yield_now().await;
+        }
         stop.request();
         warm.await.unwrap();
         std::fs::remove_file(path).unwrap();
